@@ -1,0 +1,139 @@
+//! A pool for tests: a simple buddy under a mutex, which remembers every call it gets.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard};
+
+use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, Pfn, Pool};
+
+/// One call of the pagemap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Free { head: Pfn, order: Order, data: u32 },
+    Split { head: Pfn, from: Order, to: Order, data: u32 },
+}
+
+/// What is behind the mutex.
+#[derive(Debug, Default)]
+pub struct Books {
+    /// Heads of the free blocks of each order.
+    pub free: [BTreeSet<u64>; Order::COUNT],
+    /// Calls so far.
+    pub calls: Vec<Call>,
+    /// References of the one backing object all folios share: one for each folio.
+    pub backing: u64,
+}
+
+impl Books {
+    fn insert(&mut self, range: FreeRange) {
+        let (head, order) = (range.head(), range.order());
+        if let Some(larger) = order.larger()
+            && self.free[order.index()].remove(&head.buddy(order).get())
+        {
+            return self.insert(FreeRange::claim(head.align_down(larger), larger));
+        }
+        assert!(self.free[order.index()].insert(head.get()), "order {order} at {head} freed twice");
+    }
+
+    fn take(&mut self, order: Order) -> Option<FreeRange> {
+        if let Some(head) = self.free[order.index()].pop_first() {
+            return Some(FreeRange::claim(Pfn::new(head), order));
+        }
+        let (lower, upper) = self.take(order.larger()?)?.halve().expect("larger than order 0");
+        self.insert_alone(upper);
+        Some(lower)
+    }
+
+    /// Takes one particular block out of the free block around it.
+    fn take_at(&mut self, head: Pfn, order: Order) -> Option<FreeRange> {
+        if self.free[order.index()].remove(&head.get()) {
+            return Some(FreeRange::claim(head, order));
+        }
+        let larger = order.larger()?;
+        let (lower, upper) = self.take_at(head.align_down(larger), larger)?.halve().expect("larger");
+        let (wanted, other) = if lower.head() == head { (lower, upper) } else { (upper, lower) };
+        self.insert_alone(other);
+        Some(wanted)
+    }
+
+    fn insert_alone(&mut self, range: FreeRange) {
+        self.free[range.order().index()].insert(range.head().get());
+    }
+
+    pub fn free_pages(&self) -> u64 {
+        Order::all().map(|order| self.free[order.index()].len() as u64 * order.pages()).sum()
+    }
+
+    /// Frees so far, as head, order and data.
+    pub fn freed(&self) -> Vec<(Pfn, Order, u32)> {
+        let freed = self.calls.iter().filter_map(|call| match *call {
+            Call::Free { head, order, data } => Some((head, order, data)),
+            Call::Split { .. } => None,
+        });
+        freed.collect()
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct TestPool(Mutex<Books>);
+
+impl TestPool {
+    /// Makes a pool whose free memory is one block at page 0.
+    pub fn with_block(order: Order) -> TestPool {
+        let pool = TestPool::default();
+        pool.books().insert(FreeRange::claim(Pfn::ZERO, order));
+        pool
+    }
+
+    pub fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().expect("no test panics with the books open")
+    }
+
+    /// Takes free memory for a folio and one reference of the backing.
+    pub fn allocate(&self, order: Order) -> Option<FreeRange> {
+        let mut books = self.books();
+        let range = books.take(order)?;
+        books.backing += 1;
+        Some(range)
+    }
+
+    /// Takes one particular block of free memory for a folio, and one reference of the backing.
+    pub fn allocate_at(&self, head: Pfn, order: Order) -> Option<FreeRange> {
+        let mut books = self.books();
+        let range = books.take_at(head, order)?;
+        books.backing += 1;
+        Some(range)
+    }
+
+    /// Takes back what no folio was formed of.
+    pub fn give_back(&self, range: FreeRange) {
+        let mut books = self.books();
+        books.backing -= 1;
+        books.insert(range);
+    }
+}
+
+impl Pool for TestPool {
+    fn folio_free(&self, range: FreeRange, data: u32) {
+        let mut books = self.books();
+        books.calls.push(Call::Free { head: range.head(), order: range.order(), data });
+        books.backing = books.backing.checked_sub(1).expect("I7: a reference of the backing for each folio");
+        books.insert(range);
+    }
+
+    fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        let mut books = self.books();
+        books.calls.push(Call::Split { head, from, to, data });
+        books.backing += (from.pages() / to.pages()) - 1;
+    }
+}
+
+/// Makes a pagemap of one free block at page 0.
+pub fn pagemap(order: Order) -> PageMap<TestPool> {
+    PageMap::new(MemoryKind::Private, Pfn::ZERO, order.pages(), TestPool::with_block(order))
+        .expect("a small pagemap")
+}
+
+/// Makes an order.
+pub fn order(order: u8) -> Order {
+    Order::new(order).expect("at most 18")
+}
