@@ -1,1 +1,59 @@
-//! (being built)
+//! The core of shared virtual memory, without I/O.
+//!
+//! A *block* is 2 MiB of virtual memory: the unit of locking, and of this machine. Each of its 512 pages is in
+//! one place at a time:
+//!
+//! ```text
+//!                      install zero                     form, take out, copy
+//!   not live --map--> empty ------------------> ram ------------------------------> device
+//!       ^               |                        ^                                    |
+//!       |               |                        +---- unmap device, copy, install ---+
+//!       +---- unmap ----+----- unmap from anywhere
+//! ```
+//!
+//! A [`Transaction`] moves pages between these places. It has no threads, no clock and no system calls: it emits
+//! a [`Step`] (form a folio, take a span out of the CPU's view, copy, install), whoever runs it does that step
+//! and reports an [`Outcome`], until [`Step::Finish`]. The same transactions run live on userfaultfd, inside a
+//! simulated world in the tests, and under a checker. A transaction that fails at any step leaves every byte
+//! where it was (I12, I23).
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`block`] | where the pages of one block are |
+//! | [`span`], [`page_set`] | page arithmetic inside a block |
+//! | [`step`] | what a transaction asks for, and the answers |
+//! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`] are its kinds |
+//! | [`policy`] | which order to move, chosen at run time |
+//! | [`eviction`] | the least-recently-used order of what may be evicted |
+//! | [`budget`] | how many pages of system memory may be resident |
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod block;
+pub mod budget;
+pub mod eviction;
+pub mod page_set;
+pub mod policy;
+pub mod populate;
+pub mod span;
+pub mod step;
+pub mod to_device;
+pub mod to_ram;
+pub mod transaction;
+pub mod unmap;
+
+pub use block::{Block, Piece};
+pub use budget::Budget;
+pub use eviction::{EvictionOrder, Handle};
+pub use page_set::PageSet;
+pub use policy::{Granularity, Policy};
+pub use span::{Run, Span};
+pub use step::{Failure, Finished, Moved, Outcome, Step};
+pub use transaction::Transaction;
+
+/// Pages of 4 KiB in one block of 2 MiB.
+pub const BLOCK_PAGES: u16 = 512;
+/// Bytes in one block.
+pub const BLOCK_BYTES: u64 = BLOCK_PAGES as u64 * bifolio_folio::PAGE_SIZE;

@@ -1,0 +1,209 @@
+//! Where the 512 pages of one block are.
+
+use alloc::vec::Vec;
+
+use bifolio_folio::{MemoryKind, Pfn};
+
+use crate::step::Folio;
+use crate::{Handle, PageSet, Run, Span};
+
+/// A folio of device memory that holds part of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Piece {
+    /// The pages it holds; its order is the folio's.
+    pub span: Span,
+    /// Device page of the first page.
+    pub pfn: Pfn,
+    /// Its place in the eviction order.
+    pub handle: Handle,
+    /// Whether the device's page table has it.
+    pub mapped: bool,
+}
+
+impl Piece {
+    /// The folio as the runner knows it.
+    #[must_use]
+    pub fn folio(&self) -> Folio {
+        Folio { pfn: self.pfn, order: self.span.order(), handle: self.handle }
+    }
+}
+
+/// Where the pages of one block are. Changed by transactions only.
+///
+/// Each live page is *empty* (never touched: reads as zero), in *ram*, or in exactly one piece on the device.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Block {
+    kind: MemoryKind,
+    live: PageSet,
+    ram: PageSet,
+    device: PageSet,
+    pieces: Vec<Piece>,
+}
+
+impl Block {
+    /// Makes a block of no live pages. `kind` tells whether the CPU maps device memory directly.
+    #[must_use]
+    pub fn new(kind: MemoryKind) -> Block {
+        let none = PageSet::EMPTY;
+        Block { kind, live: none, ram: none, device: none, pieces: Vec::new() }
+    }
+
+    /// Whether the CPU maps device memory directly.
+    #[must_use]
+    pub fn kind(&self) -> MemoryKind {
+        self.kind
+    }
+
+    /// Pages that belong to an allocation.
+    #[must_use]
+    pub fn live(&self) -> &PageSet {
+        &self.live
+    }
+
+    /// Pages whose bytes are in system memory.
+    #[must_use]
+    pub fn ram(&self) -> &PageSet {
+        &self.ram
+    }
+
+    /// Pages whose bytes are on the device.
+    #[must_use]
+    pub fn device(&self) -> &PageSet {
+        &self.device
+    }
+
+    /// Folios on the device, by their first page.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The piece that holds `page`.
+    #[must_use]
+    pub fn piece_of(&self, page: u16) -> Option<&Piece> {
+        let after = self.pieces.partition_point(|piece| piece.span.first() <= page);
+        self.pieces[..after].last().filter(|piece| piece.span.contains(page))
+    }
+
+    /// The first piece that holds any page of `run`.
+    #[must_use]
+    pub fn first_piece_in(&self, run: Run) -> Option<&Piece> {
+        let at = self.pieces.partition_point(|piece| piece.span.end() <= run.first);
+        self.pieces.get(at).filter(|piece| piece.span.first() < run.end())
+    }
+
+    /// Makes pages live and empty, as an allocation that begins.
+    ///
+    /// # Panics
+    /// If any of them is live already.
+    pub fn map(&mut self, run: Run) {
+        assert!(!self.live.intersects(run), "pages {run:?} are mapped twice");
+        self.live.insert(run);
+    }
+
+    /// Makes pages live whose bytes are in system memory already, as memory that is adopted.
+    ///
+    /// # Panics
+    /// If any of them is live already.
+    pub fn adopt(&mut self, run: Run) {
+        self.map(run);
+        self.ram.insert(run);
+    }
+
+    /// Whether all pages of `span` are live and none was ever touched.
+    #[must_use]
+    pub fn is_empty(&self, span: Span) -> bool {
+        let run = span.run();
+        self.live.contains_all(run) && !self.ram.intersects(run) && !self.device.intersects(run)
+    }
+
+    /// Whether all pages of `span` are live and none is on the device.
+    #[must_use]
+    pub fn is_off_device(&self, span: Span) -> bool {
+        self.live.contains_all(span.run()) && !self.device.intersects(span.run())
+    }
+
+    pub(crate) fn commit_to_device(&mut self, piece: Piece) {
+        let run = piece.span.run();
+        debug_assert!(!self.device.intersects(run), "two folios hold {run:?}");
+        self.ram.remove(run);
+        self.device.insert(run);
+        let at = self.pieces.partition_point(|other| other.span.first() < piece.span.first());
+        self.pieces.insert(at, piece);
+    }
+
+    pub(crate) fn commit_to_ram(&mut self, span: Span) {
+        self.remove_piece(span);
+        self.ram.insert(span.run());
+    }
+
+    pub(crate) fn remove_piece(&mut self, span: Span) {
+        let at = self.index_of(span);
+        self.pieces.remove(at);
+        self.device.remove(span.run());
+    }
+
+    pub(crate) fn commit_populated(&mut self, span: Span) {
+        self.ram.insert(span.run());
+    }
+
+    pub(crate) fn commit_discarded(&mut self, run: Run) {
+        self.ram.remove(run);
+    }
+
+    pub(crate) fn commit_unmapped(&mut self, run: Run) {
+        debug_assert!(!self.device.intersects(run), "unmapped pages {run:?} are still on the device");
+        self.live.remove(run);
+    }
+
+    pub(crate) fn set_mapped(&mut self, span: Span, mapped: bool) {
+        let at = self.index_of(span);
+        self.pieces[at].mapped = mapped;
+    }
+
+    /// Replaces a piece by its two halves after the folio was split.
+    pub(crate) fn split_piece(&mut self, span: Span, upper_handle: Handle) {
+        let at = self.index_of(span);
+        let whole = self.pieces[at];
+        let (lower, upper) = span.halves(span.first()).expect("only folios of order 1 and more are split");
+        let upper_pfn = Pfn::new(whole.pfn.get() + u64::from(lower.pages()));
+        self.pieces[at] = Piece { span: lower, ..whole };
+        self.pieces.insert(at + 1, Piece { span: upper, pfn: upper_pfn, handle: upper_handle, ..whole });
+    }
+
+    fn index_of(&self, span: Span) -> usize {
+        self.pieces
+            .binary_search_by_key(&span.first(), |piece| piece.span.first())
+            .ok()
+            .filter(|&at| self.pieces[at].span == span)
+            .expect("transactions only name pieces that are there")
+    }
+
+    /// Walks everything and says what does not fit together, if anything.
+    ///
+    /// # Errors
+    /// The first contradiction found, in words.
+    pub fn check_consistency(&self) -> Result<(), &'static str> {
+        let all = Span::block().run();
+        let mut device = PageSet::EMPTY;
+        for piece in &self.pieces {
+            if device.intersects(piece.span.run()) {
+                return Err("two pieces hold one page");
+            }
+            if !piece.pfn.is_aligned(piece.span.order()) {
+                return Err("a piece's folio is not aligned to its order");
+            }
+            device.insert(piece.span.run());
+        }
+        if device != self.device {
+            return Err("the pages on the device are not those of the pieces");
+        }
+        if self.ram.runs(all).chain(device.runs(all)).any(|run| !self.live.contains_all(run)) {
+            return Err("a page that is not live has bytes");
+        }
+        if self.ram.runs(all).any(|run| device.intersects(run)) {
+            return Err("a page is in system memory and on the device at once");
+        }
+        Ok(())
+    }
+}

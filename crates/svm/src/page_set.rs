@@ -1,0 +1,158 @@
+//! A set of pages of one block: 512 bits.
+
+use crate::{BLOCK_PAGES, Run, Span};
+
+const WORDS: usize = BLOCK_PAGES as usize / 64;
+
+/// A set of pages of one block.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct PageSet([u64; WORDS]);
+
+impl PageSet {
+    /// The empty set.
+    pub const EMPTY: PageSet = PageSet([0; WORDS]);
+
+    /// Tells whether `page` is in the set.
+    #[must_use]
+    pub fn contains(&self, page: u16) -> bool {
+        self.0[usize::from(page / 64)] >> (page % 64) & 1 == 1
+    }
+
+    /// Tells whether every page of `run` is in the set.
+    #[must_use]
+    pub fn contains_all(&self, run: Run) -> bool {
+        masks(run).all(|(word, mask)| self.0[word] & mask == mask)
+    }
+
+    /// Tells whether any page of `run` is in the set.
+    #[must_use]
+    pub fn intersects(&self, run: Run) -> bool {
+        masks(run).any(|(word, mask)| self.0[word] & mask != 0)
+    }
+
+    /// Adds the pages of `run`.
+    pub fn insert(&mut self, run: Run) {
+        masks(run).for_each(|(word, mask)| self.0[word] |= mask);
+    }
+
+    /// Takes the pages of `run` away.
+    pub fn remove(&mut self, run: Run) {
+        masks(run).for_each(|(word, mask)| self.0[word] &= !mask);
+    }
+
+    /// Number of pages in the set.
+    #[must_use]
+    pub fn count(&self) -> u16 {
+        self.0.iter().map(|word| small(word.count_ones())).sum()
+    }
+
+    /// Number of pages of `run` that are in the set.
+    #[must_use]
+    pub fn count_in(&self, run: Run) -> u16 {
+        masks(run).map(|(word, mask)| small((self.0[word] & mask).count_ones())).sum()
+    }
+
+    /// Tells whether the set has no page.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; WORDS]
+    }
+
+    /// The maximal run of pages that are all in the set, or all outside it, starting at `first` and ending no
+    /// later than `end`; with it, which of the two. `None` if `first` is not before `end`.
+    #[must_use]
+    pub fn run_at(&self, first: u16, end: u16) -> Option<(Run, bool)> {
+        if first >= end {
+            return None;
+        }
+        let inside = self.contains(first);
+        let mut at = first;
+        while at < end {
+            let word = self.0[usize::from(at / 64)];
+            let differing = (if inside { !word } else { word }) >> (at % 64);
+            let same = if differing == 0 { 64 - at % 64 } else { small(differing.trailing_zeros()) };
+            at += same;
+            if differing != 0 {
+                break;
+            }
+        }
+        Some((Run { first, pages: at.min(end) - first }, inside))
+    }
+
+    /// Yields the maximal runs of pages of the set that lie in `within`, in order.
+    pub fn runs(&self, within: Run) -> impl Iterator<Item = Run> + use<> {
+        let set = *self;
+        let mut at = within.first;
+        core::iter::from_fn(move || {
+            loop {
+                let (run, inside) = set.run_at(at, within.end())?;
+                at = run.end();
+                if inside {
+                    return Some(run);
+                }
+            }
+        })
+    }
+
+    /// Yields the largest aligned spans that together make up the set, in order.
+    pub fn spans(&self) -> impl Iterator<Item = Span> + use<> {
+        self.runs(Span::block().run()).flat_map(|run| crate::span::aligned_spans(run.first, run.end()))
+    }
+}
+
+/// A number of bits of one word.
+fn small(bits: u32) -> u16 {
+    u16::try_from(bits).expect("a word has 64 bits")
+}
+
+/// The words that `run` touches, each with the mask of its bits.
+fn masks(run: Run) -> impl Iterator<Item = (usize, u64)> {
+    let (first, end) = (usize::from(run.first), usize::from(run.end()));
+    (first / 64..end.div_ceil(64)).map(move |word| {
+        let low = first.saturating_sub(word * 64);
+        let high = (end - word * 64).min(64);
+        (word, (u64::MAX >> (64 - (high - low))) << low)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn runs() -> impl Strategy<Value = (Run, bool)> {
+        (0u16..512, 1u16..512, any::<bool>())
+            .prop_map(|(first, pages, insert)| (Run { first, pages: pages.min(512 - first) }, insert))
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_set_of_numbers(changes in proptest::collection::vec(runs(), 1..20), probe in runs()) {
+            let (mut set, mut model) = (PageSet::EMPTY, BTreeSet::new());
+            for (run, insert) in changes {
+                if insert {
+                    set.insert(run);
+                    model.extend(run.first..run.end());
+                } else {
+                    set.remove(run);
+                    model.retain(|page| !(run.first..run.end()).contains(page));
+                }
+            }
+            let probe = probe.0;
+            let inside = |page: &u16| model.contains(page);
+            prop_assert_eq!(usize::from(set.count()), model.len());
+            prop_assert_eq!(set.contains_all(probe), (probe.first..probe.end()).all(|page| inside(&page)));
+            prop_assert_eq!(set.intersects(probe), (probe.first..probe.end()).any(|page| inside(&page)));
+            prop_assert_eq!(usize::from(set.count_in(probe)), (probe.first..probe.end()).filter(inside).count());
+            let listed: BTreeSet<u16> = set.runs(probe).flat_map(|run| run.first..run.end()).collect();
+            let expected: BTreeSet<u16> = (probe.first..probe.end()).filter(inside).collect();
+            prop_assert_eq!(listed, expected);
+            let spans: BTreeSet<u16> = set.spans().flat_map(|span| span.first()..span.end()).collect();
+            prop_assert_eq!(&spans, &model);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What a transaction asks of whoever runs it, and the answers.
+
+use bifolio_folio::{Order, Pfn};
+
+use crate::{Handle, Run, Span};
+
+/// One thing to do for a transaction. Each names the outcomes it may have; any other is a broken runner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Allocate device memory and form a folio: [`Outcome::Formed`] or [`Outcome::NoMemory`].
+    FormFolio {
+        /// Order of the folio.
+        order: Order,
+    },
+    /// Make room for a folio on the device by evicting others: `Done` (room was made; it may be gone again) or
+    /// `NoMemory`. The runner may evict from this very block, outside the span of this transaction.
+    ReclaimDevice {
+        /// Order that must fit.
+        order: Order,
+    },
+    /// Drop the reference that the block held: `Done`.
+    ReleaseFolio {
+        /// The folio.
+        folio: Folio,
+    },
+    /// Split a live folio into its two halves: [`Outcome::Split`], or `Busy` if somebody else holds a reference.
+    SplitFolio {
+        /// The folio, of order 1 or more.
+        folio: Folio,
+    },
+    /// Reserve system memory for a span: `Done` or `NoMemory`.
+    ReserveRam {
+        /// The span whose bytes will be there.
+        span: Span,
+    },
+    /// Make room in system memory by moving other blocks to the device: `Done` or `NoMemory`.
+    ReclaimRam {
+        /// Pages that must fit.
+        pages: u16,
+    },
+    /// Give system memory back, with the bytes in it: `Done`.
+    ReleaseRam {
+        /// The span it was reserved for or taken out of.
+        span: Span,
+        /// How many of its pages were in system memory.
+        pages: u16,
+    },
+    /// Take the span's pages of system memory out of the CPU's view, so that nobody can write them any more and
+    /// the next touch faults: `Done`, or `Busy` if any page cannot be taken (pinned, shared after fork); then all
+    /// pages are in view as before.
+    TakeOut {
+        /// The span.
+        span: Span,
+    },
+    /// Put the pages of system memory that `TakeOut` took back into view and wake sleepers: `Done`.
+    Restore {
+        /// The span.
+        span: Span,
+    },
+    /// Show the whole span, filled before, to the CPU at once and wake sleepers: `Done` or `Failed`.
+    Install {
+        /// The span.
+        span: Span,
+    },
+    /// Show the whole span as zeros to the CPU and wake sleepers: `Done` or `Failed`.
+    InstallZero {
+        /// The span.
+        span: Span,
+    },
+    /// Copy pages of system memory, out of view, to the device: `Done` or `Failed`.
+    CopyToDevice {
+        /// Pages to copy.
+        run: Run,
+        /// Device page of the first one.
+        to: Pfn,
+    },
+    /// Write zeros to device memory: `Done` or `Failed`.
+    ClearDevice {
+        /// Pages that are to read as zero.
+        run: Run,
+        /// Device page of the first one.
+        to: Pfn,
+    },
+    /// Copy a folio to the reserved system memory: `Done` or `Failed`.
+    CopyToRam {
+        /// The span to fill.
+        span: Span,
+        /// Device page of its first page.
+        from: Pfn,
+    },
+    /// Enter the span in the device's page table: `Done` or `Failed`.
+    MapDevice {
+        /// The span.
+        span: Span,
+        /// Device page of its first page.
+        to: Pfn,
+    },
+    /// Remove the span from the device's page table; on return no unit of the device uses it: `Done`.
+    UnmapDevice {
+        /// The span.
+        span: Span,
+    },
+    /// Map coherent device memory into the CPU's view and wake sleepers: `Done` or `Failed`.
+    MapCoherent {
+        /// The span.
+        span: Span,
+        /// Device page of its first page.
+        to: Pfn,
+    },
+    /// Take coherent device memory out of the CPU's view, so that the next touch faults: `Done` or `Failed`.
+    UnmapCoherent {
+        /// The span.
+        span: Span,
+    },
+    /// Drop pages from the CPU's view, coherent mappings included, and forget the bytes of those in system memory:
+    /// `Done`, or `Failed`; then no byte is gone.
+    Discard {
+        /// The pages.
+        run: Run,
+    },
+    /// The transaction ended.
+    Finish(Result<Finished, Failure>),
+}
+
+/// A folio that a block holds one reference of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Folio {
+    /// First device page.
+    pub pfn: Pfn,
+    /// Order.
+    pub order: Order,
+    /// Its place in the eviction order.
+    pub handle: Handle,
+}
+
+/// How a step went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Nothing was asked yet: what the first call of a transaction is given.
+    Start,
+    /// The step was done.
+    Done,
+    /// A folio of the wanted order now belongs to the block.
+    Formed(Folio),
+    /// The folio was split; its lower half keeps its place in the eviction order.
+    Split {
+        /// The place of the upper half.
+        upper: Handle,
+    },
+    /// There is no memory for it.
+    NoMemory,
+    /// Somebody else uses the pages or the folio just now.
+    Busy,
+    /// It could not be done; nothing changed.
+    Failed,
+}
+
+/// A transaction that succeeded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Finished {
+    /// What it did.
+    pub moved: Moved,
+    /// How often it went down an order.
+    pub fallbacks: u8,
+    /// Live splits it made.
+    pub splits: u16,
+}
+
+/// What a transaction did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moved {
+    /// The page was already where it was wanted (somebody else was faster); only mappings were made.
+    AlreadyThere(Span),
+    /// One folio went to the device.
+    ToDevice(Span),
+    /// One folio came home.
+    ToRam(Span),
+    /// Zeros were installed at first touch.
+    Populated(Span),
+    /// Pages were unmapped.
+    Unmapped(Run),
+}
+
+/// Why a transaction failed. All bytes are where they were.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Failure {
+    /// The page belongs to no allocation.
+    NotMapped,
+    /// No device memory of any allowed order, and nothing could be evicted.
+    NoDeviceMemory,
+    /// No system memory of any allowed order, and nothing could be moved out.
+    NoRam,
+    /// A page is in use in a way that forbids to move it.
+    Busy,
+    /// Bytes could not be copied.
+    CopyFailed,
+    /// The pages could not be mapped at their new place.
+    MapFailed,
+}

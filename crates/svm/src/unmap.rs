@@ -1,0 +1,90 @@
+//! Unmapping pages: folios inside go, folios on the border are split in place and the rest stays resident.
+//!
+//! ```text
+//!  split what reaches over the border --Busy--> fail: nothing is gone yet
+//!   |
+//!  discard: system memory and the CPU's view --Failed--> fail: nothing is gone yet
+//!   |
+//!  commit; then for each folio inside: unmap from the device, release
+//! ```
+
+use crate::step::{Failure, Finished, Moved, Outcome, Step};
+use crate::{Block, Run, Span};
+
+/// Unmaps consecutive pages of one block.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Unmap {
+    run: Run,
+    phase: Phase,
+    splits: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Phase {
+    Start,
+    Split(Span),
+    Discard,
+    UnmapDevice(Span),
+    ReleaseFolio,
+}
+
+impl Unmap {
+    /// Plans to unmap `run`. Pages of it that are not live are passed over.
+    #[must_use]
+    pub fn new(run: Run) -> Unmap {
+        Unmap { run, phase: Phase::Start, splits: 0 }
+    }
+
+    pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
+        match (self.phase, outcome) {
+            (Phase::Start, Outcome::Start) => self.split(block),
+            (Phase::Split(span), Outcome::Split { upper }) => {
+                block.split_piece(span, upper);
+                self.splits += 1;
+                self.split(block)
+            }
+            (Phase::Discard, Outcome::Done) => {
+                block.commit_discarded(self.run);
+                self.next_piece(block)
+            }
+            (Phase::Split(_) | Phase::Discard, _) => Step::Finish(Err(Failure::Busy)),
+            (Phase::UnmapDevice(span), _) => {
+                block.set_mapped(span, false);
+                self.next_piece(block)
+            }
+            (Phase::ReleaseFolio, _) => self.next_piece(block),
+            (phase, outcome) => unreachable!("{outcome:?} in {phase:?}"),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, step: Step) -> Step {
+        self.phase = phase;
+        step
+    }
+
+    /// Halves a folio that reaches over a border of the run, until none does.
+    fn split(&mut self, block: &Block) -> Step {
+        let over_border = |page: u16| {
+            let piece = block.piece_of(page)?;
+            let inside = self.run.first <= piece.span.first() && piece.span.end() <= self.run.end();
+            (!inside).then_some(*piece)
+        };
+        match over_border(self.run.first).or_else(|| over_border(self.run.end() - 1)) {
+            Some(piece) => self.enter(Phase::Split(piece.span), Step::SplitFolio { folio: piece.folio() }),
+            None => self.enter(Phase::Discard, Step::Discard { run: self.run }),
+        }
+    }
+
+    fn next_piece(&mut self, block: &mut Block) -> Step {
+        let Some(&piece) = block.first_piece_in(self.run) else {
+            block.commit_unmapped(self.run);
+            let moved = Moved::Unmapped(self.run);
+            return Step::Finish(Ok(Finished { moved, fallbacks: 0, splits: self.splits }));
+        };
+        if piece.mapped {
+            return self.enter(Phase::UnmapDevice(piece.span), Step::UnmapDevice { span: piece.span });
+        }
+        block.remove_piece(piece.span);
+        self.enter(Phase::ReleaseFolio, Step::ReleaseFolio { folio: piece.folio() })
+    }
+}
