@@ -1,1 +1,60 @@
-//! (being built)
+//! The one unsafe floor of Bifolio: system calls, and memory that somebody else may be writing.
+//!
+//! Everything above this crate is `forbid(unsafe_code)`; what it may do with pages, it does through these types:
+//!
+//! ```text
+//!   Span            a page-aligned range of addresses, nothing more than two checked numbers
+//!   Mapping         memory that is owned (unmapped on drop) or adopted, never seen through `&` or `&mut`
+//!     SharedBytes   a borrowed window of a Mapping: loads, stores, atomics, copies; the proof that page
+//!                   operations (advise, register, move) may be done there
+//!   Memfd           memory with a number: mapped twice, punched, collapsed
+//!   Uffd            userfaultfd: registration, installs, moves, messages
+//!   Grants          what this machine allows, found out by trying
+//! ```
+//!
+//! # Why the interface is safe
+//!
+//! A page operation changes bytes behind the compiler's back. That is harmless exactly where no Rust reference to
+//! plain data exists, so each operation needs a witness of that. The witness is [`SharedBytes`], which comes only
+//! from a [`Mapping`], which hands out no references. [`Uffd::register`] takes such a witness, and the kernel
+//! refuses to install pages where nothing is registered, so installs need only a [`Span`]. The single way to get a
+//! witness for foreign memory is [`Mapping::adopt`], which is `unsafe` and says what must be promised.
+//!
+//! # Which system calls
+//!
+//! All go through rustix's `linux_raw` back end or through `raw`: instructions, never symbols of the C library,
+//! because the preload library puts itself in front of those symbols and stands on this crate.
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("bifolio-sys needs 64-bit Linux");
+
+pub mod abi;
+pub mod advise;
+mod bytes;
+mod doorbell;
+mod error;
+mod eventfd;
+mod memfd;
+mod memory;
+mod message;
+mod open;
+mod outcome;
+pub mod process;
+mod raw;
+mod span;
+mod sweep;
+mod uffd;
+
+pub use abi::{CopyMode, Features, Modes, MoveMode, RangeIoctls};
+pub use bytes::{AccessError, Plain, SharedBytes};
+pub use doorbell::{BellError, Doorbell, Rung};
+pub use error::SysError;
+pub use eventfd::EventFd;
+pub use memfd::Memfd;
+pub use memory::{MapError, Mapping, Place, Protection, RemapFailed};
+pub use message::{Message, MessageBuf, Messages, Woken};
+pub use open::{Access, Attempt, DEVICE_NODE, OpenError, Reads, Via, Way};
+pub use outcome::Outcome;
+pub use rustix::io::Errno;
+pub use span::{HUGE_PAGE, PAGE, Span, SpanError};
+pub use uffd::{Protect, ReadyError, Uffd, Wake};

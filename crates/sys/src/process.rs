@@ -1,0 +1,146 @@
+//! Facts about this process, and manners of a thread that lives inside somebody else's program.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::thread::CpuSet;
+
+use crate::{PAGE, SysError, raw};
+
+/// Signals that the C library uses between its own threads: 32 (cancel) and 33 (change of user for all threads).
+/// A thread that blocks 33 hangs `setuid` of the whole process.
+const LIBRARY_SIGNALS: u64 = 1 << 31 | 1 << 32;
+
+/// Where descriptors go that the program should not run into: shells and daemons close or reuse low numbers.
+const HIGH_DESCRIPTORS: [i32; 4] = [900, 400, 200, 100];
+
+/// The machine's pages are not 4 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this machine's pages have {found} bytes, Bifolio needs 4096")]
+pub struct WrongPageSize {
+    /// Bytes of a page here.
+    pub found: usize,
+}
+
+/// Checks that base pages are 4 KiB.
+///
+/// # Errors
+///
+/// Fails on kernels with other pages (some AArch64 ones have 16 or 64 KiB).
+pub fn require_4k_pages() -> Result<(), WrongPageSize> {
+    match rustix::param::page_size() {
+        PAGE => Ok(()),
+        found => Err(WrongPageSize { found }),
+    }
+}
+
+/// Returns this process's number.
+#[must_use]
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+/// Returns this thread's number, as fault messages with the thread feature carry it.
+#[must_use]
+pub fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
+}
+
+/// Returns the effective user number; 0 is root.
+#[must_use]
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Tells whether the program gained rights at its start (setuid, setgid, file capabilities), by its user and group
+/// numbers.
+#[must_use]
+pub fn has_gained_rights() -> bool {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    getuid() != geteuid() || getgid() != getegid()
+}
+
+/// Blocks every signal in this thread, so that the program's handlers never run on it. Threads it starts inherit this.
+///
+/// Left open are the two signals the C library sends its own threads. A fault of this thread itself still ends
+/// the process.
+///
+/// # Errors
+///
+/// Fails only on kernels that know no 64 signals.
+pub fn block_all_signals_in_this_thread() -> Result<(), SysError> {
+    raw::block_signals(!LIBRARY_SIGNALS).map_err(SysError::of("rt_sigprocmask"))
+}
+
+/// Moves a descriptor to a number of at least 900 if the limits allow, else as high as they do; closed on exec. On
+/// failure it keeps its number.
+#[must_use]
+pub fn high_fd(fd: OwnedFd) -> OwnedFd {
+    HIGH_DESCRIPTORS.into_iter().find_map(|least| fcntl_dupfd_cloexec(fd.as_fd(), least).ok()).unwrap_or(fd)
+}
+
+/// Binds this thread to one processor.
+///
+/// # Errors
+///
+/// `EINVAL` for a processor that is not there or not allowed.
+pub fn pin_this_thread(cpu: usize) -> Result<(), SysError> {
+    let call = "sched_setaffinity";
+    if cpu >= CpuSet::MAX_CPU {
+        return Err(SysError { call, errno: Errno::INVAL });
+    }
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    rustix::thread::sched_setaffinity(None, &set).map_err(SysError::of(call))
+}
+
+/// Lists the processors this thread may run on.
+///
+/// # Errors
+///
+/// Fails on machines with more processors than the kernel interface here holds (1024).
+pub fn allowed_cpus() -> Result<Vec<usize>, SysError> {
+    let set = rustix::thread::sched_getaffinity(None).map_err(SysError::of("sched_getaffinity"))?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn descriptor_moves_high() {
+        let fd = OwnedFd::from(std::fs::File::open("/dev/null").expect("exists"));
+        assert!(high_fd(fd).as_raw_fd() >= 100);
+    }
+
+    #[test]
+    fn absent_processor_is_refused() {
+        assert!(pin_this_thread(usize::MAX).is_err());
+        assert!(pin_this_thread(CpuSet::MAX_CPU - 1).is_err());
+    }
+
+    #[test]
+    fn blocked_signals_show_in_the_thread_status() {
+        let status = std::thread::spawn(|| {
+            block_all_signals_in_this_thread().expect("64 signals");
+            std::fs::read_to_string("/proc/thread-self/status").expect("proc is mounted")
+        });
+        let status = status.join().expect("no panic");
+        // All but 9 and 19, which cannot be blocked, and the library's 32 and 33.
+        assert!(status.contains("SigBlk:\tfffffffe7ffbfeff"), "{status}");
+    }
+
+    #[test]
+    fn pinned_thread_stays_on_its_processor() {
+        let cpus = std::thread::spawn(|| {
+            let first = allowed_cpus().expect("few processors")[0];
+            pin_this_thread(first).expect("allowed");
+            (first, allowed_cpus().expect("few processors"))
+        });
+        let (first, after) = cpus.join().expect("no panic");
+        assert_eq!(after, [first]);
+    }
+}
