@@ -1,5 +1,6 @@
 //! Transactions in a simulated world: each outcome, every injected failure, and random sequences.
 
+#[expect(clippy::cast_possible_truncation, reason = "simulated memories are small")]
 mod world;
 
 use bifolio_folio::{MemoryKind, Order};
@@ -184,8 +185,8 @@ fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
-fn apply(world: &mut World, request: Request, value: u64, policy: &Granularity) {
-    let outcome = match request {
+fn apply(world: &mut World, request: &Request, value: u64, policy: &Granularity) {
+    let outcome = match *request {
         Request::CpuWrite(page) if world.cpu_write(page, value) => return,
         Request::DeviceWrite(page) if world.device_write(page, value) => return,
         Request::Map(first, pages) => return world.map(Run { first, pages }),
@@ -220,7 +221,7 @@ proptest! {
         world.map(Run { first: 0, pages: 400 });
         for (number, (request, fail_in)) in requests.into_iter().enumerate() {
             world.fail_in = fail_in;
-            apply(&mut world, request, number as u64 + 1, &policy(largest));
+            apply(&mut world, &request, number as u64 + 1, &policy(largest));
             world.check();
         }
     }
