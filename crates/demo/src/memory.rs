@@ -1,0 +1,139 @@
+//! What the job asks of the machine it runs on: three small traits, and nothing of any runtime.
+//!
+//! The host writes and reads through [`HostMemory`], a unit of the device through [`DeviceMemory`], and the
+//! host starts the device through [`Launcher`]. All three see the same addresses: a pointer that one side
+//! writes is followed by the other as it is. [`crate::arena`] implements them over a plain vector.
+
+use crate::kernels::Kernel;
+use std::error::Error;
+
+/// Shared memory as the host program sees it: it allocates, writes and reads like on any heap.
+///
+/// Addresses given to the methods lie in memory that `allocate` returned, and words are 8-byte aligned; an
+/// implementation may panic otherwise. The host uses the memory only while no kernel runs.
+pub trait HostMemory {
+    /// Why an allocation failed.
+    type Error: Error + 'static;
+
+    /// Allocates `bytes` of shared memory at a multiple of `align`, all zero, and returns its address.
+    ///
+    /// # Errors
+    ///
+    /// If there is not enough shared memory.
+    fn allocate(&mut self, bytes: usize, align: usize) -> Result<usize, Self::Error>;
+
+    /// Writes a word.
+    fn write_u64(&mut self, address: usize, value: u64);
+
+    /// Writes bytes.
+    fn write_bytes(&mut self, address: usize, bytes: &[u8]);
+
+    /// Reads a word.
+    fn read_u64(&self, address: usize) -> u64;
+
+    /// Fills `out` with the bytes from `address` on.
+    fn read_bytes(&self, address: usize, out: &mut [u8]);
+
+    /// Writes a floating-point number.
+    fn write_f64(&mut self, address: usize, value: f64) {
+        self.write_u64(address, value.to_bits());
+    }
+
+    /// Reads a floating-point number.
+    fn read_f64(&self, address: usize) -> f64 {
+        f64::from_bits(self.read_u64(address))
+    }
+}
+
+/// Shared memory as one unit of the device sees it.
+///
+/// A page that is not on the device is no error: the implementation has it brought and goes on. What it
+/// returns as a fault ends the kernel. Single words are atomic against the other units of the launch, in no
+/// stated order; all units see all writes of the launches before.
+pub trait DeviceMemory {
+    /// Why an access cannot be completed.
+    type Fault: Error + 'static;
+
+    /// Reads a word.
+    ///
+    /// # Errors
+    ///
+    /// If the word cannot be reached, now or ever.
+    fn load(&mut self, address: u64) -> Result<u64, Self::Fault>;
+
+    /// Writes a word.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    fn store(&mut self, address: u64, value: u64) -> Result<(), Self::Fault>;
+
+    /// Adds to a floating-point number, atomically.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    fn add_f64(&mut self, address: u64, amount: f64) -> Result<(), Self::Fault>;
+
+    /// Adds to a word, atomically, wrapping, and returns what it held before.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    fn fetch_add(&mut self, address: u64, amount: u64) -> Result<u64, Self::Fault>;
+
+    /// Replaces a word if it holds `old`, atomically, and returns what it held before.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    fn compare_exchange(&mut self, address: u64, old: u64, new: u64) -> Result<u64, Self::Fault>;
+
+    /// Reads a floating-point number.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    fn load_f64(&mut self, address: u64) -> Result<f64, Self::Fault> {
+        self.load(address).map(f64::from_bits)
+    }
+
+    /// Writes a floating-point number.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    fn store_f64(&mut self, address: u64, value: f64) -> Result<(), Self::Fault> {
+        self.store(address, value.to_bits())
+    }
+}
+
+/// Which unit of the device runs a kernel, and how many share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// This unit, from 0.
+    pub index: u32,
+    /// All units, at least 1; the same for each unit of a launch.
+    pub count: u32,
+}
+
+/// The device as the host starts it.
+pub trait Launcher {
+    /// Why a launch failed.
+    type Error: Error + 'static;
+
+    /// Runs a kernel on all units of the device and waits for the last one.
+    ///
+    /// Each unit calls [`crate::kernels::run_unit`] with the `job` address. Launches are the barriers
+    /// between phases: all writes of one are seen by the next and by the host.
+    ///
+    /// # Errors
+    ///
+    /// If a unit could not complete an access. The shared memory then holds a part of the phase's work.
+    fn launch(&mut self, kernel: Kernel, job: usize) -> Result<(), Self::Error>;
+}
+
+/// Turns a pointer read from shared memory into an address of the host.
+pub(crate) fn host_address(pointer: u64) -> usize {
+    usize::try_from(pointer).expect("shared memory needs 64-bit addresses on both sides")
+}

@@ -1,0 +1,127 @@
+//! The host's part while the device works: settings in, phases one after the other, progress out.
+//!
+//! The host and the device take turns on the job record: between two phases the host sets or reads a word
+//! of it, which is a CPU access to memory the device has just used. Results stay in the node records; read
+//! them through [`Sheet`].
+
+use crate::graph::Node;
+use crate::kernels::Kernel;
+use crate::layout::{job, node};
+use crate::memory::{HostMemory, Launcher};
+use crate::reference::{NoSuchRoot, PageRank};
+use crate::sheet::Sheet;
+use std::error::Error;
+use thiserror::Error;
+
+/// Why a job did not end.
+#[derive(Debug, Error)]
+pub enum RunError<E: Error + 'static> {
+    /// The device could not complete a phase.
+    #[error("kernel `{}` failed", kernel.name())]
+    Launch {
+        /// The phase.
+        kernel: Kernel,
+        /// Why it failed.
+        #[source]
+        source: E,
+    },
+    /// The search has no node to start from.
+    #[error("the search cannot start")]
+    Root(#[from] NoSuchRoot),
+    /// The device reached more nodes than there are.
+    #[error("the device reached {reached} nodes of {nodes}")]
+    Frontier {
+        /// What the device counted.
+        reached: u64,
+        /// Nodes of the graph.
+        nodes: usize,
+    },
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Rounds of PageRank, or levels of a search, that are done.
+    pub done: u32,
+    /// How many there will be, where that is known.
+    pub total: Option<u32>,
+}
+
+/// Runs PageRank on the device; the ranks are then in the node records.
+///
+/// # Errors
+///
+/// If the device fails.
+pub fn pagerank<M: HostMemory + Launcher>(
+    machine: &mut M,
+    sheet: &Sheet,
+    settings: &PageRank,
+    mut progress: impl FnMut(Progress),
+) -> Result<(), RunError<<M as Launcher>::Error>> {
+    let record = sheet.job();
+    machine.write_f64(record + job::DAMPING, settings.damping());
+    launch(machine, Kernel::StartRanks, sheet)?;
+    for round in 0..settings.rounds {
+        machine.write_f64(record + job::DANGLING, 0.0);
+        launch(machine, Kernel::PushShares, sheet)?;
+        launch(machine, Kernel::CollectShares, sheet)?;
+        progress(Progress { done: round + 1, total: Some(settings.rounds) });
+    }
+    Ok(())
+}
+
+/// Searches from `root` on the device; levels and parents are then in the node records.
+///
+/// # Errors
+///
+/// If there is no such root, or the device fails.
+pub fn bfs<M: HostMemory + Launcher>(
+    machine: &mut M,
+    sheet: &Sheet,
+    root: Node,
+    mut progress: impl FnMut(Progress),
+) -> Result<(), RunError<<M as Launcher>::Error>> {
+    let nodes = sheet.plan().nodes;
+    let root_record = sheet.node_address(root).ok_or(NoSuchRoot { root, nodes })?;
+    launch(machine, Kernel::ClearLevels, sheet)?;
+    start_search(machine, sheet, root_record);
+    for level in 1.. {
+        machine.write_u64(sheet.job() + job::REACHED_LEVEL, u64::from(level));
+        launch(machine, Kernel::ExpandFrontier, sheet)?;
+        let reached = advance_frontier(machine, sheet);
+        if reached > nodes as u64 {
+            return Err(RunError::Frontier { reached, nodes });
+        }
+        progress(Progress { done: level, total: None });
+        if reached == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn launch<M: Launcher>(machine: &mut M, kernel: Kernel, sheet: &Sheet) -> Result<(), RunError<M::Error>> {
+    machine.launch(kernel, sheet.job()).map_err(|source| RunError::Launch { kernel, source })
+}
+
+fn start_search(machine: &mut impl HostMemory, sheet: &Sheet, root_record: usize) {
+    let record = sheet.job();
+    machine.write_u64(root_record + node::LEVEL, 0);
+    let frontier = machine.read_u64(record + job::FRONTIER);
+    machine.write_u64(crate::memory::host_address(frontier), root_record as u64);
+    machine.write_u64(record + job::FRONTIER_COUNT, 1);
+    machine.write_u64(record + job::REACHED_COUNT, 0);
+}
+
+/// Makes the reached nodes the frontier and returns how many they are.
+fn advance_frontier(machine: &mut impl HostMemory, sheet: &Sheet) -> u64 {
+    let record = sheet.job();
+    let frontier = machine.read_u64(record + job::FRONTIER);
+    let reached = machine.read_u64(record + job::REACHED);
+    let count = machine.read_u64(record + job::REACHED_COUNT);
+    machine.write_u64(record + job::FRONTIER, reached);
+    machine.write_u64(record + job::FRONTIER_COUNT, count);
+    machine.write_u64(record + job::REACHED, frontier);
+    machine.write_u64(record + job::REACHED_COUNT, 0);
+    count
+}
