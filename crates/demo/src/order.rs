@@ -7,7 +7,7 @@
 //! - [`hot_then_named`]: the most popular first, and all others by name. A cold package mostly names its
 //!   kin (`libfoo-dev` and `libfoo1`), which then lie beside it.
 //!
-//! On the package graph the first misses least while device memory holds a quarter of the data or more, the second
+//! PageRank on the package graph misses least by the first while device memory holds a quarter of the data, and by the second
 //! when it holds a sixteenth; `examples/locality.rs` prints the figures.
 
 use crate::graph::{Graph, GraphError, Node};
