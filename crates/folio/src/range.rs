@@ -58,6 +58,13 @@ impl FreeRange {
         FreeRange { head, order }
     }
 
+    /// Ends the token: the counterpart of [`claim`](FreeRange::claim), for an allocator that puts the range on
+    /// its free lists.
+    #[must_use = "the pages are leaked unless a free list takes them"]
+    pub const fn surrender(self) -> (Pfn, Order) {
+        (self.head, self.order)
+    }
+
     /// Returns the first page.
     #[must_use]
     pub const fn head(&self) -> Pfn {
@@ -88,7 +95,7 @@ impl FreeRange {
         }
     }
 
-    /// Joins two halves of one naturally aligned block, in either order.
+    /// Joins the two halves of one naturally aligned block, in either order.
     ///
     /// # Errors
     /// Gives both ranges back if they are not the two halves of one block of at most [`Order::MAX`].

@@ -139,11 +139,12 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
     /// [`SplitError`], with the folio inside, if somebody else holds a reference, `to` is not smaller, or the
     /// page is not in the folio.
     pub fn split_around(self, page: Pfn, to: Order) -> Result<Pieces<'m, P>, SplitError<'m, P>> {
-        let inside = page.is_within(self.head(), self.order());
-        match page.align_down(to).offset_from(self.head()) {
-            Some(target) if inside => self.split_by(Cut::Around(target, to), to),
-            _ => Err(SplitError { kind: SplitErrorKind::Outside { page }, folio: self }),
+        if !page.is_within(self.head(), self.order()) {
+            return Err(SplitError { kind: SplitErrorKind::Outside { page }, folio: self });
         }
+        // Before the head only if `to` is not smaller, which is refused below.
+        let target = page.align_down(to).offset_from(self.head()).unwrap_or(0);
+        self.split_by(Cut::Around(target, to), to)
     }
 
     fn split_by(self, cut: Cut, to: Order) -> Result<Pieces<'m, P>, SplitError<'m, P>> {

@@ -1,11 +1,8 @@
 //! One regression test per rule of the life of a folio, named after it.
 
-use bifolio_folio::{
-    FormErrorKind, FreeRange, GetError, MemoryKind, Order, PageMap, Pfn, Pool, SplitErrorKind,
-};
+use bifolio_folio::{FormErrorKind, FreeRange, GetError, MemoryKind, Order, PageMap, Pfn, Pool};
 
-mod pool;
-use pool::{Call, order, pagemap};
+use crate::pool::{Call, order, pagemap};
 
 fn pfn(number: u64) -> Pfn {
     Pfn::new(number)
@@ -249,20 +246,4 @@ fn i16_no_form_after_kill_and_drained_when_the_last_page_is_free() {
 fn i16_pagemap_that_was_not_killed_is_never_drained() {
     let map = pagemap(order(3));
     assert_eq!((map.live_pages(), map.is_drained()), (0, false));
-}
-
-#[test]
-fn split_with_a_second_reference_gives_the_folio_back() {
-    let map = pagemap(order(3));
-    let range = map.pool().allocate(order(3)).expect("free");
-    let folio = map.form(range, 0).expect("free");
-    let second = folio.get().expect("few references");
-
-    let error = folio.split(Order::ZERO).expect_err("shared");
-
-    assert_eq!(error.kind, SplitErrorKind::Shared { references: 2 });
-    assert_eq!((error.folio.order(), error.folio.is_locked(), second.references()), (order(3), true, 2));
-    assert_eq!(map.pool().books().calls, []);
-    drop(second);
-    assert_eq!(error.folio.split(order(2)).expect("only reference").len(), 2);
 }

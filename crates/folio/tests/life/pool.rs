@@ -25,7 +25,7 @@ pub struct Books {
 
 impl Books {
     fn insert(&mut self, range: FreeRange) {
-        let (head, order) = (range.head(), range.order());
+        let (head, order) = range.surrender();
         if let Some(larger) = order.larger()
             && self.free[order.index()].remove(&head.buddy(order).get())
         {
@@ -56,7 +56,8 @@ impl Books {
     }
 
     fn insert_alone(&mut self, range: FreeRange) {
-        self.free[range.order().index()].insert(range.head().get());
+        let (head, order) = range.surrender();
+        self.free[order.index()].insert(head.get());
     }
 
     pub fn free_pages(&self) -> u64 {
@@ -77,10 +78,14 @@ impl Books {
 pub struct TestPool(Mutex<Books>);
 
 impl TestPool {
-    /// Makes a pool whose free memory is one block at page 0.
-    pub fn with_block(order: Order) -> TestPool {
+    /// Makes a pool whose free memory is these pages.
+    pub fn new(first: Pfn, pages: u64) -> TestPool {
         let pool = TestPool::default();
-        pool.books().insert(FreeRange::claim(Pfn::ZERO, order));
+        let mut done = 0;
+        while let Some(order) = first.checked_add(done).and_then(|pfn| pfn.largest_block(pages - done)) {
+            pool.books().insert(FreeRange::claim(Pfn::new(first.get() + done), order));
+            done += order.pages();
+        }
         pool
     }
 
@@ -129,8 +134,12 @@ impl Pool for TestPool {
 
 /// Makes a pagemap of one free block at page 0.
 pub fn pagemap(order: Order) -> PageMap<TestPool> {
-    PageMap::new(MemoryKind::Private, Pfn::ZERO, order.pages(), TestPool::with_block(order))
-        .expect("a small pagemap")
+    pagemap_at(Pfn::ZERO, order.pages())
+}
+
+/// Makes a pagemap of free pages.
+pub fn pagemap_at(first: Pfn, pages: u64) -> PageMap<TestPool> {
+    PageMap::new(MemoryKind::Private, first, pages, TestPool::new(first, pages)).expect("a small pagemap")
 }
 
 /// Makes an order.

@@ -1,0 +1,181 @@
+//! Many threads on one pagemap. Each folio's pages are stamped with its `data` by whoever forms it; whoever
+//! holds the lock must find these stamps, or some page was in two folios, or an ordering is too weak.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+
+use bifolio_folio::{Folio, FormErrorKind, Live, Locked, Order, PageMap, Pfn};
+
+use crate::pool::{Call, TestPool, order, pagemap_at};
+
+const FIRST: u64 = 64;
+const PAGES: u64 = 1024;
+const THREADS: u32 = 4;
+const STEPS: u32 = 60_000;
+
+/// Xorshift: the same sequence of choices in every run, whatever the threads make of it.
+struct Choices(u64);
+
+impl Choices {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    fn order(&mut self, limit: u64) -> Order {
+        order(u8::try_from(self.below(limit)).expect("small"))
+    }
+}
+
+struct Shared {
+    map: PageMap<TestPool>,
+    stamps: Vec<AtomicU32>,
+    next_data: AtomicU32,
+    pages_formed: AtomicU64,
+    folios_formed: AtomicU64,
+}
+
+impl Shared {
+    fn new() -> Shared {
+        Shared {
+            map: pagemap_at(Pfn::new(FIRST), PAGES),
+            stamps: (0..PAGES).map(|_| AtomicU32::new(0)).collect(),
+            next_data: AtomicU32::new(1),
+            pages_formed: AtomicU64::new(0),
+            folios_formed: AtomicU64::new(0),
+        }
+    }
+
+    fn stamps_of<S: bifolio_folio::State>(&self, folio: &Folio<'_, TestPool, S>) -> &[AtomicU32] {
+        let start = usize::try_from(folio.head().get() - FIRST).expect("small");
+        &self.stamps[start..start + usize::try_from(folio.pages()).expect("small")]
+    }
+
+    /// Forms and stamps a folio, or tells that the pagemap is dead; `None` if memory is short.
+    fn form(&self, order: Order) -> Option<Result<Folio<'_, TestPool, Locked>, FormErrorKind>> {
+        let range = self.map.pool().allocate(order)?;
+        // The low 23 bits: a new number for each folio of the last eight million.
+        let data = self.next_data.fetch_add(1, Ordering::Relaxed) & 0x7f_ffff;
+        match self.map.form(range, data) {
+            Ok(folio) => {
+                self.stamps_of(&folio).iter().for_each(|stamp| stamp.store(data, Ordering::Relaxed));
+                self.pages_formed.fetch_add(order.pages(), Ordering::Relaxed);
+                self.folios_formed.fetch_add(1, Ordering::Relaxed);
+                Some(Ok(folio))
+            }
+            Err(error) => {
+                self.map.pool().give_back(error.range);
+                Some(Err(error.kind))
+            }
+        }
+    }
+
+    fn check_stamps(&self, folio: &Folio<'_, TestPool, Locked>) {
+        let data = folio.data();
+        assert!(self.stamps_of(folio).iter().all(|stamp| stamp.load(Ordering::Relaxed) == data), "{folio:?}");
+    }
+
+    /// Works until the pagemap is dead or the steps are used up; returns how many splits succeeded.
+    fn work(&self, seed: u64) -> u32 {
+        let mut choices = Choices(seed);
+        let mut held: Vec<Folio<'_, TestPool, Live>> = Vec::new();
+        let mut splits = 0;
+        for _ in 0..STEPS {
+            match choices.below(8) {
+                0 | 1 => match self.form(choices.order(8)) {
+                    Some(Ok(folio)) => held.push(folio.unlock()),
+                    Some(Err(kind)) => {
+                        assert_eq!(kind, FormErrorKind::Dead);
+                        break;
+                    }
+                    None => held.clear(),
+                },
+                2 => held.extend(self.map.try_get(Pfn::new(FIRST + choices.below(PAGES)))),
+                3 => held.extend(held.last().cloned()),
+                4 | 5 => splits += self.split_some(&mut held, &mut choices),
+                _ if held.is_empty() => {}
+                _ => {
+                    drop(held.swap_remove(usize::try_from(choices.below(held.len() as u64)).expect("small")));
+                }
+            }
+        }
+        splits
+    }
+
+    fn split_some<'s>(&'s self, held: &mut Vec<Folio<'s, TestPool, Live>>, choices: &mut Choices) -> u32 {
+        let Some(folio) = held.pop() else { return 0 };
+        let locked = match folio.try_lock() {
+            Ok(locked) => locked,
+            Err(folio) => {
+                held.push(folio);
+                return 0;
+            }
+        };
+        self.check_stamps(&locked);
+        let page = Pfn::new(locked.head().get() + choices.below(locked.pages()));
+        let to = choices.order(6);
+        let split = if choices.below(2) == 0 { locked.split(to) } else { locked.split_around(page, to) };
+        match split {
+            Ok(pieces) => {
+                held.extend(pieces.inspect(|piece| self.check_stamps(piece)).map(Folio::unlock).take(3));
+                1
+            }
+            Err(error) => {
+                held.push(error.folio.unlock());
+                0
+            }
+        }
+    }
+
+    /// Checks that everything formed has come back, piece by piece.
+    fn check_balance(&self) {
+        assert_eq!(self.map.check_consistency(), Ok(()));
+        let books = self.map.pool().books();
+        assert_eq!((self.map.live_pages(), books.free_pages(), books.backing), (0, PAGES, 0));
+        let (mut frees, mut pages_freed, mut pieces_added) = (0, 0, 0);
+        for call in &books.calls {
+            match *call {
+                Call::Free { order, .. } => {
+                    frees += 1;
+                    pages_freed += order.pages();
+                }
+                Call::Split { from, to, .. } => pieces_added += from.pages() / to.pages() - 1,
+            }
+        }
+        assert_eq!(pages_freed, self.pages_formed.load(Ordering::Relaxed));
+        assert_eq!(frees, self.folios_formed.load(Ordering::Relaxed) + pieces_added);
+    }
+}
+
+fn run_threads(shared: &Shared, meanwhile: impl FnOnce()) -> u32 {
+    thread::scope(|scope| {
+        let seeds = (1..=THREADS).map(|seed| u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let workers: Vec<_> = seeds.map(|seed| scope.spawn(move || shared.work(seed))).collect();
+        meanwhile();
+        workers.into_iter().map(|worker| worker.join().expect("no worker panics")).sum()
+    })
+}
+
+#[test]
+fn all_counts_balance_after_many_threads_form_get_put_and_split() {
+    let shared = Shared::new();
+    let splits = run_threads(&shared, || {});
+    shared.check_balance();
+    assert!(splits > 1000, "only {splits} splits: nothing was tested");
+}
+
+#[test]
+fn i16_pagemap_killed_amid_work_drains_and_lets_nobody_form() {
+    let shared = Shared::new();
+    run_threads(&shared, || {
+        while shared.folios_formed.load(Ordering::Relaxed) < 1000 {
+            thread::yield_now();
+        }
+        shared.map.kill();
+    });
+    assert!(shared.map.is_drained());
+    assert!(matches!(shared.form(Order::ZERO), Some(Err(FormErrorKind::Dead))));
+    shared.check_balance();
+}
