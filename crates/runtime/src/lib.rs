@@ -1,1 +1,29 @@
-//! (being built)
+//! Bifolio live: one pointer on the CPU and on a device, on userfaultfd.
+//!
+//! ```text
+//!   CPU touches a page        fault_loop --+                        +-- cpu      the CPU's view
+//!                                          +--> engine --> drive ---+-- device   copies, page table
+//!   device touches a page     device ------+      |                 +-- pool     device memory
+//!                                                 +--> reclaim, audit, statistics
+//! ```
+//!
+//! The [`engine`] runs the transactions of `bifolio-svm` on blocks; [`space`] puts everything together for
+//! memory that is allocated through Bifolio, [`heap`] for private memory of programs that know nothing of it.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod blocks;
+pub mod cpu;
+pub mod device;
+mod drive;
+pub mod engine;
+pub mod fault_loop;
+pub mod pool;
+mod reclaim;
+pub mod space;
+pub mod statistics;
+
+pub use audit::Violation;
+pub use engine::{Engine, Side};
+pub use space::{Space, SpaceConfig, SpaceError};
+pub use statistics::{Counter, Direction, Snapshot, Statistics};

@@ -9,14 +9,14 @@ use crate::{Handle, Run, Span};
 pub enum Step {
     /// Allocate device memory and form a folio: [`Outcome::Formed`] or [`Outcome::NoMemory`].
     FormFolio {
-        /// Order of the folio.
-        order: Order,
+        /// The pages it is to hold; its order is the folio's.
+        span: Span,
     },
     /// Make room for a folio on the device by evicting others: `Done` (room was made; it may be gone again) or
     /// `NoMemory`. The runner may evict from this very block, outside the span of this transaction.
     ReclaimDevice {
-        /// Order that must fit.
-        order: Order,
+        /// The span that must fit.
+        span: Span,
     },
     /// Drop the reference that the block held: `Done`.
     ReleaseFolio {

@@ -113,12 +113,12 @@ impl ToDevice {
     }
 
     fn form(&mut self) -> Step {
-        self.enter(Phase::Form, Step::FormFolio { order: self.span.order() })
+        self.enter(Phase::Form, Step::FormFolio { span: self.span })
     }
 
     fn reclaim(&mut self) -> Step {
         self.reclaimed = true;
-        self.enter(Phase::Reclaim, Step::ReclaimDevice { order: self.span.order() })
+        self.enter(Phase::Reclaim, Step::ReclaimDevice { span: self.span })
     }
 
     /// Goes one order down around the page, or gives up with `why` (I19).

@@ -99,7 +99,7 @@ impl World {
 
     fn perform(&mut self, step: Step, block: &mut Block) -> Outcome {
         match step {
-            Step::FormFolio { order } => self.form(order),
+            Step::FormFolio { span } => self.form(span.order()),
             Step::ReclaimDevice { .. } => self.reclaim_device(block),
             Step::ReleaseFolio { folio } => self.release(folio),
             Step::SplitFolio { folio } => self.split(folio),

@@ -1,0 +1,245 @@
+//! Memory allocated through Bifolio: one memfd, mapped twice.
+//!
+//! ```text
+//!   view    what the program uses; registered MISSING | MINOR; pages come and go
+//!   alias   the same file, always mapped; copies read and write here
+//! ```
+//!
+//! A span is taken out by zapping the view (`MADV_DONTNEED`): the kernel removes the write permission and flushes
+//! the TLBs before it returns, so that the copy from the alias reads bytes that nobody can change. It is shown
+//! again by `UFFDIO_CONTINUE`, or, a whole huge page, by `MADV_COLLAPSE`, which installs one PMD.
+//!
+//! Coherent device memory is mapped over the view (`MAP_FIXED`) and goes back by moving a VMA over it that is
+//! registered already: mapping first and registering second would let a touch in between read a stale page.
+//! That needs `EVENT_REMAP`, so somebody else must be reading events: see [`crate::fault_loop`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bifolio_folio::{Order, Pfn};
+use bifolio_svm::{BLOCK_PAGES, PageSet, Run};
+use bifolio_sys::advise::{self, Collapse};
+use bifolio_sys::{
+    CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Place as MapPlace, Protection,
+    SharedBytes, Span, SysError, Uffd, Wake,
+};
+
+use super::{CpuView, Place, Refused, address_of, span_of};
+
+/// Why shared memory cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedError {
+    /// No file for it.
+    #[error("shared memory cannot be created")]
+    Memory(#[source] SysError),
+    /// It cannot be mapped.
+    #[error("shared memory cannot be mapped")]
+    Map(#[source] MapError),
+    /// Faults on it cannot be caught.
+    #[error("shared memory cannot be registered with userfaultfd")]
+    Register(#[source] SysError),
+}
+
+/// Whether bytes that went to the device keep their system memory, for a cheaper way home.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// They do: system memory is plenty.
+    Pages,
+    /// They do not: system memory is limited.
+    Nothing,
+}
+
+/// The CPU's view of memory allocated through Bifolio.
+pub struct SharedView {
+    uffd: Arc<Uffd>,
+    memfd: Memfd,
+    view: Mapping,
+    alias: Mapping,
+    /// Device memory, for the coherent kind.
+    device: Option<Arc<Memfd>>,
+    keep: Keep,
+    /// Whether a block may be one huge page. Off after the kernel refused once for good.
+    huge: AtomicBool,
+}
+
+/// Bytes stay in the file, at the same offset.
+#[derive(Debug)]
+pub struct InPlace;
+
+impl SharedView {
+    /// Maps `len` bytes, a whole number of blocks, and registers them.
+    ///
+    /// # Errors
+    /// If there is no memory, or the kernel refuses.
+    pub fn new(
+        uffd: Arc<Uffd>,
+        len: usize,
+        keep: Keep,
+        device: Option<Arc<Memfd>>,
+    ) -> Result<Self, SharedError> {
+        let memfd = Memfd::create("bifolio-ram", len).map_err(SharedError::Memory)?;
+        let map = |memfd| {
+            let place = MapPlace::Aligned(HUGE_PAGE);
+            Mapping::shared(memfd, 0, len, Protection::ReadWrite, place).map_err(SharedError::Map)
+        };
+        let (view, alias) = (map(&memfd)?, map(&memfd)?);
+        uffd.register(view.all(), Modes::MISSING | Modes::MINOR).map_err(SharedError::Register)?;
+        // A fork would show the child stale pages: faults of a child are not ours to answer.
+        let _: Result<(), SysError> = advise::dontfork(view.all());
+        Ok(SharedView { uffd, memfd, view, alias, device, keep, huge: AtomicBool::new(true) })
+    }
+
+    /// The addresses that the program uses.
+    #[must_use]
+    pub fn addresses(&self) -> Span {
+        self.view.span()
+    }
+
+    /// A window of the program's own view: a touch may fault.
+    ///
+    /// # Panics
+    /// If `span` is not inside.
+    #[must_use]
+    pub fn window(&self, span: Span) -> SharedBytes<'_> {
+        self.view.at(span).expect("spans of this space")
+    }
+
+    fn alias_of(&self, span: Span) -> SharedBytes<'_> {
+        self.alias.bytes(self.offset(span.start()), span.len()).expect("blocks lie inside the mapping")
+    }
+
+    fn offset(&self, address: usize) -> usize {
+        address - self.view.span().start()
+    }
+
+    fn zap(&self, span: Span) {
+        advise::dontneed(self.window(span)).expect("MADV_DONTNEED of our own shared mapping cannot fail");
+    }
+
+    /// Shows pages of the file. `Exists` means that somebody was faster; both wake.
+    fn show(&self, span: Span) -> Result<(), Refused> {
+        if span.len() == HUGE_PAGE && self.show_huge(span) {
+            return Ok(());
+        }
+        let mut at = 0;
+        while at < span.len() {
+            let rest = span.part(at, span.len() - at).expect("within the span");
+            match self.uffd.continue_(rest, CopyMode::empty()) {
+                Outcome::Done(_) => return Ok(()),
+                // A layout change was under way: go on where it stopped.
+                Outcome::Again(done) => at += done,
+                Outcome::Exists => at += self.wake_first(rest),
+                Outcome::NoSpace => return Err(Refused::NoMemory),
+                other => return Err(Refused::Kernel(other)),
+            }
+        }
+        Ok(())
+    }
+
+    fn wake_first(&self, rest: Span) -> usize {
+        let first = rest.part(0, PAGE).expect("spans are not empty");
+        let _: Outcome = self.uffd.wake(first);
+        PAGE
+    }
+
+    fn show_huge(&self, span: Span) -> bool {
+        // Relaxed: a hint.
+        if !self.huge.load(Ordering::Relaxed) {
+            return false;
+        }
+        match advise::collapse(self.window(span)) {
+            Collapse::Collapsed => {
+                let _: Outcome = self.uffd.wake(span);
+                true
+            }
+            Collapse::Refused(_) => {
+                self.huge.store(false, Ordering::Relaxed);
+                false
+            }
+            Collapse::Again | Collapse::NoSpace => false,
+        }
+    }
+}
+
+impl CpuView for SharedView {
+    type Staged = InPlace;
+
+    fn take_out(&self, place: Place, _ram: &PageSet) -> Result<InPlace, Refused> {
+        self.zap(place.span());
+        Ok(InPlace)
+    }
+
+    fn reserve(&self, _place: Place) -> Result<InPlace, Refused> {
+        Ok(InPlace)
+    }
+
+    fn bytes<'v>(&'v self, place: Place, _staged: &InPlace, run: Run) -> SharedBytes<'v> {
+        self.alias_of(span_of(place.base, run))
+    }
+
+    fn restore(&self, place: Place, ram: &PageSet, _staged: Option<InPlace>) {
+        for run in ram.runs(place.span.run()) {
+            // The pages are in the file; if they cannot be shown now, a touch faults and asks again.
+            let _: Result<(), Refused> = self.show(span_of(place.base, run));
+        }
+    }
+
+    fn install(&self, place: Place, staged: InPlace) -> Result<(), (Refused, InPlace)> {
+        self.show(place.span()).map_err(|why| (why, staged))
+    }
+
+    fn install_zero(&self, place: Place, staged: InPlace) -> Result<(), (Refused, InPlace)> {
+        let alias = self.alias_of(place.span());
+        // An empty huge page is made by the collapse itself, zeroed by the kernel.
+        if place.span.order() != Order::PMD || self.keep == Keep::Pages {
+            alias.fill_zero();
+        }
+        self.show(place.span()).map_err(|why| (why, staged))
+    }
+
+    fn release(&self, place: Place, _staged: InPlace) {
+        if self.keep == Keep::Nothing {
+            let span = place.span();
+            self.memfd.punch_hole(self.offset(span.start()), span.len()).expect("a hole in our own memfd");
+        }
+    }
+
+    fn discard(&self, base: usize, run: Run, coherent: &PageSet) -> Result<(), Refused> {
+        for mapped in coherent.runs(run) {
+            self.back_to_ram(span_of(base, mapped))?;
+        }
+        let span = span_of(base, run);
+        self.memfd.punch_hole(self.offset(span.start()), span.len()).expect("a hole in our own memfd");
+        Ok(())
+    }
+
+    fn map_coherent(&self, place: Place, to: Pfn) -> Result<(), Refused> {
+        let device = self.device.as_ref().ok_or(Refused::NoMemory)?;
+        let offset = usize::try_from(to.get()).expect("device memory is mapped here") * PAGE;
+        let mapped = self.view.replace_shared(place.span(), device, offset, Protection::ReadWrite);
+        let _: Outcome = self.uffd.wake(place.span());
+        mapped.map_err(|_| Refused::NoMemory)
+    }
+
+    fn unmap_coherent(&self, place: Place) -> Result<(), Refused> {
+        self.back_to_ram(place.span())
+    }
+
+    fn poison(&self, address: usize) {
+        let page = Span::new(address & !(PAGE - 1), PAGE).expect("one page");
+        let _: Outcome = self.uffd.poison(page, Wake::Now);
+    }
+}
+
+impl SharedView {
+    /// Moves a registered view of the file over a span that shows device memory.
+    fn back_to_ram(&self, span: Span) -> Result<(), Refused> {
+        let offset = self.offset(span.start());
+        let fresh =
+            Mapping::shared(&self.memfd, offset, span.len(), Protection::ReadWrite, MapPlace::Anywhere)
+                .map_err(|_| Refused::NoMemory)?;
+        self.uffd.register(fresh.all(), Modes::MISSING | Modes::MINOR).map_err(|_| Refused::NoMemory)?;
+        let _: Result<(), SysError> = advise::dontfork(fresh.all());
+        fresh.remap_into(&self.view, span).map_err(|_| Refused::NoMemory)
+    }
+}

@@ -1,0 +1,216 @@
+//! The built-in device: units that are threads, memory in a memfd, a page table and TLBs of its own.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use bifolio_folio::{Order, Pfn};
+use bifolio_sys::advise::{self, Collapse};
+use bifolio_sys::{HUGE_PAGE, MapError, Mapping, Memfd, PAGE, Place, Protection, SharedBytes, SysError};
+
+use super::{Capabilities, Copy, Device, DeviceError, DeviceFault, FaultHandler, Point, TableUpdate};
+
+mod gate;
+mod table;
+mod unit;
+
+use gate::Gate;
+use table::Table;
+pub use unit::Unit;
+
+/// A program for the units of the device.
+pub trait Kernel: Sync {
+    /// Does the share of unit number `unit` of `units`.
+    ///
+    /// # Errors
+    /// A fault that could not be answered.
+    fn run(&self, memory: &mut Unit<'_>, unit: usize, units: usize) -> Result<(), DeviceFault>;
+}
+
+/// Why the built-in device cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuiltinError {
+    /// No file for device memory.
+    #[error("device memory cannot be created")]
+    Memory(#[source] SysError),
+    /// Device memory cannot be mapped.
+    #[error("device memory cannot be mapped")]
+    Map(#[source] MapError),
+}
+
+/// The memory of the built-in device: a memfd, mapped here.
+pub struct Memory {
+    memfd: Arc<Memfd>,
+    bytes: Mapping,
+    pages: u64,
+}
+
+impl Memory {
+    /// Makes `pages` pages of device memory.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn new(pages: u64) -> Result<Memory, BuiltinError> {
+        let len = usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(PAGE);
+        let memfd = Arc::new(Memfd::create("bifolio-vram", len).map_err(BuiltinError::Memory)?);
+        let place = Place::Aligned(HUGE_PAGE);
+        let bytes =
+            Mapping::shared(&memfd, 0, len, Protection::ReadWrite, place).map_err(BuiltinError::Map)?;
+        Ok(Memory { memfd, bytes, pages })
+    }
+
+    /// The file; page `n` is at byte `n * 4096`.
+    #[must_use]
+    pub fn memfd(&self) -> &Arc<Memfd> {
+        &self.memfd
+    }
+
+    /// Makes the memory resident, as that of a real device is, in large folios where the kernel can. Returns how
+    /// many bytes became large folios.
+    pub fn warm(&self) -> usize {
+        let whole = (0..self.bytes.all().len() / HUGE_PAGE)
+            .filter_map(|n| self.bytes.bytes(n * HUGE_PAGE, HUGE_PAGE).ok());
+        whole.filter(|part| advise::collapse(*part) == Collapse::Collapsed).count() * HUGE_PAGE
+    }
+}
+
+/// The built-in device.
+pub struct Builtin {
+    memory: Memory,
+    table: Table,
+    gate: Gate,
+    units: NonZeroUsize,
+    handler: OnceLock<Weak<dyn FaultHandler>>,
+    point: AtomicU64,
+}
+
+impl Builtin {
+    /// Makes a device of this memory and `units` threads, with a page table for `addresses`.
+    #[must_use]
+    pub fn new(memory: Memory, units: NonZeroUsize, addresses: Range<usize>) -> Builtin {
+        Builtin {
+            memory,
+            table: Table::new(addresses),
+            gate: Gate::new(units.get()),
+            units,
+            handler: OnceLock::new(),
+            point: AtomicU64::new(0),
+        }
+    }
+
+    /// Its memory.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Runs `kernel` on all units and returns the time that they computed, faults not included, summed up over
+    /// the units.
+    ///
+    /// # Errors
+    /// The first fault that could not be answered.
+    ///
+    /// # Panics
+    /// If nobody was attached who answers faults, or the kernel panics.
+    pub fn launch(&self, kernel: &dyn Kernel) -> Result<Duration, DeviceFault> {
+        let handler =
+            self.handler.get().and_then(Weak::upgrade).expect("whoever answers faults outlives a launch");
+        let run = |number: usize| {
+            let start = Instant::now();
+            let running = self.gate.enter(number);
+            let mut unit = Unit::new(running, &self.table, self.memory.bytes.all(), handler.as_ref());
+            let result = kernel.run(&mut unit, number, self.units.get());
+            let waited = Duration::from_nanos(unit.fault_ns());
+            result.map(|()| start.elapsed().saturating_sub(waited))
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.units.get())
+                .map(|number| {
+                    scope.spawn({
+                        let run = &run;
+                        move || run(number)
+                    })
+                })
+                .collect();
+            let results = threads.into_iter().map(|thread| thread.join().expect("kernels do not panic"));
+            results.sum()
+        })
+    }
+
+    fn part(&self, first: Pfn, pages: u64) -> Result<SharedBytes<'_>, DeviceError> {
+        let outside = DeviceError::OutOfRange { first, pages };
+        let offset = usize::try_from(first.get()).ok().and_then(|page| page.checked_mul(PAGE));
+        let len = usize::try_from(pages).ok().and_then(|pages| pages.checked_mul(PAGE));
+        let (offset, len) = offset.zip(len).ok_or(outside)?;
+        self.memory.bytes.bytes(offset, len).map_err(|_| outside)
+    }
+
+    fn copy_one(&self, copy: Copy<'_>) -> Result<(), DeviceError> {
+        let pages_of = |bytes: SharedBytes<'_>| (bytes.len() / PAGE) as u64;
+        match copy {
+            Copy::ToDevice { from, to } => {
+                self.part(to, pages_of(from))?.copy_from(from).expect("both have the same length");
+            }
+            Copy::ToRam { from, to } => {
+                to.copy_from(self.part(from, pages_of(to))?).expect("both have the same length");
+            }
+            Copy::Clear { to, pages } => self.part(to, pages)?.fill_zero(),
+        }
+        Ok(())
+    }
+
+    fn next_point(&self) -> Point {
+        Point(self.point.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl Device for Builtin {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { pages: self.memory.pages, faults: true, smallest_order: Order::ZERO }
+    }
+
+    fn attach(&self, handler: Weak<dyn FaultHandler>) {
+        let again = self.handler.set(handler).is_err();
+        debug_assert!(!again, "a device is attached once");
+    }
+
+    fn copy(&self, batch: &[Copy<'_>]) -> Result<Point, DeviceError> {
+        batch.iter().try_for_each(|copy| self.copy_one(*copy))?;
+        Ok(self.next_point())
+    }
+
+    fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError> {
+        for update in batch {
+            let (TableUpdate::Map { address, order, .. } | TableUpdate::Unmap { address, order }) = *update;
+            if !self.table.covers(address, order.pages()) {
+                return Err(DeviceError::NoTable(address));
+            }
+        }
+        let apply = |update: &TableUpdate| match *update {
+            TableUpdate::Map { address, to, order } => self.table.map(address, to, order.pages()),
+            TableUpdate::Unmap { address, order } => self.table.unmap(address, order.pages()),
+        };
+        // New translations harm no unit that runs: what was not mapped is in no TLB.
+        if batch.iter().all(|update| matches!(update, TableUpdate::Map { .. })) {
+            batch.iter().for_each(apply);
+        } else {
+            self.gate.while_stopped(|| batch.iter().for_each(apply));
+        }
+        Ok(self.next_point())
+    }
+
+    fn wait(&self, _point: Point) -> Result<(), DeviceError> {
+        // Everything was done before its point was given out.
+        Ok(())
+    }
+
+    fn test_and_clear_accessed(&self, address: usize, order: Order) -> bool {
+        self.table.test_and_clear_accessed(address, order.pages())
+    }
+
+    fn touched_pages(&self, address: usize, order: Order) -> u64 {
+        self.table.touched(address, order.pages())
+    }
+}

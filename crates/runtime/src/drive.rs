@@ -1,0 +1,279 @@
+//! One transaction being run: its steps, done for real.
+
+use std::time::Instant;
+
+use bifolio_folio::{Order, Pfn};
+use bifolio_svm::step::Folio;
+use bifolio_svm::{Handle, Outcome, PageSet, Run, Span, Step};
+
+use crate::blocks::{BlockCell, Found};
+use crate::cpu::{CpuView, Place};
+use crate::device::{Copy, DeviceError, TableUpdate};
+use crate::engine::{Engine, Evictable, lock};
+use crate::statistics::Counter;
+
+/// A transaction that is being run.
+pub(crate) struct Drive<'e, V: CpuView> {
+    engine: &'e Engine<V>,
+    found: Found<'e>,
+    /// 0 for a request, 1 for an eviction on behalf of one. Evictions do not evict for themselves.
+    depth: u8,
+    /// Whether it may use the reserve of system memory.
+    making_room: bool,
+    staged: Option<V::Staged>,
+}
+
+impl<'e, V: CpuView> Drive<'e, V> {
+    pub(crate) fn new(engine: &'e Engine<V>, found: Found<'e>, depth: u8) -> Self {
+        Drive { engine, found, depth, making_room: depth > 0, staged: None }
+    }
+
+    /// Does one step.
+    pub(crate) fn perform(&mut self, step: Step, cell: &mut BlockCell) -> Outcome {
+        match step {
+            Step::FormFolio { span } => self.form(span),
+            Step::ReclaimDevice { span } => self.reclaim_device(span.order(), cell),
+            Step::ReleaseFolio { folio } => self.release_folio(folio),
+            Step::SplitFolio { folio } => self.split(folio),
+            Step::ReserveRam { span } => self.reserve(span),
+            Step::ReclaimRam { pages } => self.reclaim_ram(pages, cell),
+            Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
+            Step::TakeOut { span } => self.take_out(span, cell.block.ram()),
+            Step::Restore { span } => self.restore(span, cell),
+            Step::Install { span } => self.install(span, V::install),
+            Step::InstallZero { span } => self.install(span, V::install_zero),
+            Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
+            Step::ClearDevice { run, to } => self.clear_device(run, to),
+            Step::CopyToRam { span, from } => self.copy_to_ram(span, from),
+            Step::MapDevice { span, to } => self.map_device(span, to),
+            Step::UnmapDevice { span } => self.unmap_device(span),
+            Step::MapCoherent { span, to } => self.view().map_coherent(self.place(span), to).outcome(),
+            Step::UnmapCoherent { span } => self.view().unmap_coherent(self.place(span)).outcome(),
+            Step::Discard { run } => self.discard(run, cell),
+            Step::Finish(_) => unreachable!("the end of a transaction is not a step to do"),
+        }
+    }
+
+    fn view(&self) -> &'e V {
+        &self.engine.view
+    }
+
+    fn place(&self, span: Span) -> Place {
+        Place { base: self.found.base, span }
+    }
+
+    fn form(&self, span: Span) -> Outcome {
+        let Engine { pagemap, evictable, .. } = self.engine;
+        let Some((range, data)) = pagemap.pool().allocate(span.order(), self.found.id, span.first()) else {
+            return Outcome::NoMemory;
+        };
+        match pagemap.form(range, data) {
+            Ok(folio) => {
+                let (pfn, order) = (folio.head(), folio.order());
+                let folio = Some(folio.unlock().into_raw());
+                let evictable_folio = Evictable { block: self.found.id, page: span.first(), folio };
+                let handle = lock(evictable).push(evictable_folio);
+                Outcome::Formed(Folio { pfn, order, handle })
+            }
+            Err(refused) => {
+                pagemap.pool().give_back(refused.range, data);
+                Outcome::NoMemory
+            }
+        }
+    }
+
+    fn release_folio(&self, folio: Folio) -> Outcome {
+        let evictable = lock(&self.engine.evictable).remove(folio.handle);
+        let raw = evictable.folio.expect("only a split takes the reference, and puts it back");
+        drop(self.engine.pagemap.from_raw(raw));
+        Outcome::Done
+    }
+
+    fn split(&self, folio: Folio) -> Outcome {
+        let mut order = lock(&self.engine.evictable);
+        let entry = order.get_mut(folio.handle).expect("a block's folio has its place");
+        let (block, page) = (entry.block, entry.page);
+        let raw = entry.folio.take().expect("only a split takes the reference, and puts it back");
+        let half = folio.order.smaller().expect("only orders of 1 and more are split");
+        let split = match self.engine.pagemap.from_raw(raw).try_lock() {
+            Ok(locked) => locked.split(half).map_err(|refused| refused.folio.unlock()),
+            Err(live) => Err(live),
+        };
+        let (lower, upper) = match split {
+            Ok(pieces) => {
+                let mut pieces = pieces.map(|piece| piece.unlock().into_raw());
+                (pieces.next(), pieces.next())
+            }
+            Err(live) => (Some(live.into_raw()), None),
+        };
+        order.get_mut(folio.handle).expect("it is there still").folio = lower;
+        match upper {
+            Some(upper) => {
+                let page = page + u16::try_from(half.pages()).expect("half a block at most");
+                Outcome::Split { upper: order.push(Evictable { block, page, folio: Some(upper) }) }
+            }
+            None => Outcome::Busy,
+        }
+    }
+
+    fn reserve(&mut self, span: Span) -> Outcome {
+        let pages = u64::from(span.pages());
+        if !self.engine.budget.take(pages, self.making_room) {
+            return Outcome::NoMemory;
+        }
+        match self.view().reserve(self.place(span)) {
+            Ok(staged) => {
+                self.staged = Some(staged);
+                Outcome::Done
+            }
+            Err(_) => {
+                self.engine.budget.give_back(pages);
+                Outcome::NoMemory
+            }
+        }
+    }
+
+    fn release_ram(&mut self, span: Span, pages: u16) -> Outcome {
+        let staged = self.staged.take().expect(STAGED);
+        self.view().release(self.place(span), staged);
+        self.engine.budget.give_back(u64::from(pages));
+        Outcome::Done
+    }
+
+    fn reclaim_device(&self, order: Order, cell: &mut BlockCell) -> Outcome {
+        if self.depth > 0 {
+            return Outcome::NoMemory;
+        }
+        done_or_no_memory(self.engine.reclaim_device(order, &self.found, cell))
+    }
+
+    fn reclaim_ram(&mut self, pages: u16, cell: &mut BlockCell) -> Outcome {
+        if self.depth > 0 {
+            return Outcome::NoMemory;
+        }
+        if self.engine.reclaim_ram(u64::from(pages), &self.found, cell) {
+            return Outcome::Done;
+        }
+        // The device may be full just because this very folio is there: the reserve breaks the circle.
+        let first = !self.making_room;
+        self.making_room = true;
+        done_or_no_memory(first)
+    }
+
+    fn take_out(&mut self, span: Span, ram: &PageSet) -> Outcome {
+        match self.view().take_out(self.place(span), ram) {
+            Ok(staged) => {
+                self.staged = Some(staged);
+                Outcome::Done
+            }
+            Err(_) => Outcome::Busy,
+        }
+    }
+
+    /// Shows pages that are in system memory. Without anything staged this answers a fault on a page whose
+    /// mapping alone is gone; its neighbours' are likely gone too.
+    fn restore(&mut self, span: Span, cell: &BlockCell) -> Outcome {
+        let staged = self.staged.take();
+        let span = match staged {
+            Some(_) => span,
+            None => Order::K64
+                .descending()
+                .map(|order| Span::around(span.first(), order))
+                .find(|wider| cell.block.ram().contains_all(wider.run()))
+                .unwrap_or(span),
+        };
+        self.view().restore(self.place(span), cell.block.ram(), staged);
+        Outcome::Done
+    }
+
+    fn install(&mut self, span: Span, install: Install<V>) -> Outcome {
+        let staged = self.staged.take().expect(STAGED);
+        match install(self.view(), self.place(span), staged) {
+            Ok(()) => Outcome::Done,
+            Err((_, staged)) => {
+                self.staged = Some(staged);
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn copy_to_device(&self, run: Run, to: Pfn) -> Outcome {
+        let staged = self.staged.as_ref().expect(STAGED);
+        let from = self.view().bytes(self.place(Span::around(run.first, Order::ZERO)), staged, run);
+        self.copy(Copy::ToDevice { from, to }, Counter::BytesToDevice, run.pages)
+    }
+
+    fn copy_to_ram(&self, span: Span, from: Pfn) -> Outcome {
+        let to = self.view().bytes(self.place(span), self.staged.as_ref().expect(STAGED), span.run());
+        self.copy(Copy::ToRam { from, to }, Counter::BytesToRam, span.pages())
+    }
+
+    fn copy(&self, copy: Copy<'_>, counter: Counter, pages: u16) -> Outcome {
+        let Engine { device, statistics, .. } = self.engine;
+        let start = Instant::now();
+        let result = device.copy(&[copy]).and_then(|point| device.wait(point));
+        statistics.add_time(Counter::CopyNs, start.elapsed());
+        if result.is_ok() {
+            statistics.add(counter, u64::from(pages) * bifolio_folio::PAGE_SIZE);
+        }
+        result.outcome()
+    }
+
+    fn clear_device(&self, run: Run, to: Pfn) -> Outcome {
+        let clear = Copy::Clear { to, pages: u64::from(run.pages) };
+        self.engine.device.copy(&[clear]).and_then(|point| self.engine.device.wait(point)).outcome()
+    }
+
+    fn map_device(&self, span: Span, to: Pfn) -> Outcome {
+        let address = self.place(span).address();
+        self.update(TableUpdate::Map { address, to, order: span.order() }).outcome()
+    }
+
+    fn unmap_device(&self, span: Span) -> Outcome {
+        let address = self.place(span).address();
+        let touched = self.engine.device.touched_pages(address, span.order());
+        self.engine.statistics.add(Counter::BytesUseful, touched * bifolio_folio::PAGE_SIZE);
+        // A device that is lost uses nothing any more, so the span is as good as unmapped.
+        let _: Result<(), DeviceError> = self.update(TableUpdate::Unmap { address, order: span.order() });
+        Outcome::Done
+    }
+
+    fn update(&self, update: TableUpdate) -> Result<(), DeviceError> {
+        let device = &self.engine.device;
+        device.update(&[update]).and_then(|point| device.wait(point))
+    }
+
+    fn discard(&self, run: Run, cell: &BlockCell) -> Outcome {
+        let coherent = match cell.block.kind() {
+            bifolio_folio::MemoryKind::Coherent => *cell.block.device(),
+            bifolio_folio::MemoryKind::Private => PageSet::EMPTY,
+        };
+        let result = self.view().discard(self.found.base, run, &coherent);
+        if result.is_ok() {
+            self.engine.budget.give_back(u64::from(cell.block.ram().count_in(run)));
+        }
+        result.outcome()
+    }
+}
+
+type Install<V> =
+    fn(&V, Place, <V as CpuView>::Staged) -> Result<(), (crate::cpu::Refused, <V as CpuView>::Staged)>;
+
+const STAGED: &str = "reserving or taking out comes first";
+
+trait IntoOutcome {
+    fn outcome(self) -> Outcome;
+}
+
+impl<E> IntoOutcome for Result<(), E> {
+    fn outcome(self) -> Outcome {
+        match self {
+            Ok(()) => Outcome::Done,
+            Err(_) => Outcome::Failed,
+        }
+    }
+}
+
+fn done_or_no_memory(done: bool) -> Outcome {
+    if done { Outcome::Done } else { Outcome::NoMemory }
+}

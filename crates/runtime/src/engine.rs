@@ -1,0 +1,323 @@
+//! The engine: runs transactions on blocks, doing their steps on the CPU's view, the device and the pool.
+//!
+//! Lock order: a block, then the eviction orders, then the pool. A second block is only ever tried (I24).
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bifolio_folio::{Live, PageMap, RawFolio};
+use bifolio_svm::{Budget, EvictionOrder, Failure, Finished, Moved, Outcome, Policy, Step, Transaction};
+
+use crate::blocks::{BlockCell, BlockId, Blocks, Found};
+use crate::cpu::{CpuView, address_of};
+use crate::device::{Device, DeviceFault, FaultHandler};
+use crate::drive::Drive;
+use crate::pool::BuddyPool;
+use crate::statistics::{Counter, Direction, Statistics};
+
+/// A folio on the device, as the eviction order knows it.
+#[derive(Debug)]
+pub(crate) struct Evictable {
+    pub(crate) block: BlockId,
+    pub(crate) page: u16,
+    /// The block's reference of the folio; absent while the folio is being formed.
+    pub(crate) folio: Option<RawFolio<Live>>,
+}
+
+/// Everything that transactions share.
+pub struct Engine<V: CpuView> {
+    pub(crate) view: V,
+    pub(crate) device: Arc<dyn Device>,
+    pub(crate) pagemap: PageMap<BuddyPool>,
+    pub(crate) blocks: Blocks,
+    pub(crate) evictable: Mutex<EvictionOrder<Evictable>>,
+    pub(crate) resident: Mutex<EvictionOrder<BlockId>>,
+    pub(crate) budget: Budget,
+    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) statistics: Statistics,
+    pub(crate) checked: bool,
+}
+
+/// What an [`Engine`] is made of.
+pub struct Parts<V> {
+    /// The CPU's view.
+    pub view: V,
+    /// The device.
+    pub device: Arc<dyn Device>,
+    /// Its memory.
+    pub pagemap: PageMap<BuddyPool>,
+    /// Pages of system memory that may be resident.
+    pub budget: Budget,
+    /// How much moves at a time.
+    pub policy: Box<dyn Policy>,
+    /// Where it is counted.
+    pub statistics: Statistics,
+    /// Whether every transaction is followed by a check of its block.
+    pub checked: bool,
+}
+
+/// Where pages are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// On the device.
+    Device,
+    /// In system memory.
+    Ram,
+}
+
+/// A transaction that finds a page or folio in use tries again so often before it gives up. What is in use is
+/// held for the time of a few instructions, by somebody who looks for victims.
+const BUSY_RETRIES: u32 = 64;
+
+impl<V: CpuView> Engine<V> {
+    /// Makes an engine of no memory yet.
+    #[must_use]
+    pub fn new(parts: Parts<V>) -> Engine<V> {
+        Engine {
+            view: parts.view,
+            device: parts.device,
+            blocks: Blocks::new(parts.pagemap.kind()),
+            pagemap: parts.pagemap,
+            evictable: Mutex::default(),
+            resident: Mutex::default(),
+            budget: parts.budget,
+            policy: parts.policy,
+            statistics: parts.statistics,
+            checked: parts.checked,
+        }
+    }
+
+    /// The CPU's view.
+    #[must_use]
+    pub fn view(&self) -> &V {
+        &self.view
+    }
+
+    /// The map from addresses to blocks.
+    #[must_use]
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// Pages of device memory.
+    #[must_use]
+    pub fn pagemap(&self) -> &PageMap<BuddyPool> {
+        &self.pagemap
+    }
+
+    /// The budget of system memory.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Makes page-aligned addresses live and empty, as an allocation that begins.
+    ///
+    /// # Panics
+    /// If any page is live already.
+    pub fn map(&self, addresses: Range<usize>) {
+        for (found, run) in self.blocks.parts(addresses) {
+            found.lock().block.map(run);
+        }
+    }
+
+    /// Makes page-aligned addresses live whose pages are in system memory and in view already.
+    ///
+    /// # Panics
+    /// If any page is live already.
+    pub fn adopt(&self, addresses: Range<usize>) {
+        for (found, run) in self.blocks.parts(addresses) {
+            let mut cell = found.lock();
+            cell.block.adopt(run);
+            self.budget.take_resident(u64::from(run.pages));
+            self.account(&found, &mut cell);
+        }
+    }
+
+    /// Unmaps page-aligned addresses. What is live there loses its bytes.
+    ///
+    /// # Errors
+    /// The first failure; what comes before it is unmapped.
+    pub fn unmap(&self, addresses: Range<usize>) -> Result<(), Failure> {
+        self.blocks.parts(addresses).try_for_each(|(found, run)| {
+            self.run_retrying(found, |_| Transaction::unmap(run))?;
+            Ok(())
+        })
+    }
+
+    /// Answers a CPU fault at `address`: on return the page is in view, or poisoned so that its toucher gets
+    /// SIGBUS, and all sleepers are awake.
+    ///
+    /// # Errors
+    /// Why the page was poisoned.
+    pub fn cpu_fault(&self, address: usize) -> Result<Finished, Failure> {
+        let start = Instant::now();
+        let result = match self.blocks.find(address) {
+            Some(found) => {
+                let page = found.page_of(address);
+                let plan = |cell: &BlockCell| Transaction::cpu_fault(&cell.block, page, self.policy.as_ref());
+                self.timed(start, || self.run_retrying(found, plan))
+            }
+            None => Err(Failure::NotMapped),
+        };
+        self.statistics.add(Counter::CpuFaults, 1);
+        match result {
+            Ok(Finished { moved: Moved::AlreadyThere(_), .. }) => {
+                self.statistics.add(Counter::RedundantFaults, 1);
+            }
+            Ok(Finished { moved: Moved::ToRam(_), .. }) => {
+                self.statistics.add(Counter::BytesUseful, bifolio_folio::PAGE_SIZE);
+            }
+            Ok(_) => {}
+            Err(_) => {
+                self.statistics.add(Counter::Failures, 1);
+                self.view.poison(address);
+            }
+        }
+        result
+    }
+
+    /// Brings page-aligned addresses to a side, folio by folio, as far as there is memory.
+    ///
+    /// # Errors
+    /// The first failure; what comes before it was moved.
+    pub fn prefetch(&self, addresses: Range<usize>, side: Side) -> Result<(), Failure> {
+        let (largest, _) = self.policy.to_device_orders();
+        self.blocks.parts(addresses).try_for_each(|(found, run)| {
+            let mut page = run.first;
+            while page < run.end() {
+                let plan = |_: &BlockCell| match side {
+                    Side::Device => Transaction::to_device(page, largest, self.policy.as_ref()),
+                    Side::Ram => Transaction::to_ram(page),
+                };
+                let (Moved::ToDevice(span) | Moved::ToRam(span) | Moved::AlreadyThere(span)) =
+                    self.run_retrying(found, plan)?.moved
+                else {
+                    unreachable!("prefetches move or find")
+                };
+                page = span.end();
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs a transaction on a block that is free, and again if something in it was in use.
+    fn run_retrying(
+        &self,
+        found: Found<'_>,
+        plan: impl Fn(&BlockCell) -> Transaction,
+    ) -> Result<Finished, Failure> {
+        for _ in 0..BUSY_RETRIES {
+            let mut cell = found.lock();
+            let transaction = plan(&cell);
+            match self.run(&found, &mut cell, transaction, 0) {
+                Err(Failure::Busy) => {
+                    self.statistics.add(Counter::Busy, 1);
+                    drop(cell);
+                    std::thread::yield_now();
+                }
+                result => return result,
+            }
+        }
+        Err(Failure::Busy)
+    }
+
+    /// Runs a transaction to its end on a block that the caller holds.
+    pub(crate) fn run(
+        &self,
+        found: &Found<'_>,
+        cell: &mut BlockCell,
+        mut transaction: Transaction,
+        depth: u8,
+    ) -> Result<Finished, Failure> {
+        let mut drive = Drive::new(self, *found, depth);
+        let mut outcome = Outcome::Start;
+        let result = loop {
+            match transaction.step(&mut cell.block, outcome) {
+                Step::Finish(result) => break result,
+                step => outcome = drive.perform(step, cell),
+            }
+        };
+        self.account(found, cell);
+        if let Ok(finished) = &result {
+            self.count(finished);
+        }
+        if self.checked {
+            self.check_block(found, cell);
+        }
+        result
+    }
+
+    fn count(&self, finished: &Finished) {
+        self.statistics.add(Counter::Splits, u64::from(finished.splits));
+        self.statistics.add(Counter::Fallbacks, u64::from(finished.fallbacks));
+        match finished.moved {
+            Moved::ToDevice(span) => self.statistics.add_folio(Direction::ToDevice, span.order()),
+            Moved::ToRam(span) => self.statistics.add_folio(Direction::ToRam, span.order()),
+            Moved::AlreadyThere(_) | Moved::Populated(_) | Moved::Unmapped(_) => {}
+        }
+    }
+
+    /// Keeps the order of blocks that have pages in system memory.
+    fn account(&self, found: &Found<'_>, cell: &mut BlockCell) {
+        let mut resident = lock(&self.resident);
+        match (cell.block.ram().is_empty(), cell.resident) {
+            (false, None) => cell.resident = Some(resident.push(found.id)),
+            (true, Some(handle)) => {
+                resident.remove(handle);
+                cell.resident = None;
+            }
+            (false, Some(handle)) => resident.touch(handle),
+            (true, None) => {}
+        }
+    }
+
+    /// Runs `work`, and counts the time since `start` that was not spent copying as waiting.
+    pub(crate) fn timed<R>(&self, start: Instant, work: impl FnOnce() -> R) -> R {
+        let result = work();
+        self.statistics.add_time(Counter::WaitNs, start.elapsed());
+        result
+    }
+}
+
+impl<V: CpuView> FaultHandler for Engine<V> {
+    fn device_fault(&self, address: usize) -> Result<(), DeviceFault> {
+        let start = Instant::now();
+        let found = self.blocks.find(address).ok_or(DeviceFault::NotMapped { address })?;
+        let page = found.page_of(address);
+        let plan = |_: &BlockCell| Transaction::device_fault(page, self.policy.as_ref());
+        let result = self.timed(start, || self.run_retrying(found, plan));
+        self.statistics.add(Counter::DeviceFaults, 1);
+        match result {
+            Ok(Finished { moved: Moved::AlreadyThere(_), .. }) => {
+                self.statistics.add(Counter::RedundantFaults, 1);
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(why) => {
+                self.statistics.add(Counter::Failures, 1);
+                match why {
+                    Failure::NotMapped => Err(DeviceFault::NotMapped { address }),
+                    why => Err(DeviceFault::Unanswered { address, why }),
+                }
+            }
+        }
+    }
+}
+
+/// The address of a page, for messages and device tables.
+pub(crate) fn address(found: &Found<'_>, page: u16) -> usize {
+    address_of(found.base, page)
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The orders are changed by single calls that either happen or panic before they change anything.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,144 @@
+//! The threads that answer page faults of the CPU.
+//!
+//! Usually each handler reads faults and answers them itself: blocking reads by two unpinned threads measured
+//! fastest. Memory that is remapped while faults are answered (the coherent kind) raises events that the
+//! remapping thread waits for until somebody reads them; there, one thread does nothing but read, and hands
+//! faults over to the others.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bifolio_sys::{BellError, Doorbell, Errno, Message, MessageBuf, Uffd};
+
+/// Answers the fault at an address.
+pub type Answer = dyn Fn(usize) + Send + Sync;
+
+/// Who reads messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readers {
+    /// Every handler, and it answers what it read.
+    Handlers,
+    /// One thread of its own, so that events are read whatever the handlers wait for.
+    Separate,
+}
+
+/// Why handlers cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlersError {
+    /// No way to stop them.
+    #[error("fault handlers cannot be made stoppable")]
+    Doorbell(#[source] BellError),
+    /// No thread.
+    #[error("no thread for a fault handler")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Threads that answer faults, until dropped.
+pub struct Handlers {
+    uffd: Arc<Uffd>,
+    bell: Arc<Doorbell>,
+    readers: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// How long a stop waits for one handler to finish the fault it is at.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+impl Handlers {
+    /// Starts `count` handlers (at least one) that call `answer` for each fault.
+    ///
+    /// # Errors
+    /// Without memory or threads.
+    pub fn start(
+        uffd: Arc<Uffd>,
+        count: usize,
+        readers: Readers,
+        answer: Arc<Answer>,
+    ) -> Result<Handlers, HandlersError> {
+        let count = count.max(1);
+        let reading = if readers == Readers::Separate { 1 } else { count };
+        let bell = Arc::new(Doorbell::new(&uffd, reading).map_err(HandlersError::Doorbell)?);
+        let mut handlers = Handlers { uffd, bell, readers: Vec::new(), workers: Vec::new() };
+        match readers {
+            Readers::Handlers => handlers.start_readers(count, &answer)?,
+            Readers::Separate => handlers.start_separate(count, &answer)?,
+        }
+        Ok(handlers)
+    }
+
+    fn start_readers(&mut self, count: usize, answer: &Arc<Answer>) -> Result<(), HandlersError> {
+        for _ in 0..count {
+            let answer = Arc::clone(answer);
+            self.start_reader(move |address| answer(address))?;
+        }
+        Ok(())
+    }
+
+    fn start_separate(&mut self, count: usize, answer: &Arc<Answer>) -> Result<(), HandlersError> {
+        let (sender, receiver): (Sender<usize>, Receiver<usize>) = channel();
+        let receiver = Arc::new(Mutex::new(receiver));
+        for _ in 0..count {
+            let (receiver, answer) = (Arc::clone(&receiver), Arc::clone(answer));
+            let next = move || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let work = move || std::iter::from_fn(|| next().ok()).for_each(|address| answer(address));
+            self.workers.push(thread("bifolio-worker", work)?);
+        }
+        // The workers end when the reader is gone and drops the sender.
+        self.start_reader(move |address| drop(sender.send(address)))
+    }
+
+    fn start_reader(&mut self, fault: impl Fn(usize) + Send + 'static) -> Result<(), HandlersError> {
+        let (uffd, bell) = (Arc::clone(&self.uffd), Arc::clone(&self.bell));
+        self.readers.push(thread("bifolio-fault", move || read_faults(&uffd, &bell, &fault))?);
+        Ok(())
+    }
+}
+
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        for (button, reader) in self.readers.drain(..).enumerate() {
+            // If nobody hears it, the thread has ended already.
+            let _: Result<_, BellError> = self.bell.ring(&self.uffd, button, STOP_LIMIT);
+            drop(reader);
+        }
+        for worker in self.workers.drain(..) {
+            let _: Result<(), _> = worker.join();
+        }
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, HandlersError> {
+    let work = move || {
+        // Signals are for the program's own threads; if that is refused, they may interrupt a read, no more.
+        let _: Result<(), _> = bifolio_sys::process::block_all_signals_in_this_thread();
+        work();
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(HandlersError::Thread)
+}
+
+fn read_faults(uffd: &Uffd, bell: &Doorbell, fault: &dyn Fn(usize)) {
+    let mut buffer = MessageBuf::new();
+    loop {
+        let messages = match uffd.read(&mut buffer) {
+            Ok(messages) => messages,
+            Err(error) if matches!(error.errno, Errno::INTR | Errno::AGAIN) => continue,
+            // Without a descriptor nobody can answer faults any more, and unanswered memory would read as zero.
+            Err(_) => std::process::abort(),
+        };
+        let mut stop = false;
+        for message in messages {
+            if let Message::Pagefault { address, .. } = message {
+                if bell.answer(uffd, address) {
+                    stop = true;
+                } else {
+                    fault(address);
+                }
+            }
+        }
+        if stop {
+            return;
+        }
+    }
+}

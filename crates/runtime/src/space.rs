@@ -1,0 +1,344 @@
+//! Shared memory for a program and the built-in device: allocate, launch, read the counters.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bifolio_buddy::{AllocateError, Buddy, NewError};
+use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn};
+use bifolio_svm::{Budget, Failure, Granularity, Policy};
+use bifolio_sys::{Access, Features, MapError, PAGE, Reads, ReadyError, SharedBytes, Span, Uffd};
+
+use crate::audit::Violation;
+use crate::blocks::{BLOCK_LEN, RegionError};
+use crate::cpu::shared::{Keep, SharedError, SharedView};
+use crate::device::builtin::{Builtin, BuiltinError, Kernel, Memory};
+use crate::device::{Device, DeviceFault, FaultHandler};
+use crate::engine::{Engine, Parts, Side};
+use crate::fault_loop::{Handlers, HandlersError, Readers};
+use crate::pool::BuddyPool;
+use crate::statistics::{Counter, Snapshot, Statistics};
+
+/// What a [`Space`] is to be like. All sizes are in bytes and rounded up to whole pages.
+pub struct SpaceConfig {
+    /// Address space for allocations.
+    pub size: usize,
+    /// Memory of the device.
+    pub vram: usize,
+    /// System memory that allocations may use at once; `None`: as much as there is.
+    pub ram: Option<usize>,
+    /// Whether the CPU maps device memory.
+    pub kind: MemoryKind,
+    /// Threads of the device.
+    pub units: NonZeroUsize,
+    /// How much moves at a time; `None`: chosen by the sizes.
+    pub policy: Option<Box<dyn Policy>>,
+    /// Whether the rules are checked after every transaction, and not only by [`Space::audit`].
+    pub checked: bool,
+}
+
+impl SpaceConfig {
+    /// A private space of `size` bytes with `vram` bytes of device memory and two units.
+    #[must_use]
+    pub fn new(size: usize, vram: usize) -> SpaceConfig {
+        let units = NonZeroUsize::new(2).expect("two");
+        let kind = MemoryKind::Private;
+        SpaceConfig { size, vram, ram: None, kind, units, policy: None, checked: false }
+    }
+}
+
+/// Why a [`Space`] cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SpaceError {
+    /// A size that is zero or not to be had.
+    #[error("{what} of {bytes} bytes is less than the {least} bytes needed")]
+    TooSmall {
+        /// Which size.
+        what: &'static str,
+        /// What was asked.
+        bytes: usize,
+        /// The smallest that works.
+        least: usize,
+    },
+    /// No userfaultfd.
+    #[error("page faults cannot be caught; `bifolio doctor` says what this machine grants")]
+    Uffd(#[from] ReadyError),
+    /// No system memory.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
+    /// No device.
+    #[error(transparent)]
+    Device(#[from] BuiltinError),
+    /// No allocator for this size.
+    #[error("allocator cannot be made")]
+    Allocator(#[from] NewError),
+    /// No pagemap for this size.
+    #[error("pagemap cannot be made")]
+    PageMap(#[from] PageMapError),
+    /// No blocks for these addresses.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// No counters.
+    #[error("no page for counters")]
+    Statistics(#[from] MapError),
+    /// No fault handlers.
+    #[error(transparent)]
+    Handlers(#[from] HandlersError),
+}
+
+/// Why memory of a space was not freed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FreeError {
+    /// No allocation begins there.
+    #[error("no allocation begins at {0:#x}")]
+    Unknown(usize),
+    /// Its folios cannot be taken back now.
+    #[error("allocation at {address:#x} is in use: {why:?}")]
+    InUse {
+        /// The address.
+        address: usize,
+        /// Why.
+        why: Failure,
+    },
+}
+
+/// A space that could not be taken down: somebody holds folios.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{pages} device pages are still held after all memory was freed")]
+pub struct StillHeld {
+    /// Device pages in folios that live.
+    pub pages: u64,
+}
+
+/// Memory shared by this process and the built-in device.
+pub struct Space {
+    /// Dropped first: handlers use everything else.
+    handlers: Option<Handlers>,
+    engine: Arc<Engine<SharedView>>,
+    device: Arc<Builtin>,
+    access: Access,
+    allocations: Mutex<Allocations>,
+}
+
+struct Allocations {
+    pages: Buddy,
+    /// Pages of each allocation, by its address.
+    made: BTreeMap<usize, usize>,
+}
+
+/// Threads that answer CPU faults.
+const HANDLERS: usize = 2;
+
+impl Space {
+    /// Makes a space and starts its fault handlers.
+    ///
+    /// # Errors
+    /// See [`SpaceError`]; nothing is left behind.
+    pub fn new(config: SpaceConfig) -> Result<Space, SpaceError> {
+        let size = whole_blocks("space", config.size)?;
+        let (vram, ram) = memory_sizes(&config)?;
+        let coherent = config.kind == MemoryKind::Coherent;
+        let (uffd, _) = Uffd::open_ready(Reads::Blocking, required(config.kind), Features::POISON)?;
+        let (access, uffd) = (uffd.access(), Arc::new(uffd));
+        let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
+        let memory = Memory::new(vram)?;
+        let shown = coherent.then(|| Arc::clone(memory.memfd()));
+        let view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
+        let addresses = view.addresses().start()..view.addresses().end();
+        let device = Arc::new(Builtin::new(memory, config.units, addresses.clone()));
+        let pagemap = PageMap::new(config.kind, Pfn::ZERO, vram, BuddyPool::new(vram)?)?;
+        let policy = config.policy.unwrap_or_else(|| default_policy(config.kind, vram, ram));
+        let (largest, _) = policy.to_device_orders();
+        let engine = Arc::new(Engine::new(Parts {
+            view,
+            device: Arc::clone(&device) as Arc<dyn Device>,
+            pagemap,
+            budget: Budget::new(ram, largest.pages() * 4),
+            policy,
+            statistics: Statistics::new()?,
+            checked: config.checked,
+        }));
+        engine.blocks().add_region(addresses)?;
+        let handler: Weak<dyn FaultHandler> = Arc::downgrade(&engine) as Weak<dyn FaultHandler>;
+        device.attach(handler);
+        let readers = if coherent { Readers::Separate } else { Readers::Handlers };
+        let answer = answer_with(&engine);
+        let handlers = Some(Handlers::start(uffd, HANDLERS, readers, answer)?);
+        let allocations = Allocations { pages: Buddy::new((size / PAGE) as u64)?, made: BTreeMap::new() };
+        Ok(Space { handlers, engine, device, access, allocations: Mutex::new(allocations) })
+    }
+
+    /// Allocates `bytes` of zeros and returns their address, aligned to a page, and to 2 MiB if that long.
+    ///
+    /// # Errors
+    /// If no range of the space is long enough.
+    pub fn allocate(&self, bytes: usize) -> Result<usize, AllocateError> {
+        let pages = bytes.max(1).div_ceil(PAGE);
+        let mut allocations = self.allocations();
+        let range = allocations.pages.allocate_contiguous(pages as u64)?;
+        let first = usize::try_from(range.start).expect("pages of the space");
+        let address = self.engine.view().addresses().start() + first * PAGE;
+        allocations.made.insert(address, pages);
+        self.engine.map(address..address + pages * PAGE);
+        Ok(address)
+    }
+
+    /// Frees the allocation at `address`.
+    ///
+    /// # Errors
+    /// See [`FreeError`].
+    pub fn free(&self, address: usize) -> Result<(), FreeError> {
+        let mut allocations = self.allocations();
+        let pages = *allocations.made.get(&address).ok_or(FreeError::Unknown(address))?;
+        self.engine
+            .unmap(address..address + pages * PAGE)
+            .map_err(|why| FreeError::InUse { address, why })?;
+        allocations.made.remove(&address);
+        let first = ((address - self.engine.view().addresses().start()) / PAGE) as u64;
+        allocations.pages.free_range(first..first + pages as u64).expect("allocated as this range");
+        Ok(())
+    }
+
+    /// A window of an allocation, for the program's own loads and stores. Touching it may fault, and then waits.
+    ///
+    /// # Panics
+    /// If `span` is not inside the space.
+    #[must_use]
+    pub fn window(&self, span: Span) -> SharedBytes<'_> {
+        self.engine.view().window(span)
+    }
+
+    /// The addresses of the whole space.
+    #[must_use]
+    pub fn addresses(&self) -> Span {
+        self.engine.view().addresses()
+    }
+
+    /// Runs `kernel` on all units of the device.
+    ///
+    /// # Errors
+    /// The first fault that could not be answered.
+    pub fn launch(&self, kernel: &dyn Kernel) -> Result<(), DeviceFault> {
+        let computed = self.device.launch(kernel)?;
+        self.engine.statistics().add_time(Counter::ComputeNs, computed);
+        Ok(())
+    }
+
+    /// Brings page-aligned addresses to a side, as far as there is memory.
+    ///
+    /// # Errors
+    /// The first failure; what comes before it was moved.
+    pub fn prefetch(&self, span: Span, side: Side) -> Result<(), Failure> {
+        self.engine.prefetch(span.start()..span.end(), side)
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Arc<Builtin> {
+        &self.device
+    }
+
+    /// The engine, for those who drive it themselves.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine<SharedView>> {
+        &self.engine
+    }
+
+    /// Which faults are caught: all, or only those of user mode.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn statistics(&self) -> Snapshot {
+        self.engine.statistics().snapshot()
+    }
+
+    /// Checks all rules; nothing may be under way. What breaks one is counted too.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Violation> {
+        self.engine.audit()
+    }
+
+    /// Takes the space down: no folio is formed from here on, all memory is freed, and every folio must be gone.
+    ///
+    /// # Errors
+    /// If somebody still holds a folio (I16).
+    pub fn close(self) -> Result<(), StillHeld> {
+        let pagemap = self.engine.pagemap();
+        pagemap.kill();
+        let made: Vec<usize> = self.allocations().made.keys().copied().collect();
+        let freed = made.into_iter().map(|address| self.free(address)).filter(Result::is_ok).count();
+        let _: usize = freed;
+        match pagemap.live_pages() {
+            0 => Ok(()),
+            pages => Err(StillHeld { pages }),
+        }
+    }
+
+    fn allocations(&self) -> std::sync::MutexGuard<'_, Allocations> {
+        self.allocations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        // Handlers hold the engine; they must not outlive the memory they answer for.
+        self.handlers = None;
+    }
+}
+
+/// The features that a space of this kind cannot do without.
+fn required(kind: MemoryKind) -> Features {
+    let shared = Features::MISSING_SHMEM | Features::MINOR_SHMEM;
+    match kind {
+        MemoryKind::Private => shared,
+        MemoryKind::Coherent => shared | Features::EVENT_REMAP,
+    }
+}
+
+fn whole_blocks(what: &'static str, bytes: usize) -> Result<usize, SpaceError> {
+    let too_small = SpaceError::TooSmall { what, bytes, least: 1 };
+    bytes.checked_next_multiple_of(BLOCK_LEN).filter(|rounded| *rounded > 0).ok_or(too_small)
+}
+
+/// Pages of device memory and of system memory.
+fn memory_sizes(config: &SpaceConfig) -> Result<(u64, u64), SpaceError> {
+    let least = match config.kind {
+        MemoryKind::Private => PAGE,
+        MemoryKind::Coherent => PAGE << SMALLEST_COHERENT.get(),
+    };
+    let pages = |what, bytes: usize, least| match bytes >= least {
+        true => Ok(bytes.div_ceil(PAGE) as u64),
+        false => Err(SpaceError::TooSmall { what, bytes, least }),
+    };
+    let vram = pages("device memory", config.vram, least)?;
+    let ram = config.ram.map(|bytes| pages("system memory", bytes, RAM_LEAST)).transpose()?;
+    Ok((vram, ram.unwrap_or(UNLIMITED_PAGES)))
+}
+
+/// Device memory mapped for the CPU costs up to two VMAs a folio, so small folios are not.
+const SMALLEST_COHERENT: Order = Order::K64;
+/// Each handler and each unit may need a page at the same time.
+const RAM_LEAST: usize = 16 * PAGE;
+/// More pages than there are.
+const UNLIMITED_PAGES: u64 = 1 << 40;
+
+fn default_policy(kind: MemoryKind, vram: u64, ram: u64) -> Box<dyn Policy> {
+    let mut policy = Granularity::for_memory(vram, ram);
+    if kind == MemoryKind::Coherent {
+        policy.smallest = SMALLEST_COHERENT;
+        policy.largest = policy.largest.max(SMALLEST_COHERENT);
+    }
+    Box::new(policy)
+}
+
+fn answer_with(engine: &Arc<Engine<SharedView>>) -> Arc<crate::fault_loop::Answer> {
+    let engine = Arc::clone(engine);
+    Arc::new(move |address| {
+        // A failure is counted, and the toucher gets SIGBUS.
+        let _: Result<_, Failure> = engine.cpu_fault(address);
+    })
+}
