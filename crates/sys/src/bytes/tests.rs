@@ -114,3 +114,20 @@ fn exchange_tells_what_was_there() {
     assert_eq!(bytes.swap_u32(0, 7), Ok(5));
     assert_eq!(bytes.fetch_add_u32(0, 1), Ok(7));
 }
+
+#[test]
+fn large_copies_move_the_odd_ends_too() {
+    const LEN: usize = (256 << 10) + 3 * 16 + 5;
+    let (from, to) = (pages(66), pages(66));
+    let pattern: Vec<u8> = (0..=250).cycle().take(LEN).collect();
+    from.all().write_from(&pattern).expect("fits");
+    for (target, source) in [(0, 0), (16, 0), (1, 0), (64, 7)] {
+        to.all().fill_zero();
+        let window = to.bytes(target, LEN - source).expect("inside");
+        window.copy_from(from.bytes(source, LEN - source).expect("inside")).expect("fits");
+        let mut seen = vec![0; LEN - source];
+        window.read_into(&mut seen).expect("fits");
+        assert!(seen == pattern[source..], "from {source} to {target}");
+        assert_eq!(to.all().read::<u8>(target + LEN - source), Ok(0));
+    }
+}

@@ -1,0 +1,235 @@
+//! Which pages of this process are mapped, how, and which were written: `/proc/self/pagemap`.
+//!
+//! Two interfaces of the kernel: the old file of 64-bit words, one for each page, and `PAGEMAP_SCAN` (Linux 6.7),
+//! which returns ranges of pages of the kinds asked for and can write-protect them in the same walk.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use bitflags::bitflags;
+use linux_raw_sys::general as uapi;
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
+
+use crate::abi::{self, address, word};
+use crate::{PAGE, Span, SysError, smaps};
+
+/// Words read at once: 2 MiB of pages.
+const CHUNK_PAGES: usize = 512;
+/// Ranges taken from the kernel at once.
+const CHUNK_REGIONS: usize = 64;
+
+/// A word of the file: the page is in memory and mapped.
+const PRESENT: u64 = 1 << 63;
+/// A word of the file: write-protected by a userfaultfd.
+const UFFD_WP: u64 = 1 << 57;
+
+bitflags! {
+    /// Kinds of pages, as `PAGEMAP_SCAN` tells them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct PageKinds: u64 {
+        /// Registered for asynchronous write protection.
+        const WP_ALLOWED = uapi::PAGE_IS_WPALLOWED as u64;
+        /// Written since it was protected.
+        const WRITTEN = uapi::PAGE_IS_WRITTEN as u64;
+        /// Of a file or of shared memory.
+        const FILE = uapi::PAGE_IS_FILE as u64;
+        /// Mapped.
+        const PRESENT = uapi::PAGE_IS_PRESENT as u64;
+        /// In swap.
+        const SWAPPED = uapi::PAGE_IS_SWAPPED as u64;
+        /// The shared zero page.
+        const ZERO = uapi::PAGE_IS_PFNZERO as u64;
+        /// Mapped by one entry for 2 MiB.
+        const HUGE = uapi::PAGE_IS_HUGE as u64;
+    }
+}
+
+/// What a scan does with the pages it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    Look,
+    /// Protects them again, in the same step; wants registration for asynchronous write protection.
+    WriteProtect,
+}
+
+/// Neighbouring pages of the same kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// The pages.
+    pub span: Span,
+    /// What they are.
+    pub kinds: PageKinds,
+}
+
+/// The open page map of this process.
+#[derive(Debug)]
+pub struct Pagemap(File);
+
+impl Pagemap {
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// Fails where `/proc` is not mounted.
+    pub fn open() -> std::io::Result<Self> {
+        File::open("/proc/self/pagemap").map(Self)
+    }
+
+    /// Tells for each page of `span` whether it is mapped.
+    ///
+    /// # Errors
+    ///
+    /// Fails for addresses beyond user space.
+    pub fn present(&self, span: Span) -> Result<Vec<bool>, SysError> {
+        self.bits(span, PRESENT)
+    }
+
+    /// Tells for each page of `span` whether a userfaultfd write-protects it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pagemap::present`].
+    pub fn write_protected(&self, span: Span) -> Result<Vec<bool>, SysError> {
+        self.bits(span, UFFD_WP)
+    }
+
+    /// Counts the mapped pages of `span`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pagemap::present`].
+    pub fn present_pages(&self, span: Span) -> Result<usize, SysError> {
+        Ok(self.present(span)?.into_iter().filter(|&present| present).count())
+    }
+
+    /// Finds the pages of `span` that are of all the kinds `wanted`, in order of address.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTTY` before Linux 6.7; `EPERM` for protecting pages that are not registered for it.
+    pub fn scan(&self, span: Span, wanted: PageKinds, then: Then) -> Result<Vec<Region>, SysError> {
+        let mut found = Vec::new();
+        let mut start = span.start();
+        while start < span.end() {
+            let (regions, next) = self.scan_some(start, span.end(), wanted, then)?;
+            found.extend(regions);
+            // The kernel always advances; should it not, this must not spin.
+            if next <= start {
+                break;
+            }
+            start = next;
+        }
+        Ok(found)
+    }
+
+    /// Counts the bytes of `span` that are mapped by entries of 2 MiB, anonymous or shared.
+    ///
+    /// # Errors
+    ///
+    /// Fails where neither `PAGEMAP_SCAN` nor `/proc/self/smaps` works.
+    pub fn huge_bytes(&self, span: Span) -> Result<usize, SysError> {
+        match self.scan(span, PageKinds::HUGE, Then::Look) {
+            Ok(regions) => Ok(regions.iter().map(|region| region.span.len()).sum()),
+            // Before 6.7 the VMAs of smaps tell, if not as finely.
+            Err(error) => match smaps::vmas() {
+                Ok(vmas) => Ok(smaps::huge_bytes(&vmas, span)),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    fn bits(&self, span: Span, bit: u64) -> Result<Vec<bool>, SysError> {
+        let mut bits = Vec::with_capacity(span.pages());
+        let mut words = [0; CHUNK_PAGES * 8];
+        while bits.len() < span.pages() {
+            let count = CHUNK_PAGES.min(span.pages() - bits.len());
+            let page = span.start() / PAGE + bits.len();
+            let chunk = &mut words[..count * 8];
+            let read = rustix::io::pread(&self.0, &mut *chunk, word(page * 8))
+                .map_err(SysError::of("read of pagemap"))?;
+            if read == 0 {
+                let errno = rustix::io::Errno::NXIO;
+                return Err(SysError { call: "read of pagemap", errno });
+            }
+            let (entries, _) = chunk[..read].as_chunks::<8>();
+            bits.extend(entries.iter().map(|&entry| u64::from_ne_bytes(entry) & bit != 0));
+        }
+        Ok(bits)
+    }
+
+    /// Makes one scan; returns what it found and the address where the next must go on.
+    fn scan_some(
+        &self,
+        start: usize,
+        end: usize,
+        wanted: PageKinds,
+        then: Then,
+    ) -> Result<(Vec<Region>, usize), SysError> {
+        const NOTHING: uapi::page_region = uapi::page_region { start: 0, end: 0, categories: 0 };
+        let mut regions = [NOTHING; CHUNK_REGIONS];
+        let arg = uapi::pm_scan_arg {
+            size: word(size_of::<uapi::pm_scan_arg>()),
+            flags: then.flags(),
+            start: word(start),
+            end: word(end),
+            walk_end: 0,
+            vec: word(regions.as_mut_ptr().expose_provenance()),
+            vec_len: word(regions.len()),
+            max_pages: 0,
+            category_inverted: 0,
+            category_mask: wanted.bits(),
+            category_anyof_mask: 0,
+            return_mask: PageKinds::all().bits(),
+        };
+        // SAFETY: 1. `vec` points at `vec_len` regions, alive until the call returns and not looked at meanwhile;
+        // 2. the walk changes at most write protection, no byte.
+        let (count, walk_end) = unsafe { rustix::ioctl::ioctl(self.0.as_fd(), Scan(arg)) }
+            .map_err(SysError::of("PAGEMAP_SCAN"))?;
+        let found = regions[..count.min(CHUNK_REGIONS)].iter().filter_map(region).collect();
+        Ok((found, address(walk_end)))
+    }
+}
+
+impl Then {
+    fn flags(self) -> u64 {
+        match self {
+            Self::Look => 0,
+            Self::WriteProtect => u64::from(uapi::PM_SCAN_WP_MATCHING | uapi::PM_SCAN_CHECK_WPASYNC),
+        }
+    }
+}
+
+fn region(raw: &uapi::page_region) -> Option<Region> {
+    let start = address(raw.start);
+    let span = Span::new(start, address(raw.end).checked_sub(start)?).ok()?;
+    Some(Region { span, kinds: PageKinds::from_bits_truncate(raw.categories) })
+}
+
+/// `PAGEMAP_SCAN`: the answer is the number of regions; the argument tells where the walk ended.
+struct Scan(uapi::pm_scan_arg);
+
+// SAFETY: 1. the opcode is `_IOWR('f', 16, struct pm_scan_arg)`, asserted in `abi`; 2. the kernel reads the argument and
+// writes `walk_end` of it; 3. the array it points at is the caller's duty at the call.
+unsafe impl Ioctl for Scan {
+    type Output = (usize, u64);
+
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        abi::PAGEMAP_SCAN
+    }
+
+    fn as_ptr(&mut self) -> *mut std::ffi::c_void {
+        (&raw mut self.0).cast()
+    }
+
+    unsafe fn output_from_ptr(
+        out: IoctlOutput,
+        arg: *mut std::ffi::c_void,
+    ) -> rustix::io::Result<Self::Output> {
+        // SAFETY: the pointer is that of `as_ptr`, to an argument that is still alive.
+        let arg = unsafe { arg.cast::<uapi::pm_scan_arg>().read() };
+        Ok((usize::try_from(out).unwrap_or(0), arg.walk_end))
+    }
+}

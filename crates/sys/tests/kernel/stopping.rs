@@ -1,0 +1,113 @@
+//! Waiting and stopping: by poll with a stop event, and by doorbell for blocking readers.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use bifolio_sys::{
+    BellError, Doorbell, Errno, EventFd, Features, Message, MessageBuf, Modes, PAGE, Reads, Rung, Span, Uffd,
+    Wake, Woken,
+};
+
+use crate::limits::{Skip, eventually, limited, uffd};
+use crate::serving::private;
+
+/// Opens a userfaultfd whose reads wait, or skips.
+fn blocking() -> Result<Arc<Uffd>, Skip> {
+    let none = Features::empty();
+    let opened = Uffd::open_ready(Reads::Blocking, none, none);
+    opened.map(|(uffd, _)| Arc::new(uffd)).map_err(Skip::because)
+}
+
+/// Serves missing pages by zero until the bell rings; returns how many.
+fn serve(uffd: &Uffd, bell: &Doorbell) -> u32 {
+    let mut buf = MessageBuf::new();
+    let mut served = 0;
+    loop {
+        for message in uffd.read(&mut buf).expect("ready") {
+            let Message::Pagefault { address, .. } = message else { panic!("{message:?}") };
+            if bell.answer(uffd, address) {
+                return served;
+            }
+            let page = Span::new(address & !(PAGE - 1), PAGE).expect("aligned");
+            assert!(uffd.zeropage(page, Wake::Now).is_done());
+            served += 1;
+        }
+    }
+}
+
+#[test]
+fn wait_tells_why_it_returned() {
+    limited("wait_tells_why_it_returned", || {
+        let uffd = uffd(Features::empty())?;
+        let stop = EventFd::new().expect("descriptors are left");
+        let soon = Duration::from_millis(5);
+        assert_eq!(uffd.wait_at_most(&stop, soon), Ok(Woken::TimedOut));
+        let page = private(PAGE);
+        uffd.register(page.all(), Modes::MISSING).expect("private memory");
+        thread::scope(|scope| {
+            scope.spawn(|| page.all().load_u64(0));
+            assert_eq!(uffd.wait(&stop), Ok(Woken::Readable));
+            stop.raise().expect("open");
+            assert_eq!(uffd.wait(&stop), Ok(Woken::Stopped), "stop comes first");
+            assert!(uffd.zeropage(page.span(), Wake::Now).is_done());
+        });
+        Ok(())
+    });
+}
+
+#[test]
+fn waiting_on_a_blocking_descriptor_is_refused() {
+    limited("waiting_on_a_blocking_descriptor_is_refused", || {
+        let uffd = blocking()?;
+        let stop = EventFd::new().expect("descriptors are left");
+        let refused = uffd.wait(&stop).expect_err("poll does not work");
+        assert_eq!(refused.errno, Errno::INVAL);
+        Ok(())
+    });
+}
+
+#[test]
+fn reading_before_the_handshake_is_refused() {
+    limited("reading_before_the_handshake_is_refused", || {
+        let uffd = Uffd::open_best(Reads::NonBlocking).map_err(Skip::because)?;
+        let mut buf = MessageBuf::new();
+        assert_eq!(uffd.read(&mut buf).expect_err("not ready").errno, Errno::INVAL);
+        Ok(())
+    });
+}
+
+#[test]
+fn each_ring_stops_one_blocking_reader() {
+    limited("each_ring_stops_one_blocking_reader", || {
+        let uffd = blocking()?;
+        let bell = Arc::new(Doorbell::new(&uffd, 2).expect("memory is left"));
+        let memory = private(64 * PAGE);
+        uffd.register(memory.all(), Modes::MISSING).expect("private memory");
+        let start = || {
+            let (uffd, bell) = (Arc::clone(&uffd), Arc::clone(&bell));
+            thread::spawn(move || serve(&uffd, &bell))
+        };
+        let handlers = [start(), start()];
+        assert!(memory.bytes(0, 32 * PAGE).expect("inside").is_zero());
+        assert_eq!(bell.ring(&uffd, 0, Duration::from_secs(10)), Ok(Rung::Heard));
+        eventually(|| handlers.iter().filter(|handler| handler.is_finished()).count() == 1);
+        assert!(memory.all().is_zero(), "the other still serves");
+        assert_eq!(bell.ring(&uffd, 1, Duration::from_secs(10)), Ok(Rung::Heard));
+        let served: u32 = handlers.into_iter().map(|handler| handler.join().expect("no panic")).sum();
+        assert_eq!(served, 64);
+        Ok(())
+    });
+}
+
+#[test]
+fn ring_that_nobody_hears_is_taken_back() {
+    limited("ring_that_nobody_hears_is_taken_back", || {
+        let uffd = blocking()?;
+        let bell = Doorbell::new(&uffd, 1).expect("memory is left");
+        assert_eq!(bell.ring(&uffd, 0, Duration::from_millis(20)), Ok(Rung::Unheard));
+        assert_eq!(bell.ring(&uffd, 1, Duration::from_millis(20)), Err(BellError::Button(1)));
+        assert!(!bell.answer(&uffd, 0));
+        Ok(())
+    });
+}
