@@ -37,6 +37,10 @@ pub(crate) const PROTECT_DONT_WAKE: u64 = 1 << 1;
 /// Bytes of one message of the kernel.
 pub(crate) const MESSAGE_BYTES: usize = size_of::<uapi::uffd_msg>();
 
+// rustix must make system calls itself: its libc back end would go through symbols that a preloaded library may own.
+// There a request number is a `c_ulong`, here it is 32 bits wide.
+const _: () = assert!(size_of::<Opcode>() == 4);
+
 // The formula agrees with the numbers that were generated from the kernel's headers.
 const _: () = assert!(IO_API == numbers::UFFDIO_API);
 const _: () = assert!(IO_REGISTER == numbers::UFFDIO_REGISTER);

@@ -131,6 +131,25 @@ plain! {
 }
 
 /// A borrowed window of a [`Mapping`]: the right to access its bytes raw, and to operate on its pages.
+///
+/// ```
+/// # use bifolio_sys::{Mapping, PAGE, Place, Protection};
+/// let mapping = Mapping::anonymous(PAGE, Protection::ReadWrite, Place::Anywhere)?;
+/// let window = mapping.bytes(64, 128)?;
+/// window.write(0, 1.5_f64)?;
+/// assert_eq!(mapping.all().fetch_add_f64(64, 1.0)?, 1.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It cannot outlive the mapping:
+///
+/// ```compile_fail,E0505
+/// # use bifolio_sys::{Mapping, PAGE, Place, Protection};
+/// let mapping = Mapping::anonymous(PAGE, Protection::ReadWrite, Place::Anywhere).unwrap();
+/// let window = mapping.all();
+/// drop(mapping);
+/// window.fill_zero();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SharedBytes<'m> {
     start: usize,

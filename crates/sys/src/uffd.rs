@@ -20,6 +20,20 @@ use crate::open::{self, Access, Attempt, OpenError, Reads, Via, Way};
 use crate::{Outcome, SharedBytes, Span, SysError};
 
 /// A userfaultfd. May be used by many threads at once.
+///
+/// ```
+/// # use bifolio_sys::{CopyMode, Features, Mapping, Modes, Outcome, PAGE, Place, Protection, Reads, Uffd};
+/// let none = Features::empty();
+/// let (uffd, _) = Uffd::open_ready(Reads::NonBlocking, none, none)?;
+/// let page = || Mapping::anonymous(PAGE, Protection::ReadWrite, Place::Anywhere);
+/// let (source, target) = (page()?, page()?);
+/// source.all().store_u64(0, 7)?;
+/// uffd.register(target.all(), Modes::MISSING)?;
+/// // No thread waits for the page yet; one that touches it first would be woken by this.
+/// assert_eq!(uffd.copy(target.span(), source.all(), CopyMode::empty()), Outcome::Done(PAGE));
+/// assert_eq!(target.all().load_u64(0)?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Uffd {
     fd: OwnedFd,
