@@ -21,7 +21,7 @@ use crate::{Outcome, SharedBytes, Span, SysError};
 
 /// A userfaultfd. May be used by many threads at once.
 ///
-/// ```
+/// ```no_run
 /// # use bifolio_sys::{CopyMode, Features, Mapping, Modes, Outcome, PAGE, Place, Protection, Reads, Uffd};
 /// let none = Features::empty();
 /// let (uffd, _) = Uffd::open_ready(Reads::NonBlocking, none, none)?;
