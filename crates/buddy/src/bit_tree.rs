@@ -110,6 +110,19 @@ impl BitTree {
         None
     }
 
+    /// The highest cell at or below `cell`.
+    pub(crate) fn previous(&self, words: &[u64], mut cell: u64) -> Option<u64> {
+        for level in 0..self.depth {
+            let rest = words[self.at(level, cell / 64)] & (!0 >> (63 - cell % 64));
+            if rest != 0 {
+                let found = cell / 64 * 64 + u64::from(highest(rest));
+                return Some(self.descend(words, level, found, highest));
+            }
+            cell = (cell / 64).checked_sub(1)?;
+        }
+        None
+    }
+
     /// Words of a level; the level ends where the next one begins, the top level after one word.
     fn words_at(&self, level: u32) -> u64 {
         if level + 1 == self.depth {
@@ -117,6 +130,10 @@ impl BitTree {
         }
         u64::from(self.levels[level as usize + 1] - self.levels[level as usize])
     }
+}
+
+fn highest(word: u64) -> u32 {
+    63 - word.leading_zeros()
 }
 
 /// Allocates zeroed words, or reports that memory is short.
@@ -151,6 +168,7 @@ mod tests {
                 prop_assert_eq!(tree.contains(&words, cell), add);
                 let probe = pick / 7 % cells;
                 prop_assert_eq!(tree.next(&words, probe), model.range(probe..).next().copied());
+                prop_assert_eq!(tree.previous(&words, probe), model.range(..=probe).next_back().copied());
                 if let Some(&first) = model.first() {
                     prop_assert_eq!(tree.first(&words), first);
                 }

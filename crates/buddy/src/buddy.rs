@@ -1,25 +1,40 @@
-//! The allocator: regions of pages, allocated and freed as blocks and ranges.
+//! The allocator: its regions, and the two calls that must be fast.
 
 use crate::block::Block;
+use crate::check::{self, Inconsistency};
 use crate::error::{AllocateError, FreeError, NewError};
-use crate::free_index::ORDERS;
+use crate::free_index::MAX_ORDER;
+use crate::recent::{DEPTH, RECENT_ORDERS, Recent};
 use crate::region::Region;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 /// A buddy allocator over page numbers.
 ///
-/// It hands out naturally aligned blocks of `2^order` pages and never touches what the page numbers stand for. All
-/// its bookkeeping is a few bitmaps made once, about 1.9 bits a page; no call walks a list. The same calls return
-/// the same pages.
+/// It hands out naturally aligned blocks of `2^order` pages and never touches what the page numbers stand for. Its
+/// bookkeeping is a few bitmaps made once, less than 2 bits a page, plus up to about 1 bit for each page of which it
+/// is known in part whether it is cleared. The same calls return the same pages.
+///
+/// Free buddies merge. The last few blocks freed of each small order merge later, on demand; no figure shows that,
+/// and no request fails because of it.
 #[derive(Clone, Debug)]
 pub struct Buddy {
     /// In address order, disjoint, never empty.
-    regions: Vec<Region>,
+    pub(crate) regions: Vec<Region>,
+    pub(crate) recent: Recent,
+}
+
+/// Number of the region that holds `page`, if any does.
+#[inline]
+pub(crate) fn region_of(regions: &[Region], page: u64) -> usize {
+    if regions.len() == 1 {
+        return 0;
+    }
+    regions.partition_point(|region| region.range().end <= page)
 }
 
 impl Buddy {
-    /// Makes an allocator of the pages `0..pages`, all free. O(pages / 128).
+    /// Makes an allocator of the pages `0..pages`, all free and dirty. O(pages / 128).
     ///
     /// # Errors
     ///
@@ -28,8 +43,8 @@ impl Buddy {
         Self::with_regions(core::slice::from_ref(&(0..pages)))
     }
 
-    /// Makes an allocator of several regions, all pages free. Blocks never cross from one region into the next, even
-    /// if they touch. O(pages / 128).
+    /// Makes an allocator of several regions, all pages free and dirty. Blocks never cross from one region into the
+    /// next, even if they touch. O(pages / 128).
     ///
     /// # Errors
     ///
@@ -45,179 +60,168 @@ impl Buddy {
             regions.push(Region::new(range.clone())?);
             previous_end = range.end;
         }
-        if regions.is_empty() { Err(NewError::Empty) } else { Ok(Self { regions }) }
+        let recent = Recent::new(DEPTH);
+        if regions.is_empty() { Err(NewError::Empty) } else { Ok(Self { regions, recent }) }
+    }
+
+    /// Sets how many freed blocks of each order up to 10 may wait before they merge: up to 32, which is the default;
+    /// with 0 every block merges at once, at several times the cost. O(waiting blocks).
+    pub fn set_merge_delay(&mut self, blocks: u32) {
+        self.settle();
+        self.recent = Recent::new(blocks.min(DEPTH));
     }
 
     /// Allocates a block of `2^order` pages, aligned to its size, and returns its first page.
     ///
-    /// Cuts it from a free block of the smallest order that suffices; among those the least aligned, then the
-    /// lowest. O(order of the block it is cut from).
+    /// Takes the block of that order freed last, if it has not merged yet. Else cuts one from a free block of the
+    /// smallest order that suffices; among those the least aligned, then the lowest. O(1) amortised over the frees,
+    /// else O(order of the block it is cut from).
     ///
     /// # Errors
     ///
     /// [`AllocateError::NoSpace`] if no free block is large enough.
+    #[inline]
     pub fn allocate(&mut self, order: u32) -> Result<u64, AllocateError> {
-        let Some((region, from)) = self.find(order) else { return Err(self.no_space_for_order(order)) };
-        self.regions[region].carve(from, Block { page: from.page, order });
+        match self.recent.pop(order) {
+            Some(page) => Ok(page),
+            None => self.allocate_by_cutting(order),
+        }
+    }
+
+    #[inline(never)]
+    fn allocate_by_cutting(&mut self, order: u32) -> Result<u64, AllocateError> {
+        let mut found = self.find(order);
+        if found.is_none() && self.recent.pages() > 0 {
+            self.settle();
+            found = self.find(order);
+        }
+        let Some((at, from)) = found else { return Err(self.no_space_for_order(order)) };
+        let block = Block { page: from.page, order };
+        self.regions[at].carve(from, block);
+        self.regions[at].cleared_mut().remove(&block.range());
         Ok(from.page)
     }
 
     /// The region and free block to serve an order from.
-    fn find(&self, order: u32) -> Option<(usize, Block)> {
+    pub(crate) fn find(&self, order: u32) -> Option<(usize, Block)> {
+        self.best(
+            |region| if region.cleared().pages() > 0 { region.find_dirty(order) } else { region.find(order) },
+        )
+    }
+
+    /// The region with the smallest block that `find` returns.
+    pub(crate) fn best(&self, find: impl Fn(&Region) -> Option<Block>) -> Option<(usize, Block)> {
         if let [only] = self.regions.as_slice() {
-            return Some((0, only.find(order)?));
+            return Some((0, find(only)?));
         }
-        let found =
-            self.regions.iter().enumerate().filter_map(|(at, region)| Some((at, region.find(order)?)));
+        let found = self.regions.iter().enumerate().filter_map(|(at, region)| Some((at, find(region)?)));
         found.min_by_key(|(_, block)| block.order)
     }
 
+    #[cold]
     fn no_space_for_order(&self, order: u32) -> AllocateError {
-        if order as usize >= ORDERS {
+        if order > MAX_ORDER {
             return AllocateError::Impossible { reason: "the order exceeds that of any region" };
         }
         self.no_space(1 << order)
     }
 
-    fn no_space(&self, pages: u64) -> AllocateError {
+    #[cold]
+    pub(crate) fn no_space(&self, pages: u64) -> AllocateError {
         let (free_pages, largest_free_order) = (self.free_pages(), self.largest_free_order());
         AllocateError::NoSpace { pages, free_pages, largest_free_order }
     }
 
-    /// Frees the block of `2^order` pages at `page`. O(order of the free block that results).
+    /// Frees the block of `2^order` pages at `page`, with unknown contents.
+    ///
+    /// O(1) amortised while blocks of the order are allocated as often as freed, else O(order of the free block that
+    /// results).
     ///
     /// # Errors
     ///
     /// [`FreeError`] unless exactly this block is allocated; nothing is changed then.
+    #[inline]
     pub fn free(&mut self, page: u64, order: u32) -> Result<(), FreeError> {
         let block = Block { page, order };
-        let region = self.region_of(page);
-        match self.regions.get_mut(region) {
-            Some(region) if region.is_used(block) => {
-                region.release(block);
-                Ok(())
-            }
-            _ => Err(self.why_not_used(block)),
+        if !self.is_allocated(block) {
+            return Err(self.why_not_allocated(block));
         }
-    }
-
-    /// Number of the region that holds `page`, if any does.
-    fn region_of(&self, page: u64) -> usize {
-        if self.regions.len() == 1 {
-            return 0;
-        }
-        self.regions.partition_point(|region| region.range().end <= page)
-    }
-
-    /// The region that holds all of `range`.
-    fn region_holding(&self, range: &Range<u64>) -> Result<usize, FreeError> {
-        let at = self.region_of(range.start);
-        let holds = |region: &Region| {
-            let all = region.range();
-            all.start <= range.start && range.start < range.end && range.end <= all.end
-        };
-        self.regions
-            .get(at)
-            .filter(|region| holds(region))
-            .ok_or(FreeError::Foreign { range: range.clone() })?;
-        Ok(at)
-    }
-
-    fn why_not_used(&self, block: Block) -> FreeError {
-        let pages = 1u64.checked_shl(block.order).unwrap_or(u64::MAX);
-        let range = block.page..block.page.saturating_add(pages);
-        match self.region_holding(&range) {
-            Err(foreign) => foreign,
-            Ok(region) => match self.regions[region].block_at(block.page) {
-                found if found.used => FreeError::WrongBlock { page: block.page, allocated: found.block },
-                _ => FreeError::NotAllocated { page: block.page },
-            },
-        }
-    }
-
-    /// Allocates any number of consecutive pages, not rounded up: what a power of two would waste stays free.
-    ///
-    /// The range is aligned to the next power of two of its size. O(log pages).
-    ///
-    /// # Errors
-    ///
-    /// [`AllocateError::NoSpace`] if no free block is large enough, [`AllocateError::Impossible`] for 0 pages or
-    /// more pages than any region can hold.
-    pub fn allocate_contiguous(&mut self, pages: u64) -> Result<Range<u64>, AllocateError> {
-        if pages == 0 {
-            return Err(AllocateError::Impossible { reason: "0 pages" });
-        }
-        let order = pages.checked_next_power_of_two().map_or(64, u64::ilog2);
-        let Some((region, mut from)) = self.find(order) else { return Err(self.no_space_for_order(order)) };
-        let range = from.page..from.page + pages;
-        for block in Block::cut(range.clone()) {
-            self.regions[region].carve(from, block);
-            if block.end() < range.end {
-                from = self.regions[region].block_at(block.end()).block;
-            }
-        }
-        Ok(range)
-    }
-
-    /// Frees all allocated blocks of `range`. O(blocks * order).
-    ///
-    /// # Errors
-    ///
-    /// [`FreeError`] if a page of the range is foreign or free, or if an allocated block crosses one of its ends;
-    /// nothing is changed then.
-    pub fn free_range(&mut self, range: Range<u64>) -> Result<(), FreeError> {
-        let at = self.region_holding(&range)?;
-        let region = &mut self.regions[at];
-        region.check_used(&range)?;
-        let mut at = range.start;
-        while at < range.end {
-            let block = region.block_at(at).block;
-            region.release(block);
-            at = block.end();
+        if !self.recent.push(block) {
+            self.free_by_merging(block);
         }
         Ok(())
     }
 
-    /// Number of free pages. O(regions).
-    #[must_use]
-    pub fn free_pages(&self) -> u64 {
-        self.regions.iter().map(Region::free_pages).sum()
+    /// Tells whether exactly this block is allocated.
+    #[inline]
+    pub(crate) fn is_allocated(&self, block: Block) -> bool {
+        let region = self.regions.get(region_of(&self.regions, block.page));
+        region.is_some_and(|region| region.is_used(block)) && !self.recent.contains(block)
     }
 
-    /// Number of pages, free or allocated. O(regions).
-    #[must_use]
-    pub fn pages(&self) -> u64 {
-        self.regions.iter().map(|region| region.range().end - region.range().start).sum()
-    }
-
-    /// Order of the largest free block. O(regions).
-    #[must_use]
-    pub fn largest_free_order(&self) -> Option<u32> {
-        self.regions.iter().filter_map(|region| region.free().orders().checked_ilog2()).max()
-    }
-
-    /// Number of free blocks of each order, from order 0 up. O(regions).
-    #[must_use]
-    pub fn free_by_order(&self) -> [u64; ORDERS] {
-        let mut sum = [0; ORDERS];
-        for region in &self.regions {
-            sum.iter_mut().zip(region.free().counts()).for_each(|(sum, count)| *sum += count);
+    /// Merges the older half of the waiting blocks of the order, to make room for this one.
+    #[inline(never)]
+    fn free_by_merging(&mut self, block: Block) {
+        let Self { regions, recent } = self;
+        recent.drain(block.order, DEPTH / 2, |block| release(regions, block));
+        if !recent.push(block) {
+            release(regions, block);
         }
-        sum
     }
 
-    /// Bytes of bookkeeping. O(regions).
-    #[must_use]
-    pub fn metadata_bytes(&self) -> u64 {
-        self.regions.iter().map(Region::bytes).sum()
+    /// Merges all waiting blocks. Afterwards the free blocks follow from the set of free pages alone.
+    pub(crate) fn settle(&mut self) {
+        if self.recent.pages() > 0 {
+            let Self { regions, recent } = self;
+            (0..RECENT_ORDERS).for_each(|order| recent.drain(order, DEPTH, |block| release(regions, block)));
+        }
+    }
+
+    /// The region of a page known to belong to one.
+    pub(crate) fn region_mut(&mut self, page: u64) -> &mut Region {
+        let at = region_of(&self.regions, page);
+        &mut self.regions[at]
+    }
+
+    /// The region that holds all of `range`.
+    pub(crate) fn region_holding(&self, range: &Range<u64>) -> Result<usize, FreeError> {
+        let at = region_of(&self.regions, range.start);
+        let holds = |region: &Region| {
+            let all = region.range();
+            all.start <= range.start && range.start < range.end && range.end <= all.end
+        };
+        let region = self.regions.get(at).filter(|region| holds(region));
+        region.map(|_| at).ok_or_else(|| FreeError::Foreign { range: range.clone() })
+    }
+
+    #[cold]
+    pub(crate) fn why_not_allocated(&self, block: Block) -> FreeError {
+        let pages = 1u64.checked_shl(block.order).unwrap_or(u64::MAX);
+        let range = block.page..block.page.saturating_add(pages);
+        match self.region_holding(&range) {
+            Err(foreign) => foreign,
+            Ok(at) => match self.regions[at].block_at(block.page) {
+                found if found.used && !self.recent.contains(found.block) => {
+                    FreeError::WrongBlock { page: block.page, allocated: found.block }
+                }
+                _ => FreeError::NotAllocated { page: block.page },
+            },
+        }
     }
 
     /// Checks every invariant of the bookkeeping. O(pages); for tests and fuzzers.
     ///
     /// # Errors
     ///
-    /// [`Inconsistency`](crate::Inconsistency), the first broken invariant found; it would be a bug of this crate.
-    pub fn check_consistency(&self) -> Result<(), crate::Inconsistency> {
-        self.regions.iter().try_for_each(crate::check::check_region)
+    /// [`Inconsistency`], the first broken invariant found; it would be a bug of this crate.
+    pub fn check_consistency(&self) -> Result<(), Inconsistency> {
+        self.regions.iter().try_for_each(check::check_region)?;
+        check::check_recent(self)
     }
+}
+
+/// Frees a used block of one of the regions.
+pub(crate) fn release(regions: &mut [Region], block: Block) {
+    let at = region_of(regions, block.page);
+    regions[at].release(block);
 }

@@ -1,6 +1,7 @@
 //! The walk that checks every invariant of a region.
 
 use crate::block::Block;
+use crate::buddy::{Buddy, region_of};
 use crate::free_index::ORDERS;
 use crate::region::{Found, Region};
 use core::fmt;
@@ -84,6 +85,29 @@ fn check_index(region: &Region, counts: &[u64; ORDERS]) -> Result<(), Inconsiste
             }
         }
         ensure(found == count, 0, "each free block is in one class")?;
+    }
+    Ok(())
+}
+
+/// Compares the waiting blocks and the cleared pages with the blocks of the regions.
+pub(crate) fn check_recent(buddy: &Buddy) -> Result<(), Inconsistency> {
+    let mut pages = 0;
+    for block in buddy.recent.blocks() {
+        let region = buddy.regions.get(region_of(&buddy.regions, block.page));
+        ensure(region.is_some_and(|r| r.is_used(block)), block.page, "a waiting block is not merged")?;
+        ensure(buddy.recent.contains(block), block.page, "a waiting block can be looked up")?;
+        let twins = buddy.recent.of_order(block.order).iter().filter(|&&page| page == block.page).count();
+        ensure(twins == 1, block.page, "a block waits once")?;
+        pages += block.pages();
+    }
+    ensure(pages == buddy.recent.pages(), 0, "waiting pages are counted")?;
+    for region in &buddy.regions {
+        let mut cleared_pages = 0;
+        for extent in region.cleared().extents() {
+            ensure(region.is_free(&extent), extent.start, "cleared pages are free")?;
+            cleared_pages += extent.end - extent.start;
+        }
+        ensure(cleared_pages == region.cleared().pages(), region.range().start, "cleared pages are counted")?;
     }
     Ok(())
 }

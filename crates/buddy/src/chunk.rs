@@ -44,6 +44,15 @@ impl Chunk {
     /// A chunk of 128 used pages.
     pub(crate) const USED: Self = Self { split: !0, left: !0, right: !0 };
 
+    /// A chunk of used blocks of one order.
+    pub(crate) fn uniform(order: u32) -> Self {
+        if order == 0 {
+            return Self::USED;
+        }
+        let starts = PAIRS_BY_ALIGNMENT[order as usize - 1..].iter().fold(0, |starts, pairs| starts | pairs);
+        Self { split: 0, left: starts, right: starts }
+    }
+
     /// Pairs at which a block starts.
     fn starts(self) -> u64 {
         self.left | self.split
@@ -65,20 +74,21 @@ impl Chunk {
         self.right = self.right & !pairs | if used { bit } else { 0 };
     }
 
-    /// Tells whether exactly this block exists and is in the given state.
+    /// Tells whether exactly this block, of an order below a chunk's, exists and is in the given state.
+    ///
+    /// Written without branches: the order of a block being freed is anything but predictable.
     pub(crate) fn is(self, offset: u32, order: u32, used: bool) -> bool {
-        let pair = offset / 2;
-        if order == 0 {
-            let side = if offset.is_multiple_of(2) { self.left } else { self.right };
-            return self.split >> pair & 1 == 1 && (side >> pair & 1 == 1) == used;
-        }
-        let width = 1 << (order - 1);
-        let whole = (self.left & !self.split) >> pair & 1 == 1 && (self.right >> pair & 1 == 1) == used;
-        whole && !self.starts_at_middle(pair, width) && self.starts_behind(pair, width)
-    }
-
-    fn starts_at_middle(self, pair: u32, width: u32) -> bool {
-        width > 1 && self.starts() >> (pair + width / 2) & 1 == 1
+        let (pair, width) = (offset / 2, (1u32 << order) >> 1);
+        let bit = |word: u64, at: u32| word.wrapping_shr(at) & 1;
+        let (split, left, right) = (bit(self.split, pair), bit(self.left, pair), bit(self.right, pair));
+        let (starts, used) = (self.starts(), u64::from(used));
+        let side = if offset.is_multiple_of(2) { left } else { right };
+        let is_page = split & (side ^ used ^ 1);
+        let at_middle = bit(starts, pair + width / 2) & u64::from(width > 1);
+        // Behind the last pair the shift wraps to the first one, where a block always starts.
+        let behind = bit(starts, pair + width);
+        let is_whole = (split ^ 1) & left & (right ^ used ^ 1) & (at_middle ^ 1) & behind;
+        (if order == 0 { is_page } else { is_whole }) == 1
     }
 
     fn starts_behind(self, pair: u32, width: u32) -> bool {
@@ -127,13 +137,13 @@ mod tests {
     use std::vec::Vec;
 
     /// Cuts a chunk by the bits of `seed` and returns the blocks next to it; never two free buddies.
-    fn cut(seed: &mut u64, offset: u32, order: u32, chunk: &mut Chunk, out: &mut Vec<(u32, u32, bool)>) {
+    fn cut(seed: &mut u64, offset: u32, order: u32, out: &mut Vec<(u32, u32, bool)>) {
         *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let dice = *seed >> 60;
         if order == 7 || (order > 0 && dice < 10) {
             let from = out.len();
-            cut(seed, offset, order - 1, chunk, out);
-            cut(seed, offset + (1 << (order - 1)), order - 1, chunk, out);
+            cut(seed, offset, order - 1, out);
+            cut(seed, offset + (1 << (order - 1)), order - 1, out);
             if out.len() == from + 2 && !out[from].2 && !out[from + 1].2 {
                 out[from].2 = true;
             }
@@ -147,7 +157,7 @@ mod tests {
         let mut seed = 1;
         for _ in 0..2000 {
             let (mut chunk, mut blocks) = (Chunk::USED, Vec::new());
-            cut(&mut seed, 0, 7, &mut chunk, &mut blocks);
+            cut(&mut seed, 0, 7, &mut blocks);
             for &(offset, order, used) in &blocks {
                 chunk.write(offset, order, used);
             }

@@ -13,8 +13,10 @@ use crate::chunk::CHUNK_ORDER;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Orders that can exist: a region has fewer than 2^39 pages (2 PiB of 4 KiB pages).
-pub(crate) const ORDERS: usize = 39;
+/// The highest order: a region has fewer than 2^39 pages (2 PiB of 4 KiB pages).
+pub const MAX_ORDER: u32 = 38;
+/// Number of orders.
+pub(crate) const ORDERS: usize = MAX_ORDER as usize + 1;
 
 /// Free blocks of one region, by order and alignment.
 #[derive(Clone, Debug)]
@@ -125,6 +127,34 @@ impl FreeIndex {
             _ if align < self.top => number << (align + 1) | 1 << align,
             _ => number << self.top,
         }
+    }
+
+    /// The first marked position of a class at or behind `page`; for alignments below a chunk's, the first page of the
+    /// first marked chunk that ends behind `page`.
+    pub(crate) fn next(&self, order: u32, align: u32, page: u64) -> Option<u64> {
+        let base = self.bases[align as usize];
+        let mut cell = cell_of(page, align, self.top).saturating_sub(base);
+        if align >= CHUNK_ORDER && self.page(cell, align) < page {
+            cell += 1;
+        }
+        let found = self.class(order, align).next(&self.words, cell)?;
+        Some(self.page(found, align))
+    }
+
+    /// The last marked position of a class at or before `page`; for alignments below a chunk's, the first page of the
+    /// last marked chunk that begins at or before `page`.
+    pub(crate) fn previous(&self, order: u32, align: u32, page: u64) -> Option<u64> {
+        let mut cell = cell_of(page, align, self.top).checked_sub(self.bases[align as usize])?;
+        if self.page(cell, align) > page {
+            cell = cell.checked_sub(1)?;
+        }
+        let found = self.class(order, align).previous(&self.words, cell)?;
+        Some(self.page(found, align))
+    }
+
+    /// The alignment of the last class, which stands for all higher ones.
+    pub(crate) fn top(&self) -> u32 {
+        self.top
     }
 
     /// All marked positions of a class in address order.

@@ -1,16 +1,4 @@
-//! Buddy allocator over address ranges: naturally aligned blocks of any order, from bitmaps, without touching the
-//! memory.
-//!
-//! ```
-//! use bifolio_buddy::Buddy;
-//!
-//! let mut buddy = Buddy::new(1000).unwrap();
-//! let page = buddy.allocate(9).unwrap();
-//! assert_eq!(page % 512, 0);
-//! buddy.free(page, 9).unwrap();
-//! assert!(buddy.free(page, 9).is_err());
-//! ```
-
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -24,11 +12,29 @@ mod block;
 mod buddy;
 mod check;
 mod chunk;
+mod cleared;
+mod clearing;
 mod error;
+mod figures;
 mod free_index;
+mod give_back;
+mod leaf;
+mod picture;
+mod recent;
 mod region;
+mod request;
+mod search;
+mod serve;
+mod snapshot;
+mod walk;
 
 pub use block::Block;
 pub use buddy::Buddy;
 pub use check::Inconsistency;
 pub use error::{AllocateError, FreeError, NewError};
+pub use figures::Figures;
+pub use free_index::MAX_ORDER;
+pub use picture::Picture;
+pub use request::{Grant, Request};
+pub use snapshot::{RegionSnapshot, Snapshot, SnapshotError};
+pub use walk::BlockState;

@@ -13,6 +13,7 @@
 use crate::bit_tree::{index, zeroed};
 use crate::block::Block;
 use crate::chunk::{CHUNK_ORDER, CHUNK_PAGES, Chunk, offset_of_pair};
+use crate::cleared::Cleared;
 use crate::error::{FreeError, NewError};
 use crate::free_index::{FreeIndex, ORDERS};
 use alloc::vec::Vec;
@@ -46,6 +47,7 @@ pub(crate) struct Region {
     chunks: Vec<Chunk>,
     free: FreeIndex,
     free_pages: u64,
+    cleared: Cleared,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "orders are below 64")]
@@ -73,6 +75,7 @@ impl Region {
             chunks: zeroed(chunks, Chunk::USED).ok_or(NewError::OutOfMemory)?,
             free: FreeIndex::new(&range, pages.ilog2()).ok_or(NewError::OutOfMemory)?,
             free_pages: pages,
+            cleared: Cleared::new(range.clone()),
             range,
         };
         for block in Block::cut(region.range.clone()) {
@@ -97,7 +100,17 @@ impl Region {
         self.free_pages
     }
 
-    /// Bytes of bookkeeping.
+    /// The cleared pages among the free ones.
+    pub(crate) fn cleared(&self) -> &Cleared {
+        &self.cleared
+    }
+
+    /// The cleared pages, to change what is known of them.
+    pub(crate) fn cleared_mut(&mut self) -> &mut Cleared {
+        &mut self.cleared
+    }
+
+    /// Bytes of bookkeeping, without what is known of cleared pages.
     pub(crate) fn bytes(&self) -> u64 {
         (self.states.len() + self.chunks.len() * size_of::<Chunk>()) as u64 + self.free.bytes()
     }
@@ -117,13 +130,6 @@ impl Region {
         }
     }
 
-    /// The free block to serve an order from: of the smallest order that suffices, the least aligned, then the lowest.
-    pub(crate) fn find(&self, order: u32) -> Option<Block> {
-        let orders = self.free.orders().checked_shr(order).filter(|&orders| orders != 0)?;
-        let order = order + orders.trailing_zeros();
-        Some(self.first(order, self.free.aligns(order).trailing_zeros()))
-    }
-
     /// The lowest free block of a class known not to be empty.
     pub(crate) fn first(&self, order: u32, align: u32) -> Block {
         let mut page = self.free.first(order, align);
@@ -132,6 +138,46 @@ impl Region {
             page += offset_of_pair(pairs.trailing_zeros(), align);
         }
         Block { page, order }
+    }
+
+    /// The first free block of a class that starts at or behind `page`, a page of the region.
+    pub(crate) fn next_of_class(&self, order: u32, align: u32, page: u64) -> Option<Block> {
+        let mut start = self.free.next(order, align, page)?;
+        if align < CHUNK_ORDER {
+            let mut pairs = self.pairs_of(start, order, align);
+            if start < page {
+                let from = offset(page) + u32::from(align != 0);
+                pairs &= u64::MAX.checked_shl(from / 2).unwrap_or(0);
+                if pairs == 0 {
+                    start = self.free.next(order, align, start + CHUNK_PAGES)?;
+                    pairs = self.pairs_of(start, order, align);
+                }
+            }
+            start += offset_of_pair(pairs.trailing_zeros(), align);
+        }
+        Some(Block { page: start, order })
+    }
+
+    /// The last free block of a class that starts at or before `page`, a page of the region.
+    pub(crate) fn previous_of_class(&self, order: u32, align: u32, page: u64) -> Option<Block> {
+        let mut start = self.free.previous(order, align, page)?;
+        if align < CHUNK_ORDER {
+            let mut pairs = self.pairs_of(start, order, align);
+            if page < start + CHUNK_PAGES {
+                let pairs_before = (offset(page) + u32::from(align != 0)).div_ceil(2);
+                pairs &= !u64::MAX.checked_shl(pairs_before).unwrap_or(0);
+                if pairs == 0 {
+                    start = self.free.previous(order, align, start.checked_sub(1)?)?;
+                    pairs = self.pairs_of(start, order, align);
+                }
+            }
+            start += offset_of_pair(63 - pairs.leading_zeros(), align);
+        }
+        Some(Block { page: start, order })
+    }
+
+    fn pairs_of(&self, page: u64, order: u32, align: u32) -> u64 {
+        self.chunks[self.chunk_index(page)].free_pairs(order, align)
     }
 
     /// All free blocks of a class, in address order. O(blocks, plus a little per chunk that has one).
@@ -175,24 +221,19 @@ impl Region {
     }
 
     /// Tells whether exactly this block exists and is used.
+    #[inline]
     pub(crate) fn is_used(&self, block: Block) -> bool {
-        if block.page < self.range.start || block.page >= self.range.end {
+        let Block { page, order } = block;
+        if page.wrapping_sub(self.range.start) >= self.range.end - self.range.start
+            || order as usize >= ORDERS
+        {
             return false;
         }
-        self.is(block, true)
-    }
-
-    fn is(&self, block: Block, used: bool) -> bool {
-        let chunk = self.chunk_index(block.page);
-        if block.order < CHUNK_ORDER {
-            self.states[chunk] == CUT
-                && block.page.is_multiple_of(block.pages())
-                && self.chunks[chunk].is(offset(block.page), block.order, used)
-        } else {
-            block.order < 64
-                && block.page.is_multiple_of(block.pages())
-                && self.states[chunk] == state(if used { USED } else { FREE }, block.order)
-        }
+        let chunk = self.chunk_index(page);
+        let expected = if order < CHUNK_ORDER { CUT } else { state(USED, order) };
+        let in_chunk = self.chunks[chunk].is(offset(page), order.min(CHUNK_ORDER - 1), true);
+        let aligned = page & (block.pages() - 1) == 0;
+        aligned & (self.states[chunk] == expected) & (in_chunk | (order >= CHUNK_ORDER))
     }
 
     /// Frees a used block and merges it with its buddies as far as they are free.
@@ -232,6 +273,43 @@ impl Region {
         block
     }
 
+    /// Takes free pages as the fewest blocks.
+    pub(crate) fn take_range(&mut self, range: &Range<u64>) {
+        for block in Block::cut(range.clone()) {
+            self.carve(self.block_at(block.page).block, block);
+        }
+    }
+
+    /// Cuts a used block into used blocks of a smaller order.
+    pub(crate) fn recut(&mut self, block: Block, order: u32) {
+        if order >= CHUNK_ORDER || block.order < CHUNK_ORDER {
+            block.range().step_by(1 << order).for_each(|page| self.write(Block { page, order }, true));
+            return;
+        }
+        let first = self.chunk_index(block.page);
+        let chunks = first..first + (1 << (block.order - CHUNK_ORDER));
+        self.states[chunks.clone()].fill(CUT);
+        self.chunks[chunks].fill(Chunk::uniform(order));
+    }
+
+    /// Makes one used block of the used blocks that fill it.
+    pub(crate) fn join(&mut self, block: Block) {
+        if block.order >= CHUNK_ORDER {
+            let first = self.chunk_index(block.page);
+            self.states[first..first + (1 << (block.order - CHUNK_ORDER))].fill(INSIDE);
+        }
+        self.write(block, true);
+    }
+
+    /// Cuts a used block so that `keep` remains as the fewest used blocks, and frees the pages beside it.
+    pub(crate) fn trim(&mut self, block: Block, keep: &Range<u64>) {
+        let beside = [block.page..keep.start, keep.end..block.end()];
+        for piece in beside.iter().chain([keep]).cloned().flat_map(Block::cut) {
+            self.write(piece, true);
+        }
+        beside.into_iter().flat_map(Block::cut).for_each(|piece| self.release(piece));
+    }
+
     /// Finds the block that holds a page of the region.
     pub(crate) fn block_at(&self, page: u64) -> Found {
         let chunk = self.chunk_index(page);
@@ -250,6 +328,39 @@ impl Region {
             }
             order += 1;
         }
+    }
+
+    /// The first used block that holds a page of the range.
+    pub(crate) fn first_used(&self, range: &Range<u64>) -> Option<Block> {
+        let mut at = range.start;
+        while at < range.end {
+            let found = self.block_at(at);
+            if found.used {
+                return Some(found.block);
+            }
+            at = found.block.end();
+        }
+        None
+    }
+
+    /// Tells whether all pages of the range are free.
+    pub(crate) fn is_free(&self, range: &Range<u64>) -> bool {
+        self.first_used(range).is_none()
+    }
+
+    /// The first run of dirty pages in a free block, at or behind page `from`, and the block.
+    pub(crate) fn next_dirty_free(&self, from: u64) -> Option<(Block, Range<u64>)> {
+        let mut at = from.max(self.range.start);
+        while at < self.range.end {
+            let Found { block, used } = self.block_at(at);
+            let dirty = if used { block.end() } else { self.cleared.next_dirty(at) };
+            if dirty < block.end() {
+                let end = self.cleared.next(0, dirty).map_or(block.end(), |cleared| cleared.min(block.end()));
+                return Some((block, dirty..end));
+            }
+            at = block.end();
+        }
+        None
     }
 
     /// Checks that every page of `range` belongs to a used block and that no block crosses its ends.

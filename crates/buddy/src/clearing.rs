@@ -1,0 +1,103 @@
+//! Telling cleared pages from dirty ones.
+//!
+//! All pages start dirty. Pages become cleared when the caller says so, as they are freed or later, and dirty when
+//! they are allocated. Memory for this is taken as needed; if there is none, pages count as dirty.
+
+use crate::block::Block;
+use crate::buddy::Buddy;
+use crate::error::FreeError;
+use crate::leaf::Leaf;
+use core::ops::Range;
+
+impl Buddy {
+    /// Frees a block whose pages are cleared. O(order + pages / 4096).
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] unless exactly this block is allocated; nothing is changed then.
+    pub fn free_cleared(&mut self, page: u64, order: u32) -> Result<(), FreeError> {
+        let block = Block { page, order };
+        if !self.is_allocated(block) {
+            return Err(self.why_not_allocated(block));
+        }
+        let region = self.region_mut(page);
+        region.release(block);
+        region.cleared_mut().insert(&block.range());
+        Ok(())
+    }
+
+    /// Frees blocks whose pages are cleared. O(blocks * order + pages / 4096).
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] for the first block that is not allocated, or is listed twice; nothing is changed then.
+    pub fn free_list_cleared(&mut self, blocks: &[Block]) -> Result<(), FreeError> {
+        self.free_list(blocks)?;
+        for block in blocks {
+            self.region_mut(block.page).cleared_mut().insert(&block.range());
+        }
+        Ok(())
+    }
+
+    /// Declares free pages to be cleared. O(blocks in the range + pages / 4096).
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] if a page of the range is foreign or allocated; nothing is changed then.
+    pub fn declare_cleared(&mut self, range: Range<u64>) -> Result<(), FreeError> {
+        self.settle();
+        let at = self.region_holding(&range)?;
+        if let Some(allocated) = self.regions[at].first_used(&range) {
+            return Err(FreeError::WrongBlock { page: allocated.page.max(range.start), allocated });
+        }
+        self.regions[at].cleared_mut().insert(&range);
+        Ok(())
+    }
+
+    /// Declares all free pages to be dirty, as after a loss of power. O(pages / 4096).
+    pub fn forget_cleared(&mut self) {
+        for region in &mut self.regions {
+            let all = region.range().clone();
+            region.cleared_mut().remove(&all);
+        }
+    }
+
+    /// Takes a block of free dirty pages, to be cleared in the background and given back by [`Buddy::free_cleared`]:
+    /// the lowest one at or behind page `from`, as large as it can be, but not above `max_order`. `None` if there are
+    /// no dirty free pages from there on. O(blocks between `from` and the block found).
+    pub fn take_dirty(&mut self, from: u64, max_order: u32) -> Option<Block> {
+        self.settle();
+        let (at, block) = self.regions.iter().enumerate().find_map(|(at, region)| {
+            let (free, dirty) = region.next_dirty_free(from)?;
+            let order = dirty.start.trailing_zeros().min((dirty.end - dirty.start).ilog2()).min(max_order);
+            Some((at, (free, Block { page: dirty.start, order })))
+        })?;
+        self.regions[at].carve(block.0, block.1);
+        Some(block.1)
+    }
+
+    /// Number of free pages known to be cleared. O(regions).
+    #[must_use]
+    pub fn cleared_pages(&self) -> u64 {
+        self.regions.iter().map(|region| region.cleared().pages()).sum()
+    }
+
+    /// The maximal runs of cleared pages, in address order. O(pages / 4096) for all.
+    pub fn cleared_extents(&self) -> impl Iterator<Item = Range<u64>> {
+        self.regions.iter().flat_map(|region| region.cleared().extents())
+    }
+
+    /// Tells whether all pages of the range are free and known to be cleared. O(pages / 4096).
+    #[must_use]
+    pub fn is_cleared(&self, range: Range<u64>) -> bool {
+        self.region_holding(&range).is_ok_and(|at| self.regions[at].cleared().contains(&range))
+    }
+
+    /// Bounds the memory, in bytes for each region, that knowledge of cleared pages may take beyond its tables; what
+    /// cannot be kept is forgotten. O(regions).
+    pub fn limit_cleared_memory(&mut self, bytes: usize) {
+        for region in &mut self.regions {
+            region.cleared_mut().limit_leaves(bytes / size_of::<Leaf>());
+        }
+    }
+}

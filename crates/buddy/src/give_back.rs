@@ -1,0 +1,133 @@
+//! Freeing more than one block, less than one, or one of unknown order; and re-cutting used blocks.
+
+use crate::block::Block;
+use crate::buddy::{Buddy, release};
+use crate::error::FreeError;
+use core::ops::Range;
+
+impl Buddy {
+    /// Frees the block that starts at `page`, whatever its order, and returns it. O(order).
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] if no allocated block starts there; nothing is changed then.
+    pub fn free_at(&mut self, page: u64) -> Result<Block, FreeError> {
+        let at = self.region_holding(&(page..page.saturating_add(1)))?;
+        let block = self.regions[at].block_at(page).block;
+        if block.page != page {
+            return Err(self.why_not_allocated(Block { page, order: 0 }));
+        }
+        self.free(page, block.order)?;
+        Ok(block)
+    }
+
+    /// Frees all allocated blocks of `range`. O(blocks * order).
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] if a page of the range is foreign or free, or if an allocated block crosses one of its ends;
+    /// nothing is changed then.
+    pub fn free_range(&mut self, range: Range<u64>) -> Result<(), FreeError> {
+        self.settle();
+        let at = self.region_holding(&range)?;
+        let region = &mut self.regions[at];
+        region.check_used(&range)?;
+        let mut at = range.start;
+        while at < range.end {
+            let block = region.block_at(at).block;
+            region.release(block);
+            at = block.end();
+        }
+        Ok(())
+    }
+
+    /// Frees blocks, with unknown contents. O(blocks * order).
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] for the first block that is not allocated, or is listed twice; nothing is changed then.
+    pub fn free_list(&mut self, blocks: &[Block]) -> Result<(), FreeError> {
+        self.free_all(blocks.iter().copied())
+    }
+
+    /// Frees blocks of one order, named by their first pages, with unknown contents. O(blocks * order).
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] for the first block that is not allocated, or is listed twice; nothing is changed then.
+    pub fn free_many(&mut self, order: u32, pages: &[u64]) -> Result<(), FreeError> {
+        self.free_all(pages.iter().map(|&page| Block { page, order }))
+    }
+
+    /// Frees the blocks one after the other, and takes them again if one of them cannot be freed.
+    pub(crate) fn free_all(&mut self, blocks: impl Iterator<Item = Block> + Clone) -> Result<(), FreeError> {
+        self.settle();
+        for (done, block) in blocks.clone().enumerate() {
+            if self.is_allocated(block) {
+                release(&mut self.regions, block);
+                continue;
+            }
+            let error = self.why_not_allocated(block);
+            for block in blocks.take(done) {
+                self.region_mut(block.page).take_range(&block.range());
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Frees the pages of an allocated block before and behind `keep`; `keep` stays allocated, as the fewest blocks,
+    /// which are those of [`Block::cut`]. O(order^2).
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] unless the block is allocated and holds all of `keep`, at least a page; nothing is changed then.
+    pub fn trim(&mut self, block: Block, keep: Range<u64>) -> Result<(), FreeError> {
+        self.settle();
+        if !self.is_allocated(block) {
+            return Err(self.why_not_allocated(block));
+        }
+        if keep.is_empty() || keep.start < block.page || keep.end > block.end() {
+            return Err(FreeError::WrongBlock { page: keep.start, allocated: block });
+        }
+        self.region_mut(block.page).trim(block, &keep);
+        Ok(())
+    }
+
+    /// Cuts an allocated block into allocated blocks of a smaller order, which can then be freed one by one. Nothing
+    /// happens if the order is not smaller. O(pieces), or O(pages / 128) for small pieces.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] unless the block is allocated; nothing is changed then.
+    pub fn split(&mut self, block: Block, order: u32) -> Result<(), FreeError> {
+        if !self.is_allocated(block) {
+            return Err(self.why_not_allocated(block));
+        }
+        if order < block.order {
+            self.region_mut(block.page).recut(block, order);
+        }
+        Ok(())
+    }
+
+    /// Makes one allocated block of the allocated blocks that fill it. O(blocks + pages / 128).
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] if a page of the block is free or foreign, or belongs to a larger block; nothing is changed then.
+    pub fn join(&mut self, block: Block) -> Result<(), FreeError> {
+        self.settle();
+        let pages = 1u64.checked_shl(block.order).unwrap_or(u64::MAX);
+        let range = block.page..block.page.saturating_add(pages);
+        let at = self.region_holding(&range)?;
+        self.regions[at].check_used(&range)?;
+        if !block.page.is_multiple_of(pages) {
+            return Err(FreeError::WrongBlock {
+                page: block.page,
+                allocated: self.regions[at].block_at(block.page).block,
+            });
+        }
+        self.regions[at].join(block);
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Walking over the blocks as callers see them: all free buddies merged.
+
+use crate::block::Block;
+use crate::buddy::Buddy;
+use crate::region::{Found, Region};
+
+/// Whether a block is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockState {
+    /// The pages can be allocated.
+    Free,
+    /// The block is allocated.
+    Used,
+}
+
+impl Buddy {
+    /// All blocks in address order; together they are all pages. O(1) amortised for each.
+    pub fn blocks(&self) -> impl Iterator<Item = (Block, BlockState)> {
+        self.regions.iter().flat_map(|region| self.blocks_of(region))
+    }
+
+    /// All free blocks in address order. O(blocks) for all.
+    pub fn free_blocks(&self) -> impl Iterator<Item = Block> {
+        self.blocks().filter(|(_, state)| *state == BlockState::Free).map(|(block, _)| block)
+    }
+
+    /// All allocated blocks in address order. O(blocks) for all.
+    pub fn used_blocks(&self) -> impl Iterator<Item = Block> {
+        self.blocks().filter(|(_, state)| *state == BlockState::Used).map(|(block, _)| block)
+    }
+
+    /// The allocated block that holds the page; `None` if the page is free or foreign. O(order).
+    #[must_use]
+    pub fn allocated_block(&self, page: u64) -> Option<Block> {
+        let at = self.region_holding(&(page..page.saturating_add(1))).ok()?;
+        let found = self.regions[at].block_at(page);
+        (!self.is_free(found)).then_some(found.block)
+    }
+
+    fn is_free(&self, found: Found) -> bool {
+        !found.used || self.recent.contains(found.block)
+    }
+
+    /// Merges neighbouring free blocks to extents and cuts these anew, as waiting blocks have not been merged.
+    fn blocks_of<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = (Block, BlockState)> + 'a {
+        let (mut at, end) = (region.range().start, region.range().end);
+        let mut free = at..at;
+        core::iter::from_fn(move || {
+            while free.is_empty() && at < end {
+                let found = region.block_at(at);
+                at = found.block.end();
+                if !self.is_free(found) {
+                    return Some((found.block, BlockState::Used));
+                }
+                free = found.block.range();
+                while at < end && self.is_free(region.block_at(at)) {
+                    at = region.block_at(at).block.end();
+                }
+                free.end = at;
+            }
+            let block = Block::cut(free.clone()).next()?;
+            free.start = block.end();
+            Some((block, BlockState::Free))
+        })
+    }
+}
