@@ -15,7 +15,8 @@
 //! - [`kernels`], [`run`]: the device side, written once over [`memory::DeviceMemory`], and the host loop
 //!   that launches it phase by phase through [`memory::Launcher`].
 //! - [`mod@reference`], [`verify`]: the same results computed plainly, and their comparison.
-//! - [`arena`]: the three memory traits over a plain vector, to run all this without a device.
+//! - [`live`]: the three memory traits over a real space with a device.
+//! - [`arena`]: the same over a plain vector, to run all this without a device.
 #![forbid(unsafe_code)]
 
 pub mod arena;
@@ -24,6 +25,7 @@ pub mod edge_list;
 pub mod graph;
 pub mod kernels;
 pub mod layout;
+pub mod live;
 pub mod memory;
 pub mod names;
 pub mod order;

@@ -1,7 +1,7 @@
 //! From addresses to blocks: read-mostly, and a lock per block.
 
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use bifolio_folio::MemoryKind;
 use bifolio_svm::{BLOCK_BYTES, Block, Handle, Run};

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use bifolio_folio::{Order, Pfn};
 use bifolio_svm::step::Folio;
-use bifolio_svm::{Handle, Outcome, PageSet, Run, Span, Step};
+use bifolio_svm::{Outcome, PageSet, Run, Span, Step};
 
 use crate::blocks::{BlockCell, Found};
 use crate::cpu::{CpuView, Place};
 use crate::device::{Copy, DeviceError, TableUpdate};
 use crate::engine::{Engine, Evictable, lock};
+use crate::reclaim::Reclaimed;
 use crate::statistics::Counter;
 
 /// A transaction that is being run.
@@ -40,6 +41,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
             Step::TakeOut { span } => self.take_out(span, cell.block.ram()),
             Step::Restore { span } => self.restore(span, cell),
+            Step::Install { span } if self.depth > 0 => self.install(span, V::park),
             Step::Install { span } => self.install(span, V::install),
             Step::InstallZero { span } => self.install(span, V::install_zero),
             Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
@@ -144,20 +146,21 @@ impl<'e, V: CpuView> Drive<'e, V> {
         if self.depth > 0 {
             return Outcome::NoMemory;
         }
-        done_or_no_memory(self.engine.reclaim_device(order, &self.found, cell))
+        self.engine.reclaim_device(order, &self.found, cell).outcome()
     }
 
     fn reclaim_ram(&mut self, pages: u16, cell: &mut BlockCell) -> Outcome {
         if self.depth > 0 {
             return Outcome::NoMemory;
         }
-        if self.engine.reclaim_ram(u64::from(pages), &self.found, cell) {
-            return Outcome::Done;
+        match self.engine.reclaim_ram(u64::from(pages), &self.found, cell) {
+            // The device may be full just because this very folio is there: the reserve breaks the circle.
+            Reclaimed::Nothing if !self.making_room => {
+                self.making_room = true;
+                Outcome::Done
+            }
+            reclaimed => reclaimed.outcome(),
         }
-        // The device may be full just because this very folio is there: the reserve breaks the circle.
-        let first = !self.making_room;
-        self.making_room = true;
-        done_or_no_memory(first)
     }
 
     fn take_out(&mut self, span: Span, ram: &PageSet) -> Outcome {
@@ -272,8 +275,4 @@ impl<E> IntoOutcome for Result<(), E> {
             Err(_) => Outcome::Failed,
         }
     }
-}
-
-fn done_or_no_memory(done: bool) -> Outcome {
-    if done { Outcome::Done } else { Outcome::NoMemory }
 }

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bifolio_folio::{Live, PageMap, RawFolio};
 use bifolio_svm::{Budget, EvictionOrder, Failure, Finished, Moved, Outcome, Policy, Step, Transaction};
@@ -66,9 +66,12 @@ pub enum Side {
     Ram,
 }
 
-/// A transaction that finds a page or folio in use tries again so often before it gives up. What is in use is
-/// held for the time of a few instructions, by somebody who looks for victims.
-const BUSY_RETRIES: u32 = 64;
+/// A transaction that finds a page, a folio or all victims in use tries again so often before it gives up. What is
+/// in use is held for as long as another transaction, or a look for victims, takes.
+const BUSY_RETRIES: u32 = 2000;
+/// After so many retries the next ones pause.
+const BUSY_YIELDS: u32 = 32;
+const BUSY_PAUSE: Duration = Duration::from_micros(100);
 
 impl<V: CpuView> Engine<V> {
     /// Makes an engine of no memory yet.
@@ -214,14 +217,14 @@ impl<V: CpuView> Engine<V> {
         found: Found<'_>,
         plan: impl Fn(&BlockCell) -> Transaction,
     ) -> Result<Finished, Failure> {
-        for _ in 0..BUSY_RETRIES {
+        for retry in 0..BUSY_RETRIES {
             let mut cell = found.lock();
             let transaction = plan(&cell);
             match self.run(&found, &mut cell, transaction, 0) {
                 Err(Failure::Busy) => {
                     self.statistics.add(Counter::Busy, 1);
                     drop(cell);
-                    std::thread::yield_now();
+                    give_way(retry);
                 }
                 result => return result,
             }
@@ -309,6 +312,14 @@ impl<V: CpuView> FaultHandler for Engine<V> {
                 }
             }
         }
+    }
+}
+
+fn give_way(retry: u32) {
+    if retry < BUSY_YIELDS {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(BUSY_PAUSE);
     }
 }
 

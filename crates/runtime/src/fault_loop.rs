@@ -86,7 +86,9 @@ impl Handlers {
             self.workers.push(thread("bifolio-worker", work)?);
         }
         // The workers end when the reader is gone and drops the sender.
-        self.start_reader(move |address| drop(sender.send(address)))
+        self.start_reader(move |address| {
+            sender.send(address).expect("workers wait as long as there is a sender")
+        })
     }
 
     fn start_reader(&mut self, fault: impl Fn(usize) + Send + 'static) -> Result<(), HandlersError> {

@@ -2,7 +2,7 @@
 
 use bifolio_folio::{Order, Pfn};
 use bifolio_svm::to_device::ToDevice;
-use bifolio_svm::{Moved, Span, Transaction};
+use bifolio_svm::{Moved, Outcome, Span, Transaction};
 
 use crate::blocks::{BlockCell, BlockId, Found};
 use crate::cpu::CpuView;
@@ -10,7 +10,32 @@ use crate::engine::{Engine, address, lock};
 use crate::statistics::Counter;
 
 /// How many of the oldest are looked at before giving up.
-const CANDIDATES: usize = 64;
+const CANDIDATES: usize = 32;
+
+/// What came of making room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reclaimed {
+    /// There was room at some moment.
+    Room,
+    /// What could go belongs to other transactions just now.
+    Contended,
+    /// There is nothing that could go.
+    Nothing,
+}
+
+impl Reclaimed {
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Reclaimed::Room => Outcome::Done,
+            Reclaimed::Contended => Outcome::Busy,
+            Reclaimed::Nothing => Outcome::NoMemory,
+        }
+    }
+
+    fn failed(contended: bool) -> Reclaimed {
+        if contended { Reclaimed::Contended } else { Reclaimed::Nothing }
+    }
+}
 
 /// A folio that may be evicted, as it was when looked at.
 #[derive(Clone, Copy, Debug)]
@@ -28,19 +53,20 @@ impl<V: CpuView> Engine<V> {
     /// The victims are all folios in the aligned range of `order` around the least recently used one, so that
     /// what is freed is one block of that order. A folio that the device used since it was last looked at
     /// gets a second chance.
-    pub(crate) fn reclaim_device(&self, order: Order, held: &Found<'_>, cell: &mut BlockCell) -> bool {
+    pub(crate) fn reclaim_device(&self, order: Order, held: &Found<'_>, cell: &mut BlockCell) -> Reclaimed {
+        let mut contended = false;
         for second_chance in [true, false] {
             for candidate in self.candidates() {
                 if second_chance && self.was_used(&candidate) {
                     continue;
                 }
-                self.evict_range(candidate.head.align_down(order), order, held, cell);
+                contended |= !self.evict_range(candidate.head.align_down(order), order, held, cell);
                 if self.pagemap.pool().has(order) {
-                    return true;
+                    return Reclaimed::Room;
                 }
             }
         }
-        false
+        Reclaimed::failed(contended)
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -67,8 +93,10 @@ impl<V: CpuView> Engine<V> {
         used
     }
 
-    /// Evicts every folio in the `2^order` device pages from `first`, as far as their blocks are free.
-    fn evict_range(&self, first: Pfn, order: Order, held: &Found<'_>, cell: &mut BlockCell) {
+    /// Evicts every folio in the `2^order` device pages from `first`, as far as their blocks are free; tells whether
+    /// all were.
+    fn evict_range(&self, first: Pfn, order: Order, held: &Found<'_>, cell: &mut BlockCell) -> bool {
+        let mut all = true;
         let end = first.get() + order.pages();
         let mut at = first.get();
         while at < end {
@@ -77,53 +105,62 @@ impl<V: CpuView> Engine<V> {
                     let (head, pages) = (folio.head(), folio.pages());
                     let data = folio.data();
                     drop(folio);
-                    self.evict_folio(head, data, held, cell);
+                    all &= self.evict_folio(head, data, held, cell);
                     head.get() + pages - at
                 }
                 Err(_) => 1,
             };
         }
+        all
     }
 
-    fn evict_folio(&self, head: Pfn, data: u32, held: &Found<'_>, cell: &mut BlockCell) {
-        let Some(backing) = self.pagemap.pool().backing(data) else { return };
-        let Some(into) = head.offset_from(backing.head) else { return };
-        let page = backing.page + u16::try_from(into).expect("a backing lies within one block");
-        let evict = |found: &Found<'_>, cell: &mut BlockCell| {
-            // The folio may have gone since; whatever holds the page now is not what was looked for.
-            if cell.block.piece_of(page).is_some_and(|piece| piece.pfn == head) {
-                let evicted = self.run(found, cell, Transaction::to_ram(page), 1);
-                self.statistics.add(Counter::Evictions, u64::from(evicted.is_ok()));
-            }
+    /// Evicts one folio; `false` if somebody else has its block.
+    fn evict_folio(&self, head: Pfn, data: u32, held: &Found<'_>, cell: &mut BlockCell) -> bool {
+        let backing = self.pagemap.pool().backing(data);
+        // Without a backing, or with another at the same number, the folio has just been freed.
+        let Some((backing, into)) = backing.and_then(|b| Some((b, head.offset_from(b.head)?))) else {
+            return true;
         };
-        if backing.block == held.id {
-            return evict(held, cell);
+        let Ok(into) = u16::try_from(into) else { return true };
+        let Some(found) = self.blocks.get(backing.block) else { return true };
+        if found.id == held.id {
+            self.evict_page(head, backing.page + into, held, cell);
+            return true;
         }
-        let Some(found) = self.blocks.get(backing.block) else { return };
-        if let Some(mut other) = found.try_lock() {
-            evict(&found, &mut other);
+        match found.try_lock() {
+            Some(mut other) => {
+                self.evict_page(head, backing.page + into, &found, &mut other);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn evict_page(&self, head: Pfn, page: u16, found: &Found<'_>, cell: &mut BlockCell) {
+        // The folio may have gone since; whatever holds the page now is not what was looked for.
+        if cell.block.piece_of(page).is_some_and(|piece| piece.pfn == head) {
+            let evicted = self.run(found, cell, Transaction::to_ram(page), 1);
+            self.statistics.add(Counter::Evictions, u64::from(evicted.is_ok()));
         }
     }
 
     /// Moves pages of other blocks, or else of this one, to the device until `pages` pages of system memory are
     /// free. `held` is the block whose transaction asks.
-    pub(crate) fn reclaim_ram(&self, pages: u64, held: &Found<'_>, cell: &mut BlockCell) -> bool {
+    pub(crate) fn reclaim_ram(&self, pages: u64, held: &Found<'_>, cell: &mut BlockCell) -> Reclaimed {
         let oldest: Vec<BlockId> =
             lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
-        let mut freed = 0;
-        for id in oldest {
-            if id == held.id {
-                continue;
+        let (mut freed, mut contended) = (0, false);
+        for found in oldest.into_iter().filter(|id| *id != held.id).filter_map(|id| self.blocks.get(id)) {
+            match found.try_lock() {
+                Some(mut other) => freed += self.move_out(&found, &mut other, pages - freed),
+                None => contended = true,
             }
-            let Some(found) = self.blocks.get(id) else { continue };
-            let Some(mut other) = found.try_lock() else { continue };
-            freed += self.move_out(&found, &mut other, pages - freed);
             if freed >= pages {
-                return true;
+                return Reclaimed::Room;
             }
         }
         freed += self.move_out(held, cell, pages - freed);
-        freed >= pages
+        if freed >= pages { Reclaimed::Room } else { Reclaimed::failed(contended) }
     }
 
     /// Moves spans of a block, the largest first, to the device until `pages` pages are free; returns how many.

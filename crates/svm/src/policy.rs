@@ -28,7 +28,7 @@ pub struct Granularity {
 impl Granularity {
     /// Folios that a device memory of this many pages must be able to hold at once. Fewer, and one fault throws
     /// out what the last one brought; measured on pagerank at 1/16 of the data.
-    const FOLIOS_MIN: u64 = 16;
+    const FOLIOS_MIN: u64 = 64;
 
     /// Chooses orders that leave room for several folios, both in `device_pages` of device memory and in
     /// `ram_pages` of system memory.

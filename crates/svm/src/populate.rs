@@ -44,7 +44,10 @@ impl Populate {
                 self.enter(Phase::Reclaim, Step::ReclaimRam { pages: self.span.pages() })
             }
             (Phase::Reclaim, Outcome::Done) => self.reserve(),
-            (Phase::Reserve | Phase::Reclaim, _) => self.smaller(),
+            (Phase::Reclaim, Outcome::Busy) => Step::Finish(Err(Failure::Busy)),
+            // Room was made, and somebody else took it.
+            (Phase::Reserve, _) => self.smaller(Failure::Busy),
+            (Phase::Reclaim, _) => self.smaller(Failure::NoRam),
             (Phase::Install, Outcome::Done) => {
                 block.commit_populated(self.span);
                 let moved = Moved::Populated(self.span);
@@ -78,7 +81,7 @@ impl Populate {
         self.enter(Phase::Reserve, Step::ReserveRam { span: self.span })
     }
 
-    fn smaller(&mut self) -> Step {
+    fn smaller(&mut self, why: Failure) -> Step {
         match self.span.halves(self.page) {
             Some((span, _)) => {
                 self.span = span;
@@ -86,7 +89,7 @@ impl Populate {
                 self.reclaimed = false;
                 self.reserve()
             }
-            None => Step::Finish(Err(Failure::NoRam)),
+            None => Step::Finish(Err(why)),
         }
     }
 }

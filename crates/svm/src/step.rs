@@ -12,8 +12,9 @@ pub enum Step {
         /// The pages it is to hold; its order is the folio's.
         span: Span,
     },
-    /// Make room for a folio on the device by evicting others: `Done` (room was made; it may be gone again) or
-    /// `NoMemory`. The runner may evict from this very block, outside the span of this transaction.
+    /// Make room for a folio on the device by evicting others: `Done` (room was made; it may be gone again),
+    /// `NoMemory`, or `Busy` if what could be evicted belongs to other transactions just now. The runner may evict
+    /// from this very block, outside the span of this transaction.
     ReclaimDevice {
         /// The span that must fit.
         span: Span,
@@ -33,7 +34,7 @@ pub enum Step {
         /// The span whose bytes will be there.
         span: Span,
     },
-    /// Make room in system memory by moving other blocks to the device: `Done` or `NoMemory`.
+    /// Make room in system memory by moving other blocks to the device: `Done`, `NoMemory`, or `Busy` as above.
     ReclaimRam {
         /// Pages that must fit.
         pages: u16,
@@ -57,7 +58,8 @@ pub enum Step {
         /// The span.
         span: Span,
     },
-    /// Show the whole span, filled before, to the CPU at once and wake sleepers: `Done` or `Failed`.
+    /// Show the whole span, filled before, to the CPU at once and wake sleepers: `Done` or `Failed`. Where nobody
+    /// waits for it, the runner may leave the showing to the next touch.
     Install {
         /// The span.
         span: Span,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  form --NoMemory--> reclaim --> form --NoMemory--> one order down, form ... --> fail
-//!   |
+//!   |                     +--Busy--> fail, to be tried again
 //!  take out --Busy--> release the folio, one order down, form ... --> fail
 //!   |
 //!  copy or clear, run by run --Failed--> restore, release the folio, fail
@@ -64,8 +64,10 @@ impl ToDevice {
             (Phase::Start, Outcome::Start) => self.start(block),
             (Phase::Form, Outcome::Formed(folio)) => self.formed(block, folio),
             (Phase::Form, _) if !self.reclaimed => self.reclaim(),
-            (Phase::Form, _) => self.smaller(Failure::NoDeviceMemory),
+            // Room was made, and somebody else took it.
+            (Phase::Form, _) => self.smaller(Failure::Busy),
             (Phase::Reclaim, Outcome::Done) => self.form(),
+            (Phase::Reclaim, Outcome::Busy) => fail(Failure::Busy),
             (Phase::Reclaim, _) => self.smaller(Failure::NoDeviceMemory),
             (Phase::TakeOut, Outcome::Done) => self.copy(block, self.span.first()),
             (Phase::TakeOut, _) => self.enter(Phase::ReleaseBusy, Step::ReleaseFolio { folio: self.folio() }),

@@ -70,7 +70,10 @@ impl ToRam {
                 self.enter(Phase::Reclaim, Step::ReclaimRam { pages: self.span.pages() })
             }
             (Phase::Reclaim, Outcome::Done) => self.reserve(),
-            (Phase::Reserve | Phase::Reclaim, _) => self.smaller(block),
+            (Phase::Reclaim, Outcome::Busy) => fail(Failure::Busy),
+            // Room was made, and somebody else took it.
+            (Phase::Reserve, _) => self.smaller(block, Failure::Busy),
+            (Phase::Reclaim, _) => self.smaller(block, Failure::NoRam),
             (Phase::UnmapDevice, _) => {
                 block.set_mapped(self.span, false);
                 self.unmap_coherent(block)
@@ -121,15 +124,15 @@ impl ToRam {
         self.enter(Phase::Reserve, Step::ReserveRam { span: self.span })
     }
 
-    /// Goes one order down by splitting the folio (I19), or gives up.
-    fn smaller(&mut self, block: &Block) -> Step {
+    /// Goes one order down by splitting the folio (I19), or gives up with `why`.
+    fn smaller(&mut self, block: &Block, why: Failure) -> Step {
         match self.span.order().smaller() {
             Some(order) => {
                 self.largest = order;
                 self.fallbacks += 1;
                 self.next_piece(block)
             }
-            None => fail(Failure::NoRam),
+            None => fail(why),
         }
     }
 

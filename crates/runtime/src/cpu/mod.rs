@@ -90,6 +90,14 @@ pub trait CpuView: Send + Sync {
     /// If it cannot be shown; the reservation stays.
     fn install(&self, place: Place, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)>;
 
+    /// Accepts the whole span, filled before, that nobody waits for: it is shown now or at its next touch.
+    ///
+    /// # Errors
+    /// As [`CpuView::install`].
+    fn park(&self, place: Place, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)> {
+        self.install(place, staged)
+    }
+
     /// Shows the whole span as zeros and wakes who waits for it.
     ///
     /// # Errors

@@ -17,14 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bifolio_folio::{Order, Pfn};
-use bifolio_svm::{BLOCK_PAGES, PageSet, Run};
+use bifolio_svm::{PageSet, Run};
 use bifolio_sys::advise::{self, Collapse};
 use bifolio_sys::{
     CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Place as MapPlace, Protection,
     SharedBytes, Span, SysError, Uffd, Wake,
 };
 
-use super::{CpuView, Place, Refused, address_of, span_of};
+use super::{CpuView, Place, Refused, span_of};
 
 /// Why shared memory cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +186,12 @@ impl CpuView for SharedView {
 
     fn install(&self, place: Place, staged: InPlace) -> Result<(), (Refused, InPlace)> {
         self.show(place.span()).map_err(|why| (why, staged))
+    }
+
+    fn park(&self, _place: Place, _staged: InPlace) -> Result<(), (Refused, InPlace)> {
+        // The bytes are in the file; a touch finds them by a minor fault. A folio that travels between device and
+        // file without the CPU looking needs no mapping, and no TLB flush when it leaves again.
+        Ok(())
     }
 
     fn install_zero(&self, place: Place, staged: InPlace) -> Result<(), (Refused, InPlace)> {

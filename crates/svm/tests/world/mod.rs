@@ -196,8 +196,11 @@ impl World {
     }
 
     fn nested(&mut self, mut transaction: Transaction, block: &mut Block) -> Outcome {
-        if self.making_room || self.injected() {
+        if self.making_room {
             return Outcome::NoMemory;
+        }
+        if self.injected() {
+            return Outcome::Busy;
         }
         self.making_room = true;
         let result = self.drive(&mut transaction, block);

@@ -1,0 +1,115 @@
+//! The memory traits over a live [`Space`]: the host's loads and stores may fault, the device's too.
+
+use bifolio_runtime::Space;
+use bifolio_runtime::device::DeviceFault;
+use bifolio_runtime::device::builtin;
+use bifolio_sys::SharedBytes;
+
+use crate::kernels::{Kernel, run_unit};
+use crate::memory::{DeviceMemory, HostMemory, Launcher, Unit};
+
+/// A program and the built-in device on the memory of one space.
+pub struct LiveMachine<'s> {
+    space: &'s Space,
+    base: usize,
+    window: SharedBytes<'s>,
+}
+
+impl<'s> LiveMachine<'s> {
+    /// Uses the memory of `space`.
+    #[must_use]
+    pub fn new(space: &'s Space) -> LiveMachine<'s> {
+        let addresses = space.addresses();
+        LiveMachine { space, base: addresses.start(), window: space.window(addresses) }
+    }
+
+    fn at(&self, address: usize, len: usize) -> SharedBytes<'s> {
+        let offset = address.wrapping_sub(self.base);
+        self.window.part(offset, len).expect("addresses come from this space")
+    }
+}
+
+/// No room in the space.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no {bytes} bytes left in the shared space")]
+pub struct NoRoom {
+    bytes: usize,
+}
+
+impl HostMemory for LiveMachine<'_> {
+    type Error = NoRoom;
+
+    fn allocate(&mut self, bytes: usize, _align: usize) -> Result<usize, NoRoom> {
+        self.space.allocate(bytes).map_err(|_| NoRoom { bytes })
+    }
+
+    fn write_u64(&mut self, address: usize, value: u64) {
+        self.at(address, 8).store_u64(0, value).expect("words are aligned");
+    }
+
+    fn write_bytes(&mut self, address: usize, bytes: &[u8]) {
+        self.at(address, bytes.len()).write_from(bytes).expect("of the same length");
+    }
+
+    fn read_u64(&self, address: usize) -> u64 {
+        self.at(address, 8).load_u64(0).expect("words are aligned")
+    }
+
+    fn read_bytes(&self, address: usize, out: &mut [u8]) {
+        self.at(address, out.len()).read_into(out).expect("of the same length");
+    }
+}
+
+impl Launcher for LiveMachine<'_> {
+    type Error = DeviceFault;
+
+    fn launch(&mut self, kernel: Kernel, job: usize) -> Result<(), DeviceFault> {
+        self.space.launch(&Job { kernel, job })
+    }
+}
+
+/// A kernel and its job record, as the device runs them.
+struct Job {
+    kernel: Kernel,
+    job: usize,
+}
+
+impl builtin::Kernel for Job {
+    fn run(&self, memory: &mut builtin::Unit<'_>, unit: usize, units: usize) -> Result<(), DeviceFault> {
+        let small = |number| u32::try_from(number).expect("a device has few units");
+        let unit = Unit { index: small(unit), count: small(units) };
+        run_unit(self.kernel, &mut UnitMemory(memory), self.job, unit)
+    }
+}
+
+/// A unit's memory, as kernels know it.
+struct UnitMemory<'u, 'd>(&'u mut builtin::Unit<'d>);
+
+impl DeviceMemory for UnitMemory<'_, '_> {
+    type Fault = DeviceFault;
+
+    fn load(&mut self, address: u64) -> Result<u64, DeviceFault> {
+        self.0.load(pointer(address))
+    }
+
+    fn store(&mut self, address: u64, value: u64) -> Result<(), DeviceFault> {
+        self.0.store(pointer(address), value)
+    }
+
+    fn add_f64(&mut self, address: u64, amount: f64) -> Result<(), DeviceFault> {
+        self.0.add_f64(pointer(address), amount)
+    }
+
+    fn fetch_add(&mut self, address: u64, amount: u64) -> Result<u64, DeviceFault> {
+        self.0.fetch_add(pointer(address), amount)
+    }
+
+    fn compare_exchange(&mut self, address: u64, old: u64, new: u64) -> Result<u64, DeviceFault> {
+        self.0.compare_exchange(pointer(address), old, new)
+    }
+}
+
+/// A pointer as it stands in memory. One that does not fit belongs to no allocation, which the device will say.
+fn pointer(address: u64) -> usize {
+    usize::try_from(address).unwrap_or(usize::MAX & !7)
+}
