@@ -39,6 +39,8 @@ impl FreeIndex {
     pub(crate) fn new(range: &Range<u64>, max_order: u32) -> Option<Self> {
         let top = CHUNK_ORDER.max(max_order + 1);
         let (mut classes, mut bases, mut used) = (Vec::new(), Vec::new(), 0);
+        bases.try_reserve_exact(top as usize + 1).ok()?;
+        classes.try_reserve_exact((top as usize + 1) * (top as usize + 2) / 2).ok()?;
         for align in 0..=top {
             let base = cell_of(range.start, align, top);
             let cells = cell_of(range.end - 1, align, top) - base + 1;

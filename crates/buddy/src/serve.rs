@@ -43,13 +43,15 @@ impl Buddy {
             self.take_blocks(request, pages, &mut grants)
         };
         if let Err(refused) = taken {
-            grants.iter().for_each(|grant| release(&mut self.regions, grant.block));
+            grants.iter().for_each(|grant| self.untake(grant));
             return Err(match refused {
                 Refused::NoSpace => self.no_space(pages),
                 Refused::OutOfMemory => AllocateError::OutOfMemory,
             });
         }
-        grants.iter_mut().for_each(|grant| grant.cleared = self.forget_cleared_pages(&grant.block.range()));
+        for grant in &grants {
+            self.region_mut(grant.block.page).cleared_mut().remove(&grant.block.range());
+        }
         Ok(grants)
     }
 
@@ -86,7 +88,10 @@ impl Buddy {
     /// [`AllocateError::NoSpace`] if no run of free pages is long enough, [`AllocateError::Impossible`] for 0 pages.
     pub fn allocate_contiguous(&mut self, pages: u64) -> Result<Range<u64>, AllocateError> {
         Request::pages(pages).rounded_pages()?;
-        let order = pages.checked_next_power_of_two().map_or(64, u64::ilog2);
+        if pages > self.free_pages() {
+            return Err(self.no_space(pages));
+        }
+        let order = pages.next_power_of_two().ilog2();
         let single = self.find(order);
         if single.is_none() {
             self.settle();
@@ -155,12 +160,24 @@ impl Buddy {
         counts.filter(|&(larger, _)| larger >= order).map(|(larger, count)| count << (larger - order)).sum()
     }
 
-    /// Records the pages as dirty; tells whether all were cleared.
-    fn forget_cleared_pages(&mut self, range: &Range<u64>) -> bool {
-        let cleared = self.region_mut(range.start).cleared_mut();
-        let all = cleared.contains(range);
-        cleared.remove(range);
-        all
+    /// Takes part of a free block. Wholly cleared blocks become dirty at once, so that they are not found again; those
+    /// cleared in part when the request has succeeded.
+    fn take(&mut self, at: usize, from: Block, block: Block) -> Grant {
+        let region = &mut self.regions[at];
+        region.carve(from, block);
+        let cleared = region.cleared().contains(&block.range());
+        if cleared {
+            region.cleared_mut().remove(&block.range());
+        }
+        Grant { block, cleared }
+    }
+
+    /// Gives back what a failed request took.
+    fn untake(&mut self, grant: &Grant) {
+        release(&mut self.regions, grant.block);
+        if grant.cleared {
+            self.region_mut(grant.block.page).cleared_mut().insert(&grant.block.range());
+        }
     }
 
     fn take_blocks(&mut self, request: &Request, pages: u64, grants: &mut Vec<Grant>) -> Result<(), Refused> {
@@ -169,8 +186,7 @@ impl Buddy {
             order = order.min(rest.ilog2());
             if let Some((at, from, block)) = self.place(request, order) {
                 grants.try_reserve(1).map_err(|_| Refused::OutOfMemory)?;
-                self.regions[at].carve(from, block);
-                grants.push(Grant { block, cleared: false });
+                grants.push(self.take(at, from, block));
                 rest -= block.pages();
             } else if order > request.min_order {
                 order -= 1;
@@ -210,16 +226,19 @@ impl Buddy {
         }
         let align = 1u64 << request.align_order.max(order);
         self.regions.iter().enumerate().find_map(|(at, region)| {
-            let mut from = request.within.start;
-            for _ in 0..ALIGNED_CLEARED_TRIES {
+            let (mut from, mut tries) = (request.within.start, 0);
+            while tries < ALIGNED_CLEARED_TRIES {
                 let page = region.cleared().next(order, from)?;
+                let found = region.block_at(page);
                 if page + (1 << order) > request.within.end {
                     return None;
+                } else if found.used {
+                    from = found.block.end();
+                } else if page.is_multiple_of(align) {
+                    return Some((at, found.block, Block { page, order }));
+                } else {
+                    (from, tries) = (page.checked_next_multiple_of(align)?, tries + 1);
                 }
-                if page.is_multiple_of(align) {
-                    return Some((at, region.block_at(page).block, Block { page, order }));
-                }
-                from = page.checked_next_multiple_of(align)?;
             }
             None
         })
@@ -258,10 +277,11 @@ impl Buddy {
         let Some((at, range)) = single.or_else(|| self.find_run(&wanted)) else {
             return Err(Refused::NoSpace);
         };
-        let blocks = Block::cut(range.clone());
-        grants.try_reserve(blocks.count()).map_err(|_| Refused::OutOfMemory)?;
-        self.regions[at].take_range(&range);
-        grants.extend(Block::cut(range).map(|block| Grant { block, cleared: false }));
+        grants.try_reserve(Block::cut(range.clone()).count()).map_err(|_| Refused::OutOfMemory)?;
+        for block in Block::cut(range) {
+            let from = self.regions[at].block_at(block.page).block;
+            grants.push(self.take(at, from, block));
+        }
         Ok(())
     }
 }

@@ -1,0 +1,103 @@
+//! A naive allocator: one entry per page, every question answered by looking at all pages.
+
+use bifolio_buddy::Block;
+use std::ops::Range;
+
+/// What is known of one page.
+#[derive(Clone, Copy, Default)]
+struct Page {
+    owner: Option<Block>,
+    cleared: bool,
+}
+
+/// The naive allocator.
+pub struct Model {
+    pub regions: Vec<Range<u64>>,
+    pages: Vec<Page>,
+}
+
+impl Model {
+    pub fn new(regions: &[Range<u64>]) -> Self {
+        let pages = regions.last().expect("a region").end;
+        Self { regions: regions.to_vec(), pages: vec![Page::default(); pages as usize] }
+    }
+
+    pub fn all_pages(&self) -> impl Iterator<Item = u64> + '_ {
+        self.regions.iter().cloned().flatten()
+    }
+
+    pub fn owner(&self, page: u64) -> Option<Block> {
+        self.pages[page as usize].owner
+    }
+
+    pub fn in_one_region(&self, range: &Range<u64>) -> bool {
+        self.regions.iter().any(|r| r.start <= range.start && range.start < range.end && range.end <= r.end)
+    }
+
+    pub fn is_free(&self, range: Range<u64>) -> bool {
+        self.in_one_region(&range) && range.clone().all(|page| self.owner(page).is_none())
+    }
+
+    pub fn is_cleared(&self, mut range: Range<u64>) -> bool {
+        range.all(|page| self.pages[page as usize].cleared)
+    }
+
+    pub fn cleared_pages(&self) -> u64 {
+        self.pages.iter().filter(|page| page.cleared).count() as u64
+    }
+
+    pub fn set_cleared(&mut self, range: Range<u64>, cleared: bool) {
+        range.for_each(|page| self.pages[page as usize].cleared = cleared);
+    }
+
+    pub fn take(&mut self, block: Block) {
+        assert!(self.is_free(block.range()), "{block:?} is not free");
+        self.own(block);
+        self.set_cleared(block.range(), false);
+    }
+
+    /// Makes the block the owner of its pages, whoever owned them.
+    pub fn own(&mut self, block: Block) {
+        assert_eq!(block.page % block.pages(), 0, "{block:?} is not aligned");
+        block.range().for_each(|page| self.pages[page as usize].owner = Some(block));
+    }
+
+    pub fn give(&mut self, range: Range<u64>) {
+        assert!(range.clone().all(|page| self.owner(page).is_some()), "{range:?} freed twice");
+        range.for_each(|page| self.pages[page as usize].owner = None);
+    }
+
+    /// All allocated blocks, in address order.
+    pub fn used(&self) -> Vec<Block> {
+        self.all_pages().filter_map(|page| self.owner(page).filter(|block| block.page == page)).collect()
+    }
+
+    /// Pages at which `pages` free pages start, at a multiple of `align`, within a range.
+    pub fn places(&self, pages: u64, align: u64, within: &Range<u64>) -> impl Iterator<Item = u64> + '_ {
+        let within = within.clone();
+        self.all_pages().filter(move |page| {
+            let inside = within.start <= *page && page + pages <= within.end;
+            inside && page % align == 0 && self.is_free(*page..page + pages)
+        })
+    }
+
+    /// Free blocks: maximal aligned free ranges.
+    pub fn free_blocks(&self) -> Vec<Block> {
+        let mut blocks: Vec<Block> = Vec::new();
+        for page in self.all_pages().filter(|page| self.owner(*page).is_none()) {
+            if blocks.last().is_some_and(|last| page < last.end()) {
+                continue;
+            }
+            let fits = |order: &u32| page % (1 << order) == 0 && self.is_free(page..page + (1 << order));
+            let order = (0..39).take_while(fits).last().expect("a free page is a free block");
+            blocks.push(Block { page, order });
+        }
+        blocks
+    }
+
+    pub fn free_by_order(&self) -> [u64; 39] {
+        let mut counts = [0; 39];
+        self.free_blocks().iter().for_each(|block| counts[block.order as usize] += 1);
+        counts
+    }
+}
