@@ -1,1 +1,13 @@
-//! (being built)
+//! Figures of the hot paths, each with the physical floor that was measured in the same run.
+//!
+//! Machines drift, so what is compared is measured in turns (figure, floor, figure, floor, ...) and the medians
+//! are set against each other. The ratio is the result; times are for orientation.
+#![forbid(unsafe_code)]
+
+pub mod fault;
+pub mod floor;
+pub mod migrate;
+mod row;
+mod samples;
+
+pub use row::{BenchError, Effort, Row};

@@ -14,9 +14,8 @@
 //! That needs `EVENT_REMAP`, so somebody else must be reading events: see [`crate::fault_loop`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use bifolio_folio::{Order, Pfn};
+use bifolio_folio::Pfn;
 use bifolio_svm::{PageSet, Run};
 use bifolio_sys::advise::{self, Collapse};
 use bifolio_sys::{
@@ -58,8 +57,6 @@ pub struct SharedView {
     /// Device memory, for the coherent kind.
     device: Option<Arc<Memfd>>,
     keep: Keep,
-    /// Whether a block may be one huge page. Off after the kernel refused once for good.
-    huge: AtomicBool,
 }
 
 /// Bytes stay in the file, at the same offset.
@@ -86,7 +83,7 @@ impl SharedView {
         uffd.register(view.all(), Modes::MISSING | Modes::MINOR).map_err(SharedError::Register)?;
         // A fork would show the child stale pages: faults of a child are not ours to answer.
         let _: Result<(), SysError> = advise::dontfork(view.all());
-        Ok(SharedView { uffd, memfd, view, alias, device, keep, huge: AtomicBool::new(true) })
+        Ok(SharedView { uffd, memfd, view, alias, device, keep })
     }
 
     /// The addresses that the program uses.
@@ -142,22 +139,13 @@ impl SharedView {
         PAGE
     }
 
+    /// Shows a block by one PMD. The first time, the kernel makes the block's pages in the file one huge page.
     fn show_huge(&self, span: Span) -> bool {
-        // Relaxed: a hint.
-        if !self.huge.load(Ordering::Relaxed) {
-            return false;
+        let shown = advise::collapse(self.window(span)) == Collapse::Collapsed;
+        if shown {
+            let _: Outcome = self.uffd.wake(span);
         }
-        match advise::collapse(self.window(span)) {
-            Collapse::Collapsed => {
-                let _: Outcome = self.uffd.wake(span);
-                true
-            }
-            Collapse::Refused(_) => {
-                self.huge.store(false, Ordering::Relaxed);
-                false
-            }
-            Collapse::Again | Collapse::NoSpace => false,
-        }
+        shown
     }
 }
 
@@ -196,10 +184,7 @@ impl CpuView for SharedView {
 
     fn install_zero(&self, place: Place, staged: InPlace) -> Result<(), (Refused, InPlace)> {
         let alias = self.alias_of(place.span());
-        // An empty huge page is made by the collapse itself, zeroed by the kernel.
-        if place.span.order() != Order::PMD || self.keep == Keep::Pages {
-            alias.fill_zero();
-        }
+        alias.fill_zero();
         self.show(place.span()).map_err(|why| (why, staged))
     }
 

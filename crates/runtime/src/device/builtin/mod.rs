@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub struct Memory {
     memfd: Arc<Memfd>,
     bytes: Mapping,
     pages: u64,
+    /// For each 2 MiB: whether the kernel was asked to make it one huge page.
+    huge: Box<[AtomicBool]>,
 }
 
 impl Memory {
@@ -58,7 +60,8 @@ impl Memory {
         let place = Place::Aligned(HUGE_PAGE);
         let bytes =
             Mapping::shared(&memfd, 0, len, Protection::ReadWrite, place).map_err(BuiltinError::Map)?;
-        Ok(Memory { memfd, bytes, pages })
+        let huge = (0..len.div_ceil(HUGE_PAGE)).map(|_| AtomicBool::new(false)).collect();
+        Ok(Memory { memfd, bytes, pages, huge })
     }
 
     /// The file; page `n` is at byte `n * 4096`.
@@ -67,12 +70,22 @@ impl Memory {
         &self.memfd
     }
 
-    /// Makes the memory resident, as that of a real device is, in large folios where the kernel can. Returns how
-    /// many bytes became large folios.
-    pub fn warm(&self) -> usize {
-        let whole = (0..self.bytes.all().len() / HUGE_PAGE)
-            .filter_map(|n| self.bytes.bytes(n * HUGE_PAGE, HUGE_PAGE).ok());
-        whole.filter(|part| advise::collapse(*part) == Collapse::Collapsed).count() * HUGE_PAGE
+    /// The bytes of `pages` pages.
+    fn part(&self, first: Pfn, pages: u64) -> Result<SharedBytes<'_>, DeviceError> {
+        let outside = DeviceError::OutOfRange { first, pages };
+        let offset = usize::try_from(first.get()).ok().and_then(|page| page.checked_mul(PAGE));
+        let len = usize::try_from(pages).ok().and_then(|pages| pages.checked_mul(PAGE));
+        let (offset, len) = offset.zip(len).ok_or(outside)?;
+        self.bytes.bytes(offset, len).map_err(|_| outside)
+    }
+
+    /// Asks the kernel, once for each 2 MiB that is filled as a whole, to make it one huge page.
+    fn make_huge(&self, filled: SharedBytes<'_>) {
+        let block = (filled.address() - self.bytes.span().start()) / HUGE_PAGE;
+        if filled.len() == HUGE_PAGE && !self.huge[block].swap(true, Ordering::Relaxed) {
+            // Small pages do as well, only slower.
+            let _: Collapse = advise::collapse(filled);
+        }
     }
 }
 
@@ -139,24 +152,18 @@ impl Builtin {
         })
     }
 
-    fn part(&self, first: Pfn, pages: u64) -> Result<SharedBytes<'_>, DeviceError> {
-        let outside = DeviceError::OutOfRange { first, pages };
-        let offset = usize::try_from(first.get()).ok().and_then(|page| page.checked_mul(PAGE));
-        let len = usize::try_from(pages).ok().and_then(|pages| pages.checked_mul(PAGE));
-        let (offset, len) = offset.zip(len).ok_or(outside)?;
-        self.memory.bytes.bytes(offset, len).map_err(|_| outside)
-    }
-
     fn copy_one(&self, copy: Copy<'_>) -> Result<(), DeviceError> {
         let pages_of = |bytes: SharedBytes<'_>| (bytes.len() / PAGE) as u64;
         match copy {
             Copy::ToDevice { from, to } => {
-                self.part(to, pages_of(from))?.copy_from(from).expect("both have the same length");
+                let to = self.memory.part(to, pages_of(from))?;
+                to.copy_from(from).expect("both have the same length");
+                self.memory.make_huge(to);
             }
             Copy::ToRam { from, to } => {
-                to.copy_from(self.part(from, pages_of(to))?).expect("both have the same length");
+                to.copy_from(self.memory.part(from, pages_of(to))?).expect("both have the same length");
             }
-            Copy::Clear { to, pages } => self.part(to, pages)?.fill_zero(),
+            Copy::Clear { to, pages } => self.memory.part(to, pages)?.fill_zero(),
         }
         Ok(())
     }

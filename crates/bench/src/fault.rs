@@ -1,0 +1,114 @@
+//! What a page fault costs, by folio size: on the CPU for a folio that is on the device, and on the device.
+
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use bifolio_folio::Order;
+use bifolio_runtime::device::DeviceFault;
+use bifolio_runtime::device::builtin::{Kernel, Unit};
+use bifolio_runtime::{Side, Space, SpaceConfig};
+use bifolio_svm::Granularity;
+use bifolio_sys::Span;
+
+use crate::floor::{Answered, CopyFloor, FaultFloor};
+use crate::row::{BenchError, Effort, Row};
+use crate::samples::Samples;
+
+/// Handler threads, as a space has.
+const HANDLERS: usize = 2;
+
+/// Measures all rows of faults.
+///
+/// # Errors
+/// If there is no userfaultfd or no memory.
+pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
+    let rounds = match effort {
+        Effort::Quick => 4,
+        Effort::Full => 40,
+    };
+    Ok(vec![
+        cpu("fault.cpu.4k", Order::ZERO, 256, rounds, 1.15)?,
+        cpu("fault.cpu.64k", Order::K64, 64, rounds, 1.15)?,
+        cpu("fault.cpu.2m", Order::PMD, 16, rounds, 1.15)?,
+        device("fault.device.2m", Order::PMD, 16, rounds, 1.15)?,
+    ])
+}
+
+/// A space of `folios` folios of one order, all written once, and their addresses.
+pub(crate) fn space_of(order: Order, folios: usize) -> Result<(Space, Span), BenchError> {
+    let bytes = folios * byte_len(order);
+    let mut config = SpaceConfig::new(bytes, bytes);
+    config.units = NonZeroUsize::MIN;
+    config.policy = Some(Box::new(Granularity { largest: order, smallest: order, populate: order }));
+    let space = Space::new(config)?;
+    let address = space.allocate(bytes).map_err(|error| BenchError::Failed(error.to_string()))?;
+    let span = Span::new(address, bytes).expect("whole folios");
+    space.window(span).fill_zero();
+    // The first trip makes huge pages, which later ones find.
+    move_all(&space, span, Side::Device)?;
+    move_all(&space, span, Side::Ram)?;
+    Ok((space, span))
+}
+
+pub(crate) fn move_all(space: &Space, span: Span, side: Side) -> Result<(), BenchError> {
+    space.prefetch(span, side).map_err(|why| BenchError::Failed(format!("folios do not move: {why:?}")))
+}
+
+pub(crate) fn byte_len(order: Order) -> usize {
+    usize::try_from(order.bytes()).expect("a folio fits memory")
+}
+
+/// Faults of the CPU on folios that are on the device, against a bare fault. The smaller folios' floor is
+/// `UFFDIO_COPY`; that of 2 MiB is a plain copy, since `UFFDIO_COPY` of so much is far from the floor.
+fn cpu(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) -> Result<Row, BenchError> {
+    let (space, span) = space_of(order, folios)?;
+    let bytes = byte_len(order);
+    let answered = if order == Order::PMD { Answered::CopyAside(bytes) } else { Answered::Copy(bytes) };
+    let floor = FaultFloor::new(folios, HANDLERS, answered)?;
+    let (mut ours, mut bare) = (Samples::default(), Samples::default());
+    for _ in 0..rounds {
+        move_all(&space, span, Side::Device)?;
+        floor.reset()?;
+        for folio in 0..folios {
+            let touch = || space.window(span).read::<u8>(folio * bytes).expect("inside the allocation");
+            ours.time(touch);
+            bare.time(|| floor.touch(folio));
+        }
+    }
+    Ok(Row::time(name, ours.median_us(), bare.median_us(), goal))
+}
+
+/// Touches each folio once from the device and notes how long each took.
+struct Touch {
+    span: Span,
+    stride: usize,
+    samples: Mutex<Samples>,
+}
+
+impl Kernel for Touch {
+    fn run(&self, memory: &mut Unit<'_>, _unit: usize, _units: usize) -> Result<(), DeviceFault> {
+        for address in (self.span.start()..self.span.end()).step_by(self.stride) {
+            let start = Instant::now();
+            memory.load(address)?;
+            self.samples.lock().expect("nobody panics with it").push(start.elapsed());
+        }
+        Ok(())
+    }
+}
+
+/// Faults of the device on folios in system memory, against a copy of the same bytes.
+fn device(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) -> Result<Row, BenchError> {
+    let (space, span) = space_of(order, folios)?;
+    let bytes = byte_len(order);
+    let touch = Touch { span, stride: bytes, samples: Mutex::default() };
+    let floor = CopyFloor::new(folios * bytes)?;
+    let mut bare = Samples::default();
+    for _ in 0..rounds {
+        move_all(&space, span, Side::Ram)?;
+        space.launch(&touch).map_err(|fault| BenchError::Failed(fault.to_string()))?;
+        (0..folios).for_each(|_| bare.time(|| floor.copy(bytes)));
+    }
+    let ours = touch.samples.into_inner().expect("nobody panicked with it");
+    Ok(Row::time(name, ours.median_us(), bare.median_us(), goal))
+}

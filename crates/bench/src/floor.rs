@@ -1,0 +1,116 @@
+//! The physical floors: a copy, and a fault answered by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bifolio_runtime::fault_loop::{Handlers, Readers};
+use bifolio_sys::{
+    CopyMode, Features, HUGE_PAGE, Mapping, Modes, Outcome, PAGE, Place, Protection, Reads, Span, Uffd, Wake,
+    advise,
+};
+
+use crate::row::BenchError;
+
+/// Memory to copy between, in huge pages where the kernel gives them, larger than any cache.
+pub struct CopyFloor {
+    from: Mapping,
+    to: Mapping,
+    len: usize,
+    next: AtomicUsize,
+}
+
+impl CopyFloor {
+    /// Makes `len` bytes on each side, resident.
+    ///
+    /// # Errors
+    /// Without memory.
+    pub fn new(len: usize) -> Result<CopyFloor, BenchError> {
+        let side = || -> Result<Mapping, BenchError> {
+            let mapping = Mapping::anonymous(len, Protection::ReadWrite, Place::Aligned(HUGE_PAGE))?;
+            // Small pages copy a little slower; the floor is then a little higher, which only flatters nobody much.
+            let _: Result<(), _> = advise::hugepage(mapping.all());
+            mapping.all().fill_zero();
+            Ok(mapping)
+        };
+        Ok(CopyFloor { from: side()?, to: side()?, len, next: AtomicUsize::new(0) })
+    }
+
+    /// Copies `len` bytes that were not copied lately, by the same routine that the runtime copies with.
+    ///
+    /// # Panics
+    /// If `len` is more than a side has.
+    pub fn copy(&self, len: usize) {
+        let at = self.next.fetch_add(len, Ordering::Relaxed) % (self.len - len + 1) / len * len;
+        let to = self.to.bytes(at, len).expect("inside");
+        to.copy_from(self.from.bytes(at, len).expect("inside")).expect("of the same length");
+    }
+}
+
+/// How a bare fault is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answered {
+    /// By `UFFDIO_COPY` of so many bytes.
+    Copy(usize),
+    /// By a copy of so many bytes to memory that is there, and one page.
+    CopyAside(usize),
+}
+
+/// Memory whose faults are answered with nothing of Bifolio but the threads.
+pub struct FaultFloor {
+    /// Dropped first.
+    handlers: Option<Handlers>,
+    region: Arc<Mapping>,
+    stride: usize,
+}
+
+impl FaultFloor {
+    /// Makes `faults` places to touch, answered as told by `threads` threads.
+    ///
+    /// # Errors
+    /// Without memory or userfaultfd.
+    pub fn new(faults: usize, threads: usize, answered: Answered) -> Result<FaultFloor, BenchError> {
+        let (Answered::Copy(bytes) | Answered::CopyAside(bytes)) = answered;
+        let place = Place::Aligned(HUGE_PAGE);
+        let region = Arc::new(Mapping::anonymous(faults * bytes, Protection::ReadWrite, place)?);
+        let (uffd, _) = Uffd::open_ready(Reads::Blocking, Features::empty(), Features::empty())?;
+        let uffd = Arc::new(uffd);
+        uffd.register(region.all(), Modes::MISSING)?;
+        let copy = CopyFloor::new((64 << 20).max(bytes * 4))?;
+        let (from, kernel) = (Arc::clone(&region), Arc::clone(&uffd));
+        let answer = move |address: usize| {
+            let page = Span::new(address & !(PAGE - 1), PAGE).expect("one page");
+            let _: Outcome = match answered {
+                Answered::Copy(bytes) => {
+                    let start = address - (address - from.span().start()) % bytes;
+                    let target = Span::new(start, bytes).expect("inside the region");
+                    kernel.copy(target, copy.from.bytes(0, bytes).expect("inside"), CopyMode::empty())
+                }
+                Answered::CopyAside(bytes) => {
+                    copy.copy(bytes);
+                    kernel.zeropage(page, Wake::Now)
+                }
+            };
+        };
+        let handlers = Some(Handlers::start(uffd, threads, Readers::Handlers, Arc::new(answer))?);
+        Ok(FaultFloor { handlers, region, stride: bytes })
+    }
+
+    /// Touches place number `place`.
+    pub fn touch(&self, place: usize) {
+        let _: u8 = self.region.all().read(place * self.stride).expect("inside the region");
+    }
+
+    /// Makes all places untouched again.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn reset(&self) -> Result<(), BenchError> {
+        Ok(advise::dontneed(self.region.all())?)
+    }
+}
+
+impl Drop for FaultFloor {
+    fn drop(&mut self) {
+        self.handlers = None;
+    }
+}

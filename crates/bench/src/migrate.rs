@@ -1,0 +1,33 @@
+//! How fast memory moves in 2 MiB folios, against a copy of the same bytes.
+
+use bifolio_folio::Order;
+use bifolio_runtime::Side;
+
+use crate::fault::{byte_len, move_all, space_of};
+use crate::floor::CopyFloor;
+use crate::row::{BenchError, Effort, Row};
+use crate::samples::{Samples, rate};
+
+/// Measures all rows of migration.
+///
+/// # Errors
+/// If there is no userfaultfd or no memory.
+pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
+    let (folios, rounds) = match effort {
+        Effort::Quick => (64, 3),
+        Effort::Full => (512, 7),
+    };
+    let (space, span) = space_of(Order::PMD, folios)?;
+    let floor = CopyFloor::new(span.len())?;
+    let (mut out, mut back, mut copy) = (Samples::default(), Samples::default(), Samples::default());
+    for _ in 0..rounds {
+        out.time(|| move_all(&space, span, Side::Device))?;
+        copy.time(|| (0..folios).for_each(|_| floor.copy(byte_len(Order::PMD))));
+        back.time(|| move_all(&space, span, Side::Ram))?;
+    }
+    let as_rate = |samples: &Samples| rate(span.len(), samples.median_us());
+    Ok(vec![
+        Row::rate("migrate.out.2m", as_rate(&out), as_rate(&copy), 0.85),
+        Row::rate("migrate.back.2m", as_rate(&back), as_rate(&copy), 0.85),
+    ])
+}

@@ -1,0 +1,118 @@
+//! What a heap asks of the engine beyond answering faults: moves of whole ranges, and letting go of memory.
+
+use std::ops::Range;
+
+use bifolio_folio::Order;
+use bifolio_svm::to_device::ToDevice;
+use bifolio_svm::{Failure, Finished, Moved, Outcome, Policy, Run, Span, Step, Transaction};
+
+use crate::blocks::{BlockCell, BlockId, Found};
+use crate::cpu::anonymous::AnonymousView;
+use crate::cpu::{address_of, span_of};
+use crate::device::Copy;
+use crate::drive::Drive;
+use crate::engine::{Engine, lock};
+use crate::statistics::Counter;
+
+/// Blocks that are looked at when memory is to shrink.
+const CANDIDATES: usize = 32;
+
+impl Engine<AnonymousView> {
+    /// Answers a fault as [`Engine::cpu_fault`] does, by `policy`, but leaves a page that cannot be brought for the
+    /// caller to decide on.
+    pub(super) fn answer(&self, address: usize, policy: &dyn Policy) -> Result<Finished, Failure> {
+        let found = self.blocks.find(address).ok_or(Failure::NotMapped)?;
+        let page = found.page_of(address);
+        let plan = |cell: &BlockCell| Transaction::cpu_fault(&cell.block, page, policy);
+        self.run_retrying(found, plan)
+    }
+
+    /// Brings the pages of `addresses` that are on the device home, folio by folio.
+    pub(super) fn bring(&self, addresses: Range<usize>) -> Result<(), Failure> {
+        self.blocks.parts(addresses).try_for_each(|(found, run)| self.bring_run(found, run))
+    }
+
+    fn bring_run(&self, found: Found<'_>, run: Run) -> Result<(), Failure> {
+        let next = || found.lock().block.first_piece_in(run).map(|piece| piece.span.first().max(run.first));
+        while let Some(page) = next() {
+            self.run_retrying(found, |_| Transaction::to_ram(page))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the least recently faulted blocks to the device until the budget is kept again, or nothing more can go.
+    pub(super) fn shrink(&self) {
+        while self.budget.used_pages() > self.budget.limit_pages() {
+            let oldest: Vec<BlockId> =
+                lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
+            let moved: u64 = oldest.into_iter().filter_map(|id| self.blocks.get(id)).map(|f| self.empty(f)).sum();
+            if moved == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Moves spans of a block out, the largest first, while the budget is exceeded; returns how many pages went.
+    fn empty(&self, found: Found<'_>) -> u64 {
+        let Some(mut cell) = found.try_lock() else { return 0 };
+        let mut spans: Vec<Span> = cell.block.ram().spans().collect();
+        spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
+        let mut gone = 0;
+        for span in spans {
+            if self.budget.used_pages() <= self.budget.limit_pages() {
+                break;
+            }
+            let out = Transaction::ToDevice(ToDevice::new(span.first(), span.order(), Order::ZERO, false));
+            if let Ok(Finished { moved: Moved::ToDevice(moved), .. }) = self.run(&found, &mut cell, out, 1) {
+                gone += u64::from(moved.pages());
+                self.statistics.add(Counter::Reclaims, 1);
+            }
+        }
+        gone
+    }
+
+    /// Lets go of pages without forgetting their bytes: on return they are in system memory, and the engine knows
+    /// nothing of them any more.
+    pub(super) fn let_go(&self, addresses: Range<usize>) -> Result<(), Failure> {
+        self.bring(addresses.clone())?;
+        self.blocks.parts(addresses).try_for_each(|(found, run)| {
+            let mut cell = found.lock();
+            if cell.block.device().intersects(run) {
+                return Err(Failure::Busy);
+            }
+            let mut transaction = Transaction::unmap(run);
+            let mut drive = Drive::new(self, found, 0);
+            let mut outcome = Outcome::Start;
+            loop {
+                outcome = match transaction.step(&mut cell.block, outcome) {
+                    Step::Finish(result) => return result.map(drop),
+                    Step::Discard { run } => {
+                        self.budget.give_back(u64::from(cell.block.ram().count_in(run)));
+                        Outcome::Done
+                    }
+                    step => drive.perform(step, &mut cell),
+                };
+            }
+        })
+    }
+
+    /// Writes every byte that is on the device to where it belongs, for a child that inherited the engine but not the
+    /// faults: its memory is plain from then on.
+    pub(super) fn fill_holes(&self) {
+        for found in self.blocks.made() {
+            let cell = found.lock();
+            for piece in cell.block.pieces() {
+                let to = self.view.window(span_of(found.base, piece.span.run()));
+                let copied = self.device.copy(&[Copy::ToRam { from: piece.pfn, to }]);
+                copied.and_then(|point| self.device.wait(point)).expect("the device is this process's own");
+            }
+        }
+    }
+
+    /// The addresses that a transaction brought.
+    pub(super) fn brought(&self, address: usize, finished: &Finished) -> Option<Range<usize>> {
+        let found = self.blocks.find(address)?;
+        let (Moved::ToRam(span) | Moved::Populated(span)) = finished.moved else { return None };
+        Some(address_of(found.base, span.first())..address_of(found.base, span.first()) + usize::from(span.pages()) * 4096)
+    }
+}
