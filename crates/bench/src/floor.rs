@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bifolio_runtime::fault_loop::{Handlers, Readers};
+use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
 use bifolio_sys::{
     CopyMode, Features, HUGE_PAGE, Mapping, Modes, Outcome, PAGE, Place, Protection, Reads, Span, Uffd, Wake,
     advise,
@@ -91,7 +91,8 @@ impl FaultFloor {
                 }
             };
         };
-        let handlers = Some(Handlers::start(uffd, threads, Readers::Handlers, Arc::new(answer))?);
+        let answer: Arc<Answer> = Arc::new(answer);
+        let handlers = Some(Handlers::start(uffd, threads, Readers::Handlers, &answer)?);
         Ok(FaultFloor { handlers, region, stride: bytes })
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use bifolio_folio::MemoryKind;
-use bifolio_svm::{BLOCK_BYTES, Block, Handle, Run};
+use bifolio_svm::{BLOCK_PAGES, Block, Handle, Run};
 use bifolio_sys::PAGE;
 
 /// Number of a block in its [`Blocks`].
@@ -12,7 +12,7 @@ use bifolio_sys::PAGE;
 pub struct BlockId(pub u32);
 
 /// Bytes of a block, as a length in memory.
-pub const BLOCK_LEN: usize = BLOCK_BYTES as usize;
+pub const BLOCK_LEN: usize = BLOCK_PAGES as usize * PAGE;
 
 /// What the lock of a block guards.
 #[derive(Debug)]
@@ -35,7 +35,6 @@ pub struct Found<'b> {
 
 impl<'b> Found<'b> {
     /// Waits for the block.
-    #[must_use]
     pub fn lock(&self) -> MutexGuard<'b, BlockCell> {
         // A transaction that panicked left a state that its own assertions refused; going on is no worse.
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)

@@ -55,15 +55,15 @@ impl Handlers {
         uffd: Arc<Uffd>,
         count: usize,
         readers: Readers,
-        answer: Arc<Answer>,
+        answer: &Arc<Answer>,
     ) -> Result<Handlers, HandlersError> {
         let count = count.max(1);
         let reading = if readers == Readers::Separate { 1 } else { count };
         let bell = Arc::new(Doorbell::new(&uffd, reading).map_err(HandlersError::Doorbell)?);
         let mut handlers = Handlers { uffd, bell, readers: Vec::new(), workers: Vec::new() };
         match readers {
-            Readers::Handlers => handlers.start_readers(count, &answer)?,
-            Readers::Separate => handlers.start_separate(count, &answer)?,
+            Readers::Handlers => handlers.start_readers(count, answer)?,
+            Readers::Separate => handlers.start_separate(count, answer)?,
         }
         Ok(handlers)
     }
@@ -87,7 +87,7 @@ impl Handlers {
         }
         // The workers end when the reader is gone and drops the sender.
         self.start_reader(move |address| {
-            sender.send(address).expect("workers wait as long as there is a sender")
+            sender.send(address).expect("workers wait as long as there is a sender");
         })
     }
 

@@ -163,7 +163,7 @@ impl Space {
         device.attach(handler);
         let readers = if coherent { Readers::Separate } else { Readers::Handlers };
         let answer = answer_with(&engine);
-        let handlers = Some(Handlers::start(uffd, HANDLERS, readers, answer)?);
+        let handlers = Some(Handlers::start(uffd, HANDLERS, readers, &answer)?);
         let allocations = Allocations { pages: Buddy::new((size / PAGE) as u64)?, made: BTreeMap::new() };
         Ok(Space { handlers, engine, device, access, allocations: Mutex::new(allocations) })
     }
@@ -270,8 +270,10 @@ impl Space {
         let pagemap = self.engine.pagemap();
         pagemap.kill();
         let made: Vec<usize> = self.allocations().made.keys().copied().collect();
-        let freed = made.into_iter().map(|address| self.free(address)).filter(Result::is_ok).count();
-        let _: usize = freed;
+        for address in made {
+            // What cannot be freed keeps its folios, which is what the answer tells.
+            let _: Result<(), FreeError> = self.free(address);
+        }
         match pagemap.live_pages() {
             0 => Ok(()),
             pages => Err(StillHeld { pages }),

@@ -56,7 +56,7 @@ impl Memory {
     /// If there is no memory for it.
     pub fn new(pages: u64) -> Result<Memory, BuiltinError> {
         let len = usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(PAGE);
-        let memfd = Arc::new(Memfd::create("bifolio-vram", len).map_err(BuiltinError::Memory)?);
+        let memfd = Arc::new(Memfd::create("bifolio-vram", len).map_err(BuiltinError::Memory)?.raised());
         let place = Place::Aligned(HUGE_PAGE);
         let bytes =
             Mapping::shared(&memfd, 0, len, Protection::ReadWrite, place).map_err(BuiltinError::Map)?;

@@ -91,10 +91,9 @@ impl Table {
     fn entries(&self, address: usize, pages: u64) -> impl Iterator<Item = (u64, &AtomicU64)> {
         debug_assert!(self.covers(address, pages), "{address:#x} is outside of the table");
         let first = (address - self.addresses.start) / PAGE;
-        (0..pages).map(move |at| {
-            let index = first + at as usize;
-            (at, &self.leaf(index / LEAF_ENTRIES)[index % LEAF_ENTRIES])
-        })
+        (0..pages)
+            .zip(first..)
+            .map(move |(at, index)| (at, &self.leaf(index / LEAF_ENTRIES)[index % LEAF_ENTRIES]))
     }
 
     fn leaf(&self, index: usize) -> &Leaf {

@@ -1,0 +1,305 @@
+//! Failures of the machine below: each call of the device or of the CPU's view that may fail does so once, for
+//! every kind of request. After each, all bytes are where they can be read and all counts balance.
+#![expect(clippy::print_stdout, reason = "a test tells how much it tried")]
+
+use std::num::NonZeroUsize;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
+use bifolio_runtime::cpu::shared::{Keep, SharedView};
+use bifolio_runtime::cpu::{CpuView, Place, Refused};
+use bifolio_runtime::device::builtin::{Builtin, Memory};
+use bifolio_runtime::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
+use bifolio_runtime::engine::Parts;
+use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
+use bifolio_runtime::pool::BuddyPool;
+use bifolio_runtime::{Counter, Engine, Side, Statistics};
+use bifolio_svm::{Budget, Failure, Granularity, PageSet, Run};
+use bifolio_sys::{Features, PAGE, Reads, SharedBytes, Span, Uffd};
+
+/// Counts calls down, and fails the one at zero.
+#[derive(Default)]
+struct Fuse {
+    left: AtomicI64,
+    blown: AtomicU64,
+    /// The device is gone for good.
+    lost: AtomicBool,
+}
+
+impl Fuse {
+    fn set(&self, calls: i64) {
+        self.blown.store(0, Ordering::Relaxed);
+        self.left.store(calls, Ordering::Relaxed);
+    }
+
+    fn blows(&self) -> bool {
+        let blows = self.left.fetch_sub(1, Ordering::Relaxed) == 0;
+        self.blown.fetch_add(u64::from(blows), Ordering::Relaxed);
+        blows
+    }
+}
+
+struct FlakyDevice {
+    inner: Builtin,
+    fuse: Arc<Fuse>,
+}
+
+impl Device for FlakyDevice {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn attach(&self, handler: Weak<dyn FaultHandler>) {
+        self.inner.attach(handler);
+    }
+
+    fn copy(&self, batch: &[Copy<'_>]) -> Result<Point, DeviceError> {
+        let lost = self.fuse.lost.load(Ordering::Relaxed);
+        if lost || self.fuse.blows() { Err(DeviceError::Lost) } else { self.inner.copy(batch) }
+    }
+
+    fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError> {
+        let map = batch.iter().any(|update| matches!(update, TableUpdate::Map { .. }));
+        if map && self.fuse.blows() { Err(DeviceError::Lost) } else { self.inner.update(batch) }
+    }
+
+    fn wait(&self, point: Point) -> Result<(), DeviceError> {
+        self.inner.wait(point)
+    }
+
+    fn test_and_clear_accessed(&self, address: usize, order: Order) -> bool {
+        self.inner.test_and_clear_accessed(address, order)
+    }
+
+    fn touched_pages(&self, address: usize, order: Order) -> u64 {
+        self.inner.touched_pages(address, order)
+    }
+}
+
+struct FlakyView {
+    inner: SharedView,
+    fuse: Arc<Fuse>,
+}
+
+type Staged = <SharedView as CpuView>::Staged;
+
+impl CpuView for FlakyView {
+    type Staged = Staged;
+
+    fn take_out(&self, place: Place, ram: &PageSet) -> Result<Staged, Refused> {
+        if self.fuse.blows() { Err(Refused::Busy) } else { self.inner.take_out(place, ram) }
+    }
+
+    fn reserve(&self, place: Place) -> Result<Staged, Refused> {
+        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.reserve(place) }
+    }
+
+    fn bytes<'v>(&'v self, place: Place, staged: &Staged, run: Run) -> SharedBytes<'v> {
+        self.inner.bytes(place, staged, run)
+    }
+
+    fn restore(&self, place: Place, ram: &PageSet, staged: Option<Staged>) {
+        self.inner.restore(place, ram, staged);
+    }
+
+    fn install(&self, place: Place, staged: Staged) -> Result<(), (Refused, Staged)> {
+        if self.fuse.blows() { Err((Refused::NoMemory, staged)) } else { self.inner.install(place, staged) }
+    }
+
+    fn install_zero(&self, place: Place, staged: Staged) -> Result<(), (Refused, Staged)> {
+        if self.fuse.blows() {
+            Err((Refused::NoMemory, staged))
+        } else {
+            self.inner.install_zero(place, staged)
+        }
+    }
+
+    fn release(&self, place: Place, staged: Staged) {
+        self.inner.release(place, staged);
+    }
+
+    fn discard(&self, base: usize, run: Run, coherent: &PageSet) -> Result<(), Refused> {
+        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.discard(base, run, coherent) }
+    }
+
+    fn map_coherent(&self, place: Place, to: Pfn) -> Result<(), Refused> {
+        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.map_coherent(place, to) }
+    }
+
+    fn unmap_coherent(&self, place: Place) -> Result<(), Refused> {
+        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.unmap_coherent(place) }
+    }
+
+    fn poison(&self, address: usize) {
+        self.inner.poison(address);
+    }
+}
+
+struct Machine {
+    /// Dropped first.
+    handlers: Option<Handlers>,
+    engine: Arc<Engine<FlakyView>>,
+    fuse: Arc<Fuse>,
+    span: Span,
+}
+
+const BYTES: usize = 2 << 20;
+const WORDS: usize = BYTES / 8;
+
+impl Machine {
+    /// A machine whose memory the CPU has written, with device memory and system memory of so many pages.
+    fn written(kind: MemoryKind, device_pages: u64, ram_pages: u64) -> Machine {
+        let fuse = Arc::new(Fuse::default());
+        let required = Features::MINOR_SHMEM | Features::EVENT_REMAP;
+        let (uffd, _) = Uffd::open_ready(Reads::Blocking, required, Features::POISON).expect("a userfaultfd");
+        let uffd = Arc::new(uffd);
+        let memory = Memory::new(device_pages).expect("device memory");
+        let shown = (kind == MemoryKind::Coherent).then(|| Arc::clone(memory.memfd()));
+        let view = SharedView::new(Arc::clone(&uffd), BYTES, Keep::Nothing, shown).expect("a view");
+        let span = view.addresses();
+        let inner = Builtin::new(memory, NonZeroUsize::MIN, span.start()..span.end());
+        let pool = BuddyPool::new(device_pages).expect("a pool");
+        let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
+        let engine = Arc::new(Engine::new(Parts {
+            view: FlakyView { inner: view, fuse: Arc::clone(&fuse) },
+            device: Arc::new(FlakyDevice { inner, fuse: Arc::clone(&fuse) }),
+            pagemap: PageMap::new(kind, Pfn::ZERO, device_pages, pool).expect("a pagemap"),
+            budget: Budget::new(ram_pages, 16),
+            policy: Box::new(Granularity { largest: Order::PMD, smallest, populate: Order::K64 }),
+            statistics: Statistics::new().expect("a page"),
+            checked: true,
+        }));
+        engine.blocks().add_region(span.start()..span.end()).expect("blocks");
+        engine.map(span.start()..span.end());
+        let answering = Arc::clone(&engine);
+        let answer: Arc<Answer> = Arc::new(move |address| {
+            let _: Result<_, Failure> = answering.cpu_fault(address);
+        });
+        let handlers = Some(Handlers::start(uffd, 2, Readers::Separate, &answer).expect("handlers"));
+        fuse.set(-1);
+        let machine = Machine { handlers, engine, fuse, span };
+        for word in (0..WORDS).step_by(64) {
+            machine.window().store_u64(word * 8, word as u64 + 1).expect("inside");
+        }
+        machine
+    }
+
+    fn window(&self) -> SharedBytes<'_> {
+        self.engine.view().inner.window(self.span)
+    }
+
+    /// Checks every word that was written and not unmapped.
+    fn check(&self) {
+        self.fuse.set(-1);
+        assert_eq!(self.engine.audit(), []);
+        for word in (0..WORDS).step_by(64) {
+            let live = self.engine.blocks().find(self.span.start() + word * 8).is_some_and(|found| {
+                found.lock().block.live().contains(u16::try_from(word * 8 / PAGE).expect("one block"))
+            });
+            if live {
+                assert_eq!(self.window().load_u64(word * 8), Ok(word as u64 + 1), "word {word}");
+            }
+        }
+        assert_eq!(self.engine.audit(), []);
+        let statistics = self.engine.statistics().snapshot();
+        assert_eq!(statistics.get(Counter::Violations), 0);
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.handlers = None;
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Request {
+    DeviceFault,
+    ToDevice,
+    ToRam,
+    Unmap,
+}
+
+fn perform(machine: &Machine, request: Request) {
+    let (start, end) = (machine.span.start(), machine.span.end());
+    // Failing is what is tested; what counts is what is left afterwards.
+    let _: bool = match request {
+        Request::DeviceFault => machine.engine.device_fault(start + 77 * PAGE).is_ok(),
+        Request::ToDevice => machine.engine.prefetch(start..end, Side::Device).is_ok(),
+        Request::ToRam => machine.engine.prefetch(start..end, Side::Ram).is_ok(),
+        Request::Unmap => machine.engine.unmap(start + 5 * PAGE..start + 300 * PAGE).is_ok(),
+    };
+}
+
+fn survives_every_failure(kind: MemoryKind, device_pages: u64, ram_pages: u64) {
+    for request in [Request::DeviceFault, Request::ToDevice, Request::ToRam, Request::Unmap] {
+        for first in [None, Some(Request::ToDevice), Some(Request::DeviceFault)] {
+            for calls in 0.. {
+                let machine = Machine::written(kind, device_pages, ram_pages);
+                first.into_iter().for_each(|first| perform(&machine, first));
+                machine.fuse.set(calls);
+                perform(&machine, request);
+                let blown = machine.fuse.blown.load(Ordering::Relaxed);
+                machine.check();
+                if blown == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn private_memory_survives_every_failure() {
+    survives_every_failure(MemoryKind::Private, 1024, 1024);
+}
+
+#[test]
+fn private_memory_survives_every_failure_when_the_device_is_small() {
+    survives_every_failure(MemoryKind::Private, 64, 1024);
+}
+
+#[test]
+fn private_memory_survives_every_failure_when_system_memory_is_small() {
+    survives_every_failure(MemoryKind::Private, 1024, 128);
+}
+
+#[test]
+fn coherent_memory_survives_every_failure() {
+    survives_every_failure(MemoryKind::Coherent, 1024, 1024);
+}
+
+/// Set in the child that is to die of a lost device.
+const CHILD: &str = "BIFOLIO_TEST_TOUCH_LOST_PAGE";
+
+#[test]
+fn touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes() {
+    if std::env::var_os(CHILD).is_none() {
+        let name = "touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes";
+        let child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .expect("the child runs");
+        assert_eq!(child.status.signal(), Some(7), "SIGBUS: {}", String::from_utf8_lossy(&child.stdout));
+        return;
+    }
+    let machine = Machine::written(MemoryKind::Private, 1024, 1024);
+    perform(&machine, Request::ToDevice);
+    machine.fuse.lost.store(true, Ordering::Relaxed);
+    let touched = machine.window().load_u64(0);
+    println!("read {touched:?} from a lost device");
+}
+
+#[test]
+fn cpu_fault_that_cannot_copy_says_so() {
+    let machine = Machine::written(MemoryKind::Private, 1024, 1024);
+    perform(&machine, Request::ToDevice);
+    // Reserving comes before copying.
+    machine.fuse.set(1);
+    assert_eq!(machine.engine.cpu_fault(machine.span.start()), Err(Failure::CopyFailed));
+    assert_eq!(machine.engine.statistics().snapshot().get(Counter::Failures), 1);
+}
