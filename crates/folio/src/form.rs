@@ -111,7 +111,7 @@ impl<P: Pool> PageMap<P> {
         let formed = Word::formed(order, data).raw();
         // Order 0 has 1 page, so there is a first word.
         words[0]
-            .compare_exchange(Word::FREE.raw(), formed, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(Word::FREE.raw(), formed, Ordering::Release, Ordering::Relaxed)
             .map(drop)
             .map_err(|_| {
                 self.uncount_pages(order.pages());

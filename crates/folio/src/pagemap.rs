@@ -131,8 +131,8 @@ impl<P: Pool> PageMap<P> {
 
     /// Forbids forming from here on; live folios stay until their last put (I16).
     pub fn kill(&self) {
-        // AcqRel: a successful form before is seen by whoever drains after.
-        self.live.fetch_or(DEAD, Ordering::AcqRel);
+        // Release: whoever finds the pagemap dead sees what was done before.
+        self.live.fetch_or(DEAD, Ordering::Release);
     }
 
     /// Tells whether [`kill`](PageMap::kill) was called.
@@ -208,8 +208,8 @@ impl<P: Pool> PageMap<P> {
     /// A loop rather than "add, look, take back": the counter must not rise again after it was drained.
     pub(crate) fn count_pages(&self, pages: u64) -> bool {
         let add = |live| (live & DEAD == 0).then_some(live + pages);
-        // Relaxed on failure: nothing else is read then. Acquire on success: a form after `kill` is impossible.
-        self.live.fetch_update(Ordering::Acquire, Ordering::Relaxed, add).is_ok()
+        // Relaxed: that no form follows a kill is a matter of this one word; nothing else is read because of it.
+        self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
     }
 
     /// Takes off the pages of a folio that the pool has got back.

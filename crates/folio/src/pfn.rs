@@ -107,11 +107,13 @@ impl Pfn {
     /// Iterates over the distinct heads that a block of order `largest` or smaller around this page can
     /// have, from the largest block to the page itself.
     pub fn heads_covering(self, largest: Order) -> impl Iterator<Item = Pfn> {
-        let top = self.align_down(largest);
-        let lower = largest.smaller().into_iter().flat_map(Order::descending);
-        // A clear bit gives the same head as the next larger order.
-        let changed = lower.filter(move |order| self.0 & order.pages() != 0);
-        core::iter::once(top).chain(changed.map(move |order| self.align_down(order)))
+        let top = self.align_down(largest).0;
+        // A clear bit gives the same head as the next larger order, so the bits that are set say it all.
+        core::iter::successors(Some((top, self.0 ^ top)), |&(head, below)| {
+            let highest = 1 << below.checked_ilog2()?;
+            Some((head | highest, below ^ highest))
+        })
+        .map(|(head, _)| Pfn(head))
     }
 }
 

@@ -23,12 +23,13 @@
 //! nothing that a later life could read (I2); and whatever a reader finds in one load belongs together.
 //!
 //! Memory orderings, once for all users of the word:
-//! - **form** is `AcqRel`: what the former owner of the pages did happens before, and the fields are visible
-//!   to whoever finds the folio by number.
+//! - **form** is `Release`: whoever finds the folio by number also sees what its maker did before, such as
+//!   setting up the object that `data` stands for. What former owners did happens before anyway, as the
+//!   range was passed on.
 //! - **get** by a holder of a reference is `Relaxed`: it can already see everything. **get by number** is
-//!   `Acquire`, to see what the publisher and, after a split, the splitter wrote.
-//! - **put** is `Release`, and the last one also `Acquire`: every holder's use happens before the pool
-//!   reuses the pages.
+//!   `Acquire`, to see what the maker and, after a split, the splitter wrote, pieces included.
+//! - **put** is `AcqRel`: every holder's use happens before the pool reuses the pages. (`Acquire` is for the last
+//!   put only, which cannot be known before the exchange.)
 //! - **lock** is `Acquire`, **unlock** `Release`, as for any lock.
 //! - **freeze** is `Acquire`: the uses of holders that have gone happen before the split.
 //! - **pieces** are stored with `Release`, the head last, so that a reader who finds the head small also

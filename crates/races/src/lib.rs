@@ -1,1 +1,48 @@
-//! (being built)
+//! The sources of `bifolio-folio`, compiled against loom's atomics, and what must hold in every interleaving.
+//!
+//! Each module of that crate takes its atomics from `crate::sync`. Here that module stands on loom, so the very
+//! same lines run under the model checker, without any compiler flag: `cargo test -p bifolio-races`. Outside of
+//! tests this crate is empty.
+//!
+//! One property per test, two or three threads each. loom walks through all interleavings of their atomic
+//! operations, and through all values that weak orderings let a load see.
+
+#![cfg(test)]
+#![forbid(unsafe_code)]
+#![expect(dead_code, reason = "the tests use a part of the borrowed modules")]
+#![expect(
+    clippy::wrong_self_convention,
+    reason = "clippy spares exported methods, which `from_raw` is at home"
+)]
+
+extern crate alloc;
+
+#[path = "../../folio/src/check.rs"]
+mod check;
+#[path = "../../folio/src/folio.rs"]
+mod folio;
+#[path = "../../folio/src/form.rs"]
+mod form;
+#[path = "../../folio/src/order.rs"]
+mod order;
+#[path = "../../folio/src/pagemap.rs"]
+mod pagemap;
+#[path = "../../folio/src/pfn.rs"]
+mod pfn;
+#[path = "../../folio/src/pool.rs"]
+mod pool;
+#[path = "../../folio/src/range.rs"]
+mod range;
+#[path = "../../folio/src/raw.rs"]
+mod raw;
+#[path = "../../folio/src/split.rs"]
+mod split;
+#[path = "../../folio/src/word.rs"]
+mod word;
+
+mod ledger;
+mod lives;
+mod references;
+mod splits;
+mod sync;
+mod teardown;

@@ -1,0 +1,108 @@
+//! What the tests share: a pool that keeps books, and pages that remember who used them.
+//!
+//! "Used" is a relaxed store. loom lets a relaxed load see an old value wherever no happens-before forbids it,
+//! so a load that always sees the store proves that the page word's orderings carry it over.
+
+use alloc::vec::Vec;
+
+use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::sync::{Arc, Mutex};
+
+use crate::folio::{Folio, Locked};
+use crate::order::Order;
+use crate::pagemap::{MemoryKind, PageMap};
+use crate::pfn::Pfn;
+use crate::pool::Pool;
+use crate::range::FreeRange;
+
+/// What the pool was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) frees: u64,
+    pub(crate) pages: u64,
+    pub(crate) pieces: u64,
+    /// Marks found at the last free.
+    pub(crate) marks: u64,
+}
+
+/// A pool without an allocator: the tests claim ranges themselves, and take freed ones back.
+pub(crate) struct Ledger {
+    told: Mutex<Told>,
+    freed: Mutex<Vec<FreeRange>>,
+    marks: [AtomicU64; 3],
+}
+
+impl Ledger {
+    fn new() -> Ledger {
+        let marks = [AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)];
+        Ledger { told: Mutex::default(), freed: Mutex::default(), marks }
+    }
+
+    pub(crate) fn told(&self) -> Told {
+        *self.told.lock().expect("no test panics")
+    }
+
+    /// Takes a range that was freed.
+    pub(crate) fn take(&self) -> Option<FreeRange> {
+        self.freed.lock().expect("no test panics").pop()
+    }
+
+    /// Uses the memory as its `user`: a plain write, as far as ordering goes.
+    pub(crate) fn mark(&self, user: usize) {
+        self.marks[user].store(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many users' writes can be seen.
+    pub(crate) fn marks(&self) -> u64 {
+        self.marks.iter().map(|mark| mark.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Pool for Ledger {
+    fn folio_free(&self, range: FreeRange, _data: u32) {
+        // Before the mutex, which would bring an ordering of its own.
+        let marks = self.marks();
+        let mut told = self.told.lock().expect("no test panics");
+        told.frees += 1;
+        told.pages += range.pages();
+        told.marks = marks;
+        drop(told);
+        self.freed.lock().expect("no test panics").push(range);
+    }
+
+    fn folio_split(&self, _head: Pfn, from: Order, to: Order, _data: u32) {
+        self.told.lock().expect("no test panics").pieces += from.pages() / to.pages() - 1;
+    }
+}
+
+pub(crate) type Map = PageMap<Ledger>;
+
+/// Makes a pagemap of 2^order free pages.
+pub(crate) fn pagemap(order: u8) -> Arc<Map> {
+    let map = PageMap::new(MemoryKind::Private, Pfn::ZERO, self::order(order).pages(), Ledger::new());
+    Arc::new(map.expect("a small pagemap"))
+}
+
+pub(crate) fn order(order: u8) -> Order {
+    Order::new(order).expect("at most 18")
+}
+
+/// Forms a folio at page 0.
+pub(crate) fn form(map: &Map, size: u8, data: u32) -> Folio<'_, Ledger, Locked> {
+    map.form(FreeRange::claim(Pfn::ZERO, order(size)), data).expect("free")
+}
+
+/// Checks that nothing is live and everything that was formed was freed.
+pub(crate) fn assert_all_free(map: &Map, told: Told) {
+    assert_eq!(map.pool().told(), told);
+    assert_eq!((map.live_pages(), map.folios().count()), (0, 0));
+    assert_eq!(map.check_consistency(), Ok(()));
+}
+
+/// Runs a test in all interleavings with at most this many forced switches of threads, where trying all of them
+/// takes minutes.
+pub(crate) fn check_bounded(switches: usize, test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(switches);
+    builder.check(test);
+}
