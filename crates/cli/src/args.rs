@@ -1,0 +1,202 @@
+//! The command line: what can be said, and what the help teaches.
+
+use std::num::NonZeroUsize;
+
+use bifolio_folio::MemoryKind;
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+
+use crate::amount::Amount;
+use crate::exit;
+use crate::output::JsonTarget;
+
+/// Shared virtual memory for accelerators, in user space.
+///
+/// A program and a device work on the same pointers; memory moves as folios, of 4 KiB to 2 MiB, to the side that
+/// touches it. The built-in device needs no hardware, no kernel module and no root.
+#[derive(Debug, Parser)]
+#[command(name = "bifolio", version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bifolio demo pagerank                  rank Debian's packages with a quarter of the memory
+  bifolio demo bfs --vram 1M --json -    search them with 1 MiB, figures as JSON
+  bifolio doctor                         what this machine grants";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs a job on the built-in device, over a graph of real pointers, in too little memory.
+    #[command(subcommand)]
+    Demo(DemoCommand),
+    /// Tells what this machine grants, what each lack costs, and the one command that grants it.
+    Doctor(DoctorArgs),
+    /// Measures what faults and migrations cost, each with its physical floor from the same run.
+    Bench(BenchArgs),
+}
+
+/// The jobs of the demonstration.
+#[derive(Debug, Subcommand)]
+pub enum DemoCommand {
+    /// Ranks the nodes by who points to them.
+    #[command(after_help = PAGERANK_EXAMPLES)]
+    Pagerank(PageRankArgs),
+    /// Searches from one node, level by level.
+    #[command(after_help = BFS_EXAMPLES)]
+    Bfs(BfsArgs),
+}
+
+const PAGERANK_EXAMPLES: &str = "\
+Examples:
+  bifolio demo pagerank                            Debian's packages, device memory for a quarter
+  bifolio demo pagerank --vram 1/16 --checked      a sixteenth, rules checked after every move
+  bifolio demo pagerank --memory coherent          the CPU reads device memory in place
+  bifolio demo pagerank --json report.json edges   your own edge list";
+
+const BFS_EXAMPLES: &str = "\
+Examples:
+  bifolio demo bfs                          Debian's packages, from the one that names most others
+  bifolio demo bfs --root bash --vram 64K   from bash, with 64 KiB of device memory
+  zcat edges.gz | bifolio demo bfs -        your own edge list";
+
+/// What PageRank can be told.
+#[derive(Debug, Args)]
+pub struct PageRankArgs {
+    /// Rounds to run.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub rounds: u32,
+    /// What every job can be told.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// What a search can be told.
+#[derive(Debug, Args)]
+pub struct BfsArgs {
+    /// Node to start from, by name; without it, the node with the most edges out of it.
+    #[arg(long, value_name = "NAME")]
+    pub root: Option<String>,
+    /// What every job can be told.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// What every job of the demonstration can be told.
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    /// Graph to work on: lines of two names, `#` comments, packed with gzip or not; `-` for standard input.
+    /// Without it, the dependencies of Debian's packages.
+    #[arg(value_name = "FILE")]
+    pub file: Option<String>,
+    /// Device memory, such as 16M, or a share of the data, such as 1/4.
+    #[arg(long, value_name = "SIZE", default_value = "1/4")]
+    pub vram: Amount,
+    /// System memory that the data may use at once; without it, as much as there is.
+    #[arg(long, value_name = "SIZE")]
+    pub ram: Option<Amount>,
+    /// Whether the CPU can map device memory.
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Memory::Private)]
+    pub memory: Memory,
+    /// Threads of the device, 1 to 64.
+    #[arg(long, value_name = "N", default_value = "2", value_parser = units)]
+    pub units: NonZeroUsize,
+    /// Check the rules after every move of a folio, and not only at the end.
+    #[arg(long)]
+    pub checked: bool,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Where a report goes.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Write the figures as JSON to FILE; `-` writes them to standard output, instead of the text.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<JsonTarget>,
+    /// Print nothing but errors and the JSON that was asked for.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Kinds of device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Memory {
+    /// It cannot: a touch brings the folio home.
+    Private,
+    /// It can: folios of 64 KiB and more are read and written where they are.
+    Coherent,
+}
+
+impl Memory {
+    /// Returns the kind as the pagemap knows it.
+    pub fn kind(self) -> MemoryKind {
+        match self {
+            Self::Private => MemoryKind::Private,
+            Self::Coherent => MemoryKind::Coherent,
+        }
+    }
+}
+
+/// What `doctor` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub struct DoctorArgs {
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+const DOCTOR_HELP: &str = "\
+Exits with 0 if the built-in device works, with 3 if it does not. Changes nothing.";
+
+/// What `bench` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_HELP)]
+pub struct BenchArgs {
+    /// What to measure.
+    #[arg(value_enum, value_name = "WHAT")]
+    pub group: BenchGroup,
+    /// Print a JSON array of rows instead of the table.
+    #[arg(long)]
+    pub json: bool,
+    /// Take a second or two, for a look; such figures are not to be quoted.
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchGroup {
+    /// Page faults, of the CPU and of the device.
+    Fault,
+    /// Migration out and back.
+    Migrate,
+}
+
+const BENCH_HELP: &str = "\
+The floor is what the machine can do without Bifolio: a bare page fault, a copy. The ratio is the result;
+it should be at most the goal for times, at least the goal for rates. Exits with 0 whether or not goals are met.";
+
+const UNITS_MAX: usize = 64;
+
+fn units(text: &str) -> Result<NonZeroUsize, String> {
+    let units: Option<NonZeroUsize> = text.parse().ok();
+    let within = units.filter(|units| units.get() <= UNITS_MAX);
+    within.ok_or_else(|| format!("expected a number from 1 to {UNITS_MAX}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,82 @@
+//! `bifolio bench`: figures of the hot paths, each with its floor from the same run.
+
+use std::io::{self, Write};
+
+use bifolio_bench::{BenchError, Effort, Row, fault, migrate};
+use bifolio_runtime::SpaceError;
+
+use crate::args::{BenchArgs, BenchGroup};
+use crate::exit::{self, Failure};
+use crate::output::{JsonTarget, OutputError};
+use crate::table;
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchFailure {
+    /// Nothing was measured.
+    #[error("nothing could be measured")]
+    Measuring(#[from] BenchError),
+    /// The figures cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl Failure for BenchFailure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Measuring(BenchError::Uffd(_) | BenchError::Space(SpaceError::Uffd(_))) => exit::REFUSED,
+            _ => exit::FAILED,
+        }
+    }
+}
+
+/// Measures and reports; returns the exit code.
+///
+/// # Errors
+///
+/// If nothing can be measured, or the figures cannot be written.
+pub fn bench(args: &BenchArgs) -> Result<u8, BenchFailure> {
+    let effort = if args.quick { Effort::Quick } else { Effort::Full };
+    let rows = match args.group {
+        BenchGroup::Fault => fault::rows(effort),
+        BenchGroup::Migrate => migrate::rows(effort),
+    }?;
+    if args.json {
+        JsonTarget::Stdout.write(&rows)?;
+    } else {
+        print(&mut io::stdout().lock(), &rows).map_err(OutputError::from)?;
+    }
+    Ok(exit::OK)
+}
+
+fn print(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
+    let mut figures = table::plain();
+    figures.set_header(table::row(["", "value", "floor", "ratio", "goal", ""]));
+    for row in rows {
+        let measured = |value: f64| format!("{value:.2} {}", row.unit);
+        figures.add_row(table::row([
+            row.name.clone(),
+            measured(row.value),
+            measured(row.floor),
+            format!("{:.2}", row.ratio),
+            format!("{:.2}", row.goal),
+            if row.met { "met" } else { "NOT MET" }.to_owned(),
+        ]));
+    }
+    table::print(out, &mut figures)?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_shows_value_and_floor_in_their_unit() {
+        let mut text = Vec::new();
+        print(&mut text, &[Row::time("fault.cpu.4k", 12.0, 8.0, 1.15)]).expect("a vector takes all");
+        let text = String::from_utf8(text).expect("text");
+        let words: Vec<_> = text.lines().last().unwrap_or_default().split_whitespace().collect();
+        assert_eq!(words, ["fault.cpu.4k", "12.00", "us", "8.00", "us", "1.50", "1.15", "NOT", "MET"]);
+    }
+}

@@ -1,0 +1,130 @@
+//! The job itself: on the device, in a space, and once more plainly to compare.
+
+use std::time::Instant;
+
+use bifolio_demo::graph::{Graph, Node};
+use bifolio_demo::live::{LiveMachine, NoRoom};
+use bifolio_demo::reference::{self, PageRank};
+use bifolio_demo::run::{self, RunError};
+use bifolio_demo::sheet::{BuildError, Damaged, Sheet};
+use bifolio_demo::verify::{self, Mismatch};
+use bifolio_runtime::device::DeviceFault;
+use bifolio_runtime::{Space, SpaceError};
+
+use crate::demo::plan::Plan;
+use crate::demo::progress::Stages;
+use crate::report::Figures;
+
+/// What the device is to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Job {
+    /// Rank all nodes.
+    PageRank(PageRank),
+    /// Search from a node.
+    Bfs {
+        /// Where to start.
+        root: Node,
+    },
+}
+
+/// What the device found, read back through its own pointers.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// The rank of each node.
+    Ranks(Vec<f64>),
+    /// The level of each node, and from where it was reached.
+    Levels {
+        /// Levels.
+        levels: Vec<u32>,
+        /// Parents.
+        parents: Vec<Option<Node>>,
+    },
+}
+
+/// A job that came to its end.
+#[derive(Debug)]
+pub struct Done {
+    /// What the device found.
+    pub found: Found,
+    /// Largest difference from the plain run, or the first that is too large.
+    pub verdict: Result<f64, Mismatch>,
+    /// What it took.
+    pub figures: Figures,
+    /// The rules that broke.
+    pub violations: Vec<String>,
+}
+
+/// Why a job did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// There is no space to work in.
+    #[error("shared space cannot be made")]
+    Space(#[from] SpaceError),
+    /// The graph does not fit.
+    #[error("graph cannot be put into shared memory")]
+    Build(#[from] BuildError<NoRoom>),
+    /// The device failed.
+    #[error("job failed on the device")]
+    Run(#[from] RunError<DeviceFault>),
+    /// What came back is impossible.
+    #[error("records in shared memory are damaged")]
+    Damaged(#[from] Damaged),
+}
+
+impl Job {
+    /// Runs the job on a graph.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come to its end. A wrong result is not an error, but a verdict.
+    pub fn run(&self, graph: &Graph, plan: &Plan, stages: &Stages) -> Result<Done, JobError> {
+        let space = Space::new(plan.space())?;
+        let started = Instant::now();
+        let found = self.on_device(&space, graph, stages)?;
+        let total = started.elapsed();
+        stages.begin("comparing with a plain run");
+        let mut violations: Vec<String> = space.audit().iter().map(ToString::to_string).collect();
+        let mut figures = Figures::from(&space.statistics(), total);
+        if let Err(held) = space.close() {
+            figures.violations += 1;
+            violations.push(held.to_string());
+        }
+        let verdict = self.verify(graph, &found);
+        Ok(Done { found, verdict, figures, violations })
+    }
+
+    fn on_device(&self, space: &Space, graph: &Graph, stages: &Stages) -> Result<Found, JobError> {
+        let mut machine = LiveMachine::new(space);
+        stages.begin("building the graph in shared memory");
+        let sheet = Sheet::build(&mut machine, graph)?;
+        stages.begin("running on the device");
+        match self {
+            Self::PageRank(settings) => {
+                run::pagerank(&mut machine, &sheet, settings, |done| stages.advance(done))?;
+                stages.begin("reading the ranks");
+                Ok(Found::Ranks(sheet.ranks(&machine)?))
+            }
+            Self::Bfs { root } => {
+                run::bfs(&mut machine, &sheet, *root, |done| stages.advance(done))?;
+                stages.begin("reading the levels");
+                Ok(Found::Levels { levels: sheet.levels(&machine)?, parents: sheet.parents(&machine)? })
+            }
+        }
+    }
+
+    /// Compares with a plain run on ordinary memory.
+    fn verify(&self, graph: &Graph, found: &Found) -> Result<f64, Mismatch> {
+        match (self, found) {
+            (Self::PageRank(settings), Found::Ranks(ranks)) => {
+                verify::ranks(graph, &reference::pagerank(graph, settings), ranks, verify::RANK_TOLERANCE)
+            }
+            (Self::Bfs { root }, Found::Levels { levels, parents }) => {
+                let expected = reference::bfs(graph, *root).unwrap_or_default();
+                verify::levels(graph, &expected, levels)?;
+                verify::tree(graph, levels, parents)?;
+                Ok(0.0)
+            }
+            _ => unreachable!("each job finds what it looks for"),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `bifolio demo`: a program and the built-in device on the same pointers, in too little device memory.
+//!
+//! ```text
+//!   args --> input --> plan --> job --> result --> text, JSON
+//!            graph     sizes    space,  rows,
+//!                               device  verdict
+//! ```
+
+mod input;
+mod job;
+mod plan;
+mod progress;
+mod result;
+
+use std::io::{self, Write};
+
+use bifolio_demo::graph::Graph;
+use bifolio_demo::order;
+use bifolio_demo::reference::{BadDamping, PageRank};
+use bifolio_demo::run::RunError;
+use bifolio_folio::MemoryKind;
+use bifolio_runtime::SpaceError;
+
+use crate::args::{DemoCommand, JobArgs};
+use crate::demo::input::{Input, InputError};
+use crate::demo::job::{Done, Job, JobError};
+use crate::demo::plan::{Plan, PlanError};
+use crate::demo::progress::Stages;
+use crate::demo::result::{DemoReport, Rows};
+use crate::exit::{self, Failure};
+use crate::figures::{bytes, grouped};
+use crate::output::{JsonTarget, OutputError};
+use crate::report;
+
+/// Share of rank that follows the edges, as in the first publication.
+const DAMPING: f64 = 0.85;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// There is no graph.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// No node has the name that the search is to start from.
+    #[error("--root {name}: the graph has no node of this name")]
+    NoSuchRoot {
+        /// The name.
+        name: String,
+    },
+    /// The settings of the job are impossible.
+    #[error(transparent)]
+    Settings(#[from] BadDamping),
+    /// The memory does not do.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The job did not come to its end.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The report cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl Failure for DemoError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input(InputError::Packages(_)) | Self::Output(_) | Self::Settings(_) => exit::FAILED,
+            Self::Input(_) | Self::NoSuchRoot { .. } | Self::Plan(_) => exit::USAGE,
+            Self::Job(JobError::Space(SpaceError::Uffd(_))) => exit::REFUSED,
+            Self::Job(JobError::Damaged(_) | JobError::Run(RunError::Frontier { .. })) => exit::BROKEN,
+            Self::Job(_) => exit::FAILED,
+        }
+    }
+}
+
+/// Runs a job and reports; returns the exit code.
+///
+/// # Errors
+///
+/// If the job does not come to its end, or its report cannot be written.
+pub fn demo(command: &DemoCommand) -> Result<u8, DemoError> {
+    let args = match command {
+        DemoCommand::Pagerank(args) => &args.job,
+        DemoCommand::Bfs(args) => &args.job,
+    };
+    let input = Input::read(args.file.as_deref())?;
+    let job = resolve(command, &input.graph)?;
+    let plan = Plan::resolve(args, &input.graph)?;
+    let stages = Stages::new(args.output.quiet);
+    let done = job.run(&input.graph, &plan, &stages)?;
+    drop(stages);
+    write(args, &input, &plan, &done)?;
+    let broken = done.verdict.is_err() || done.figures.violations > 0;
+    Ok(if broken { exit::BROKEN } else { exit::OK })
+}
+
+fn resolve(command: &DemoCommand, graph: &Graph) -> Result<Job, DemoError> {
+    match command {
+        DemoCommand::Pagerank(args) => Ok(Job::PageRank(PageRank::new(DAMPING, args.rounds)?)),
+        DemoCommand::Bfs(args) => {
+            let root = match &args.root {
+                Some(name) => graph.names().find(name),
+                None => order::busiest(graph),
+            };
+            let name = || args.root.clone().unwrap_or_default();
+            root.map(|root| Job::Bfs { root }).ok_or_else(|| DemoError::NoSuchRoot { name: name() })
+        }
+    }
+}
+
+/// Writes the report wherever it was asked for.
+fn write(args: &JobArgs, input: &Input, plan: &Plan, done: &Done) -> Result<(), OutputError> {
+    let rows = Rows::of(&done.found, &input.graph);
+    let json = args.output.json.as_ref();
+    if !args.output.quiet && json != Some(&JsonTarget::Stdout) {
+        print(&mut io::stdout().lock(), input, plan, done, &rows)?;
+    }
+    let report = DemoReport { result: rows, verified: done.verdict.is_ok(), figures: &done.figures };
+    json.map_or(Ok(()), |target| target.write(&report))
+}
+
+fn print(out: &mut impl Write, input: &Input, plan: &Plan, done: &Done, rows: &Rows) -> io::Result<()> {
+    print_setting(out, input, plan)?;
+    writeln!(out)?;
+    rows.print(out)?;
+    writeln!(out, "\n{}\n", result::verdict(done))?;
+    report::print_summary(out, &done.figures)?;
+    for violation in &done.violations {
+        writeln!(out, "rule broken: {violation}")?;
+    }
+    out.flush()
+}
+
+/// Says what the job works on, and in how much memory.
+fn print_setting(out: &mut impl Write, input: &Input, plan: &Plan) -> io::Result<()> {
+    let (nodes, edges) = (grouped(input.graph.nodes() as u64), grouped(input.graph.edges() as u64));
+    write!(out, "{}: {nodes} nodes, {edges} edges", input.title)?;
+    match input.repeated {
+        0 => writeln!(out)?,
+        repeated => writeln!(out, " ({} repeated ones left out)", grouped(repeated as u64))?,
+    }
+    let kind = match plan.kind {
+        MemoryKind::Private => "private",
+        MemoryKind::Coherent => "coherent",
+    };
+    let (data, vram, units) = (bytes(plan.data), bytes(plan.vram), plan.units);
+    write!(out, "data {data}, {kind} device memory {vram}, device units {units}")?;
+    match plan.ram {
+        None => writeln!(out),
+        Some(ram) => writeln!(out, ", RAM for the data {}", bytes(ram)),
+    }
+}

@@ -1,0 +1,161 @@
+//! How much memory of which kind a job gets, and whether it can work with that.
+
+use std::num::NonZeroUsize;
+
+use bifolio_demo::graph::Graph;
+use bifolio_demo::layout;
+use bifolio_folio::{MemoryKind, Order, PAGE_SIZE};
+use bifolio_runtime::SpaceConfig;
+use bifolio_sys::host::Host;
+
+use crate::args::JobArgs;
+use crate::figures::bytes;
+
+/// The memory of a job; all sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What the graph takes in shared memory.
+    pub data: u64,
+    /// Device memory.
+    pub vram: u64,
+    /// System memory that the data may use at once.
+    pub ram: Option<u64>,
+    /// Whether the CPU maps device memory.
+    pub kind: MemoryKind,
+    /// Threads of the device.
+    pub units: NonZeroUsize,
+    /// Whether every transaction is followed by a check.
+    pub checked: bool,
+}
+
+/// Why the job cannot work with the memory it was given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Not every unit could have a folio of its own.
+    #[error(
+        "--vram of {} is too little: each of {units} units needs a folio of {}; \
+         give at least {}, or fewer --units", bytes(*.vram), bytes(*.folio), bytes(*.least)
+    )]
+    Vram {
+        /// What was asked.
+        vram: u64,
+        /// Threads of the device.
+        units: usize,
+        /// Smallest folio.
+        folio: u64,
+        /// What would do.
+        least: u64,
+    },
+    /// Not every handler and unit could have a page.
+    #[error("--ram of {} is too little: give at least {}, or leave it out", bytes(*.ram), bytes(*.least))]
+    Ram {
+        /// What was asked.
+        ram: u64,
+        /// What would do.
+        least: u64,
+    },
+    /// The data fits nowhere.
+    #[error(
+        "--ram of {} and --vram of {} do not hold the data of {}: give {} of --ram, or leave it out",
+        bytes(*.ram), bytes(*.vram), bytes(*.data), bytes(*.least)
+    )]
+    Both {
+        /// System memory asked for.
+        ram: u64,
+        /// Device memory asked for.
+        vram: u64,
+        /// What the graph takes.
+        data: u64,
+        /// System memory that would do.
+        least: u64,
+    },
+    /// More than there is.
+    #[error("{name} of {} is more than the {} of memory that this machine has", bytes(*.asked), bytes(*.limit))]
+    Machine {
+        /// The argument.
+        name: &'static str,
+        /// What was asked.
+        asked: u64,
+        /// What there is.
+        limit: u64,
+    },
+}
+
+/// Each handler and each unit may need a page at the same time.
+const RAM_LEAST: u64 = 64 << 10;
+/// What must be free beside the data, so that folios can go back and forth.
+const ROOM_TO_MOVE: u64 = 64 << 10;
+/// Address space for the alignment of allocations.
+const SPACE_SLACK: u64 = 32 << 20;
+
+impl Plan {
+    /// Works out the sizes for a graph.
+    ///
+    /// # Errors
+    ///
+    /// If the job cannot work with them.
+    pub fn resolve(args: &JobArgs, graph: &Graph) -> Result<Self, PlanError> {
+        let data = layout::bytes_needed(graph) as u64;
+        let plan = Self {
+            data,
+            vram: whole_pages(args.vram.of(data)),
+            ram: args.ram.map(|ram| whole_pages(ram.of(data))),
+            kind: args.memory.kind(),
+            units: args.units,
+            checked: args.checked,
+        };
+        plan.check(Host::read().ram_bytes)?;
+        Ok(plan)
+    }
+
+    fn check(&self, machine: u64) -> Result<(), PlanError> {
+        self.check_machine("--vram", self.vram, machine)?;
+        self.check_vram()?;
+        self.ram.map_or(Ok(()), |ram| self.check_ram(ram, machine))
+    }
+
+    fn check_machine(&self, name: &'static str, asked: u64, limit: u64) -> Result<(), PlanError> {
+        if asked > limit { Err(PlanError::Machine { name, asked, limit }) } else { Ok(()) }
+    }
+
+    fn check_vram(&self) -> Result<(), PlanError> {
+        let (vram, units, folio) = (self.vram, self.units.get(), self.smallest_folio());
+        let least = folio * units as u64;
+        if vram < least { Err(PlanError::Vram { vram, units, folio, least }) } else { Ok(()) }
+    }
+
+    fn check_ram(&self, ram: u64, machine: u64) -> Result<(), PlanError> {
+        let Self { vram, data, .. } = *self;
+        if ram < RAM_LEAST {
+            return Err(PlanError::Ram { ram, least: RAM_LEAST });
+        }
+        let least = (data + ROOM_TO_MOVE).saturating_sub(vram);
+        if ram < least {
+            return Err(PlanError::Both { ram, vram, data, least });
+        }
+        self.check_machine("--ram", ram, machine)
+    }
+
+    fn smallest_folio(&self) -> u64 {
+        match self.kind {
+            MemoryKind::Private => PAGE_SIZE,
+            MemoryKind::Coherent => Order::K64.pages() * PAGE_SIZE,
+        }
+    }
+
+    /// Returns the plan as a space takes it.
+    pub fn space(&self) -> SpaceConfig {
+        let usize_of = |bytes| usize::try_from(bytes).expect("amounts fit 64-bit addresses");
+        SpaceConfig {
+            ram: self.ram.map(usize_of),
+            kind: self.kind,
+            units: self.units,
+            checked: self.checked,
+            ..SpaceConfig::new(usize_of(self.data * 2 + SPACE_SLACK), usize_of(self.vram))
+        }
+    }
+}
+
+fn whole_pages(bytes: u64) -> u64 {
+    bytes.next_multiple_of(PAGE_SIZE)
+}

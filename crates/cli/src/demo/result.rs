@@ -1,0 +1,120 @@
+//! What a job found, as text and as JSON.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use bifolio_demo::graph::Graph;
+use bifolio_demo::reference::{self, UNREACHED};
+use bifolio_demo::verify::RANK_TOLERANCE;
+use serde::Serialize;
+
+use crate::demo::job::{Done, Found};
+use crate::figures::grouped;
+use crate::report::Figures;
+use crate::table;
+
+/// How many of the highest nodes are shown.
+const HIGHEST: usize = 10;
+
+/// The rows of a result.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Rows {
+    /// The highest nodes and their ranks, highest first.
+    Ranks(Vec<(String, f64)>),
+    /// How many nodes each level has; no level: those that were not reached.
+    Levels(Vec<(Option<u32>, u64)>),
+}
+
+/// The JSON of a job: what was found, and what it took.
+#[derive(Clone, Debug, Serialize)]
+pub struct DemoReport<'a> {
+    /// What was found.
+    pub result: Rows,
+    /// Whether it equals the plain run.
+    pub verified: bool,
+    /// What it took.
+    #[serde(flatten)]
+    pub figures: &'a Figures,
+}
+
+impl Rows {
+    /// Sums up what a job found.
+    pub fn of(found: &Found, graph: &Graph) -> Self {
+        let name = |node| graph.names().get(node).unwrap_or("?").to_owned();
+        match found {
+            Found::Ranks(ranks) => {
+                let highest = reference::highest(ranks, HIGHEST).into_iter();
+                Self::Ranks(highest.map(|(node, rank)| (name(node), rank)).collect())
+            }
+            Found::Levels { levels, .. } => Self::Levels(count_levels(levels)),
+        }
+    }
+
+    /// Writes the rows as text.
+    ///
+    /// # Errors
+    ///
+    /// If writing fails.
+    pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut rows = table::plain();
+        match self {
+            Self::Ranks(ranks) => {
+                for (name, rank) in ranks {
+                    rows.add_row(table::row([name.clone(), format!("{rank:.6}")]));
+                }
+            }
+            Self::Levels(levels) => {
+                for (level, nodes) in levels {
+                    let level = level.map_or("not reached".to_owned(), |level| format!("level {level}"));
+                    rows.add_row(table::row([level, grouped(*nodes)]));
+                }
+            }
+        }
+        table::print(out, &mut rows)
+    }
+}
+
+/// Counts the nodes of each level, those not reached last.
+fn count_levels(levels: &[u32]) -> Vec<(Option<u32>, u64)> {
+    let mut counts = BTreeMap::new();
+    for &level in levels {
+        // `UNREACHED` is the largest number, so it sorts last.
+        *counts.entry(level).or_insert(0_u64) += 1;
+    }
+    counts.into_iter().map(|(level, nodes)| ((level != UNREACHED).then_some(level), nodes)).collect()
+}
+
+/// Says in one line how the result compares with the plain run.
+pub fn verdict(done: &Done) -> String {
+    match (&done.verdict, &done.found) {
+        (Ok(largest), Found::Ranks(_)) => format!(
+            "verified: ranks equal those of a plain run within {RANK_TOLERANCE:.0e}, \
+             largest relative difference {largest:.1e}"
+        ),
+        (Ok(_), Found::Levels { .. }) => {
+            "verified: levels equal those of a plain run exactly, and every parent leads to its node"
+                .to_owned()
+        }
+        (Err(mismatch), _) => format!("NOT VERIFIED: {mismatch}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_not_reached_are_counted_last() {
+        let counts = count_levels(&[UNREACHED, 1, 0, 1, UNREACHED, 1]);
+        assert_eq!(counts, [(Some(0), 1), (Some(1), 3), (None, 2)]);
+    }
+
+    #[test]
+    fn json_rows_are_pairs() {
+        let ranks = Rows::Ranks(vec![("libc6".to_owned(), 0.5)]);
+        let levels = Rows::Levels(vec![(Some(0), 1), (None, 2)]);
+        assert_eq!(serde_json::to_string(&ranks).expect("plain data"), r#"[["libc6",0.5]]"#);
+        assert_eq!(serde_json::to_string(&levels).expect("plain data"), "[[0,1],[null,2]]");
+    }
+}

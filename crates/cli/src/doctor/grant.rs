@@ -1,0 +1,218 @@
+//! What `doctor` asks about, one [`Grant`] each: is it here, what does its lack cost, how is it to be had.
+
+use bifolio_sys::host::Host;
+use bifolio_sys::probe::{Grants, Trial};
+use bifolio_sys::{Access, Attempt, DEVICE_NODE, Errno, Features, Way};
+use serde::Serialize;
+
+/// Something that the machine grants or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Grant {
+    /// What it is.
+    pub name: &'static str,
+    /// Whether it is here.
+    pub granted: bool,
+    /// What was found.
+    pub found: String,
+    /// What its lack costs, if anything so far.
+    pub cost: Option<&'static str>,
+    /// How it is to be had, where it lacks and that costs something: a command, or a kernel.
+    pub remedy: Option<&'static str>,
+}
+
+impl Grant {
+    fn new(
+        name: &'static str,
+        granted: bool,
+        found: impl Into<String>,
+        cost: Option<&'static str>,
+        remedy: &'static str,
+    ) -> Self {
+        let remedy = (!granted && cost.is_some()).then_some(remedy);
+        Self { name, granted, found: found.into(), cost, remedy }
+    }
+}
+
+/// Lists everything that was asked, the most important first.
+pub fn list(grants: &Grants) -> Vec<Grant> {
+    let faults = [userfaultfd(grants), full_mode(grants)];
+    faults.into_iter().chain(operations(grants)).chain(settings(&grants.host)).collect()
+}
+
+fn userfaultfd(grants: &Grants) -> Grant {
+    let granted: Vec<String> = grants.granted.iter().map(ToString::to_string).collect();
+    let refused = grants.refused.iter().map(|attempt| format!("{}: {}", attempt.way, attempt.errno));
+    let missing = granted.is_empty();
+    let found = if missing { refused.collect() } else { granted };
+    let remedy = userfaultfd_remedy(&grants.refused);
+    Grant::new("userfaultfd", !missing, found.join(", "), Some("nothing of Bifolio works"), remedy)
+}
+
+fn userfaultfd_remedy(refused: &[Attempt]) -> &'static str {
+    match refused.iter().find(|attempt| attempt.way == Way::UserModeOnly).map(|attempt| attempt.errno) {
+        Some(Errno::NOSYS) => "a kernel with CONFIG_USERFAULTFD=y",
+        Some(Errno::INVAL) => "Linux 5.11 or newer",
+        // Nothing but a filter of system calls, as containers have, refuses faults of user mode.
+        _ => "docker run --security-opt seccomp=unconfined ...",
+    }
+}
+
+fn full_mode(grants: &Grants) -> Grant {
+    let found = match grants.access() {
+        Some(Access::Full(_)) => "yes",
+        Some(Access::UserModeOnly) => "user-mode-only",
+        None => "no",
+    };
+    let node_is_there = std::path::Path::new(DEVICE_NODE).exists();
+    let remedy = match node_is_there {
+        true => "sudo chown \"$USER\" /dev/userfaultfd",
+        false => "sudo sysctl vm.unprivileged_userfaultfd=1",
+    };
+    let granted = matches!(grants.access(), Some(Access::Full(_)));
+    let cost = "a system call on memory that is on the device fails with EFAULT; the demo makes none";
+    Grant::new("faults inside system calls", granted, found, Some(cost), remedy)
+}
+
+fn operations(grants: &Grants) -> Vec<Grant> {
+    let by_page = Some("2 MiB folios are mapped as 512 pages");
+    vec![
+        tried(
+            "CONTINUE on a memfd",
+            grants.continue_,
+            Some("nothing of Bifolio works"),
+            "Linux 5.14 or newer",
+        ),
+        tried("COLLAPSE of a memfd", grants.collapse, by_page, LINUX_6_1),
+        tried("COLLAPSE over armed faults", grants.collapse_back, by_page, LINUX_6_1),
+        tried("MOVE of 4 KiB", grants.move_small, Some("no heaps of unmodified programs"), LINUX_6_8),
+        tried("MOVE of 2 MiB", grants.move_huge, HEAPS_BY_PAGE, LINUX_6_8),
+        tried(
+            "POISON",
+            grants.poison,
+            Some("a fault that cannot be answered hangs its thread"),
+            "Linux 6.6 or newer",
+        ),
+        tried("COPY", grants.copy, None, "Linux 4.3 or newer"),
+        tried("write protection", grants.write_protect, None, "Linux 5.7 or newer"),
+        remap_events(grants.features),
+        tried("events of fork", grants.event_fork, None, "sudo"),
+    ]
+}
+
+const LINUX_6_1: &str = "Linux 6.1 or newer";
+const LINUX_6_8: &str = "Linux 6.8 or newer";
+const HEAPS_BY_PAGE: Option<&str> = Some("2 MiB folios of heaps move as 512 pages");
+
+/// A mechanism that was tried.
+fn tried(name: &'static str, trial: Trial, cost: Option<&'static str>, remedy: &'static str) -> Grant {
+    let found = match trial {
+        Trial::Works => "works".to_owned(),
+        Trial::Fails { step, errno: Some(errno) } => format!("{step}: {errno}"),
+        Trial::Fails { step, errno: None } => format!("{step} had no effect"),
+    };
+    Grant::new(name, trial.works(), found, cost, remedy)
+}
+
+fn remap_events(features: Features) -> Grant {
+    let granted = features.contains(Features::EVENT_REMAP);
+    let found = if granted { "known" } else { "not known" };
+    Grant::new("events of remap", granted, found, Some("no coherent memory"), "Linux 4.11 or newer")
+}
+
+/// Mappings that a process has by default; fewer would be too few for coherent folios.
+const MAPPINGS_LEAST: u64 = 65_530;
+
+fn settings(host: &Host) -> Vec<Grant> {
+    let mappings = host.max_map_count.map(|count| count.to_string());
+    let overcommit = host.overcommit_memory.map(|mode| mode.to_string());
+    vec![
+        set(
+            "2 MiB pages of heaps",
+            host.thp_enabled.as_deref(),
+            |set| set != "never",
+            HEAPS_BY_PAGE,
+            "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
+        ),
+        set(
+            "64 KiB pages of heaps",
+            host.mthp_64k_enabled.as_deref(),
+            |set| set != "never",
+            None,
+            "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled",
+        ),
+        set(
+            "2 MiB pages of memfds",
+            host.thp_shmem.as_deref(),
+            |set| set != "deny",
+            Some("2 MiB folios are mapped as 512 pages"),
+            "echo advise | sudo tee /sys/kernel/mm/transparent_hugepage/shmem_enabled",
+        ),
+        set(
+            "64 KiB pages of memfds",
+            host.mthp_64k_shmem.as_deref(),
+            |set| set != "never",
+            None,
+            "echo advise | sudo tee /sys/kernel/mm/transparent_hugepage/hugepages-64kB/shmem_enabled",
+        ),
+        set(
+            "mappings of a process",
+            mappings.as_deref(),
+            |set| set.parse().is_ok_and(|count: u64| count >= MAPPINGS_LEAST),
+            Some("less coherent memory: up to two mappings a folio"),
+            "sudo sysctl vm.max_map_count=262144",
+        ),
+        set(
+            "overcommit of memory",
+            overcommit.as_deref(),
+            |set| set != "2",
+            Some("large spaces and heaps may be refused"),
+            "sudo sysctl vm.overcommit_memory=0",
+        ),
+    ]
+}
+
+/// A setting that was read; one that this kernel does not show counts as missing.
+fn set(
+    name: &'static str,
+    value: Option<&str>,
+    good: impl Fn(&str) -> bool,
+    cost: Option<&'static str>,
+    remedy: &'static str,
+) -> Grant {
+    Grant::new(name, value.is_some_and(good), value.unwrap_or("not shown"), cost, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_lack_that_costs_something_has_a_remedy() {
+        let has_remedy =
+            |granted, cost| Grant::new("name", granted, "found", cost, "remedy").remedy.is_some();
+        assert!(has_remedy(false, Some("much")));
+        assert!(!has_remedy(false, None));
+        assert!(!has_remedy(true, Some("much")));
+    }
+
+    #[test]
+    fn failed_trial_tells_step_and_reason() {
+        let trial = Trial::Fails { step: "UFFDIO_MOVE", errno: Some(Errno::INVAL) };
+        let grant = tried("MOVE", trial, Some("much"), "a kernel");
+        assert_eq!((grant.granted, grant.remedy), (false, Some("a kernel")));
+        assert!(grant.found.starts_with("UFFDIO_MOVE: Invalid argument"), "{}", grant.found);
+    }
+
+    #[test]
+    fn refusal_of_user_mode_faults_is_blamed_on_a_filter() {
+        let refused = |errno| userfaultfd_remedy(&[Attempt { way: Way::UserModeOnly, errno }]);
+        assert!(refused(Errno::PERM).contains("seccomp"));
+        assert!(refused(Errno::NOSYS).contains("CONFIG_USERFAULTFD"));
+    }
+
+    #[test]
+    fn setting_that_is_not_shown_is_missing() {
+        let grant = set("pages", None, |_| true, None, "a command");
+        assert_eq!((grant.granted, grant.found.as_str()), (false, "not shown"));
+    }
+}

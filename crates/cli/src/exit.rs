@@ -1,0 +1,77 @@
+//! Exit codes: what a script learns from how `bifolio` ended.
+
+use std::error::Error;
+use std::io;
+
+/// All went well: results are verified, no rule broke, or the device works.
+pub const OK: u8 = 0;
+/// A result differs from the plain run, or a rule broke.
+pub const BROKEN: u8 = 1;
+/// The command was used wrongly: an argument or an input file is not as it must be. Nothing was changed.
+pub const USAGE: u8 = 2;
+/// The machine refuses what Bifolio cannot do without.
+pub const REFUSED: u8 = 3;
+/// Anything else went wrong.
+pub const FAILED: u8 = 4;
+
+/// The codes as `--help` shows them.
+pub const HELP: &str = "\
+Exit codes:
+  0  all went well
+  1  a result differs from the plain run, or a rule broke
+  2  wrong use: an argument or an input file is not as it must be
+  3  this machine refuses what Bifolio needs (`bifolio doctor` says what)
+  4  anything else
+`bifolio run` exits as its program does.";
+
+/// An error that knows how the command has to exit.
+pub trait Failure: Error {
+    /// Returns the exit code.
+    fn exit_code(&self) -> u8;
+}
+
+/// An error as one line: what failed, and why, and why that.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Tells whether an error is only that the reader of our output went away (`bifolio ... | head`).
+pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if kind == Some(io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        at = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("writing the report failed")]
+    struct Writing(#[source] io::Error);
+
+    #[test]
+    fn chain_tells_each_cause_once() {
+        let error = Writing(io::Error::other("no space"));
+        assert_eq!(chain(&error), "writing the report failed: no space");
+    }
+
+    #[test]
+    fn broken_pipe_is_found_beneath_other_errors() {
+        assert!(is_broken_pipe(&Writing(io::ErrorKind::BrokenPipe.into())));
+        assert!(!is_broken_pipe(&Writing(io::ErrorKind::NotFound.into())));
+    }
+}

@@ -1,0 +1,290 @@
+//! The report of what moved, when and why: as text for people, as JSON for programs. `demo` and `run` share it.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use bifolio_folio::Order;
+use bifolio_runtime::statistics::ORDERS;
+use bifolio_runtime::{Counter, Direction, Snapshot};
+use comfy_table::Table;
+use serde::{Serialize, Serializer};
+
+use crate::figures::{bytes, grouped, percent};
+use crate::table;
+
+/// The figures of one job, named as in the JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// Page faults.
+    pub faults: Faults,
+    /// Folios that moved.
+    pub folios: Folios,
+    /// Bytes that moved.
+    pub bytes: Bytes,
+    /// Folios thrown out of device memory to make room there.
+    pub evictions: u64,
+    /// Folios split while they lived.
+    pub splits: u64,
+    /// Times a migration went down an order.
+    pub fallbacks: u64,
+    /// Rules that broke.
+    pub violations: u64,
+    /// Where the time went.
+    pub seconds: Seconds,
+    /// What is rare enough to be told only where it happens.
+    #[serde(skip)]
+    pub odd: Odd,
+}
+
+/// Page faults that were answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Faults {
+    /// Of the CPU.
+    pub cpu: u64,
+    /// Of the device.
+    pub device: u64,
+}
+
+/// Folios that moved, by order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Folios {
+    /// To the device.
+    pub to_device: ByOrder,
+    /// To system memory.
+    pub to_ram: ByOrder,
+}
+
+/// A count for each order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByOrder(pub [u64; ORDERS]);
+
+/// Bytes that moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Bytes {
+    /// To the device.
+    pub to_device: u64,
+    /// To system memory.
+    pub to_ram: u64,
+    /// Of the pages that a side touched after they had moved to it.
+    pub useful: u64,
+}
+
+/// Seconds, added up over all threads but for the total.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Seconds {
+    /// Answering faults, copies not counted.
+    pub wait: f64,
+    /// Copying.
+    pub copy: f64,
+    /// Running on the device, faults not counted.
+    pub compute: f64,
+    /// By the clock, from the first allocation to the last result.
+    pub total: f64,
+}
+
+/// Counts that are zero on a quiet day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Odd {
+    /// Faults whose page had come meanwhile.
+    pub redundant: u64,
+    /// Transactions that met a page in use.
+    pub busy: u64,
+    /// Folios moved to the device to make room in system memory.
+    pub reclaims: u64,
+    /// Faults that could not be answered.
+    pub failures: u64,
+}
+
+impl Serialize for ByOrder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().enumerate())
+    }
+}
+
+impl Figures {
+    /// Takes the figures from the counters of a job that took `total` by the clock.
+    pub fn from(snapshot: &Snapshot, total: Duration) -> Self {
+        let count = |counter| snapshot.get(counter);
+        let folios = |direction| ByOrder(snapshot.folios(direction));
+        Self {
+            faults: Faults { cpu: count(Counter::CpuFaults), device: count(Counter::DeviceFaults) },
+            folios: Folios { to_device: folios(Direction::ToDevice), to_ram: folios(Direction::ToRam) },
+            bytes: Bytes {
+                to_device: count(Counter::BytesToDevice),
+                to_ram: count(Counter::BytesToRam),
+                useful: count(Counter::BytesUseful),
+            },
+            evictions: count(Counter::Evictions),
+            splits: count(Counter::Splits),
+            fallbacks: count(Counter::Fallbacks),
+            violations: count(Counter::Violations),
+            seconds: Seconds::from(snapshot, total),
+            odd: Odd {
+                redundant: count(Counter::RedundantFaults),
+                busy: count(Counter::Busy),
+                reclaims: count(Counter::Reclaims),
+                failures: count(Counter::Failures),
+            },
+        }
+    }
+}
+
+impl Seconds {
+    fn from(snapshot: &Snapshot, total: Duration) -> Self {
+        // The counter of waiting runs from fault to answer and so includes the copies made meanwhile.
+        let waited = Duration::from_nanos(snapshot.get(Counter::WaitNs));
+        let copied = Duration::from_nanos(snapshot.get(Counter::CopyNs));
+        Self {
+            wait: waited.saturating_sub(copied).as_secs_f64(),
+            copy: copied.as_secs_f64(),
+            compute: snapshot.seconds(Counter::ComputeNs),
+            total: total.as_secs_f64(),
+        }
+    }
+}
+
+/// Writes the report as text.
+///
+/// # Errors
+///
+/// If writing fails.
+pub fn print_summary(out: &mut impl Write, figures: &Figures) -> io::Result<()> {
+    table::print(out, &mut moves(figures))?;
+    writeln!(out)?;
+    table::print(out, &mut counts(figures))?;
+    writeln!(out)?;
+    table::print(out, &mut times(&figures.seconds))
+}
+
+/// What moved in each direction: folios of each order that any moved of, then all bytes.
+fn moves(figures: &Figures) -> Table {
+    let mut rows = table::plain();
+    rows.set_header(table::row(["folios moved", "to device", "to RAM"]));
+    let Folios { to_device, to_ram } = figures.folios;
+    for (order, (&out, &back)) in to_device.0.iter().zip(&to_ram.0).enumerate() {
+        if out + back > 0 {
+            rows.add_row(table::row([order_name(order), grouped(out), grouped(back)]));
+        }
+    }
+    let Bytes { to_device, to_ram, .. } = figures.bytes;
+    rows.add_row(table::row(["bytes copied".to_owned(), bytes(to_device), bytes(to_ram)]));
+    rows
+}
+
+fn order_name(order: usize) -> String {
+    let order = u8::try_from(order).ok().and_then(Order::new);
+    order.map_or_else(String::new, |order| bytes(order.pages() * bifolio_folio::PAGE_SIZE))
+}
+
+fn counts(figures: &Figures) -> Table {
+    let always = [
+        ("CPU page faults", figures.faults.cpu),
+        ("device page faults", figures.faults.device),
+        ("evictions", figures.evictions),
+        ("splits", figures.splits),
+        ("fallbacks", figures.fallbacks),
+    ];
+    let at_times = [
+        ("reclaims from RAM", figures.odd.reclaims),
+        ("redundant faults", figures.odd.redundant),
+        ("busy retries", figures.odd.busy),
+        ("unanswered faults", figures.odd.failures),
+    ];
+    let mut rows = table::plain();
+    let told = always.into_iter().chain(at_times.into_iter().filter(|&(_, count)| count > 0));
+    for (name, count) in told.chain([("rule violations", figures.violations)]) {
+        rows.add_row(table::row([name.to_owned(), grouped(count)]));
+    }
+    let Bytes { to_device, to_ram, useful } = figures.bytes;
+    rows.add_row(table::row([
+        "bytes touched where they went".to_owned(),
+        percent(useful, to_device + to_ram),
+    ]));
+    rows
+}
+
+fn times(seconds: &Seconds) -> Table {
+    let mut rows = table::plain();
+    let named = [
+        ("fault wait", seconds.wait),
+        ("copy", seconds.copy),
+        ("device compute", seconds.compute),
+        ("total by the clock", seconds.total),
+    ];
+    for (name, seconds) in named {
+        rows.add_row(table::row([name.to_owned(), format!("{seconds:.3} s")]));
+    }
+    rows
+}
+
+/// The JSON of `bifolio run`: the figures, and how the program ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(not(test), expect(dead_code, reason = "its subcommand is being built"))]
+pub struct RunReport {
+    /// The figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Exit code of the program.
+    pub exit: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bifolio_runtime::Statistics;
+
+    fn figures() -> Figures {
+        let statistics = Statistics::new().expect("one page");
+        statistics.add(Counter::DeviceFaults, 3);
+        statistics.add(Counter::BytesToDevice, 69_632);
+        statistics.add_folio(Direction::ToDevice, Order::ZERO);
+        statistics.add_folio(Direction::ToDevice, Order::K64);
+        statistics.add_folio(Direction::ToRam, Order::PMD);
+        statistics.add_time(Counter::WaitNs, Duration::from_millis(30));
+        statistics.add_time(Counter::CopyNs, Duration::from_millis(10));
+        Figures::from(&statistics.snapshot(), Duration::from_secs(1))
+    }
+
+    #[test]
+    fn waiting_does_not_count_copies() {
+        assert!((figures().seconds.wait - 0.02).abs() < 1e-9);
+    }
+
+    #[test]
+    fn json_has_every_order_by_number() {
+        let json = serde_json::to_value(figures()).expect("plain data");
+        let orders = json["folios"]["to_device"].as_object().expect("an object");
+        assert_eq!(orders.keys().collect::<Vec<_>>(), ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+        assert_eq!((&orders["0"], &orders["4"]), (&1.into(), &1.into()));
+        assert_eq!(json["folios"]["to_ram"]["9"], 1);
+    }
+
+    #[test]
+    fn json_has_the_fields_that_are_promised_and_no_others() {
+        let report = RunReport { figures: figures(), exit: 7 };
+        let json = serde_json::to_value(report).expect("plain data");
+        let fields: Vec<_> = json.as_object().expect("an object").keys().map(String::as_str).collect();
+        let mut expected = [
+            "faults",
+            "folios",
+            "bytes",
+            "evictions",
+            "splits",
+            "fallbacks",
+            "violations",
+            "seconds",
+            "exit",
+        ];
+        expected.sort_unstable();
+        assert_eq!(fields, expected);
+        assert_eq!(json["exit"], 7);
+    }
+
+    #[test]
+    fn summary_names_only_orders_that_moved() {
+        let mut text = Vec::new();
+        print_summary(&mut text, &figures()).expect("a vector takes all");
+        let text = String::from_utf8(text).expect("text");
+        assert!(text.contains("64 KiB") && text.contains("2 MiB") && !text.contains("8 KiB"), "{text}");
+    }
+}
