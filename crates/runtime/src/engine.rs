@@ -212,7 +212,7 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Runs a transaction on a block that is free, and again if something in it was in use.
-    fn run_retrying(
+    pub(crate) fn run_retrying(
         &self,
         found: Found<'_>,
         plan: impl Fn(&BlockCell) -> Transaction,
@@ -269,7 +269,7 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Keeps the order of blocks that have pages in system memory.
-    fn account(&self, found: &Found<'_>, cell: &mut BlockCell) {
+    pub(crate) fn account(&self, found: &Found<'_>, cell: &mut BlockCell) {
         let mut resident = lock(&self.resident);
         match (cell.block.ram().is_empty(), cell.resident) {
             (false, None) => cell.resident = Some(resident.push(found.id)),

@@ -18,6 +18,7 @@ pub mod device;
 mod drive;
 pub mod engine;
 pub mod fault_loop;
+pub mod heap;
 pub mod pool;
 mod reclaim;
 pub mod space;
@@ -25,5 +26,6 @@ pub mod statistics;
 
 pub use audit::Violation;
 pub use engine::{Engine, Side};
+pub use heap::{Heap, HeapConfig, HeapError};
 pub use space::{Space, SpaceConfig, SpaceError};
 pub use statistics::{Counter, Direction, Snapshot, Statistics};

@@ -34,6 +34,10 @@ pub enum Counter {
     Busy,
     /// Faults that could not be answered; the toucher got SIGBUS or a device error.
     Failures,
+    /// Pages that were resident beyond the limit because both memories were full.
+    BeyondRam,
+    /// Bytes of blocks that found no room in the arena and became ordinary memory.
+    BytesPlain,
     /// Rule violations.
     Violations,
     /// Nanoseconds spent answering faults, copies not included.

@@ -76,6 +76,12 @@ impl Pagemap {
         File::open("/proc/self/pagemap").map(Self)
     }
 
+    /// Moves its descriptor to a high number ([`process::high_fd`](crate::process::high_fd)).
+    #[must_use]
+    pub fn raised(self) -> Self {
+        Self(crate::process::high_fd(self.0.into()).into())
+    }
+
     /// Tells for each page of `span` whether it is mapped.
     ///
     /// # Errors

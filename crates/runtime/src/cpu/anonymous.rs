@@ -11,14 +11,16 @@
 //! may drop pages by system calls that nobody sees: a page that should be there and is not reads as zero, as the kernel
 //! would have it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bifolio_folio::Pfn;
 use bifolio_svm::{PageSet, Run};
 use bifolio_sys::advise;
 use bifolio_sys::pagemap::Pagemap;
-use bifolio_sys::{Mapping, Modes, MoveMode, Outcome, PAGE, SharedBytes, Span, SysError, Uffd, Wake};
+use bifolio_sys::{
+    Mapping, Modes, MoveMode, Outcome, PAGE, Protection, SharedBytes, Span, SysError, Uffd, Wake,
+};
 
 use super::staging::{Holds, Slot, Staging, StagingError};
 use super::{CpuView, Place, Refused, span_of};
@@ -47,6 +49,8 @@ pub enum WatchError {
 pub struct AnonymousView {
     uffd: Arc<Uffd>,
     regions: [OnceLock<Mapping>; REGIONS_MAX],
+    /// What is watched now.
+    watched: Mutex<Vec<Span>>,
     staging: Staging,
     /// Tells which pages are there; without it, sharing with a forked child is not undone.
     pagemap: Option<Pagemap>,
@@ -67,8 +71,9 @@ impl AnonymousView {
     /// See [`StagingError`].
     pub fn new(uffd: Arc<Uffd>, warm_pages: u64) -> Result<AnonymousView, StagingError> {
         let staging = Staging::new(&uffd, warm_pages)?;
-        let pagemap = Pagemap::open().ok();
-        Ok(AnonymousView { uffd, regions: Default::default(), staging, pagemap })
+        let pagemap = Pagemap::open().ok().map(Pagemap::raised);
+        let (regions, watched) = Default::default();
+        Ok(AnonymousView { uffd, regions, watched, staging, pagemap })
     }
 
     /// Adds memory whose pages the engine may take; nothing of it is watched yet.
@@ -93,6 +98,7 @@ impl AnonymousView {
         self.uffd.register(self.window(span), Modes::MISSING)?;
         // A child without us would see holes as zeros; it is better off without the memory.
         advise::dontfork(self.window(span))?;
+        self.watched().push(span);
         Ok(())
     }
 
@@ -105,20 +111,54 @@ impl AnonymousView {
         advise::dofork(self.window(span))
     }
 
+    /// Frees the pages of part of a region that was left before, and the right to touch it.
+    pub fn bury(&self, span: Span) {
+        let region = self.regions().find(|region| region.at(span).is_ok());
+        // If it cannot be, the pages stay until the process ends.
+        let _: Option<Result<(), _>> = region.map(|region| region.replace_anonymous(span, Protection::None));
+    }
+
+    /// Decides whether children inherit what is watched.
+    pub fn share_with_children(&self, share: bool) {
+        for span in self.watched().iter() {
+            let advise = if share { advise::dofork } else { advise::dontfork };
+            // A part that the program unmapped by itself makes this an error; the rest is done all the same.
+            let _: Result<(), SysError> = advise(self.window(*span));
+        }
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Vec<Span>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn regions(&self) -> impl Iterator<Item = &Mapping> {
+        self.regions.iter().map_while(OnceLock::get)
+    }
+
     /// A window of the program's own view: a touch may fault.
     ///
     /// # Panics
     /// If `span` is not inside one region.
     #[must_use]
     pub fn window(&self, span: Span) -> SharedBytes<'_> {
-        let regions = self.regions.iter().map_while(OnceLock::get);
-        let region = regions.filter_map(|region| region.at(span).ok()).next();
-        region.expect("spans of the engine lie in a region")
+        self.regions().find_map(|region| region.at(span).ok()).expect("spans of the engine lie in a region")
     }
 
     /// Wakes who waits for pages of `span`; they look again.
     pub fn wake(&self, span: Span) {
         let _: Outcome = self.uffd.wake(span);
+    }
+
+    /// Wakes who waits for the page at `address`.
+    pub(crate) fn wake_page(&self, address: usize) {
+        self.wake(page_at(address));
+    }
+
+    /// Makes a touch of the page at `address` raise SIGBUS, and wakes who waits for it.
+    pub(crate) fn poison_page(&self, address: usize) {
+        if !self.uffd.poison(page_at(address), Wake::Now).is_done() {
+            self.wake_page(address);
+        }
     }
 
     /// Tells which pages of `span` are there; `None` if the kernel does not say.
@@ -232,6 +272,10 @@ impl AnonymousView {
     }
 }
 
+fn page_at(address: usize) -> Span {
+    Span::new(address & !(PAGE - 1), PAGE).expect("a page of user space")
+}
+
 /// Whether a move into view may be given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Attempt {
@@ -309,7 +353,12 @@ impl CpuView for AnonymousView {
         }
     }
 
-    fn install(&self, place: Place, mut staged: Staged) -> Result<(), (Refused, Staged)> {
+    fn install(
+        &self,
+        place: Place,
+        mut staged: Staged,
+        _wanted: Option<u16>,
+    ) -> Result<(), (Refused, Staged)> {
         match self.show(place.span(), self.staging.bytes(&staged.slot), Attempt::May) {
             Ok(()) => {
                 staged.slot.holds = Holds::Nothing;
@@ -351,10 +400,7 @@ impl CpuView for AnonymousView {
     }
 
     fn poison(&self, address: usize) {
-        let page = Span::new(address & !(PAGE - 1), PAGE).expect("one page");
-        if !self.uffd.poison(page, Wake::Now).is_done() {
-            self.wake(page);
-        }
+        self.poison_page(address);
     }
 }
 

@@ -8,7 +8,9 @@ use bifolio_folio::Pfn;
 use bifolio_svm::{PageSet, Run, Span};
 use bifolio_sys::{PAGE, SharedBytes};
 
+pub mod anonymous;
 pub mod shared;
+pub mod staging;
 
 /// Pages of one block, with their address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,18 +86,24 @@ pub trait CpuView: Send + Sync {
     /// Shows the pages of `place` that are in `ram` again, and wakes who waits for them.
     fn restore(&self, place: Place, ram: &PageSet, staged: Option<Self::Staged>);
 
-    /// Shows the whole span, filled before, at one stroke, and wakes who waits for it.
+    /// Shows the span, filled before, and wakes who waits for it; each page as a whole or not at all. The page
+    /// `wanted`, which somebody waits for, may be shown before the others.
     ///
     /// # Errors
-    /// If it cannot be shown; the reservation stays.
-    fn install(&self, place: Place, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)>;
+    /// If nothing of it can be shown; the reservation stays.
+    fn install(
+        &self,
+        place: Place,
+        staged: Self::Staged,
+        wanted: Option<u16>,
+    ) -> Result<(), (Refused, Self::Staged)>;
 
     /// Accepts the whole span, filled before, that nobody waits for: it is shown now or at its next touch.
     ///
     /// # Errors
     /// As [`CpuView::install`].
     fn park(&self, place: Place, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)> {
-        self.install(place, staged)
+        self.install(place, staged, None)
     }
 
     /// Shows the whole span as zeros and wakes who waits for it.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use bifolio_folio::Order;
 use bifolio_svm::to_device::ToDevice;
 use bifolio_svm::{Failure, Finished, Moved, Outcome, Policy, Run, Span, Step, Transaction};
+use bifolio_sys::PAGE;
 
 use crate::blocks::{BlockCell, BlockId, Found};
 use crate::cpu::anonymous::AnonymousView;
@@ -71,6 +72,16 @@ impl Engine<AnonymousView> {
         gone
     }
 
+    /// Makes pages empty again: they read as zero, and nobody finds them unmapped in between.
+    pub(super) fn reset(&self, addresses: Range<usize>) -> Result<(), Failure> {
+        self.blocks.parts(addresses).try_for_each(|(found, run)| {
+            let mut cell = found.lock();
+            self.run(&found, &mut cell, Transaction::unmap(run), 0)?;
+            cell.block.map(run);
+            Ok(())
+        })
+    }
+
     /// Lets go of pages without forgetting their bytes: on return they are in system memory, and the engine knows
     /// nothing of them any more.
     pub(super) fn let_go(&self, addresses: Range<usize>) -> Result<(), Failure> {
@@ -85,7 +96,10 @@ impl Engine<AnonymousView> {
             let mut outcome = Outcome::Start;
             loop {
                 outcome = match transaction.step(&mut cell.block, outcome) {
-                    Step::Finish(result) => return result.map(drop),
+                    Step::Finish(result) => {
+                        self.account(&found, &mut cell);
+                        return result.map(drop);
+                    }
                     Step::Discard { run } => {
                         self.budget.give_back(u64::from(cell.block.ram().count_in(run)));
                         Outcome::Done
@@ -113,6 +127,6 @@ impl Engine<AnonymousView> {
     pub(super) fn brought(&self, address: usize, finished: &Finished) -> Option<Range<usize>> {
         let found = self.blocks.find(address)?;
         let (Moved::ToRam(span) | Moved::Populated(span)) = finished.moved else { return None };
-        Some(address_of(found.base, span.first())..address_of(found.base, span.first()) + usize::from(span.pages()) * 4096)
+        Some(address_of(found.base, span.first())..address_of(found.base, span.first()) + usize::from(span.pages()) * PAGE)
     }
 }

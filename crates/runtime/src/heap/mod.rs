@@ -1,0 +1,398 @@
+//! Memory of a program that knows nothing of Bifolio: blocks for its allocator, limited system memory, faults.
+//!
+//! ```text
+//!   arena     which addresses are whose        streams   how much to move at a fault
+//!   moves     what the heap asks of the engine beyond faults
+//!   fork      stopping everything while the program forks
+//! ```
+//!
+//! Everything passes the *gate*: faults, allocations and frees together, a fork alone. Lock order: the gate, then the
+//! arena, then a block. Nothing here may touch the program's own memory: whoever holds a lock and waits for a fault
+//! waits for ever.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
+
+use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn};
+use bifolio_svm::{Budget, Failure, Finished, Granularity, Moved};
+use bifolio_sys::{
+    Access, Features, HUGE_PAGE, MapError, Mapping, PAGE, Place, Protection, Reads, ReadyError, SharedBytes, Span,
+    Uffd,
+};
+
+use crate::audit::Violation;
+use crate::blocks::RegionError;
+use crate::cpu::anonymous::{AnonymousView, WatchError};
+use crate::cpu::staging::StagingError;
+use crate::device::Device;
+use crate::device::builtin::{Builtin, BuiltinError, Memory};
+use crate::engine::{Engine, Parts};
+use crate::fault_loop::{Answer, Handlers, HandlersError, Readers};
+use crate::pool::BuddyPool;
+use crate::statistics::{Counter, Statistics};
+
+mod arena;
+mod fork;
+mod moves;
+mod streams;
+
+use arena::Arena;
+pub use fork::Stopped;
+use streams::Streams;
+
+/// What a [`Heap`] is to be like. Sizes are in bytes.
+#[derive(Debug)]
+pub struct HeapConfig {
+    /// Address space for blocks; rounded up to whole 2 MiB.
+    pub space: usize,
+    /// Device memory.
+    pub vram: usize,
+    /// System memory that blocks may use at once, at least [`RAM_LEAST`].
+    pub ram: usize,
+    /// Whether the rules are checked after every transaction.
+    pub checked: bool,
+    /// Where it is counted; `None`: in memory of this process.
+    pub statistics: Option<Statistics>,
+}
+
+/// Why there is no heap.
+#[derive(Debug, thiserror::Error)]
+pub enum HeapError {
+    /// Too little memory.
+    #[error("{what} of {bytes} bytes is less than the {least} bytes needed")]
+    TooSmall {
+        /// Which size.
+        what: &'static str,
+        /// What was asked.
+        bytes: usize,
+        /// The smallest that works.
+        least: usize,
+    },
+    /// No userfaultfd, or one that cannot move pages (before Linux 6.8).
+    #[error("page faults cannot be caught; `bifolio doctor` says what this machine grants")]
+    Uffd(#[from] ReadyError),
+    /// No address space.
+    #[error("no address space for blocks")]
+    Map(#[from] MapError),
+    /// No staging memory.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// Its faults cannot be caught.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// No device.
+    #[error(transparent)]
+    Device(#[from] BuiltinError),
+    /// No allocator for this size.
+    #[error("allocator cannot be made")]
+    Allocator(#[from] bifolio_buddy::NewError),
+    /// No pagemap for this size.
+    #[error("pagemap cannot be made")]
+    PageMap(#[from] PageMapError),
+    /// No blocks for these addresses.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// No fault handlers.
+    #[error(transparent)]
+    Handlers(#[from] HandlersError),
+}
+
+/// The least system memory that a heap works with.
+pub const RAM_LEAST: usize = 1 << 20;
+
+/// Threads that answer faults.
+const HANDLERS: usize = 2;
+/// Folios of the largest order that system memory must have room for.
+const FOLIOS_MIN: u64 = 16;
+/// Pages kept for the next folio that comes home.
+const WARM_PAGES: u64 = 4 * Order::PMD.pages();
+/// A page that finds no room is tried so often before it is left to be faulted again.
+const BEYOND_TRIES: u32 = 16;
+
+/// Blocks of memory of which a limited part is resident.
+pub struct Heap {
+    /// Dropped first: handlers use everything else.
+    handlers: Option<Handlers>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine<AnonymousView>,
+    streams: Mutex<Streams>,
+    gate: RwLock<()>,
+    arena: Mutex<Arena>,
+    addresses: Range<usize>,
+    access: Access,
+}
+
+impl Heap {
+    /// Makes a heap and starts its fault handlers.
+    ///
+    /// # Errors
+    /// See [`HeapError`]; nothing is left behind.
+    pub fn new(config: HeapConfig) -> Result<Heap, HeapError> {
+        let (vram, ram) = (pages("device memory", config.vram, PAGE)?, pages("system memory", config.ram, RAM_LEAST)?);
+        let space = config.space.max(1).checked_next_multiple_of(HUGE_PAGE).unwrap_or(usize::MAX - HUGE_PAGE + 1);
+        let (uffd, _) = Uffd::open_ready(Reads::Blocking, Features::MOVE, Features::POISON)?;
+        let uffd = Arc::new(uffd.raised());
+        let (access, view) = (uffd.access(), AnonymousView::new(Arc::clone(&uffd), WARM_PAGES)?);
+        let blocks = Mapping::anonymous(space, Protection::ReadWrite, Place::Aligned(HUGE_PAGE))?;
+        let whole = blocks.span();
+        let addresses = whole.start()..whole.end();
+        view.add_region(blocks)?;
+        view.watch(whole)?;
+        let largest = Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
+        let engine = engine(view, vram, Budget::new(ram, 0), largest, &config)?;
+        engine.blocks().add_region(addresses.clone())?;
+        let arena = Mutex::new(Arena::new(whole.start(), whole.len())?);
+        let streams = Mutex::new(Streams::new(largest));
+        let inner = Arc::new(Inner { engine, streams, gate: RwLock::default(), arena, addresses, access });
+        let answer = Arc::clone(&inner);
+        let answer: Arc<Answer> = Arc::new(move |address| {
+            answer.fault(address);
+        });
+        let handlers = Some(Handlers::start(uffd, HANDLERS, Readers::Handlers, &answer)?);
+        Ok(Heap { handlers, inner })
+    }
+
+    /// Which faults are caught: all, or only those of user mode.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.inner.access
+    }
+
+    /// The addresses that blocks are allocated from.
+    #[must_use]
+    pub fn addresses(&self) -> Range<usize> {
+        self.inner.addresses.clone()
+    }
+
+    /// The engine, for those who drive it themselves.
+    #[must_use]
+    pub fn engine(&self) -> &Engine<AnonymousView> {
+        &self.inner.engine
+    }
+
+    /// A window of a block, for loads and stores. Touching it may fault, and then waits.
+    ///
+    /// # Panics
+    /// If `span` is not inside the heap.
+    #[must_use]
+    pub fn window(&self, span: Span) -> SharedBytes<'_> {
+        self.inner.engine.view().window(span)
+    }
+
+    /// Allocates a block of zeros at a multiple of `align` (a power of two), with address space for growing to
+    /// `capacity`. `None` if no address range is long enough.
+    #[must_use]
+    pub fn allocate(&self, bytes: usize, align: usize, capacity: usize) -> Option<usize> {
+        let _pass = self.inner.pass();
+        let mut arena = self.inner.arena();
+        let address = arena.reserve(bytes, align, capacity)?;
+        let len = arena.len_at(address)?;
+        self.inner.engine.map(address..address + len);
+        Some(address)
+    }
+
+    /// The bytes of the block that begins at `address`, whole pages.
+    #[must_use]
+    pub fn len_at(&self, address: usize) -> Option<usize> {
+        self.inner.arena().len_at(address)
+    }
+
+    /// Frees the block that begins at `address`; `false` if none does.
+    pub fn free(&self, address: usize) -> bool {
+        let len = self.len_at(address);
+        len.inspect(|len| self.unmap(address..address + len)).is_some()
+    }
+
+    /// Makes the block at `address` `bytes` long without moving it; `false` if that cannot be.
+    pub fn resize(&self, address: usize, bytes: usize) -> bool {
+        let pass = self.inner.pass();
+        let mut arena = self.inner.arena();
+        if let Some(more) = arena.lengthen(address, bytes) {
+            self.inner.engine.map(more);
+            return true;
+        }
+        let rest = arena.shorten(address, bytes);
+        drop((arena, pass));
+        rest.inspect(|rest| self.unmap(rest.clone())).is_some()
+    }
+
+    /// Forgets page-aligned `range`: what is in use there loses its bytes and its addresses.
+    pub fn unmap(&self, range: Range<usize>) {
+        let _pass = self.inner.pass();
+        let mut arena = self.inner.arena();
+        let (live, lost) = (arena.live_in(range.clone()), arena.lost_in(range.clone()));
+        arena.retire(range.clone());
+        arena.bury(range.clone());
+        drop(arena);
+        for part in lost {
+            self.inner.engine.view().bury(span(&part));
+        }
+        let unmapped = live.into_iter().try_for_each(|part| self.inner.engine.unmap(part));
+        if unmapped.is_ok() {
+            self.inner.arena().settle(range);
+        }
+    }
+
+    /// Makes what is in use of page-aligned `range` read as zero.
+    ///
+    /// # Errors
+    /// If folios there are in use; they keep their bytes.
+    pub fn reset(&self, range: Range<usize>) -> Result<(), Failure> {
+        let _pass = self.inner.pass();
+        let live = self.inner.arena().live_in(range);
+        live.into_iter().try_for_each(|part| self.inner.engine.reset(part))
+    }
+
+    /// Leaves page-aligned `range` to the kernel, bytes and all: it is ordinary memory from then on, never taken out.
+    ///
+    /// # Errors
+    /// If folios there cannot be brought home.
+    pub fn let_go(&self, range: Range<usize>) -> Result<(), Failure> {
+        let _alone = self.inner.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mut arena = self.inner.arena();
+        for part in arena.live_in(range.clone()) {
+            self.inner.engine.let_go(part.clone())?;
+            self.inner.engine.view().leave(span(&part)).map_err(|_| Failure::MapFailed)?;
+        }
+        arena.lose(range);
+        Ok(())
+    }
+
+    /// Tells whether `address` belongs to a block.
+    #[must_use]
+    pub fn is_taken(&self, address: usize) -> bool {
+        self.inner.addresses.contains(&address) && self.inner.arena().is_taken(address)
+    }
+
+    /// Brings what is in use of page-aligned `range` into view, as far as there is room, as faults would.
+    pub fn touch(&self, range: Range<usize>) {
+        let mut at = range.start;
+        while at < range.end {
+            at = self.inner.fault(at).map_or(at + PAGE, |brought| brought.end.max(at + PAGE));
+        }
+    }
+
+    /// Checks all rules while nothing moves. What breaks one is counted too.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Violation> {
+        let _alone = self.inner.gate.write().unwrap_or_else(PoisonError::into_inner);
+        self.inner.engine.audit()
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // Handlers hold the rest; they must not outlive the memory they answer for.
+        self.handlers = None;
+    }
+}
+
+impl Inner {
+    fn pass(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arena(&self) -> MutexGuard<'_, Arena> {
+        self.arena.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a fault; returns the addresses that it brought.
+    fn fault(&self, address: usize) -> Option<Range<usize>> {
+        let _pass = self.pass();
+        let start = Instant::now();
+        self.engine.shrink();
+        let order = self.streams().order_at(address);
+        let policy = Granularity { largest: order, smallest: Order::ZERO, populate: order };
+        let result = match self.engine.answer(address, &policy) {
+            Err(Failure::NoRam) => self.answer_beyond(address),
+            result => result,
+        };
+        let brought = self.finish(address, result);
+        self.engine.statistics().add_time(Counter::WaitNs, start.elapsed());
+        brought
+    }
+
+    fn finish(&self, address: usize, result: Result<Finished, Failure>) -> Option<Range<usize>> {
+        let statistics = self.engine.statistics();
+        statistics.add(Counter::CpuFaults, 1);
+        match result {
+            Ok(finished) => {
+                match finished.moved {
+                    Moved::AlreadyThere(_) => statistics.add(Counter::RedundantFaults, 1),
+                    Moved::ToRam(_) => statistics.add(Counter::BytesUseful, bifolio_folio::PAGE_SIZE),
+                    _ => {}
+                }
+                let brought = self.engine.brought(address, &finished)?;
+                self.streams().learn(address, brought.clone());
+                Some(brought)
+            }
+            Err(Failure::NotMapped | Failure::CopyFailed | Failure::NoDeviceMemory) => {
+                statistics.add(Counter::Failures, 1);
+                self.engine.view().poison_page(address);
+                None
+            }
+            // It may work a moment later: the toucher looks again.
+            Err(Failure::Busy | Failure::NoRam | Failure::MapFailed) => {
+                statistics.add(Counter::Busy, 1);
+                self.engine.view().wake_page(address);
+                None
+            }
+        }
+    }
+
+    /// Answers a fault although both memories are full: one page more than the limit is better than no program.
+    fn answer_beyond(&self, address: usize) -> Result<Finished, Failure> {
+        let page = Granularity { largest: Order::ZERO, smallest: Order::ZERO, populate: Order::ZERO };
+        let mut result = Err(Failure::NoRam);
+        for _ in 0..BEYOND_TRIES {
+            // The budget is made to look one page better while the transaction takes one.
+            self.engine.budget().give_back(1);
+            result = self.engine.answer(address, &page);
+            self.engine.budget().take_resident(1);
+            if result != Err(Failure::NoRam) {
+                self.engine.statistics().add(Counter::BeyondRam, 1);
+                break;
+            }
+        }
+        result
+    }
+}
+
+fn engine(
+    view: AnonymousView,
+    vram: u64,
+    budget: Budget,
+    largest: Order,
+    config: &HeapConfig,
+) -> Result<Engine<AnonymousView>, HeapError> {
+    let memory = Memory::new(vram)?;
+    // Nothing runs on this device: it is memory to move to, without a page table.
+    let device: Arc<dyn Device> = Arc::new(Builtin::new(memory, std::num::NonZeroUsize::MIN, 0..0));
+    let statistics = match &config.statistics {
+        Some(shared) => shared.clone(),
+        None => Statistics::new()?,
+    };
+    let policy = Box::new(Granularity { largest, smallest: Order::ZERO, populate: largest });
+    let pagemap = PageMap::new(MemoryKind::Private, Pfn::ZERO, vram, BuddyPool::new(vram)?)?;
+    let checked = config.checked;
+    Ok(Engine::new(Parts { view, device, pagemap, budget, policy, statistics, checked }))
+}
+
+fn pages(what: &'static str, bytes: usize, least: usize) -> Result<u64, HeapError> {
+    if bytes < least {
+        return Err(HeapError::TooSmall { what, bytes, least });
+    }
+    Ok(bytes.div_ceil(PAGE) as u64)
+}
+
+fn span(range: &Range<usize>) -> Span {
+    Span::new(range.start, range.len()).expect("parts of the arena are whole pages")
+}
