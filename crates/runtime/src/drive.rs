@@ -7,7 +7,7 @@ use bifolio_svm::step::Folio;
 use bifolio_svm::{Outcome, PageSet, Run, Span, Step};
 
 use crate::blocks::{BlockCell, Found};
-use crate::cpu::{CpuView, Place};
+use crate::cpu::{CpuView, Place, Refused};
 use crate::device::{Copy, DeviceError, TableUpdate};
 use crate::engine::{Engine, Evictable, lock};
 use crate::reclaim::Reclaimed;
@@ -41,8 +41,10 @@ impl<'e, V: CpuView> Drive<'e, V> {
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
             Step::TakeOut { span } => self.take_out(span, cell.block.ram()),
             Step::Restore { span } => self.restore(span, cell),
-            Step::Install { span } if self.depth > 0 => self.install(span, V::park),
-            Step::Install { span } => self.install(span, V::install),
+            Step::Install { span, .. } if self.depth > 0 => self.install(span, V::park),
+            Step::Install { span, wanted } => {
+                self.install(span, |view, place, staged| view.install(place, staged, wanted))
+            }
             Step::InstallZero { span } => self.install(span, V::install_zero),
             Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
             Step::ClearDevice { run, to } => self.clear_device(run, to),
@@ -189,7 +191,11 @@ impl<'e, V: CpuView> Drive<'e, V> {
         Outcome::Done
     }
 
-    fn install(&mut self, span: Span, install: Install<V>) -> Outcome {
+    fn install(
+        &mut self,
+        span: Span,
+        install: impl FnOnce(&V, Place, V::Staged) -> Result<(), (Refused, V::Staged)>,
+    ) -> Outcome {
         let staged = self.staged.take().expect(STAGED);
         match install(self.view(), self.place(span), staged) {
             Ok(()) => Outcome::Done,
@@ -258,9 +264,6 @@ impl<'e, V: CpuView> Drive<'e, V> {
         result.outcome()
     }
 }
-
-type Install<V> =
-    fn(&V, Place, <V as CpuView>::Staged) -> Result<(), (crate::cpu::Refused, <V as CpuView>::Staged)>;
 
 const STAGED: &str = "reserving or taking out comes first";
 

@@ -105,8 +105,11 @@ impl CpuView for FlakyView {
         self.inner.restore(place, ram, staged);
     }
 
-    fn install(&self, place: Place, staged: Staged) -> Result<(), (Refused, Staged)> {
-        if self.fuse.blows() { Err((Refused::NoMemory, staged)) } else { self.inner.install(place, staged) }
+    fn install(&self, place: Place, staged: Staged, wanted: Option<u16>) -> Result<(), (Refused, Staged)> {
+        if self.fuse.blows() {
+            return Err((Refused::NoMemory, staged));
+        }
+        self.inner.install(place, staged, wanted)
     }
 
     fn install_zero(&self, place: Place, staged: Staged) -> Result<(), (Refused, Staged)> {

@@ -58,11 +58,13 @@ pub enum Step {
         /// The span.
         span: Span,
     },
-    /// Show the whole span, filled before, to the CPU at once and wake sleepers: `Done` or `Failed`. Where nobody
-    /// waits for it, the runner may leave the showing to the next touch.
+    /// Show the span, filled before, to the CPU and wake sleepers: `Done` or `Failed`; then no page was shown. Where
+    /// nobody waits for it, the runner may leave the showing to the next touch.
     Install {
         /// The span.
         span: Span,
+        /// The page that a sleeper waits for: may be shown before the others.
+        wanted: Option<u16>,
     },
     /// Show the whole span as zeros to the CPU and wake sleepers: `Done` or `Failed`.
     InstallZero {

@@ -23,6 +23,7 @@ pub struct ToRam {
     page: u16,
     span: Span,
     largest: Order,
+    waited: bool,
     phase: Phase,
     fallbacks: u8,
     splits: u16,
@@ -46,11 +47,12 @@ enum Phase {
 }
 
 impl ToRam {
-    /// Plans to bring home the folio that holds `page`; a folio above order `largest` is split first.
+    /// Plans to bring home the folio that holds `page`; a folio above order `largest` is split first. With
+    /// `waited`, somebody sleeps until `page` is there.
     #[must_use]
-    pub fn new(page: u16, largest: Order) -> ToRam {
-        let span = Span::around(page, Order::ZERO);
-        ToRam { page, span, largest, phase: Phase::Start, fallbacks: 0, splits: 0, reclaimed: false }
+    pub fn new(page: u16, largest: Order, waited: bool) -> ToRam {
+        let (span, phase) = (Span::around(page, Order::ZERO), Phase::Start);
+        ToRam { page, span, largest, waited, phase, fallbacks: 0, splits: 0, reclaimed: false }
     }
 
     pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
@@ -80,7 +82,7 @@ impl ToRam {
             }
             (Phase::UnmapCoherent, Outcome::Done) => self.copy(block),
             (Phase::UnmapCoherent, _) => self.release_reserved(Failure::Busy),
-            (Phase::Copy, Outcome::Done) => self.enter(Phase::Install, Step::Install { span: self.span }),
+            (Phase::Copy, Outcome::Done) => self.install(),
             (Phase::Copy, _) => self.undo(block, Failure::CopyFailed),
             (Phase::Install, Outcome::Done) => self.commit(block),
             (Phase::Install, _) => self.undo(block, Failure::MapFailed),
@@ -153,6 +155,11 @@ impl ToRam {
     fn copy(&mut self, block: &Block) -> Step {
         let from = self.piece(block).pfn;
         self.enter(Phase::Copy, Step::CopyToRam { span: self.span, from })
+    }
+
+    fn install(&mut self) -> Step {
+        let wanted = self.waited.then_some(self.page);
+        self.enter(Phase::Install, Step::Install { span: self.span, wanted })
     }
 
     fn undo(&mut self, block: &Block, why: Failure) -> Step {

@@ -30,7 +30,7 @@ impl Transaction {
         if empty {
             return Transaction::Populate(Populate::new(page, policy.populate_order()));
         }
-        Transaction::ToRam(ToRam::new(page, policy.to_ram_order()))
+        Transaction::ToRam(ToRam::new(page, policy.to_ram_order(), true))
     }
 
     /// Answers a device fault on `page`.
@@ -51,7 +51,7 @@ impl Transaction {
     /// Brings the folio that holds `page` home whole: a prefetch, or device memory being reclaimed.
     #[must_use]
     pub fn to_ram(page: u16) -> Transaction {
-        Transaction::ToRam(ToRam::new(page, Order::PMD))
+        Transaction::ToRam(ToRam::new(page, Order::PMD, false))
     }
 
     /// Unmaps `run`.

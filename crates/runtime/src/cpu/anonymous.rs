@@ -376,7 +376,7 @@ impl CpuView for AnonymousView {
         } else if advise::populate_write(bytes).is_err() {
             return Err((Refused::NoMemory, staged));
         }
-        self.install(place, staged)
+        self.install(place, staged, None)
     }
 
     fn release(&self, _place: Place, staged: Staged) {

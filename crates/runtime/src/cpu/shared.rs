@@ -172,8 +172,24 @@ impl CpuView for SharedView {
         }
     }
 
-    fn install(&self, place: Place, staged: InPlace) -> Result<(), (Refused, InPlace)> {
-        self.show(place.span()).map_err(|why| (why, staged))
+    fn install(
+        &self,
+        place: Place,
+        staged: InPlace,
+        wanted: Option<u16>,
+    ) -> Result<(), (Refused, InPlace)> {
+        let span = place.span();
+        // A collapse waits for every CPU (it drains their LRU caches), a sleeper need not.
+        if let Some(page) = wanted.filter(|_| span.len() == HUGE_PAGE) {
+            let first = span_of(place.base, Run { first: page, pages: 1 });
+            if self.show(first).is_ok() {
+                // From here on the page may be written, so there is no way back. Pages that are not shown now are
+                // shown at their first touch.
+                let _: Result<(), Refused> = self.show(span);
+                return Ok(());
+            }
+        }
+        self.show(span).map_err(|why| (why, staged))
     }
 
     fn park(&self, _place: Place, _staged: InPlace) -> Result<(), (Refused, InPlace)> {

@@ -108,7 +108,7 @@ impl World {
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
             Step::TakeOut { span } => self.take_out(span, block),
             Step::Restore { span } => self.restore(span, block),
-            Step::Install { span } => self.install(span, None),
+            Step::Install { span, .. } => self.install(span, None),
             Step::InstallZero { span } => self.install(span, Some(0)),
             Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
             Step::ClearDevice { run, to } => self.fill_device(run, to, |_| 0),
