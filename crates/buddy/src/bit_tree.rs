@@ -19,7 +19,7 @@ const MAX_LEVELS: usize = 6;
 pub(crate) struct BitTree {
     /// First word of each level.
     levels: [u32; MAX_LEVELS],
-    depth: u32,
+    depth: u8,
 }
 
 /// Narrows a cell or word number, which is bounded by the length of a vector.
@@ -50,8 +50,16 @@ impl BitTree {
     }
 
     /// Adds a cell; tells whether the set was empty before.
-    pub(crate) fn insert(&self, words: &mut [u64], mut cell: u64) -> bool {
-        for level in 0..self.depth {
+    #[inline]
+    pub(crate) fn insert(&self, words: &mut [u64], cell: u64) -> bool {
+        let word = &mut words[self.at(0, cell / 64)];
+        let before = *word;
+        *word |= 1 << (cell % 64);
+        before == 0 && self.insert_above(words, cell / 64)
+    }
+
+    fn insert_above(&self, words: &mut [u64], mut cell: u64) -> bool {
+        for level in 1..u32::from(self.depth) {
             let word = &mut words[self.at(level, cell / 64)];
             let before = *word;
             *word |= 1 << (cell % 64);
@@ -64,8 +72,15 @@ impl BitTree {
     }
 
     /// Removes a cell; tells whether the set became empty by it.
-    pub(crate) fn remove(&self, words: &mut [u64], mut cell: u64) -> bool {
-        for level in 0..self.depth {
+    #[inline]
+    pub(crate) fn remove(&self, words: &mut [u64], cell: u64) -> bool {
+        let word = &mut words[self.at(0, cell / 64)];
+        *word &= !(1 << (cell % 64));
+        *word == 0 && self.remove_above(words, cell / 64)
+    }
+
+    fn remove_above(&self, words: &mut [u64], mut cell: u64) -> bool {
+        for level in 1..u32::from(self.depth) {
             let word = &mut words[self.at(level, cell / 64)];
             *word &= !(1 << (cell % 64));
             if *word != 0 {
@@ -83,7 +98,7 @@ impl BitTree {
 
     /// The lowest cell of a set known not to be empty.
     pub(crate) fn first(&self, words: &[u64]) -> u64 {
-        self.descend(words, self.depth, 0, u64::trailing_zeros)
+        self.descend(words, u32::from(self.depth), 0, u64::trailing_zeros)
     }
 
     /// Follows one end of the bits from word `word` of level `from - 1` down to a cell.
@@ -96,7 +111,7 @@ impl BitTree {
 
     /// The lowest cell at or above `cell`.
     pub(crate) fn next(&self, words: &[u64], mut cell: u64) -> Option<u64> {
-        for level in 0..self.depth {
+        for level in 0..u32::from(self.depth) {
             if cell / 64 >= self.words_at(level) {
                 return None;
             }
@@ -112,7 +127,7 @@ impl BitTree {
 
     /// The highest cell at or below `cell`.
     pub(crate) fn previous(&self, words: &[u64], mut cell: u64) -> Option<u64> {
-        for level in 0..self.depth {
+        for level in 0..u32::from(self.depth) {
             let rest = words[self.at(level, cell / 64)] & (!0 >> (63 - cell % 64));
             if rest != 0 {
                 let found = cell / 64 * 64 + u64::from(highest(rest));
@@ -125,7 +140,7 @@ impl BitTree {
 
     /// Words of a level; the level ends where the next one begins, the top level after one word.
     fn words_at(&self, level: u32) -> u64 {
-        if level + 1 == self.depth {
+        if level + 1 == u32::from(self.depth) {
             return 1;
         }
         u64::from(self.levels[level as usize + 1] - self.levels[level as usize])

@@ -163,10 +163,11 @@ impl Buddy {
     #[inline(never)]
     fn free_by_merging(&mut self, block: Block) {
         let Self { regions, recent } = self;
-        recent.drain(block.order, DEPTH / 2, |block| release(regions, block));
-        if !recent.push(block) {
-            release(regions, block);
+        if !recent.takes(block.order) {
+            return release(regions, block);
         }
+        recent.drain(block.order, DEPTH / 2, |block| release(regions, block));
+        recent.push(block);
     }
 
     /// Merges all waiting blocks. Afterwards the free blocks follow from the set of free pages alone.

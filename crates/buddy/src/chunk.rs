@@ -44,6 +44,9 @@ impl Chunk {
     /// A chunk of 128 used pages.
     pub(crate) const USED: Self = Self { split: !0, left: !0, right: !0 };
 
+    /// A chunk that is one free block: as [`Chunk::carve`] takes it, not to be kept.
+    pub(crate) const FREE: Self = Self { split: 0, left: 1, right: 0 };
+
     /// A chunk of used blocks of one order.
     pub(crate) fn uniform(order: u32) -> Self {
         if order == 0 {
@@ -74,6 +77,65 @@ impl Chunk {
         self.right = self.right & !pairs | if used { bit } else { 0 };
     }
 
+    /// Cuts `wanted` (its offset and order) out of a free block and marks it used; the rest is free.
+    pub(crate) fn carve(&mut self, from: (u32, u32), wanted: (u32, u32)) {
+        let (mut start, (page, order)) = (from.0, wanted);
+        for order in (order..from.1).rev() {
+            let half = start + (1 << order);
+            // At order 0 the pair is split below.
+            self.left |= if order > 0 { 1 << (half / 2) } else { 0 };
+            start = if page < half { start } else { half };
+        }
+        let bit = 1u64 << (page / 2);
+        if order > 0 {
+            self.right |= bit;
+        } else if self.split & bit != 0 {
+            self.left |= bit;
+            self.right |= bit;
+        } else if page.is_multiple_of(2) {
+            self.split |= bit;
+        } else {
+            self.split |= bit;
+            self.left &= !bit;
+            self.right |= bit;
+        }
+    }
+
+    /// Frees a used block, merges it with its free buddies, and returns the order that results; that of a chunk means
+    /// that the whole chunk is free.
+    pub(crate) fn release(&mut self, offset: u32, order: u32) -> u32 {
+        let (mut pair, mut order) = (offset / 2, order);
+        let bit = 1u64 << pair;
+        if order == 0 {
+            let side = if offset.is_multiple_of(2) { &mut self.left } else { &mut self.right };
+            *side &= !bit;
+            if (self.left | self.right) & bit != 0 {
+                return 0;
+            }
+            self.split &= !bit;
+            self.left |= bit;
+            order = 1;
+        }
+        self.right &= !bit;
+        while order < CHUNK_ORDER {
+            let width = 1u32 << (order - 1);
+            let buddy = pair ^ width;
+            let free = self.left & !self.split & !self.right;
+            // The buddy is no longer than this block, else it would hold it.
+            if free >> buddy & 1 == 0 || self.starts_at_middle(buddy, width) {
+                break;
+            }
+            self.left &= !(1 << (pair | width));
+            pair &= !width;
+            order += 1;
+        }
+        order
+    }
+
+    fn starts_at_middle(self, pair: u32, width: u32) -> bool {
+        width > 1 && self.starts() >> (pair + width / 2) & 1 == 1
+    }
+
     /// Tells whether exactly this block, of an order below a chunk's, exists and is in the given state.
     ///
     /// Written without branches: the order of a block being freed is anything but predictable.
@@ -88,7 +150,8 @@ impl Chunk {
         // Behind the last pair the shift wraps to the first one, where a block always starts.
         let behind = bit(starts, pair + width);
         let is_whole = (split ^ 1) & left & (right ^ used ^ 1) & (at_middle ^ 1) & behind;
-        (if order == 0 { is_page } else { is_whole }) == 1
+        let zero = u64::from(order == 0);
+        (zero & is_page) | ((zero ^ 1) & is_whole) == 1
     }
 
     fn starts_behind(self, pair: u32, width: u32) -> bool {

@@ -61,8 +61,10 @@ impl Leaf {
 
     fn note_runs(&mut self, at: u32) {
         let (word, bit) = (self.words[at as usize], 1u64 << at);
-        for (order, with_run) in (0..).zip(&mut self.with_run) {
-            *with_run = *with_run & !bit | if aligned_runs(word, order) != 0 { bit } else { 0 };
+        let mut runs = word;
+        for (with_run, (below, starts)) in self.with_run.iter_mut().zip((0..).zip(&RUN_STARTS[1..])) {
+            *with_run = *with_run & !bit | u64::from(runs != 0) << at;
+            runs &= runs >> (1u32 << below) & starts;
         }
         self.full = self.full & !bit | if word == u64::MAX { bit } else { 0 };
     }
@@ -84,14 +86,16 @@ impl Leaf {
 
     /// Orders of which an aligned cleared run exists, as a bit set; order 12 is [`Leaf::is_full`].
     pub(crate) fn orders(&self) -> u16 {
-        let small = self
-            .with_run
-            .iter()
-            .zip(0..)
-            .fold(0, |set, (&words, order)| set | u16::from(words != 0) << order);
-        (WORD_ORDER..=GROUP_ORDER).fold(small, |set, order| {
-            set | u16::from(aligned_runs(self.full, order - WORD_ORDER) != 0) << order
-        })
+        let mut set = 0;
+        for (words, order) in self.with_run.iter().zip(0..) {
+            set |= u16::from(*words != 0) << order;
+        }
+        let mut order = WORD_ORDER;
+        while order <= GROUP_ORDER && aligned_runs(self.full, order - WORD_ORDER) != 0 {
+            set |= 1 << order;
+            order += 1;
+        }
+        set
     }
 
     /// The first aligned run of `2^order` cleared pages at or behind page `from`.

@@ -46,6 +46,7 @@ impl Stack {
         &self.pages[..self.length as usize]
     }
 
+    #[inline]
     fn contains(&self, page: u64, order: u32) -> bool {
         let wanted = tag(page, order);
         let maybe = self.tags.iter().fold(false, |any, &tag| any | (tag == wanted));
@@ -83,6 +84,11 @@ impl Recent {
         stack.length += 1;
         self.pages += block.pages();
         true
+    }
+
+    /// Tells whether blocks of the order ever wait.
+    pub(crate) fn takes(&self, order: u32) -> bool {
+        self.depth > 0 && order < RECENT_ORDERS
     }
 
     /// Tells whether exactly this block waits here.

@@ -198,26 +198,30 @@ impl Region {
 
     /// Cuts the block `wanted` out of the free block `from`, which holds it, and marks it used.
     pub(crate) fn carve(&mut self, from: Block, wanted: Block) {
+        self.free_pages -= wanted.pages();
         let mut start = from.page;
         for order in (wanted.order..from.order).rev() {
             let half = start + (1 << order);
             let rest = if wanted.page < half { half } else { core::mem::replace(&mut start, half) };
-            self.write(Block { page: rest, order }, false);
+            if order >= CHUNK_ORDER {
+                let chunk = self.chunk_index(rest);
+                self.states[chunk] = state(FREE, order);
+            }
             self.free.insert(rest, order);
         }
-        self.write(wanted, true);
-        self.unlink(from);
-        self.free_pages -= wanted.pages();
-    }
-
-    /// Takes a block out of the index after the chunk has been rewritten.
-    fn unlink(&mut self, block: Block) {
-        let align = self.free.align_of(block.page);
-        let shared = align < CHUNK_ORDER && {
-            let chunk = self.chunk_index(block.page);
-            self.states[chunk] == CUT && self.chunks[chunk].free_pairs(block.order, align) != 0
-        };
-        self.free.remove(block.page, block.order, shared);
+        let at = self.chunk_index(wanted.page);
+        if wanted.order >= CHUNK_ORDER {
+            self.states[at] = state(USED, wanted.order);
+            return self.free.remove(from.page, from.order, false);
+        }
+        let mut chunk = if from.order < CHUNK_ORDER { self.chunks[at] } else { Chunk::FREE };
+        let cut_from =
+            if from.order < CHUNK_ORDER { (offset(from.page), from.order) } else { (0, CHUNK_ORDER) };
+        chunk.carve(cut_from, (offset(wanted.page), wanted.order));
+        (self.states[at], self.chunks[at]) = (CUT, chunk);
+        let align = self.free.align_of(from.page);
+        let shared = align < CHUNK_ORDER && chunk.free_pairs(from.order, align) != 0;
+        self.free.remove(from.page, from.order, shared);
     }
 
     /// Tells whether exactly this block exists and is used.
@@ -239,22 +243,29 @@ impl Region {
     /// Frees a used block and merges it with its buddies as far as they are free.
     pub(crate) fn release(&mut self, block: Block) {
         self.free_pages += block.pages();
-        let merged = self.merge_in_chunk(block);
-        let whole = self.merge_chunks(merged);
-        self.write(whole, false);
-        for order in block.order..merged.order {
-            self.unlink(Block { page: ((block.page >> order) ^ 1) << order, order });
+        let merged = if block.order < CHUNK_ORDER { self.release_in_chunk(block) } else { block };
+        if merged.order < CHUNK_ORDER {
+            return self.free.insert(merged.page, merged.order);
         }
+        let whole = self.merge_chunks(merged);
+        let chunk = self.chunk_index(whole.page);
+        self.states[chunk] = state(FREE, whole.order);
         self.free.insert(whole.page, whole.order);
     }
 
-    /// The block that results within the chunk; nothing is changed yet.
-    fn merge_in_chunk(&self, mut block: Block) -> Block {
-        let chunk = self.chunks[self.chunk_index(block.page)];
-        while block.order < CHUNK_ORDER && chunk.is(offset(block.page ^ block.pages()), block.order, false) {
-            block = Block { page: block.page & !block.pages(), order: block.order + 1 };
+    /// Frees a block smaller than a chunk and takes the buddies it merges with within the chunk out of the index.
+    fn release_in_chunk(&mut self, block: Block) -> Block {
+        let at = self.chunk_index(block.page);
+        let mut chunk = self.chunks[at];
+        let merged = chunk.release(offset(block.page), block.order);
+        self.chunks[at] = chunk;
+        for order in block.order..merged {
+            let buddy = ((block.page >> order) ^ 1) << order;
+            let align = self.free.align_of(buddy);
+            let shared = merged < CHUNK_ORDER && align < CHUNK_ORDER && chunk.free_pairs(order, align) != 0;
+            self.free.remove(buddy, order, shared);
         }
-        block
+        Block { page: block.page >> merged << merged, order: merged }
     }
 
     /// Merges blocks of whole chunks; the starts of the right halves are unmarked.

@@ -1,0 +1,178 @@
+//! All measurements: everything that is compared is measured in turns, and medians are reported.
+
+use crate::plot::Series;
+use crate::rivals::{Eager, Frames, Offset, Ours, RangeAlloc};
+use crate::row::{Row, median};
+use crate::trace::Trace;
+use crate::{fragmented, latency};
+use bifolio_buddy::Buddy;
+use std::time::Instant;
+
+/// Live blocks of the mixed trace.
+const LIVE: u32 = 4096;
+/// Live blocks of the scale trace, few enough for the smallest pool.
+const SCALE_LIVE: u32 = 256;
+/// Orders of the pool sizes of the scale plot.
+const SCALES: [u32; 7] = [16, 18, 20, 22, 24, 26, 28];
+
+/// What was measured: the rows, the plot, and every single figure.
+pub struct Results {
+    pub rows: Vec<Row>,
+    pub series: Vec<Series>,
+    /// Name of the figure, round, figure.
+    pub raw: Vec<(String, usize, f64)>,
+}
+
+/// How much to measure.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    pub rounds: usize,
+    pub steps: usize,
+}
+
+impl Results {
+    /// Measures everything.
+    pub fn measure(effort: Effort) -> Self {
+        let mut results = Self { rows: Vec::new(), series: Vec::new(), raw: Vec::new() };
+        results.mixed(effort);
+        results.fragmented(effort);
+        results.scale(effort);
+        results.batches(effort);
+        results.metadata();
+        results.latencies(effort);
+        results
+    }
+
+    fn keep(&mut self, name: &str, figures: &[f64]) {
+        self.raw.extend(figures.iter().enumerate().map(|(round, figure)| (name.to_owned(), round, *figure)));
+    }
+
+    fn mixed(&mut self, effort: Effort) {
+        type Run = fn(&Trace, &mut u64) -> f64;
+        let rivals: Vec<(&str, Run)> = vec![
+            ("bifolio_buddy", |trace, failed| trace.run::<Ours>(1 << 20, failed)),
+            ("offset_allocator", |trace, failed| trace.run::<Offset>(1 << 20, failed)),
+            ("buddy_system", |trace, failed| trace.run::<Frames>(1 << 20, failed)),
+            ("range_alloc", |trace, failed| trace.run::<RangeAlloc>(1 << 20, failed)),
+            ("bifolio_buddy_merging_at_once", |trace, failed| trace.run::<Eager>(1 << 20, failed)),
+            #[cfg(feature = "vk-mem")]
+            ("vk_mem", |trace, failed| trace.run::<crate::rivals::VirtualBlock>(1 << 20, failed)),
+        ];
+        let mut figures = vec![Vec::new(); rivals.len()];
+        for round in 0..effort.rounds {
+            let trace = Trace::new(round as u64 + 1, LIVE, effort.steps);
+            for ((name, run), figures) in rivals.iter().zip(&mut figures) {
+                let mut failed = 0;
+                figures.push(run(&trace, &mut failed));
+                assert_eq!(failed, 0, "{name} failed to serve the trace");
+            }
+        }
+        self.rows.push(Row::alone("buddy.mixed.absolute", &figures[0], "ns/call", Some(20.0)));
+        for (at, (name, _)) in rivals.iter().enumerate() {
+            self.keep(&format!("mixed.{name}"), &figures[at]);
+            let goal = match *name {
+                "offset_allocator" => Some(0.6),
+                "buddy_system" => Some(0.3),
+                _ => None,
+            };
+            if at > 0 {
+                let row = Row::beside(
+                    &format!("buddy.mixed.vs_{name}"),
+                    &figures[0],
+                    &figures[at],
+                    "ns/call",
+                    goal,
+                );
+                self.rows.push(row);
+            }
+        }
+    }
+
+    fn fragmented(&mut self, effort: Effort) {
+        let (mut alloc, mut reverse) = (Vec::new(), Vec::new());
+        for _ in 0..effort.rounds {
+            alloc.push(fragmented::alloc());
+            reverse.push(fragmented::reverse_free());
+        }
+        self.keep("fragmented.alloc", &alloc);
+        self.keep("fragmented.reverse_free", &reverse);
+        self.rows.push(Row::alone("buddy.fragmented.alloc", &alloc, "ms", Some(20.0)));
+        self.rows.push(Row::alone("buddy.fragmented.reverse_free", &reverse, "ms", Some(20.0)));
+        // 4000 slots of 256 KiB keep 128 KiB each at least: 500 MiB.
+        let order_5 = [fragmented::order_5_free_mib()];
+        self.rows.push(Row::alone("buddy.fragmented.aligned_order_5_free", &order_5, "MiB", Some(500.0)));
+    }
+
+    fn scale(&mut self, effort: Effort) {
+        type Run = fn(&Trace, u64, &mut u64) -> f64;
+        let rivals: [(&str, &str, Run); 3] = [
+            ("bifolio-buddy", "#c0392b", |trace, pages, failed| trace.run::<Ours>(pages, failed)),
+            ("offset-allocator", "#2980b9", |trace, pages, failed| trace.run::<Offset>(pages, failed)),
+            ("buddy_system_allocator", "#27ae60", |trace, pages, failed| trace.run::<Frames>(pages, failed)),
+        ];
+        let mut figures = vec![vec![Vec::new(); SCALES.len()]; rivals.len()];
+        for round in 0..effort.rounds {
+            let trace = Trace::new(round as u64 + 100, SCALE_LIVE, effort.steps / 4);
+            for (scale, order) in SCALES.iter().enumerate() {
+                for ((_, _, run), figures) in rivals.iter().zip(&mut figures) {
+                    let mut failed = 0;
+                    figures[scale].push(run(&trace, 1 << order, &mut failed));
+                }
+            }
+        }
+        for ((name, color, _), figures) in rivals.iter().zip(&figures) {
+            for (order, figures) in SCALES.iter().zip(figures) {
+                self.keep(&format!("scale.{name}.2^{order}"), figures);
+            }
+            let points =
+                SCALES.iter().zip(figures).map(|(order, figures)| (*order, median(figures))).collect();
+            self.series.push(Series { name, color, points });
+        }
+        let costs = &self.series[0].points;
+        let least = costs.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
+        let most = costs.iter().map(|(_, cost)| *cost).fold(0.0, f64::max);
+        let row = Row::beside("buddy.scale", &[most], &[least], "ns/call", Some(2.0));
+        self.rows.push(row);
+    }
+
+    fn batches(&mut self, effort: Effort) {
+        let (mut batched, mut single) = (Vec::new(), Vec::new());
+        for _ in 0..effort.rounds {
+            let mut buddy = Buddy::new(1 << 20).expect("valid size");
+            let mut pages = [0; 512];
+            let begun = Instant::now();
+            for _ in 0..1000 {
+                buddy.allocate_many(0, &mut pages).expect("space is left");
+                buddy.free_many(0, &pages).expect("just allocated");
+            }
+            batched.push(begun.elapsed().as_nanos() as f64 / 512_000.0);
+            let begun = Instant::now();
+            for _ in 0..1000 {
+                pages.iter_mut().for_each(|page| *page = buddy.allocate(0).expect("space is left"));
+                pages.iter().for_each(|page| buddy.free(*page, 0).expect("just allocated"));
+            }
+            single.push(begun.elapsed().as_nanos() as f64 / 512_000.0);
+        }
+        self.keep("batch.512", &batched);
+        self.keep("batch.512.single", &single);
+        self.rows.push(Row::beside("buddy.batch.512_pages", &batched, &single, "ns/page", None));
+    }
+
+    fn metadata(&mut self) {
+        for order in [20, 28] {
+            let buddy = Buddy::new(1 << order).expect("valid size");
+            let bits = buddy.metadata_bytes() as f64 * 8.0 / f64::exp2(f64::from(order));
+            self.rows.push(Row::alone(&format!("buddy.metadata.2^{order}"), &[bits], "bits/page", Some(2.0)));
+        }
+    }
+
+    fn latencies(&mut self, effort: Effort) {
+        let runs: Vec<_> =
+            (0..effort.rounds).map(|round| latency::measure(round as u64 + 1, effort.steps / 4)).collect();
+        for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99_9", 0.999), ("p100", 1.0)] {
+            let figures: Vec<f64> = runs.iter().map(|run| run.quantile(share)).collect();
+            self.keep(&format!("latency.{name}"), &figures);
+            self.rows.push(Row::alone(&format!("buddy.latency.{name}"), &figures, "ns", None));
+        }
+    }
+}
