@@ -1,22 +1,30 @@
 //! How long single calls take, up to the slowest of all, on a pool that is as fragmented as the mixed trace makes it.
+//!
+//! The same calls are made in every round, and each call counts with its shortest time: what remains is what the
+//! allocator does, not what the machine did meanwhile.
 
 use crate::trace::Random;
 use bifolio_buddy::{Buddy, Request};
 use std::time::Instant;
 
-/// Nanoseconds of single calls, sorted.
-pub struct Latencies(Vec<u64>);
-
-impl Latencies {
-    /// The latency that this share of the calls does not exceed.
-    pub fn quantile(&self, share: f64) -> f64 {
-        let last = self.0.len() - 1;
-        self.0[((last as f64 * share) as usize).min(last)] as f64
-    }
+/// The time that a share of the calls does not exceed; the times are sorted.
+pub fn quantile(times: &[u64], share: f64) -> f64 {
+    let last = times.len() - 1;
+    times[((last as f64 * share) as usize).min(last)] as f64
 }
 
-/// Times every call of a mix of all kinds: plain, cleared, aligned, within a range, contiguous, and failing ones.
-pub fn measure(seed: u64, calls: usize) -> Latencies {
+/// The shortest time of each call over some rounds, sorted.
+pub fn shortest(rounds: usize, calls: usize) -> Vec<u64> {
+    let mut shortest = measure(1, calls);
+    for _ in 1..rounds {
+        shortest.iter_mut().zip(measure(1, calls)).for_each(|(least, time)| *least = time.min(*least));
+    }
+    shortest.sort_unstable();
+    shortest
+}
+
+/// Times in nanoseconds of every call of a mix of all kinds: plain, cleared, aligned, within a range, contiguous, and failing ones.
+fn measure(seed: u64, calls: usize) -> Vec<u64> {
     let mut buddy = Buddy::new(1 << 20).expect("valid size");
     let (mut random, mut live) = (Random::new(seed), Vec::new());
     let mut times = Vec::with_capacity(calls * 2);
@@ -58,6 +66,5 @@ pub fn measure(seed: u64, calls: usize) -> Latencies {
             }
         }
     }
-    times.sort_unstable();
-    Latencies(times)
+    times
 }
