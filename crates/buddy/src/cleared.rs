@@ -28,8 +28,9 @@ pub(crate) struct Cleared {
     range: Range<u64>,
     tables: Option<Tables>,
     leaves: Vec<Leaf>,
-    /// Bitmaps not in use.
-    spare: Vec<u32>,
+    /// The first of the bitmaps not in use, which are linked; [`DIRTY`] if there is none. A list of its own would need
+    /// memory when a bitmap is given back, and that must not fail.
+    spare: u32,
     pages: u64,
     /// Bitmaps that may be made.
     leaf_limit: usize,
@@ -83,7 +84,7 @@ fn part(range: &Range<u64>, start: u64) -> (u32, u32) {
 
 impl Cleared {
     pub(crate) fn new(range: Range<u64>) -> Self {
-        Self { range, tables: None, leaves: Vec::new(), spare: Vec::new(), pages: 0, leaf_limit: usize::MAX }
+        Self { range, tables: None, leaves: Vec::new(), spare: DIRTY, pages: 0, leaf_limit: usize::MAX }
     }
 
     /// Number of cleared pages.
@@ -95,7 +96,7 @@ impl Cleared {
     pub(crate) fn bytes(&self) -> u64 {
         let tables =
             self.tables.as_ref().map_or(0, |t| t.groups.len() * 6 + t.words.len() * 8 + size_of::<Tables>());
-        (tables + self.leaves.len() * size_of::<Leaf>() + self.spare.capacity() * 4) as u64
+        (tables + self.leaves.len() * size_of::<Leaf>()) as u64
     }
 
     /// Bounds the number of bitmaps; those that exist stay.
@@ -178,24 +179,25 @@ impl Cleared {
     }
 
     fn new_leaf(&mut self, cleared: bool) -> Option<u32> {
-        if let Some(leaf) = self.spare.pop() {
-            self.leaves[(leaf - FIRST_LEAF) as usize] = Leaf::uniform(cleared);
-            return Some(leaf);
+        if self.spare >= FIRST_LEAF {
+            let leaf = &mut self.leaves[(self.spare - FIRST_LEAF) as usize];
+            let next = leaf.link()?;
+            *leaf = Leaf::uniform(cleared);
+            return Some(core::mem::replace(&mut self.spare, next));
         }
         if self.leaves.len() >= self.leaf_limit {
             return None;
         }
         let leaf = u32::try_from(self.leaves.len()).ok()?.checked_add(FIRST_LEAF)?;
         self.leaves.try_reserve(1).ok()?;
-        // Room to give it back is reserved now: giving back must not fail.
-        self.spare.try_reserve(self.leaves.len() + 1).ok()?;
         self.leaves.push(Leaf::uniform(cleared));
         Some(leaf)
     }
 
     fn drop_leaf(&mut self, entry: u32) {
         if entry >= FIRST_LEAF {
-            self.spare.push(entry);
+            self.leaves[(entry - FIRST_LEAF) as usize].set_link(self.spare);
+            self.spare = entry;
         }
     }
 

@@ -43,6 +43,16 @@ impl Leaf {
         Self { words: [word; 64], with_run: [word; WORD_ORDER as usize], full: word }
     }
 
+    /// Remembers a number in a leaf that holds no pages at present.
+    pub(crate) fn set_link(&mut self, link: u32) {
+        self.words[0] = u64::from(link);
+    }
+
+    /// The number remembered by [`Leaf::set_link`].
+    pub(crate) fn link(&self) -> Option<u32> {
+        u32::try_from(self.words[0]).ok()
+    }
+
     /// Sets the pages `from..to` of the group; returns how many changed.
     pub(crate) fn set(&mut self, from: u32, to: u32, cleared: bool) -> u32 {
         let mut changed = 0;
