@@ -122,6 +122,8 @@ pub struct Space {
 
 struct Allocations {
     pages: Buddy,
+    /// Pages that a folio on the device has at least: what is allocated is a multiple of it.
+    granule: usize,
     /// Pages of each allocation, by its address.
     made: BTreeMap<usize, usize>,
 }
@@ -148,7 +150,7 @@ impl Space {
         let device = Arc::new(Builtin::new(memory, config.units, addresses.clone()));
         let pagemap = PageMap::new(config.kind, Pfn::ZERO, vram, BuddyPool::new(vram)?)?;
         let policy = config.policy.unwrap_or_else(|| default_policy(config.kind, vram, ram));
-        let (largest, _) = policy.to_device_orders();
+        let (largest, smallest) = policy.to_device_orders();
         let engine = Arc::new(Engine::new(Parts {
             view,
             device: Arc::clone(&device) as Arc<dyn Device>,
@@ -164,7 +166,11 @@ impl Space {
         let readers = if coherent { Readers::Separate } else { Readers::Handlers };
         let answer = answer_with(&engine);
         let handlers = Some(Handlers::start(uffd, HANDLERS, readers, &answer)?);
-        let allocations = Allocations { pages: Buddy::new((size / PAGE) as u64)?, made: BTreeMap::new() };
+        let allocations = Allocations {
+            pages: Buddy::new((size / PAGE) as u64)?,
+            granule: 1 << smallest.get(),
+            made: BTreeMap::new(),
+        };
         Ok(Space { handlers, engine, device, access, allocations: Mutex::new(allocations) })
     }
 
@@ -173,8 +179,8 @@ impl Space {
     /// # Errors
     /// If no range of the space is long enough.
     pub fn allocate(&self, bytes: usize) -> Result<usize, AllocateError> {
-        let pages = bytes.max(1).div_ceil(PAGE);
         let mut allocations = self.allocations();
+        let pages = bytes.max(1).div_ceil(PAGE).next_multiple_of(allocations.granule);
         let range = allocations.pages.allocate_contiguous(pages as u64)?;
         let first = usize::try_from(range.start).expect("pages of the space");
         let address = self.engine.view().addresses().start() + first * PAGE;

@@ -94,6 +94,13 @@ fn coherent_memory_is_evicted_when_it_is_too_small() {
 }
 
 #[test]
+fn coherent_allocations_of_odd_sizes_reach_the_device_whole() {
+    let space = Space::new(config(MemoryKind::Coherent, 16 << 20, 1 << 20)).expect("a space");
+    round_trips(&space, 300 * PAGE);
+    round_trips(&space, PAGE);
+}
+
+#[test]
 fn limited_system_memory_is_respected() {
     let mut config = config(MemoryKind::Private, 32 << 20, 12 << 20);
     config.ram = Some(2 << 20);
