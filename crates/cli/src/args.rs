@@ -11,10 +11,11 @@ use crate::output::JsonTarget;
 
 /// Shared virtual memory for accelerators, in user space.
 ///
-/// A program and a device work on the same pointers; memory moves as folios, of 4 KiB to 2 MiB, to the side that
-/// touches it. The built-in device needs no hardware, no kernel module and no root.
+/// A program and a device work on the same pointers; memory moves as folios,
+/// of 4 KiB to 2 MiB, to the side that touches it. The built-in device needs
+/// no hardware, no kernel module and no root.
 #[derive(Debug, Parser)]
-#[command(name = "bifolio", version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
+#[command(name = "bifolio", version, verbatim_doc_comment, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -77,7 +78,7 @@ pub struct PageRankArgs {
 /// What a search can be told.
 #[derive(Debug, Args)]
 pub struct BfsArgs {
-    /// Node to start from, by name; without it, the node with the most edges out of it.
+    /// Node to start from, by name; without it, the one that points to most others.
     #[arg(long, value_name = "NAME")]
     pub root: Option<String>,
     /// What every job can be told.
@@ -88,14 +89,15 @@ pub struct BfsArgs {
 /// What every job of the demonstration can be told.
 #[derive(Debug, Args)]
 pub struct JobArgs {
-    /// Graph to work on: lines of two names, `#` comments, packed with gzip or not; `-` for standard input.
-    /// Without it, the dependencies of Debian's packages.
+    /// Edge list to work on, `-` for standard input; without it, Debian's packages.
+    ///
+    /// Lines of two names or numbers, `#` comments, packed with gzip or not.
     #[arg(value_name = "FILE")]
     pub file: Option<String>,
     /// Device memory, such as 16M, or a share of the data, such as 1/4.
     #[arg(long, value_name = "SIZE", default_value = "1/4")]
     pub vram: Amount,
-    /// System memory that the data may use at once; without it, as much as there is.
+    /// System memory that the data may use at once; without it, there is no limit.
     #[arg(long, value_name = "SIZE")]
     pub ram: Option<Amount>,
     /// Whether the CPU can map device memory.
@@ -115,7 +117,7 @@ pub struct JobArgs {
 /// Where a report goes.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
-    /// Write the figures as JSON to FILE; `-` writes them to standard output, instead of the text.
+    /// Write the figures as JSON to FILE; `-` prints them instead of the text.
     #[arg(long, value_name = "FILE")]
     pub json: Option<JsonTarget>,
     /// Print nothing but errors and the JSON that was asked for.

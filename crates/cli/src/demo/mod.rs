@@ -137,7 +137,7 @@ fn print_setting(out: &mut impl Write, input: &Input, plan: &Plan) -> io::Result
     write!(out, "{}: {nodes} nodes, {edges} edges", input.title)?;
     match input.repeated {
         0 => writeln!(out)?,
-        repeated => writeln!(out, " ({} repeated ones left out)", grouped(repeated as u64))?,
+        repeated => writeln!(out, " (repeated edges left out: {})", grouped(repeated as u64))?,
     }
     let kind = match plan.kind {
         MemoryKind::Private => "private",

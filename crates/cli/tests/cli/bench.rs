@@ -1,0 +1,31 @@
+//! `bench`: the rows that are promised, each with its floor.
+
+use crate::command::{bifolio, device_works};
+
+fn names(group: &str) -> Vec<String> {
+    let ran = bifolio(&["bench", group, "--quick", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let json = ran.json();
+    let rows = json.as_array().expect("an array of rows");
+    for row in rows {
+        let fields: Vec<_> = row.as_object().expect("a row").keys().collect();
+        assert_eq!(fields, ["floor", "goal", "met", "name", "ratio", "unit", "value"]);
+        assert!(row["floor"].as_f64().is_some_and(|floor| floor > 0.0), "{row}");
+    }
+    rows.iter().map(|row| row["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn rows_of_faults_are_those_promised() {
+    if device_works("rows_of_faults_are_those_promised") {
+        let expected = ["fault.cpu.4k", "fault.cpu.64k", "fault.cpu.2m", "fault.device.2m"];
+        assert_eq!(names("fault"), expected);
+    }
+}
+
+#[test]
+fn rows_of_migration_are_those_promised() {
+    if device_works("rows_of_migration_are_those_promised") {
+        assert_eq!(names("migrate"), ["migrate.out.2m", "migrate.back.2m"]);
+    }
+}

@@ -1,0 +1,241 @@
+//! Jobs on the built-in device, on real userfaultfd.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use snapbox::{assert_data_eq, str};
+
+use crate::command::{Ran, bifolio, bifolio_reads, command, device_works};
+
+/// A small graph: a ring of four, and one that points to it.
+const EDGES: &str = "# a ring\na b\nb c\nc d\nd a\ne a\na b\n";
+
+fn count(json: &Value, field: &str) -> u64 {
+    json[field].as_u64().unwrap_or_else(|| panic!("no number {field} in {json}"))
+}
+
+/// What must hold of the figures of every run: it ended well, folios of each order and bytes agree with each other.
+fn check_figures(ran: &Ran) -> Value {
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
+    let json = ran.json();
+    assert_eq!((&json["verified"], &json["violations"]), (&json!(true), &json!(0)));
+    for direction in ["to_device", "to_ram"] {
+        let orders = json["folios"][direction].as_object().expect("folios by order");
+        assert_eq!(orders.keys().collect::<Vec<_>>(), ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+        let moved: u64 = orders
+            .iter()
+            .map(|(order, folios)| {
+                let order: u32 = order.parse().expect("a number");
+                folios.as_u64().expect("a number") * (4096 << order)
+            })
+            .sum();
+        assert!(count(&json["bytes"], direction) <= moved, "{direction} of {json}");
+    }
+    json
+}
+
+/// Splits what a run printed into its result, and the names of the figures in its report. Names of rare events are
+/// left out, as two units may meet or not.
+fn result_and_names(ran: &Ran) -> (&str, String) {
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let (result, report) = ran.stdout.split_once("\n\nfolios moved").expect("a report follows the result");
+    let name = |line: &str| line.split("  ").next().unwrap_or_default().to_owned() + "\n";
+    let rare = ["redundant faults", "busy retries", "\n"];
+    let names =
+        report.lines().skip(1).map(name).filter(|name| !rare.iter().any(|rare| name.starts_with(rare)));
+    (result, names.collect())
+}
+
+#[test]
+fn pagerank_of_a_small_graph_prints_ranks_and_report() {
+    if !device_works("pagerank_of_a_small_graph_prints_ranks_and_report") {
+        return;
+    }
+    let ran = bifolio_reads(&["demo", "pagerank", "--vram", "16K", "-"], EDGES);
+    let (result, names) = result_and_names(&ran);
+    assert_data_eq!(
+        result,
+        str![[r#"
+standard input: 5 nodes, 5 edges (repeated edges left out: 1)
+data 28 KiB, private device memory 16 KiB, device units 2
+
+a  0.251280
+b  0.243588
+d  0.238082
+c  0.237050
+e  0.030000
+
+verified: ranks equal those of a plain run within 1e-9, largest relative difference 0.0e0
+"#]]
+    );
+    assert_data_eq!(
+        names,
+        str![[r#"
+4 KiB
+bytes copied
+CPU page faults
+device page faults
+evictions
+splits
+fallbacks
+rule violations
+bytes touched where they went
+fault wait
+copy
+device compute
+total by the clock
+
+"#]]
+    );
+}
+
+#[test]
+fn bfs_of_a_small_graph_prints_levels_and_report() {
+    if !device_works("bfs_of_a_small_graph_prints_levels_and_report") {
+        return;
+    }
+    let ran = bifolio_reads(&["demo", "bfs", "--root", "b", "--vram", "16K", "--checked", "-"], EDGES);
+    let (result, names) = result_and_names(&ran);
+    assert_data_eq!(
+        result,
+        str![[r#"
+standard input: 5 nodes, 5 edges (repeated edges left out: 1)
+data 28 KiB, private device memory 16 KiB, device units 2
+
+level 0      1
+level 1      1
+level 2      1
+level 3      1
+not reached  1
+
+verified: levels equal those of a plain run exactly, and every parent leads to its node
+"#]]
+    );
+    assert!(names.ends_with("fault wait\ncopy\ndevice compute\ntotal by the clock\n"), "{names}");
+}
+
+#[test]
+fn packages_rank_with_libc6_first_in_a_sixteenth_of_their_memory() {
+    if !device_works("packages_rank_with_libc6_first_in_a_sixteenth_of_their_memory") {
+        return;
+    }
+    let ran = bifolio(&["demo", "pagerank", "--vram", "1/16", "--rounds", "3", "--json", "-"]);
+    let json = check_figures(&ran);
+    assert_eq!(json["result"].as_array().map(Vec::len), Some(10));
+    assert_eq!(json["result"][0][0], "libc6");
+    assert!(count(&json, "evictions") > 0);
+}
+
+#[test]
+fn packages_are_searched_exactly_at_each_size_of_device_memory() {
+    if !device_works("packages_are_searched_exactly_at_each_size_of_device_memory") {
+        return;
+    }
+    let found = ["1/2", "1/4", "1/16"].map(|vram| {
+        let json = check_figures(&bifolio(&["demo", "bfs", "--vram", vram, "--json", "-"]));
+        assert!(count(&json, "evictions") > 0, "at {vram}");
+        json["result"].clone()
+    });
+    assert!(found.iter().all(|result| *result == found[0]));
+}
+
+#[test]
+fn limited_system_memory_gives_the_same_result() {
+    if !device_works("limited_system_memory_gives_the_same_result") {
+        return;
+    }
+    let args = ["demo", "bfs", "--ram", "3/4", "--vram", "3/4", "--json", "-"];
+    check_figures(&bifolio(&args));
+}
+
+#[test]
+fn coherent_memory_gives_the_same_result() {
+    if !device_works("coherent_memory_gives_the_same_result") {
+        return;
+    }
+    check_figures(&bifolio(&["demo", "bfs", "--memory", "coherent", "--json", "-"]));
+}
+
+#[test]
+fn one_unit_and_many_give_the_same_result() {
+    if !device_works("one_unit_and_many_give_the_same_result") {
+        return;
+    }
+    for units in ["1", "16"] {
+        check_figures(&bifolio(&["demo", "bfs", "--units", units, "--json", "-"]));
+    }
+}
+
+#[test]
+fn json_has_the_promised_fields_in_their_order() {
+    if !device_works("json_has_the_promised_fields_in_their_order") {
+        return;
+    }
+    let ran = bifolio_reads(&["demo", "bfs", "--root", "e", "--json", "-", "-"], EDGES);
+    check_figures(&ran);
+    let digits_hidden = ran.stdout.replace(|digit: char| digit.is_ascii_digit() || digit == '.', "_");
+    let fields: String = digits_hidden.split('_').filter(|text| !text.is_empty()).collect();
+    assert_data_eq!(
+        fields,
+        str![[r#"
+{"result":[[,],[,],[,],[,],[,]],"verified":true,"faults":{"cpu":,"device":},"folios":{"todevice":{"":,"":,"":,"":,"":,"":,"":,"":,"":,"":},"toram":{"":,"":,"":,"":,"":,"":,"":,"":,"":,"":}},"bytes":{"todevice":,"toram":,"useful":},"evictions":,"splits":,"fallbacks":,"violations":,"seconds":{"wait":,"copy":,"compute":,"total":}}
+
+"#]]
+    );
+}
+
+#[test]
+fn json_file_has_the_same_figures_as_the_text() {
+    if !device_works("json_file_has_the_same_figures_as_the_text") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("report.json");
+    let ran = bifolio_reads(&["demo", "bfs", "--json", file.to_str().expect("text"), "-"], EDGES);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let json: Value = serde_json::from_slice(&fs::read(file).expect("it was written")).expect("JSON");
+    let faults = json["faults"]["device"].as_u64().expect("a number");
+    let line = ran.stdout.lines().find(|line| line.starts_with("device page faults")).expect("a line");
+    assert_eq!(line.split_whitespace().last(), Some(faults.to_string().as_str()));
+}
+
+#[test]
+fn json_file_that_cannot_be_written_is_an_error() {
+    if !device_works("json_file_that_cannot_be_written_is_an_error") {
+        return;
+    }
+    let ran = bifolio_reads(&["demo", "bfs", "--quiet", "--json", "/no/such/folder/report.json", "-"], EDGES);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(4), ""));
+    assert_data_eq!(
+        ran.stderr,
+        str![[r#"
+bifolio: writing /no/such/folder/report.json failed: No such file or directory (os error 2)
+
+"#]]
+    );
+}
+
+#[test]
+fn quiet_prints_nothing() {
+    if !device_works("quiet_prints_nothing") {
+        return;
+    }
+    let ran = bifolio_reads(&["demo", "bfs", "--quiet", "-"], EDGES);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn reader_that_goes_away_is_no_error() {
+    if !device_works("reader_that_goes_away_is_no_error") {
+        return;
+    }
+    let mut child = command(&["demo", "bfs"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command was just built");
+    drop(child.stdout.take());
+    let ran: Ran = child.wait_with_output().expect("it ends").into();
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+}

@@ -1,0 +1,8 @@
+//! The command as a person uses it: what it prints, where, and how it exits.
+
+mod bench;
+mod command;
+mod demo;
+mod doctor;
+mod readme;
+mod usage;
