@@ -58,6 +58,7 @@ impl BitTree {
         before == 0 && self.insert_above(words, cell / 64)
     }
 
+    #[cold]
     fn insert_above(&self, words: &mut [u64], mut cell: u64) -> bool {
         for level in 1..u32::from(self.depth) {
             let word = &mut words[self.at(level, cell / 64)];
@@ -79,6 +80,7 @@ impl BitTree {
         *word == 0 && self.remove_above(words, cell / 64)
     }
 
+    #[cold]
     fn remove_above(&self, words: &mut [u64], mut cell: u64) -> bool {
         for level in 1..u32::from(self.depth) {
             let word = &mut words[self.at(level, cell / 64)];

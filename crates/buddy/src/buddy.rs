@@ -98,7 +98,7 @@ impl Buddy {
         let Some((at, from)) = found else { return Err(self.no_space_for_order(order)) };
         let block = Block { page: from.page, order };
         self.regions[at].carve(from, block);
-        self.regions[at].cleared_mut().remove(&block.range());
+        self.regions[at].forget_cleared(&block.range());
         Ok(from.page)
     }
 

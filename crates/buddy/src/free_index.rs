@@ -86,7 +86,7 @@ impl FreeIndex {
     }
 
     /// Counts one free block more of the order, and marks its position (or its chunk).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, page: u64, order: u32) {
         let align = self.align_of(page);
         self.counts[order as usize] += 1;
@@ -98,7 +98,7 @@ impl FreeIndex {
     }
 
     /// Counts one free block less of the order, and unmarks its position unless another one shares the mark.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, page: u64, order: u32, shared: bool) {
         self.counts[order as usize] -= 1;
         if shared {

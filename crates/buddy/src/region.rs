@@ -105,6 +105,14 @@ impl Region {
         &self.cleared
     }
 
+    /// Records pages that have just been taken as dirty.
+    #[inline]
+    pub(crate) fn forget_cleared(&mut self, range: &Range<u64>) {
+        if self.cleared.touches(range) {
+            self.cleared.remove(range);
+        }
+    }
+
     /// The cleared pages, to change what is known of them.
     pub(crate) fn cleared_mut(&mut self) -> &mut Cleared {
         &mut self.cleared
@@ -235,7 +243,9 @@ impl Region {
         }
         let chunk = self.chunk_index(page);
         let expected = if order < CHUNK_ORDER { CUT } else { state(USED, order) };
-        let in_chunk = self.chunks[chunk].is(offset(page), order.min(CHUNK_ORDER - 1), true);
+        // The words of a chunk that is not cut say nothing; any others will do and are more likely at hand.
+        let words = if order < CHUNK_ORDER { chunk } else { 0 };
+        let in_chunk = self.chunks[words].is(offset(page), order.min(CHUNK_ORDER - 1), true);
         let aligned = page & (block.pages() - 1) == 0;
         aligned & (self.states[chunk] == expected) & (in_chunk | (order >= CHUNK_ORDER))
     }

@@ -50,7 +50,7 @@ impl Buddy {
             });
         }
         for grant in &grants {
-            self.region_mut(grant.block.page).cleared_mut().remove(&grant.block.range());
+            self.region_mut(grant.block.page).forget_cleared(&grant.block.range());
         }
         Ok(grants)
     }
@@ -74,7 +74,7 @@ impl Buddy {
         };
         let block = Block { page: from.page, order };
         self.regions[at].carve(from, block);
-        self.regions[at].cleared_mut().remove(&block.range());
+        self.regions[at].forget_cleared(&block.range());
         Ok(block.page)
     }
 
@@ -102,7 +102,7 @@ impl Buddy {
             return Err(self.no_space(pages));
         };
         self.regions[at].take_range(&range);
-        self.regions[at].cleared_mut().remove(&range);
+        self.regions[at].forget_cleared(&range);
         Ok(range)
     }
 
@@ -120,7 +120,7 @@ impl Buddy {
             return Err(self.no_space(range.end - range.start));
         }
         self.regions[at].take_range(&range);
-        self.regions[at].cleared_mut().remove(&range);
+        self.regions[at].forget_cleared(&range);
         Ok(())
     }
 
@@ -146,7 +146,7 @@ impl Buddy {
             let block = Block { page: from.page, order: large };
             self.regions[at].carve(from, block);
             self.regions[at].recut(block, order);
-            self.regions[at].cleared_mut().remove(&block.range());
+            self.regions[at].forget_cleared(&block.range());
             let (now, later) = rest.split_at_mut(1 << (large - order));
             now.iter_mut().zip(block.range().step_by(1 << order)).for_each(|(place, page)| *place = page);
             rest = later;
