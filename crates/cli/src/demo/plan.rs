@@ -83,8 +83,10 @@ pub enum PlanError {
 
 /// Each handler and each unit may need a page at the same time.
 const RAM_LEAST: u64 = 64 << 10;
-/// What must be free beside the data, so that folios can go back and forth.
+/// What must be free beside the data so that pages can go back and forth, whatever their folios' order.
 const ROOM_TO_MOVE: u64 = 64 << 10;
+/// The part of either memory that folios on their way may take: four folios, of which there is room for sixteen.
+const ON_THE_WAY: u64 = 4;
 /// Address space for the alignment of allocations.
 const SPACE_SLACK: u64 = 32 << 20;
 
@@ -129,8 +131,10 @@ impl Plan {
         if ram < RAM_LEAST {
             return Err(PlanError::Ram { ram, least: RAM_LEAST });
         }
-        let least = (data + ROOM_TO_MOVE).saturating_sub(vram);
-        if ram < least {
+        let needed = |moving: u64| data + ROOM_TO_MOVE + moving / ON_THE_WAY;
+        if ram + vram < needed(vram.min(ram)) {
+            // Whole MiB, so that the message can be typed back.
+            let least = needed(vram).saturating_sub(vram).next_multiple_of(1 << 20);
             return Err(PlanError::Both { ram, vram, data, least });
         }
         self.check_machine("--ram", ram, machine)
@@ -158,4 +162,48 @@ impl Plan {
 
 fn whole_pages(bytes: u64) -> u64 {
     bytes.next_multiple_of(PAGE_SIZE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MACHINE: u64 = 1 << 34;
+
+    fn plan(vram: u64, ram: Option<u64>) -> Plan {
+        let units = NonZeroUsize::new(2).expect("two");
+        Plan { data: 12 << 20, vram, ram, kind: MemoryKind::Private, units, checked: false }
+    }
+
+    #[test]
+    fn a_folio_for_each_unit_is_enough_device_memory() {
+        assert_eq!(plan(8 << 10, None).check(MACHINE), Ok(()));
+        let refused = plan(4 << 10, None).check(MACHINE);
+        assert_eq!(refused, Err(PlanError::Vram { vram: 4096, units: 2, folio: 4096, least: 8192 }));
+    }
+
+    #[test]
+    fn coherent_units_need_larger_folios() {
+        let coherent = Plan { kind: MemoryKind::Coherent, ..plan(64 << 10, None) };
+        let refused = coherent.check(MACHINE);
+        assert!(matches!(refused, Err(PlanError::Vram { folio: 65_536, least: 131_072, .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn what_an_error_recommends_is_accepted() {
+        for vram in [8 << 10, 1 << 20, 4 << 20, 11 << 20, 12 << 20] {
+            let refused = plan(vram, Some(RAM_LEAST)).check(MACHINE);
+            let Err(PlanError::Both { least, .. }) = refused else {
+                panic!("accepted at {vram}: {refused:?}")
+            };
+            assert_eq!(plan(vram, Some(least)).check(MACHINE), Ok(()), "at {vram}");
+        }
+    }
+
+    #[test]
+    fn more_than_the_machine_has_is_refused_by_name() {
+        let limit = 1 << 20;
+        let refused = plan(2 << 20, None).check(limit);
+        assert_eq!(refused, Err(PlanError::Machine { name: "--vram", asked: 2 << 20, limit }));
+    }
 }

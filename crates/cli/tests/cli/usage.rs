@@ -335,7 +335,7 @@ fn memory_that_cannot_hold_the_data_is_refused_with_the_way_out() {
     assert_data_eq!(
         refused(&["demo", "bfs", "--ram", "1M", "--vram", "1M"]),
         str![[r#"
-bifolio: --ram of 1 MiB and --vram of 1 MiB do not hold the data of 12.4 MiB: give 11.5 MiB of --ram, or leave it out
+bifolio: --ram of 1 MiB and --vram of 1 MiB do not hold the data of 12.4 MiB: give 12 MiB of --ram, or leave it out
 
 "#]]
     );
