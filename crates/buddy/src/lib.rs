@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
-#[macro_use]
+#[cfg(any(test, feature = "front"))]
+#[cfg_attr(test, macro_use)]
 extern crate std;
 
 mod bit_tree;
@@ -17,6 +17,8 @@ mod clearing;
 mod error;
 mod figures;
 mod free_index;
+#[cfg(feature = "front")]
+pub mod front;
 mod give_back;
 mod leaf;
 mod picture;
