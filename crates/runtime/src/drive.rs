@@ -13,11 +13,15 @@ use crate::engine::{Engine, Evictable, lock};
 use crate::reclaim::Reclaimed;
 use crate::statistics::Counter;
 
+/// Depth of a request that may take system memory beyond the budget.
+pub(crate) const BEYOND: u8 = 2;
+
 /// A transaction that is being run.
 pub(crate) struct Drive<'e, V: CpuView> {
     engine: &'e Engine<V>,
     found: Found<'e>,
-    /// 0 for a request, 1 for an eviction on behalf of one. Evictions do not evict for themselves.
+    /// 0 for a request, 1 for an eviction on behalf of one, [`BEYOND`] for a request that must not fail for want of
+    /// system memory. Only requests evict.
     depth: u8,
     /// Whether it may use the reserve of system memory.
     making_room: bool,
@@ -123,7 +127,10 @@ impl<'e, V: CpuView> Drive<'e, V> {
     fn reserve(&mut self, span: Span) -> Outcome {
         let pages = u64::from(span.pages());
         if !self.engine.budget.take(pages, self.making_room) {
-            return Outcome::NoMemory;
+            if self.depth < BEYOND {
+                return Outcome::NoMemory;
+            }
+            self.engine.budget.take_resident(pages);
         }
         match self.view().reserve(self.place(span)) {
             Ok(staged) => {

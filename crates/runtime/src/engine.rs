@@ -315,7 +315,7 @@ impl<V: CpuView> FaultHandler for Engine<V> {
     }
 }
 
-fn give_way(retry: u32) {
+pub(crate) fn give_way(retry: u32) {
     if retry < BUSY_YIELDS {
         std::thread::yield_now();
     } else {

@@ -11,6 +11,7 @@
 //! may drop pages by system calls that nobody sees: a page that should be there and is not reads as zero, as the kernel
 //! would have it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct AnonymousView {
     regions: [OnceLock<Mapping>; REGIONS_MAX],
     /// What is watched now.
     watched: Mutex<Vec<Span>>,
+    /// Pages that were touched while they belonged to no block.
+    strays: Mutex<BTreeSet<usize>>,
     staging: Staging,
     /// Tells which pages are there; without it, sharing with a forked child is not undone.
     pagemap: Option<Pagemap>,
@@ -72,8 +75,8 @@ impl AnonymousView {
     pub fn new(uffd: Arc<Uffd>, warm_pages: u64) -> Result<AnonymousView, StagingError> {
         let staging = Staging::new(&uffd, warm_pages)?;
         let pagemap = Pagemap::open().ok().map(Pagemap::raised);
-        let (regions, watched) = Default::default();
-        Ok(AnonymousView { uffd, regions, watched, staging, pagemap })
+        let (regions, watched, strays) = Default::default();
+        Ok(AnonymousView { uffd, regions, watched, strays, staging, pagemap })
     }
 
     /// Adds memory whose pages the engine may take; nothing of it is watched yet.
@@ -159,6 +162,27 @@ impl AnonymousView {
         if !self.uffd.poison(page_at(address), Wake::Now).is_done() {
             self.wake_page(address);
         }
+    }
+
+    /// Shows zeros at a page that belongs to no block, until it is cleared.
+    pub(crate) fn show_stray(&self, address: usize) {
+        self.strays().insert(page_at(address).start());
+        self.fill_holes(page_at(address));
+    }
+
+    /// Takes away what was shown in `span` while it belonged to no block.
+    pub(crate) fn clear_strays(&self, span: Span) {
+        let mut strays = self.strays();
+        let inside: Vec<usize> = strays.range(span.start()..span.end()).copied().collect();
+        for page in inside {
+            strays.remove(&page);
+            advise::dontneed(self.window(page_at(page)))
+                .expect("MADV_DONTNEED of watched memory cannot fail");
+        }
+    }
+
+    fn strays(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells which pages of `span` are there; `None` if the kernel does not say.

@@ -136,7 +136,8 @@ impl Staging {
             return;
         }
         if slot.holds != Holds::Nothing || slot.kind == Kind::Fresh {
-            advise::dontneed(self.bytes(&slot)).expect("MADV_DONTNEED of our own private mapping cannot fail");
+            advise::dontneed(self.bytes(&slot))
+                .expect("MADV_DONTNEED of our own private mapping cannot fail");
         }
         let mut inner = self.lock();
         let buddy = match slot.kind {

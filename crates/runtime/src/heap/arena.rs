@@ -46,7 +46,13 @@ impl Arena {
     /// What the allocator refuses.
     pub fn new(start: usize, len: usize) -> Result<Arena, NewError> {
         let pages = Buddy::new((len / PAGE) as u64)?;
-        Ok(Arena { start, pages, reservations: BTreeMap::new(), live: BTreeMap::new(), lost: BTreeMap::new() })
+        Ok(Arena {
+            start,
+            pages,
+            reservations: BTreeMap::new(),
+            live: BTreeMap::new(),
+            lost: BTreeMap::new(),
+        })
     }
 
     /// Takes `bytes`, rounded up to pages, at a multiple of `align` bytes, and as much address space as `capacity`

@@ -11,14 +11,15 @@
 //! waits for ever.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn};
 use bifolio_svm::{Budget, Failure, Finished, Granularity, Moved};
 use bifolio_sys::{
-    Access, Features, HUGE_PAGE, MapError, Mapping, PAGE, Place, Protection, Reads, ReadyError, SharedBytes, Span,
-    Uffd,
+    Access, Features, HUGE_PAGE, MapError, Mapping, PAGE, Place, Protection, Reads, ReadyError, SharedBytes,
+    Span, Uffd,
 };
 
 use crate::audit::Violation;
@@ -27,7 +28,7 @@ use crate::cpu::anonymous::{AnonymousView, WatchError};
 use crate::cpu::staging::StagingError;
 use crate::device::Device;
 use crate::device::builtin::{Builtin, BuiltinError, Memory};
-use crate::engine::{Engine, Parts};
+use crate::engine::{Engine, Parts, give_way};
 use crate::fault_loop::{Answer, Handlers, HandlersError, Readers};
 use crate::pool::BuddyPool;
 use crate::statistics::{Counter, Statistics};
@@ -35,6 +36,7 @@ use crate::statistics::{Counter, Statistics};
 mod arena;
 mod fork;
 mod moves;
+pub mod settings;
 mod streams;
 
 use arena::Arena;
@@ -107,8 +109,10 @@ const HANDLERS: usize = 2;
 const FOLIOS_MIN: u64 = 16;
 /// Pages kept for the next folio that comes home.
 const WARM_PAGES: u64 = 4 * Order::PMD.pages();
-/// A page that finds no room is tried so often before it is left to be faulted again.
-const BEYOND_TRIES: u32 = 16;
+/// A fault whose page or victims are in use is tried so often before it takes memory beyond the limit.
+const BUSY_RETRIES: u32 = 256;
+/// Once nothing can go to the device, so many faults take memory beyond the limit without asking again.
+const STUCK_FAULTS: u32 = 256;
 
 /// Blocks of memory of which a limited part is resident.
 pub struct Heap {
@@ -124,6 +128,8 @@ struct Inner {
     arena: Mutex<Arena>,
     addresses: Range<usize>,
     access: Access,
+    /// Faults to go until it is tried again to keep the limit.
+    stuck: AtomicU32,
 }
 
 impl Heap {
@@ -132,8 +138,10 @@ impl Heap {
     /// # Errors
     /// See [`HeapError`]; nothing is left behind.
     pub fn new(config: HeapConfig) -> Result<Heap, HeapError> {
-        let (vram, ram) = (pages("device memory", config.vram, PAGE)?, pages("system memory", config.ram, RAM_LEAST)?);
-        let space = config.space.max(1).checked_next_multiple_of(HUGE_PAGE).unwrap_or(usize::MAX - HUGE_PAGE + 1);
+        let (vram, ram) =
+            (pages("device memory", config.vram, PAGE)?, pages("system memory", config.ram, RAM_LEAST)?);
+        let space =
+            config.space.max(1).checked_next_multiple_of(HUGE_PAGE).unwrap_or(usize::MAX - HUGE_PAGE + 1);
         let (uffd, _) = Uffd::open_ready(Reads::Blocking, Features::MOVE, Features::POISON)?;
         let uffd = Arc::new(uffd.raised());
         let (access, view) = (uffd.access(), AnonymousView::new(Arc::clone(&uffd), WARM_PAGES)?);
@@ -142,12 +150,14 @@ impl Heap {
         let addresses = whole.start()..whole.end();
         view.add_region(blocks)?;
         view.watch(whole)?;
-        let largest = Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
+        let largest =
+            Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
         let engine = engine(view, vram, Budget::new(ram, 0), largest, &config)?;
         engine.blocks().add_region(addresses.clone())?;
         let arena = Mutex::new(Arena::new(whole.start(), whole.len())?);
         let streams = Mutex::new(Streams::new(largest));
-        let inner = Arc::new(Inner { engine, streams, gate: RwLock::default(), arena, addresses, access });
+        let (gate, stuck) = Default::default();
+        let inner = Arc::new(Inner { engine, streams, gate, arena, addresses, access, stuck });
         let answer = Arc::clone(&inner);
         let answer: Arc<Answer> = Arc::new(move |address| {
             answer.fault(address);
@@ -191,7 +201,7 @@ impl Heap {
         let mut arena = self.inner.arena();
         let address = arena.reserve(bytes, align, capacity)?;
         let len = arena.len_at(address)?;
-        self.inner.engine.map(address..address + len);
+        self.inner.engine.map_clean(address..address + len);
         Some(address)
     }
 
@@ -212,7 +222,7 @@ impl Heap {
         let pass = self.inner.pass();
         let mut arena = self.inner.arena();
         if let Some(more) = arena.lengthen(address, bytes) {
-            self.inner.engine.map(more);
+            self.inner.engine.map_clean(more);
             return true;
         }
         let rest = arena.shorten(address, bytes);
@@ -308,16 +318,40 @@ impl Inner {
     fn fault(&self, address: usize) -> Option<Range<usize>> {
         let _pass = self.pass();
         let start = Instant::now();
-        self.engine.shrink();
-        let order = self.streams().order_at(address);
-        let policy = Granularity { largest: order, smallest: Order::ZERO, populate: order };
-        let result = match self.engine.answer(address, &policy) {
-            Err(Failure::NoRam) => self.answer_beyond(address),
-            result => result,
-        };
+        let result = if self.has_room() { self.answer(address) } else { self.engine.answer_beyond(address) };
         let brought = self.finish(address, result);
         self.engine.statistics().add_time(Counter::WaitNs, start.elapsed());
         brought
+    }
+
+    fn answer(&self, address: usize) -> Result<Finished, Failure> {
+        let order = self.streams().order_at(address);
+        let policy = Granularity { largest: order, smallest: Order::ZERO, populate: order };
+        for retry in 0..BUSY_RETRIES {
+            match self.engine.answer(address, &policy) {
+                Err(Failure::Busy) => give_way(retry),
+                Err(Failure::NoRam) => break,
+                result => return result,
+            }
+        }
+        self.engine.answer_beyond(address)
+    }
+
+    /// Whether system memory is within its limit, or can be brought there. While nothing can go, this is found out
+    /// only now and then.
+    fn has_room(&self) -> bool {
+        if !self.engine.is_over_limit() {
+            return true;
+        }
+        // Relaxed: a hint that is right sooner or later.
+        if self.stuck.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return false;
+        }
+        let kept = self.engine.shrink();
+        if !kept {
+            self.stuck.store(STUCK_FAULTS, Relaxed);
+        }
+        kept
     }
 
     fn finish(&self, address: usize, result: Result<Finished, Failure>) -> Option<Range<usize>> {
@@ -334,7 +368,12 @@ impl Inner {
                 self.streams().learn(address, brought.clone());
                 Some(brought)
             }
-            Err(Failure::NotMapped | Failure::CopyFailed | Failure::NoDeviceMemory) => {
+            Err(Failure::NotMapped) => {
+                statistics.add(Counter::RedundantFaults, 1);
+                self.engine.answer_stray(address);
+                None
+            }
+            Err(Failure::CopyFailed | Failure::NoDeviceMemory) => {
                 statistics.add(Counter::Failures, 1);
                 self.engine.view().poison_page(address);
                 None
@@ -346,23 +385,6 @@ impl Inner {
                 None
             }
         }
-    }
-
-    /// Answers a fault although both memories are full: one page more than the limit is better than no program.
-    fn answer_beyond(&self, address: usize) -> Result<Finished, Failure> {
-        let page = Granularity { largest: Order::ZERO, smallest: Order::ZERO, populate: Order::ZERO };
-        let mut result = Err(Failure::NoRam);
-        for _ in 0..BEYOND_TRIES {
-            // The budget is made to look one page better while the transaction takes one.
-            self.engine.budget().give_back(1);
-            result = self.engine.answer(address, &page);
-            self.engine.budget().take_resident(1);
-            if result != Err(Failure::NoRam) {
-                self.engine.statistics().add(Counter::BeyondRam, 1);
-                break;
-            }
-        }
-        result
     }
 }
 

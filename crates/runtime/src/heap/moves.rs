@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use bifolio_folio::Order;
 use bifolio_svm::to_device::ToDevice;
-use bifolio_svm::{Failure, Finished, Moved, Outcome, Policy, Run, Span, Step, Transaction};
+use bifolio_svm::{Failure, Finished, Granularity, Moved, Outcome, Policy, Run, Span, Step, Transaction};
 use bifolio_sys::PAGE;
 
-use crate::blocks::{BlockCell, BlockId, Found};
+use crate::blocks::{BlockId, Found};
 use crate::cpu::anonymous::AnonymousView;
 use crate::cpu::{address_of, span_of};
 use crate::device::Copy;
-use crate::drive::Drive;
+use crate::drive::{BEYOND, Drive};
 use crate::engine::{Engine, lock};
 use crate::statistics::Counter;
 
@@ -24,8 +24,20 @@ impl Engine<AnonymousView> {
     pub(super) fn answer(&self, address: usize, policy: &dyn Policy) -> Result<Finished, Failure> {
         let found = self.blocks.find(address).ok_or(Failure::NotMapped)?;
         let page = found.page_of(address);
-        let plan = |cell: &BlockCell| Transaction::cpu_fault(&cell.block, page, policy);
-        self.run_retrying(found, plan)
+        let mut cell = found.lock();
+        let transaction = Transaction::cpu_fault(&cell.block, page, policy);
+        self.run(&found, &mut cell, transaction, 0)
+    }
+
+    /// Answers a fault although both memories are full: one page more than the limit is better than no program.
+    pub(super) fn answer_beyond(&self, address: usize) -> Result<Finished, Failure> {
+        let found = self.blocks.find(address).ok_or(Failure::NotMapped)?;
+        let page = Granularity { largest: Order::ZERO, smallest: Order::ZERO, populate: Order::ZERO };
+        let mut cell = found.lock();
+        let transaction = Transaction::cpu_fault(&cell.block, found.page_of(address), &page);
+        let result = self.run(&found, &mut cell, transaction, BEYOND);
+        self.statistics.add(Counter::BeyondRam, u64::from(result.is_ok()));
+        result
     }
 
     /// Brings the pages of `addresses` that are on the device home, folio by folio.
@@ -41,16 +53,24 @@ impl Engine<AnonymousView> {
         Ok(())
     }
 
-    /// Moves the least recently faulted blocks to the device until the budget is kept again, or nothing more can go.
-    pub(super) fn shrink(&self) {
-        while self.budget.used_pages() > self.budget.limit_pages() {
+    /// Tells whether more pages are resident than should be.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.budget.used_pages() > self.budget.limit_pages()
+    }
+
+    /// Moves the least recently faulted blocks to the device until the limit is kept again; `false` if nothing more can
+    /// go.
+    pub(super) fn shrink(&self) -> bool {
+        while self.is_over_limit() {
             let oldest: Vec<BlockId> =
                 lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
-            let moved: u64 = oldest.into_iter().filter_map(|id| self.blocks.get(id)).map(|f| self.empty(f)).sum();
+            let moved: u64 =
+                oldest.into_iter().filter_map(|id| self.blocks.get(id)).map(|f| self.empty(f)).sum();
             if moved == 0 {
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Moves spans of a block out, the largest first, while the budget is exceeded; returns how many pages went.
@@ -60,7 +80,7 @@ impl Engine<AnonymousView> {
         spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
         let mut gone = 0;
         for span in spans {
-            if self.budget.used_pages() <= self.budget.limit_pages() {
+            if !self.is_over_limit() {
                 break;
             }
             let out = Transaction::ToDevice(ToDevice::new(span.first(), span.order(), Order::ZERO, false));
@@ -70,6 +90,29 @@ impl Engine<AnonymousView> {
             }
         }
         gone
+    }
+
+    /// Answers a fault on a page that belongs to no block with zeros, to be taken away when it is allocated again.
+    ///
+    /// Such a fault is old as a rule: its toucher was woken by another's answer, went on and freed the block. Poison
+    /// would be right for a toucher that uses freed memory, but the kernel has no way to take it off again.
+    pub(super) fn answer_stray(&self, address: usize) {
+        let Some(found) = self.blocks.find(address) else { return self.view.wake_page(address) };
+        let cell = found.lock();
+        if cell.block.live().contains(found.page_of(address)) {
+            self.view.wake_page(address);
+        } else {
+            self.view.show_stray(address);
+        }
+    }
+
+    /// Makes pages live and empty, whatever was thought of them before.
+    pub(super) fn map_clean(&self, addresses: Range<usize>) {
+        for (found, run) in self.blocks.parts(addresses) {
+            let mut cell = found.lock();
+            self.view.clear_strays(span_of(found.base, run));
+            cell.block.map(run);
+        }
     }
 
     /// Makes pages empty again: they read as zero, and nobody finds them unmapped in between.
@@ -127,6 +170,9 @@ impl Engine<AnonymousView> {
     pub(super) fn brought(&self, address: usize, finished: &Finished) -> Option<Range<usize>> {
         let found = self.blocks.find(address)?;
         let (Moved::ToRam(span) | Moved::Populated(span)) = finished.moved else { return None };
-        Some(address_of(found.base, span.first())..address_of(found.base, span.first()) + usize::from(span.pages()) * PAGE)
+        Some(
+            address_of(found.base, span.first())
+                ..address_of(found.base, span.first()) + usize::from(span.pages()) * PAGE,
+        )
     }
 }

@@ -1,0 +1,85 @@
+//! What `bifolio run` tells the library that it loads into a program: one environment variable.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The environment variable.
+pub const VARIABLE: &str = "BIFOLIO_HEAP";
+
+/// What the heap of a program is to be like. Sizes are in bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// System memory that the heap may use at once.
+    pub ram: usize,
+    /// Device memory.
+    pub vram: usize,
+    /// Smallest block that is taken from the heap; smaller ones stay with the C library.
+    pub threshold: usize,
+    /// Whether the rules are checked after every transaction.
+    pub checked: bool,
+    /// Process that the program is a direct child of. The variable is inherited by all descendants, but only the
+    /// child itself has a heap; it keeps one when it replaces itself by `exec`.
+    pub parent: u32,
+    /// Where the counters are: a memfd, opened by this name.
+    pub statistics: PathBuf,
+}
+
+/// A value of [`VARIABLE`] that `bifolio run` did not write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not settings of a heap")]
+pub struct NotSettings;
+
+impl Settings {
+    /// Reads the settings of this process; `None` if `bifolio run` gave none, or gave them to an ancestor.
+    #[must_use]
+    pub fn from_env() -> Option<Settings> {
+        let settings: Settings = std::env::var(VARIABLE).ok()?.parse().ok()?;
+        (std::os::unix::process::parent_id() == settings.parent).then_some(settings)
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { ram, vram, threshold, checked, parent, statistics } = self;
+        let checked = u8::from(*checked);
+        write!(f, "{ram},{vram},{threshold},{checked},{parent},{}", statistics.display())
+    }
+}
+
+impl FromStr for Settings {
+    type Err = NotSettings;
+
+    fn from_str(text: &str) -> Result<Settings, NotSettings> {
+        let mut fields = text.splitn(6, ',');
+        let mut next = || fields.next().ok_or(NotSettings);
+        let number = |text: &str| text.parse().map_err(|_| NotSettings);
+        Ok(Settings {
+            ram: number(next()?)?,
+            vram: number(next()?)?,
+            threshold: number(next()?)?,
+            checked: next()? == "1",
+            parent: next()?.parse().map_err(|_| NotSettings)?,
+            statistics: next()?.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_survive_the_environment() {
+        let settings = Settings {
+            ram: 1 << 26,
+            vram: 1 << 33,
+            threshold: 65536,
+            checked: true,
+            parent: 4711,
+            statistics: "/proc/4711/fd/9".into(),
+        };
+        assert_eq!(settings.to_string().parse(), Ok(settings));
+        assert_eq!("1,2,3".parse::<Settings>(), Err(NotSettings));
+    }
+}
