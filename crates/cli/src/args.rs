@@ -1,11 +1,12 @@
 //! The command line: what can be said, and what the help teaches.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 
 use bifolio_folio::MemoryKind;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
-use crate::amount::Amount;
+use crate::amount::{Amount, Size};
 use crate::exit;
 use crate::output::JsonTarget;
 
@@ -26,6 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   bifolio demo pagerank                  rank Debian's packages with a quarter of the memory
   bifolio demo bfs --vram 1M --json -    search them with 1 MiB, figures as JSON
+  bifolio run --ram 64M -- sort big.txt  sort with 64 MiB of heap in memory, the rest on the device
   bifolio doctor                         what this machine grants";
 
 /// The subcommands.
@@ -34,6 +36,8 @@ pub enum Command {
     /// Runs a job on the built-in device, over a graph of real pointers, in too little memory.
     #[command(subcommand)]
     Demo(DemoCommand),
+    /// Runs a program with its heap on device memory.
+    Run(RunArgs),
     /// Tells what this machine grants, what each lack costs, and the one command that grants it.
     Doctor(DoctorArgs),
     /// Measures what faults and migrations cost, each with its physical floor from the same run.
@@ -113,6 +117,39 @@ pub struct JobArgs {
     #[command(flatten)]
     pub output: OutputArgs,
 }
+
+/// What `run` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_HELP)]
+pub struct RunArgs {
+    /// System memory that the program's heap may use at once; without it, half of the machine's.
+    #[arg(long, value_name = "SIZE")]
+    pub ram: Option<Size>,
+    /// Device memory; without it, half of the machine's memory.
+    #[arg(long, value_name = "SIZE")]
+    pub vram: Option<Size>,
+    /// Smallest block of `malloc` or `mmap` that has an address range of its own on the heap.
+    #[arg(long, value_name = "SIZE", default_value = "64K")]
+    pub threshold: Size,
+    /// Check the rules after every move of a folio.
+    #[arg(long)]
+    pub checked: bool,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Program to run, and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
+}
+
+const RUN_HELP: &str = "\
+Examples:
+  bifolio run --ram 64M -- sort big.txt
+  bifolio run --ram 64M --json report.json -- python3 script.py
+
+Output, exit status and signals are the program's own; the report goes to standard error. The program must be
+dynamically linked and not setuid. It keeps its heap when it replaces itself by exec; programs that it starts
+run as always.";
 
 /// Where a report goes.
 #[derive(Debug, Args)]

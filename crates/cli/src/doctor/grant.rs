@@ -35,8 +35,13 @@ impl Grant {
 
 /// Lists everything that was asked, the most important first.
 pub fn list(grants: &Grants) -> Vec<Grant> {
-    let faults = [userfaultfd(grants), full_mode(grants)];
-    faults.into_iter().chain(operations(grants)).chain(settings(&grants.host)).collect()
+    let mut faults = vec![full_mode(grants)];
+    faults.extend(operations(grants));
+    if grants.granted.is_empty() {
+        // Nothing could be tried, so nothing is known about what would lack then.
+        faults.iter_mut().for_each(|grant| grant.remedy = None);
+    }
+    [userfaultfd(grants)].into_iter().chain(faults).chain(settings(&grants.host)).collect()
 }
 
 fn userfaultfd(grants: &Grants) -> Grant {
@@ -194,6 +199,17 @@ mod tests {
         assert!(!has_remedy(false, None));
         assert!(!has_remedy(true, Some("much")));
     }
+
+    #[test]
+    fn without_userfaultfd_only_that_is_to_be_had() {
+        let grants = Grants { granted: Vec::new(), poison: FAILS, move_small: FAILS, ..Grants::probe() };
+        let granted = list(&grants);
+        let (userfaultfd, others) = granted.split_first().expect("it is asked first");
+        assert!(userfaultfd.remedy.is_some());
+        assert!(others.iter().all(|grant| grant.remedy.is_none_or(|remedy| !remedy.starts_with("Linux"))));
+    }
+
+    const FAILS: Trial = Trial::Fails { step: "userfaultfd", errno: Some(Errno::PERM) };
 
     #[test]
     fn failed_trial_tells_step_and_reason() {
