@@ -2,6 +2,7 @@
 
 use crate::block::Block;
 use crate::buddy::{Buddy, release};
+use crate::chunk::CHUNK_ORDER;
 use crate::error::FreeError;
 use core::ops::Range;
 
@@ -47,33 +48,64 @@ impl Buddy {
     ///
     /// [`FreeError`] for the first block that is not allocated, or is listed twice; nothing is changed then.
     pub fn free_list(&mut self, blocks: &[Block]) -> Result<(), FreeError> {
-        self.free_all(blocks.iter().copied())
+        self.settle();
+        for (done, &block) in blocks.iter().enumerate() {
+            if !self.is_allocated(block) {
+                let error = self.why_not_allocated(block);
+                self.take_again(blocks[..done].iter().copied());
+                return Err(error);
+            }
+            release(&mut self.regions, block);
+        }
+        Ok(())
     }
 
-    /// Frees blocks of one order, named by their first pages, with unknown contents. O(blocks * order).
+    /// Frees blocks of one order, named by their first pages, with unknown contents. O(blocks * order), less where the
+    /// blocks fill a run of 128 aligned pages in order, as [`Buddy::allocate_many`] returns them.
     ///
     /// # Errors
     ///
     /// [`FreeError`] for the first block that is not allocated, or is listed twice; nothing is changed then.
     pub fn free_many(&mut self, order: u32, pages: &[u64]) -> Result<(), FreeError> {
-        self.free_all(pages.iter().map(|&page| Block { page, order }))
-    }
-
-    /// Frees the blocks one after the other, and takes them again if one of them cannot be freed.
-    pub(crate) fn free_all(&mut self, blocks: impl Iterator<Item = Block> + Clone) -> Result<(), FreeError> {
         self.settle();
-        for (done, block) in blocks.clone().enumerate() {
-            if self.is_allocated(block) {
+        let mut done = 0;
+        while let Some(&page) = pages.get(done) {
+            let block = Block { page, order };
+            if let Some(blocks) = self.free_full_chunk(order, &pages[done..]) {
+                done += blocks;
+            } else if self.is_allocated(block) {
                 release(&mut self.regions, block);
-                continue;
+                done += 1;
+            } else {
+                let error = self.why_not_allocated(block);
+                self.take_again(pages[..done].iter().map(|&page| Block { page, order }));
+                return Err(error);
             }
-            let error = self.why_not_allocated(block);
-            for block in blocks.take(done) {
-                self.region_mut(block.page).take_range(&block.range());
-            }
-            return Err(error);
         }
         Ok(())
+    }
+
+    /// Frees the blocks that fill a chunk at once, if the first of `pages` do so in order; returns their number.
+    fn free_full_chunk(&mut self, order: u32, pages: &[u64]) -> Option<usize> {
+        let chunk = Block { page: *pages.first()?, order: CHUNK_ORDER };
+        let blocks = 1 << CHUNK_ORDER.checked_sub(order)?;
+        let mut in_order = pages.get(..blocks)?.iter().zip(chunk.range().step_by(1 << order));
+        let at = self.region_holding(&chunk.range()).ok()?;
+        if !self.regions[at].is_full_chunk(chunk.page, order)
+            || !in_order.all(|(page, expected)| *page == expected)
+        {
+            return None;
+        }
+        self.regions[at].join(chunk);
+        self.regions[at].release(chunk);
+        Some(blocks)
+    }
+
+    /// Takes blocks that have just been freed again.
+    fn take_again(&mut self, blocks: impl Iterator<Item = Block>) {
+        for block in blocks {
+            self.region_mut(block.page).take_range(&block.range());
+        }
     }
 
     /// Frees the pages of an allocated block before and behind `keep`; `keep` stays allocated, as the fewest blocks,

@@ -313,6 +313,15 @@ impl Region {
         self.chunks[chunks].fill(Chunk::uniform(order));
     }
 
+    /// Tells whether the page starts a chunk that is full of used blocks of this order, which is below a chunk's.
+    pub(crate) fn is_full_chunk(&self, page: u64, order: u32) -> bool {
+        let chunk = self.chunk_index(page);
+        page.is_multiple_of(CHUNK_PAGES)
+            && order < CHUNK_ORDER
+            && self.states[chunk] == CUT
+            && self.chunks[chunk] == Chunk::uniform(order)
+    }
+
     /// Makes one used block of the used blocks that fill it.
     pub(crate) fn join(&mut self, block: Block) {
         if block.order >= CHUNK_ORDER {

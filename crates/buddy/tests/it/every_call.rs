@@ -23,6 +23,8 @@ enum Call {
     FreeRange(Range<u64>),
     FreeList(Vec<Index>),
     FreeMany(u32, Vec<Index>),
+    /// All blocks of an order, and then the first of them again if the flag is set.
+    FreeOrder(u32, bool),
     Trim(Index, Index, Index),
     Split(Index, u32),
     Join(u64, u32),
@@ -92,6 +94,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => range().prop_map(Call::FreeRange),
         1 => prop::collection::vec(index(), 0..6).prop_map(Call::FreeList),
         1 => (0u32..3, prop::collection::vec(index(), 0..6)).prop_map(|(order, picks)| Call::FreeMany(order, picks)),
+        2 => (0u32..5, any::<bool>()).prop_map(|(order, twice)| Call::FreeOrder(order, twice)),
     ];
     let other = prop_oneof![
         3 => (index(), index(), index()).prop_map(|(block, from, to)| Call::Trim(block, from, to)),
@@ -293,6 +296,15 @@ fn apply_free(buddy: &mut Buddy, model: &mut Model, call: &Call) -> Checked {
                 .iter()
                 .filter_map(|index| Some(Block { order: *order, ..pick(model, index)? }))
                 .collect();
+            let pages: Vec<u64> = blocks.iter().map(|block| block.page).collect();
+            free_several(model, &blocks, &buddy.free_many(*order, &pages))?;
+        }
+        Call::FreeOrder(order, twice) => {
+            let mut blocks: Vec<Block> =
+                model.used().into_iter().filter(|block| block.order == *order).collect();
+            if *twice {
+                blocks.extend(blocks.first().copied());
+            }
             let pages: Vec<u64> = blocks.iter().map(|block| block.page).collect();
             free_several(model, &blocks, &buddy.free_many(*order, &pages))?;
         }
