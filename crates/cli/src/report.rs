@@ -13,7 +13,7 @@ use crate::figures::{bytes, grouped, percent};
 use crate::table;
 
 /// The figures of one job, named as in the JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Figures {
     /// Page faults.
     pub faults: Faults,
@@ -217,17 +217,6 @@ fn times(seconds: &Seconds) -> Table {
     rows
 }
 
-/// The JSON of `bifolio run`: the figures, and how the program ended.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[cfg_attr(not(test), expect(dead_code, reason = "its subcommand is being built"))]
-pub struct RunReport {
-    /// The figures.
-    #[serde(flatten)]
-    pub figures: Figures,
-    /// Exit code of the program.
-    pub exit: i32,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,8 +250,7 @@ mod tests {
 
     #[test]
     fn json_has_the_fields_that_are_promised_and_no_others() {
-        let report = RunReport { figures: figures(), exit: 7 };
-        let json = serde_json::to_value(report).expect("plain data");
+        let json = serde_json::to_value(figures()).expect("plain data");
         let fields: Vec<_> = json.as_object().expect("an object").keys().map(String::as_str).collect();
         let mut expected = [
             "faults",
