@@ -104,7 +104,7 @@ impl BitTree {
     }
 
     /// Follows one end of the bits from word `word` of level `from - 1` down to a cell.
-    fn descend(&self, words: &[u64], from: u32, mut word: u64, end: fn(u64) -> u32) -> u64 {
+    fn descend(&self, words: &[u64], from: u32, mut word: u64, end: impl Fn(u64) -> u32) -> u64 {
         for level in (0..from).rev() {
             word = word * 64 + u64::from(end(words[self.at(level, word)]));
         }

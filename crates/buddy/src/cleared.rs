@@ -283,7 +283,17 @@ impl Cleared {
 
     /// Tells whether any page of the range is known to be cleared.
     pub(crate) fn touches(&self, range: &Range<u64>) -> bool {
-        self.pages > 0 && self.next(0, range.start).is_some_and(|page| page < range.end)
+        let Some(tables) = self.tables.as_ref().filter(|_| self.pages > 0) else { return false };
+        let number = range.start >> GROUP_ORDER;
+        if range.end > (number + 1) << GROUP_ORDER {
+            return self.next(0, range.start).is_some_and(|page| page < range.end);
+        }
+        let (from, to) = part(range, number << GROUP_ORDER);
+        match tables.groups[index(number - self.first_group())] {
+            DIRTY => false,
+            CLEARED => true,
+            leaf => self.leaves[(leaf - FIRST_LEAF) as usize].touches(from, to),
+        }
     }
 
     /// The maximal runs of cleared pages, in address order.
@@ -332,6 +342,12 @@ mod tests {
                 model[index(start)..index(end)].fill(value);
                 prop_assert_eq!(cleared.extents().collect::<Vec<_>>(), runs_of(&model, base));
                 prop_assert_eq!(cleared.pages(), model.iter().filter(|&&c| c).count() as u64);
+            }
+            for pages in [1, 5, 64, 100, 5000] {
+                let end = (from + pages).min(PAGES);
+                let (range, part) = (base + from..base + end, &model[index(from)..index(end)]);
+                prop_assert_eq!(cleared.touches(&range), part.contains(&true));
+                prop_assert_eq!(cleared.contains(&range), !part.contains(&false));
             }
             let runs = runs_of(&model, base);
             let from = base + from;

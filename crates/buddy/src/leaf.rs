@@ -126,6 +126,15 @@ impl Leaf {
         Some(at * 64 + aligned_runs(self.words[at as usize], order).trailing_zeros())
     }
 
+    /// Tells whether any of the pages `from..to` is cleared.
+    pub(crate) fn touches(&self, from: u32, to: u32) -> bool {
+        let at = from / 64;
+        if to <= at * 64 + 64 {
+            return self.words[at as usize] >> (from % 64) & (u64::MAX >> (64 - (to - from))) != 0;
+        }
+        self.next(0, from).is_some_and(|page| page < to)
+    }
+
     /// The first page at or behind `from` that is not cleared.
     pub(crate) fn next_dirty(&self, from: u32) -> Option<u32> {
         let at = from / 64;

@@ -68,8 +68,11 @@ impl Region {
     pub(crate) fn find_dirty(&self, order: u32) -> Option<Block> {
         let best = self.find(order)?;
         let dirty = |block: &Block| !self.cleared().touches(&(block.page..block.page + (1 << order)));
-        let mut candidates = bits(self.free().aligns(best.order)).map(|align| self.first(best.order, align));
-        Some(candidates.find(dirty).unwrap_or(best))
+        if dirty(&best) {
+            return Some(best);
+        }
+        let others = bits(self.free().aligns(best.order)).skip(1).map(|align| self.first(best.order, align));
+        Some({ others }.find(dirty).unwrap_or(best))
     }
 
     /// A cut for a block on an alignment above its own size, from the smallest free block that has such a place.
