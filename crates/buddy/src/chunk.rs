@@ -32,6 +32,10 @@ const PAIRS_BY_ALIGNMENT: [u64; 7] = [
     0x0000_0000_0000_0001,
 ];
 
+/// For each order: the pairs at which the right halves start when the beginning of a block of that order is cut down
+/// to a pair.
+const HALVES: [u64; 8] = [0, 0, 0x2, 0x6, 0x16, 0x116, 0x1_0116, 0x1_0001_0116];
+
 /// The cut of 128 pages into blocks; offsets are pages from the chunk's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunk {
@@ -80,11 +84,14 @@ impl Chunk {
     /// Cuts `wanted` (its offset and order) out of a free block and marks it used; the rest is free.
     pub(crate) fn carve(&mut self, from: (u32, u32), wanted: (u32, u32)) {
         let (mut start, (page, order)) = (from.0, wanted);
-        for order in (order..from.1).rev() {
-            let half = start + (1 << order);
-            // At order 0 the pair is split below.
-            self.left |= if order > 0 { 1 << (half / 2) } else { 0 };
-            start = if page < half { start } else { half };
+        if page == start {
+            self.left |= (HALVES[from.1 as usize] ^ HALVES[order.max(1) as usize]) << (start / 2);
+        } else {
+            for order in (order.max(1)..from.1).rev() {
+                let half = start + (1 << order);
+                self.left |= 1 << (half / 2);
+                start = if page < half { start } else { half };
+            }
         }
         let bit = 1u64 << (page / 2);
         if order > 0 {

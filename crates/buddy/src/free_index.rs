@@ -97,6 +97,20 @@ impl FreeIndex {
         }
     }
 
+    /// Counts and marks one free block of each of these orders, all below a chunk's and all in the chunk of `page`, each
+    /// aligned to its own order and no more: what remains of a block whose beginning is taken.
+    #[inline(always)]
+    pub(crate) fn insert_halves(&mut self, page: u64, orders: Range<u32>) {
+        let chunk = (page >> CHUNK_ORDER) - self.classes[0].base;
+        for order in orders {
+            self.counts[order as usize] += 1;
+            if self.classes[slot(order, order)].tree.insert(&mut self.words, chunk) {
+                self.aligns[order as usize] |= 1 << order;
+                self.orders |= 1 << order;
+            }
+        }
+    }
+
     /// Counts one free block less of the order, and unmarks its position unless another one shares the mark.
     #[inline(always)]
     pub(crate) fn remove(&mut self, page: u64, order: u32, shared: bool) {

@@ -208,7 +208,12 @@ impl Region {
     pub(crate) fn carve(&mut self, from: Block, wanted: Block) {
         self.free_pages -= wanted.pages();
         let mut start = from.page;
-        for order in (wanted.order..from.order).rev() {
+        let mut lowest = wanted.order;
+        if wanted.page == from.page && wanted.order < CHUNK_ORDER {
+            lowest = from.order.min(CHUNK_ORDER);
+            self.free.insert_halves(from.page, wanted.order..lowest);
+        }
+        for order in (lowest..from.order).rev() {
             let half = start + (1 << order);
             let rest = if wanted.page < half { half } else { core::mem::replace(&mut start, half) };
             if order >= CHUNK_ORDER {
