@@ -46,6 +46,33 @@ impl Amount {
     }
 }
 
+/// A size in bytes: an amount that is not a share of anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        match text.parse() {
+            Ok(Amount::Bytes(bytes)) => Ok(Self(bytes)),
+            Err(AmountError::TooLarge) => Err(SizeError::TooLarge),
+            Ok(Amount::Share { .. }) | Err(_) => Err(SizeError::Form),
+        }
+    }
+}
+
+/// Why a word is not a size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SizeError {
+    /// It has another form.
+    #[error("expected a size such as 4096, 64K, 16M or 1G")]
+    Form,
+    /// It is beyond all memory.
+    #[error("the limit is {}G", AMOUNT_MAX >> 30)]
+    TooLarge,
+}
+
 impl FromStr for Amount {
     type Err = AmountError;
 

@@ -10,6 +10,7 @@ mod exit;
 mod figures;
 mod output;
 mod report;
+mod run;
 mod table;
 
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use crate::exit::Failure;
 fn main() -> ExitCode {
     ExitCode::from(match Cli::parse().command {
         Command::Demo(command) => finish(demo::demo(&command)),
+        Command::Run(args) => finish(run::run(&args)),
         Command::Doctor(args) => finish(doctor::doctor(&args)),
         Command::Bench(args) => finish(bench::bench(&args)),
     })

@@ -2,7 +2,7 @@
 
 use bifolio_folio::{Order, Pfn};
 use bifolio_svm::to_device::ToDevice;
-use bifolio_svm::{Moved, Outcome, Span, Transaction};
+use bifolio_svm::{Failure, Moved, Outcome, Span, Transaction};
 
 use crate::blocks::{BlockCell, BlockId, Found};
 use crate::cpu::CpuView;
@@ -37,6 +37,22 @@ impl Reclaimed {
     }
 }
 
+/// What came of evicting some folios.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Sweep {
+    /// At least one was evicted.
+    evicted: bool,
+    /// At least one belongs to another transaction.
+    contended: bool,
+}
+
+impl Sweep {
+    fn add(&mut self, other: Sweep) {
+        self.evicted |= other.evicted;
+        self.contended |= other.contended;
+    }
+}
+
 /// A folio that may be evicted, as it was when looked at.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -54,19 +70,20 @@ impl<V: CpuView> Engine<V> {
     /// what is freed is one block of that order. A folio that the device used since it was last looked at
     /// gets a second chance.
     pub(crate) fn reclaim_device(&self, order: Order, held: &Found<'_>, cell: &mut BlockCell) -> Reclaimed {
-        let mut contended = false;
+        let mut sweep = Sweep::default();
         for second_chance in [true, false] {
             for candidate in self.candidates() {
                 if second_chance && self.was_used(&candidate) {
                     continue;
                 }
-                contended |= !self.evict_range(candidate.head.align_down(order), order, held, cell);
+                sweep.add(self.evict_range(candidate.head.align_down(order), order, held, cell));
                 if self.pagemap.pool().has(order) {
                     return Reclaimed::Room;
                 }
             }
         }
-        Reclaimed::failed(contended)
+        // What was evicted made room, which somebody else was quick to take.
+        if sweep.evicted { Reclaimed::Room } else { Reclaimed::failed(sweep.contended) }
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -93,10 +110,9 @@ impl<V: CpuView> Engine<V> {
         used
     }
 
-    /// Evicts every folio in the `2^order` device pages from `first`, as far as their blocks are free; tells whether
-    /// all were.
-    fn evict_range(&self, first: Pfn, order: Order, held: &Found<'_>, cell: &mut BlockCell) -> bool {
-        let mut all = true;
+    /// Evicts every folio in the `2^order` device pages from `first`, as far as their blocks are free.
+    fn evict_range(&self, first: Pfn, order: Order, held: &Found<'_>, cell: &mut BlockCell) -> Sweep {
+        let mut sweep = Sweep::default();
         let end = first.get() + order.pages();
         let mut at = first.get();
         while at < end {
@@ -105,42 +121,44 @@ impl<V: CpuView> Engine<V> {
                     let (head, pages) = (folio.head(), folio.pages());
                     let data = folio.data();
                     drop(folio);
-                    all &= self.evict_folio(head, data, held, cell);
+                    sweep.add(self.evict_folio(head, data, held, cell));
                     head.get() + pages - at
                 }
                 Err(_) => 1,
             };
         }
-        all
+        sweep
     }
 
-    /// Evicts one folio; `false` if somebody else has its block.
-    fn evict_folio(&self, head: Pfn, data: u32, held: &Found<'_>, cell: &mut BlockCell) -> bool {
-        let backing = self.pagemap.pool().backing(data);
+    /// Evicts one folio, unless somebody else has its block.
+    fn evict_folio(&self, head: Pfn, data: u32, held: &Found<'_>, cell: &mut BlockCell) -> Sweep {
         // Without a backing, or with another at the same number, the folio has just been freed.
-        let Some((backing, into)) = backing.and_then(|b| Some((b, head.offset_from(b.head)?))) else {
-            return true;
-        };
-        let Ok(into) = u16::try_from(into) else { return true };
-        let Some(found) = self.blocks.get(backing.block) else { return true };
-        if found.id == held.id {
-            self.evict_page(head, backing.page + into, held, cell);
-            return true;
-        }
-        match found.try_lock() {
-            Some(mut other) => {
-                self.evict_page(head, backing.page + into, &found, &mut other);
-                true
-            }
-            None => false,
+        let backing = self.pagemap.pool().backing(data);
+        let place = backing.and_then(|backing| {
+            let into = u16::try_from(head.offset_from(backing.head)?).ok()?;
+            Some((self.blocks.get(backing.block)?, backing.page + into))
+        });
+        match place {
+            None => Sweep::default(),
+            Some((found, page)) if found.id == held.id => self.evict_page(head, page, held, cell),
+            Some((found, page)) => match found.try_lock() {
+                Some(mut other) => self.evict_page(head, page, &found, &mut other),
+                None => Sweep { evicted: false, contended: true },
+            },
         }
     }
 
-    fn evict_page(&self, head: Pfn, page: u16, found: &Found<'_>, cell: &mut BlockCell) {
+    fn evict_page(&self, head: Pfn, page: u16, found: &Found<'_>, cell: &mut BlockCell) -> Sweep {
         // The folio may have gone since; whatever holds the page now is not what was looked for.
-        if cell.block.piece_of(page).is_some_and(|piece| piece.pfn == head) {
-            let evicted = self.run(found, cell, Transaction::to_ram(page), 1);
-            self.statistics.add(Counter::Evictions, u64::from(evicted.is_ok()));
+        if cell.block.piece_of(page).is_none_or(|piece| piece.pfn != head) {
+            return Sweep::default();
+        }
+        match self.run(found, cell, Transaction::to_ram(page), 1) {
+            Ok(_) => {
+                self.statistics.add(Counter::Evictions, 1);
+                Sweep { evicted: true, contended: false }
+            }
+            Err(why) => Sweep { evicted: false, contended: why == Failure::Busy },
         }
     }
 
@@ -164,15 +182,18 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Moves spans of a block, the largest first, to the device until `pages` pages are free; returns how many.
+    ///
+    /// Folios are no larger than the policy's: a larger one would be split when a part of it comes home, and its
+    /// backing would keep all of the memory until the last part has gone.
     fn move_out(&self, found: &Found<'_>, cell: &mut BlockCell, pages: u64) -> u64 {
-        let mut spans: Vec<Span> = cell.block.ram().spans().collect();
+        let (largest, smallest) = self.policy.to_device_orders();
+        let mut spans: Vec<Span> = cell.block.ram().spans(largest).collect();
         spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
         let mut freed = 0;
         for span in spans {
             if freed >= pages {
                 break;
             }
-            let (_, smallest) = self.policy.to_device_orders();
             let out = ToDevice::new(span.first(), span.order(), smallest.min(span.order()), false);
             match self.run(found, cell, Transaction::ToDevice(out), 1).map(|finished| finished.moved) {
                 Ok(Moved::ToDevice(moved)) => {

@@ -1,5 +1,7 @@
 //! A set of pages of one block: 512 bits.
 
+use bifolio_folio::Order;
+
 use crate::{BLOCK_PAGES, Run, Span};
 
 const WORDS: usize = BLOCK_PAGES as usize / 64;
@@ -94,9 +96,10 @@ impl PageSet {
         })
     }
 
-    /// Yields the largest aligned spans that together make up the set, in order.
-    pub fn spans(&self) -> impl Iterator<Item = Span> + use<> {
-        self.runs(Span::block().run()).flat_map(|run| crate::span::aligned_spans(run.first, run.end()))
+    /// Yields the largest aligned spans up to order `largest` that together make up the set, in order.
+    pub fn spans(&self, largest: Order) -> impl Iterator<Item = Span> + use<> {
+        let all = Span::block().run();
+        self.runs(all).flat_map(move |run| crate::span::aligned_spans(run.first, run.end(), largest))
     }
 }
 
@@ -151,7 +154,7 @@ mod tests {
             let listed: BTreeSet<u16> = set.runs(probe).flat_map(|run| run.first..run.end()).collect();
             let expected: BTreeSet<u16> = (probe.first..probe.end()).filter(inside).collect();
             prop_assert_eq!(listed, expected);
-            let spans: BTreeSet<u16> = set.spans().flat_map(|span| span.first()..span.end()).collect();
+            let spans: BTreeSet<u16> = set.spans(Order::PMD).flat_map(|span| span.first()..span.end()).collect();
             prop_assert_eq!(&spans, &model);
         }
     }

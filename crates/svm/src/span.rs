@@ -99,14 +99,14 @@ pub(crate) fn pages_of(order: Order) -> u16 {
     1 << order.get()
 }
 
-/// Yields the largest aligned spans that together make up the pages `first..end`, in order.
-pub fn aligned_spans(first: u16, end: u16) -> impl Iterator<Item = Span> {
+/// Yields the largest aligned spans up to order `largest` that together make up the pages `first..end`, in order.
+pub fn aligned_spans(first: u16, end: u16, largest: Order) -> impl Iterator<Item = Span> {
     let mut at = first;
     core::iter::from_fn(move || {
         if at >= end {
             return None;
         }
-        let span = Order::PMD
+        let span = largest
             .descending()
             .map(|order| Span::around(at, order))
             .find(|span| span.first == at && span.end() <= end)?;
@@ -117,6 +117,9 @@ pub fn aligned_spans(first: u16, end: u16) -> impl Iterator<Item = Span> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
     use super::*;
 
     fn order(k: u8) -> Order {
@@ -132,10 +135,16 @@ mod tests {
     }
 
     #[test]
+    fn aligned_spans_are_no_larger_than_asked() {
+        let orders: Vec<u8> = aligned_spans(4, 20, order(3)).map(|span| span.order().get()).collect();
+        assert_eq!(orders, [2, 3, 2]);
+    }
+
+    #[test]
     fn aligned_spans_cover_exactly_the_asked_pages() {
         for (first, end) in [(0, 512), (1, 512), (3, 17), (511, 512), (8, 8)] {
             let mut at = first;
-            for span in aligned_spans(first, end) {
+            for span in aligned_spans(first, end, Order::PMD) {
                 assert_eq!(span.first(), at);
                 assert_eq!(span.first() % span.pages(), 0);
                 at = span.end();

@@ -92,3 +92,10 @@ impl From<Memfd> for OwnedFd {
         memfd.0
     }
 }
+
+/// Takes charge of a memfd that another process made. A descriptor of anything else makes the operations fail.
+impl From<OwnedFd> for Memfd {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}

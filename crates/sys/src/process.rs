@@ -72,6 +72,19 @@ pub fn block_all_signals_in_this_thread() -> Result<(), SysError> {
     raw::block_signals(!LIBRARY_SIGNALS).map_err(SysError::of("rt_sigprocmask"))
 }
 
+/// Sends a signal to another process.
+///
+/// # Errors
+///
+/// Refuses numbers that are no process or no signal, a process that is gone, and one of somebody else.
+pub fn send_signal(pid: u32, signal: i32) -> Result<(), SysError> {
+    use rustix::process::{Pid, Signal, kill_process};
+    let invalid = || SysError::of("kill")(Errno::INVAL);
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(invalid)?;
+    let signal = Signal::from_named_raw(signal).ok_or_else(invalid)?;
+    kill_process(pid, signal).map_err(SysError::of("kill"))
+}
+
 /// Moves a descriptor to a number of at least 900 if the limits allow, else as high as they do; closed on exec. On
 /// failure it keeps its number.
 #[must_use]

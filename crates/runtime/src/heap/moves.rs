@@ -76,7 +76,7 @@ impl Engine<AnonymousView> {
     /// Moves spans of a block out, the largest first, while the budget is exceeded; returns how many pages went.
     fn empty(&self, found: Found<'_>) -> u64 {
         let Some(mut cell) = found.try_lock() else { return 0 };
-        let mut spans: Vec<Span> = cell.block.ram().spans().collect();
+        let mut spans: Vec<Span> = cell.block.ram().spans(Order::PMD).collect();
         spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
         let mut gone = 0;
         for span in spans {

@@ -189,7 +189,7 @@ impl World {
     }
 
     fn reclaim_ram(&mut self, block: &mut Block) -> Outcome {
-        let Some(span) = block.ram().spans().next() else { return Outcome::NoMemory };
+        let Some(span) = block.ram().spans(Order::PMD).next() else { return Outcome::NoMemory };
         let transaction =
             bifolio_svm::to_device::ToDevice::new(span.first(), span.order(), Order::ZERO, false);
         self.nested(Transaction::ToDevice(transaction), block)
