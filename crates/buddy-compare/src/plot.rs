@@ -5,14 +5,14 @@ use std::fmt::Write;
 /// One line of the plot: a name, a colour, and a cost for each size.
 pub struct Series {
     /// The name in the legend.
-    pub name: &'static str,
+    pub name: String,
     /// An SVG colour.
     pub color: &'static str,
     /// Orders of the pool sizes and nanoseconds per call.
     pub points: Vec<(u32, f64)>,
 }
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 60.0;
 const BOTTOM: f64 = 350.0;
@@ -53,7 +53,7 @@ pub fn svg(series: &[Series]) -> String {
             series.name
         )
         .expect("writing to a string cannot fail");
-        text(&mut out, (RIGHT + 10.0, TOP + 20.0 * f64::from(at)), series.color, series.name);
+        text(&mut out, (RIGHT + 10.0, TOP + 20.0 * f64::from(at)), series.color, &series.name);
     }
     out + "</svg>\n"
 }

@@ -104,35 +104,60 @@ impl Results {
     }
 
     fn scale(&mut self, effort: Effort) {
-        type Run = fn(&Trace, u64, &mut u64) -> f64;
-        let rivals: [(&str, &str, Run); 3] = [
-            ("bifolio-buddy", "#c0392b", |trace, pages, failed| trace.run::<Ours>(pages, failed)),
-            ("offset-allocator", "#2980b9", |trace, pages, failed| trace.run::<Offset>(pages, failed)),
-            ("buddy_system_allocator", "#27ae60", |trace, pages, failed| trace.run::<Frames>(pages, failed)),
-        ];
-        let mut figures = vec![vec![Vec::new(); SCALES.len()]; rivals.len()];
-        for round in 0..effort.rounds {
-            let trace = Trace::new(round as u64 + 100, SCALE_LIVE, effort.steps / 4);
-            for (scale, order) in SCALES.iter().enumerate() {
-                for ((_, _, run), figures) in rivals.iter().zip(&mut figures) {
-                    let mut failed = 0;
-                    figures[scale].push(run(&trace, 1 << order, &mut failed));
-                }
+        let ours = ["#c0392b", "#e59866"];
+        self.scale_of(effort, "bifolio-buddy", ours, "buddy.scale", |trace, pages, failed| {
+            trace.run::<Ours>(pages, failed)
+        });
+        let offset = ["#2980b9", "#85c1e9"];
+        self.scale_of(
+            effort,
+            "offset-allocator",
+            offset,
+            "buddy.scale.offset_allocator",
+            |trace, pages, failed| trace.run::<Offset>(pages, failed),
+        );
+        let frames = ["#27ae60", "#82e0aa"];
+        self.scale_of(
+            effort,
+            "buddy_system_allocator",
+            frames,
+            "buddy.scale.buddy_system",
+            |trace, pages, failed| trace.run::<Frames>(pages, failed),
+        );
+    }
+
+    /// Two lines for an allocator, with few live blocks and on pools half full, and a row for each: the dearest size by
+    /// the cheapest.
+    fn scale_of(
+        &mut self,
+        effort: Effort,
+        name: &'static str,
+        colors: [&'static str; 2],
+        row: &str,
+        run: fn(&Trace, u64, &mut u64) -> f64,
+    ) {
+        for (at, color) in colors.into_iter().enumerate() {
+            let suffix = ["", ".half_full"][at];
+            // A block has 102.3 pages on average.
+            let live = |order: u32| if at == 0 { SCALE_LIVE } else { (1 << order) / 205 };
+            let mut points = Vec::new();
+            for order in SCALES {
+                let figures: Vec<f64> = (0..effort.rounds)
+                    .map(|round| {
+                        let trace = Trace::new(round as u64 + 100, live(order), effort.steps / 4);
+                        run(&trace, 1 << order, &mut 0)
+                    })
+                    .collect();
+                self.keep(&format!("scale.{name}{suffix}.2^{order}"), &figures);
+                points.push((order, median(&figures)));
             }
-        }
-        for ((name, color, _), figures) in rivals.iter().zip(&figures) {
-            for (order, figures) in SCALES.iter().zip(figures) {
-                self.keep(&format!("scale.{name}.2^{order}"), figures);
-            }
-            let points =
-                SCALES.iter().zip(figures).map(|(order, figures)| (*order, median(figures))).collect();
+            let least = points.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
+            let most = points.iter().map(|(_, cost)| *cost).fold(0.0, f64::max);
+            let goal = (row == "buddy.scale" && suffix.is_empty()).then_some(2.0);
+            self.rows.push(Row::beside(&format!("{row}{suffix}"), &[most], &[least], "ns/call", goal));
+            let name = format!("{name}{}", if suffix.is_empty() { "" } else { ", half full" });
             self.series.push(Series { name, color, points });
         }
-        let costs = &self.series[0].points;
-        let least = costs.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
-        let most = costs.iter().map(|(_, cost)| *cost).fold(0.0, f64::max);
-        let row = Row::beside("buddy.scale", &[most], &[least], "ns/call", Some(2.0));
-        self.rows.push(row);
     }
 
     fn batches(&mut self, effort: Effort) {
