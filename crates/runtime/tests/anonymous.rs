@@ -1,5 +1,7 @@
 //! Private anonymous memory through the engine, on real userfaultfd: what goes out comes back, at every order.
 
+mod kernel;
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -75,7 +77,7 @@ fn rig(order: u8) -> Option<Rig> {
     let uffd = match Uffd::open_ready(Reads::Blocking, Features::MOVE, Features::POISON) {
         Ok((uffd, _)) => Arc::new(uffd),
         Err(refused) => {
-            eprintln!("skipped: {refused}");
+            kernel::skip(std::thread::current().name().unwrap_or("a test"), &refused);
             return None;
         }
     };
@@ -173,7 +175,7 @@ fn huge_pages_stay_huge() {
     let huge = || Pagemap::open().expect("proc").huge_bytes(rig.span).expect("told");
     rig.fill();
     if huge() < LEN {
-        eprintln!("skipped: the kernel gives no huge pages");
+        kernel::skip("huge_pages_stay_huge", &"the kernel gives no huge pages");
         return;
     }
     for _ in 0..2 {

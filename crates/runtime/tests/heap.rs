@@ -1,5 +1,7 @@
 //! A heap with less system memory than data, on real userfaultfd: no byte is lost, by threads or by forks.
 
+mod kernel;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -10,11 +12,12 @@ const MIB: usize = 1 << 20;
 
 /// A heap, or `None` where the kernel grants no moves.
 fn heap(ram: usize, vram: usize) -> Option<Heap> {
-    let config = HeapConfig { space: 256 * MIB, vram, ram, checked: true, statistics: None };
+    let config =
+        HeapConfig { space: 256 * MIB, vram, ram, checked: true, statistics: None, in_handler: None };
     match Heap::new(config) {
         Ok(heap) => Some(heap),
         Err(HeapError::Uffd(refused)) => {
-            eprintln!("skipped: {refused}");
+            kernel::skip(std::thread::current().name().unwrap_or("a test"), &refused);
             None
         }
         Err(other) => panic!("no heap: {other}"),

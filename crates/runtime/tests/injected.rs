@@ -2,6 +2,8 @@
 //! every kind of request. After each, all bytes are where they can be read and all counts balance.
 #![expect(clippy::print_stdout, reason = "a test tells how much it tried")]
 
+mod kernel;
+
 use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -257,21 +259,33 @@ fn survives_every_failure(kind: MemoryKind, device_pages: u64, ram_pages: u64) {
 
 #[test]
 fn private_memory_survives_every_failure() {
+    if !kernel::grants("private_memory_survives_every_failure", kernel::SHARED) {
+        return;
+    }
     survives_every_failure(MemoryKind::Private, 1024, 1024);
 }
 
 #[test]
 fn private_memory_survives_every_failure_when_the_device_is_small() {
+    if !kernel::grants("private_memory_survives_every_failure_when_the_device_is_small", kernel::SHARED) {
+        return;
+    }
     survives_every_failure(MemoryKind::Private, 64, 1024);
 }
 
 #[test]
 fn private_memory_survives_every_failure_when_system_memory_is_small() {
+    if !kernel::grants("private_memory_survives_every_failure_when_system_memory_is_small", kernel::SHARED) {
+        return;
+    }
     survives_every_failure(MemoryKind::Private, 1024, 128);
 }
 
 #[test]
 fn coherent_memory_survives_every_failure() {
+    if !kernel::grants("coherent_memory_survives_every_failure", kernel::SHARED) {
+        return;
+    }
     survives_every_failure(MemoryKind::Coherent, 1024, 1024);
 }
 
@@ -280,6 +294,12 @@ const CHILD: &str = "BIFOLIO_TEST_TOUCH_LOST_PAGE";
 
 #[test]
 fn touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes() {
+    if !kernel::grants(
+        "touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes",
+        kernel::SHARED,
+    ) {
+        return;
+    }
     if std::env::var_os(CHILD).is_none() {
         let name = "touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes";
         let child = Command::new(std::env::current_exe().expect("this test"))
@@ -299,6 +319,9 @@ fn touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes() {
 
 #[test]
 fn cpu_fault_that_cannot_copy_says_so() {
+    if !kernel::grants("cpu_fault_that_cannot_copy_says_so", kernel::SHARED) {
+        return;
+    }
     let machine = Machine::written(MemoryKind::Private, 1024, 1024);
     perform(&machine, Request::ToDevice);
     // Reserving comes before copying.

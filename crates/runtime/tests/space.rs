@@ -1,5 +1,7 @@
 //! A program and the built-in device on the same memory, on real userfaultfd.
 
+mod kernel;
+
 use std::num::NonZeroUsize;
 
 use bifolio_folio::{MemoryKind, Order};
@@ -59,6 +61,9 @@ fn round_trips(space: &Space, bytes: usize) {
 
 #[test]
 fn data_larger_than_device_memory_survives_round_trips() {
+    if !kernel::grants("data_larger_than_device_memory_survives_round_trips", kernel::SHARED) {
+        return;
+    }
     let space = Space::new(config(MemoryKind::Private, 16 << 20, 1 << 20)).expect("a space");
     round_trips(&space, 4 << 20);
     let statistics = space.statistics();
@@ -69,6 +74,9 @@ fn data_larger_than_device_memory_survives_round_trips() {
 
 #[test]
 fn huge_folios_travel_whole() {
+    if !kernel::grants("huge_folios_travel_whole", kernel::SHARED) {
+        return;
+    }
     let mut config = config(MemoryKind::Private, 16 << 20, 8 << 20);
     config.policy = Some(fixed(9));
     let space = Space::new(config).expect("a space");
@@ -80,6 +88,9 @@ fn huge_folios_travel_whole() {
 
 #[test]
 fn coherent_memory_is_read_in_place() {
+    if !kernel::grants("coherent_memory_is_read_in_place", kernel::SHARED) {
+        return;
+    }
     let space = Space::new(config(MemoryKind::Coherent, 16 << 20, 8 << 20)).expect("a space");
     round_trips(&space, 4 << 20);
     let statistics = space.statistics();
@@ -88,6 +99,9 @@ fn coherent_memory_is_read_in_place() {
 
 #[test]
 fn coherent_memory_is_evicted_when_it_is_too_small() {
+    if !kernel::grants("coherent_memory_is_evicted_when_it_is_too_small", kernel::SHARED) {
+        return;
+    }
     let space = Space::new(config(MemoryKind::Coherent, 16 << 20, 1 << 20)).expect("a space");
     round_trips(&space, 4 << 20);
     assert!(space.statistics().get(Counter::Evictions) > 0);
@@ -95,6 +109,9 @@ fn coherent_memory_is_evicted_when_it_is_too_small() {
 
 #[test]
 fn coherent_allocations_of_odd_sizes_reach_the_device_whole() {
+    if !kernel::grants("coherent_allocations_of_odd_sizes_reach_the_device_whole", kernel::SHARED) {
+        return;
+    }
     let space = Space::new(config(MemoryKind::Coherent, 16 << 20, 1 << 20)).expect("a space");
     round_trips(&space, 300 * PAGE);
     round_trips(&space, PAGE);
@@ -102,6 +119,9 @@ fn coherent_allocations_of_odd_sizes_reach_the_device_whole() {
 
 #[test]
 fn limited_system_memory_is_respected() {
+    if !kernel::grants("limited_system_memory_is_respected", kernel::SHARED) {
+        return;
+    }
     let mut config = config(MemoryKind::Private, 32 << 20, 12 << 20);
     config.ram = Some(2 << 20);
     let space = Space::new(config).expect("a space");
@@ -112,6 +132,9 @@ fn limited_system_memory_is_respected() {
 
 #[test]
 fn one_page_of_device_memory_is_enough_for_one_unit() {
+    if !kernel::grants("one_page_of_device_memory_is_enough_for_one_unit", kernel::SHARED) {
+        return;
+    }
     let mut config = config(MemoryKind::Private, 4 << 20, PAGE);
     config.units = NonZeroUsize::MIN;
     let space = Space::new(config).expect("a space");
@@ -120,6 +143,9 @@ fn one_page_of_device_memory_is_enough_for_one_unit() {
 
 #[test]
 fn prefetched_pages_raise_no_device_fault() {
+    if !kernel::grants("prefetched_pages_raise_no_device_fault", kernel::SHARED) {
+        return;
+    }
     let space = Space::new(config(MemoryKind::Private, 16 << 20, 8 << 20)).expect("a space");
     let address = space.allocate(1 << 20).expect("room");
     let span = Span::new(address, 1 << 20).expect("pages");
@@ -134,6 +160,9 @@ fn prefetched_pages_raise_no_device_fault() {
 
 #[test]
 fn device_access_to_freed_memory_is_an_error_and_ends_the_job() {
+    if !kernel::grants("device_access_to_freed_memory_is_an_error_and_ends_the_job", kernel::SHARED) {
+        return;
+    }
     let space = Space::new(config(MemoryKind::Private, 16 << 20, 8 << 20)).expect("a space");
     let address = space.allocate(PAGE).expect("room");
     space.free(address).expect("free");

@@ -2,6 +2,8 @@
 //! What is counted in the end must be what was counted while writing.
 #![expect(clippy::print_stdout, reason = "a test tells how much it tried")]
 
+mod kernel;
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -125,25 +127,40 @@ fn nothing_is_lost(kind: MemoryKind, order: u8, vram: usize, ram: Option<usize>)
 
 #[test]
 fn no_write_is_lost_at_4_kib() {
+    if !kernel::grants("no_write_is_lost_at_4_kib", kernel::SHARED) {
+        return;
+    }
     nothing_is_lost(MemoryKind::Private, 0, BYTES / 4, None);
 }
 
 #[test]
 fn no_write_is_lost_at_64_kib() {
+    if !kernel::grants("no_write_is_lost_at_64_kib", kernel::SHARED) {
+        return;
+    }
     nothing_is_lost(MemoryKind::Private, 4, BYTES / 4, None);
 }
 
 #[test]
 fn no_write_is_lost_at_2_mib() {
+    if !kernel::grants("no_write_is_lost_at_2_mib", kernel::SHARED) {
+        return;
+    }
     nothing_is_lost(MemoryKind::Private, 9, BYTES / 2, None);
 }
 
 #[test]
 fn no_write_is_lost_on_coherent_memory() {
+    if !kernel::grants("no_write_is_lost_on_coherent_memory", kernel::SHARED) {
+        return;
+    }
     nothing_is_lost(MemoryKind::Coherent, 6, BYTES / 2, None);
 }
 
 #[test]
 fn no_write_is_lost_when_system_memory_is_short_too() {
+    if !kernel::grants("no_write_is_lost_when_system_memory_is_short_too", kernel::SHARED) {
+        return;
+    }
     nothing_is_lost(MemoryKind::Private, 4, BYTES, Some(BYTES / 2));
 }

@@ -172,12 +172,7 @@ impl CpuView for SharedView {
         }
     }
 
-    fn install(
-        &self,
-        place: Place,
-        staged: InPlace,
-        wanted: Option<u16>,
-    ) -> Result<(), (Refused, InPlace)> {
+    fn install(&self, place: Place, staged: InPlace, wanted: Option<u16>) -> Result<(), (Refused, InPlace)> {
         let span = place.span();
         // A collapse waits for every CPU (it drains their LRU caches), a sleeper need not.
         if let Some(page) = wanted.filter(|_| span.len() == HUGE_PAGE) {

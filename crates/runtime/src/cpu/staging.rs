@@ -131,6 +131,7 @@ impl Staging {
     }
 
     /// Takes a slot back, with whatever bytes are in it.
+    #[expect(clippy::needless_pass_by_value, reason = "a slot that was retired is nobody's any more")]
     pub(super) fn retire(&self, slot: Slot) {
         if slot.kind == Kind::Registered && slot.holds == Holds::All && self.keep_warm(&slot) {
             return;

@@ -56,6 +56,8 @@ pub struct HeapConfig {
     pub checked: bool,
     /// Where it is counted; `None`: in memory of this process.
     pub statistics: Option<Statistics>,
+    /// Called by a handler before each answer, so that an allocator can know it.
+    pub in_handler: Option<fn()>,
 }
 
 /// Why there is no heap.
@@ -152,14 +154,16 @@ impl Heap {
         view.watch(whole)?;
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
-        let engine = engine(view, vram, Budget::new(ram, 0), largest, &config)?;
+        let engine = engine(view, vram, Budget::new(ram, 0), largest, config)?;
         engine.blocks().add_region(addresses.clone())?;
         let arena = Mutex::new(Arena::new(whole.start(), whole.len())?);
         let streams = Mutex::new(Streams::new(largest));
         let (gate, stuck) = Default::default();
         let inner = Arc::new(Inner { engine, streams, gate, arena, addresses, access, stuck });
         let answer = Arc::clone(&inner);
+        let in_handler = config.in_handler.unwrap_or(|| ());
         let answer: Arc<Answer> = Arc::new(move |address| {
+            in_handler();
             answer.fault(address);
         });
         let handlers = Some(Handlers::start(uffd, HANDLERS, Readers::Handlers, &answer)?);
@@ -270,6 +274,20 @@ impl Heap {
         }
         arena.lose(range);
         Ok(())
+    }
+
+    /// Forgets page-aligned `range`, over which the program maps something else: its addresses are not used again until
+    /// that is unmapped, and not even then.
+    pub fn give_away(&self, range: Range<usize>) {
+        let _pass = self.inner.pass();
+        let mut arena = self.inner.arena();
+        let live = arena.live_in(range.clone());
+        arena.lose(range);
+        drop(arena);
+        for part in live {
+            // Folios that are in use stay on the device, for nothing; the addresses are lost all the same.
+            let _: Result<(), Failure> = self.inner.engine.unmap(part);
+        }
     }
 
     /// Tells whether `address` belongs to a block.
@@ -393,15 +411,12 @@ fn engine(
     vram: u64,
     budget: Budget,
     largest: Order,
-    config: &HeapConfig,
+    config: HeapConfig,
 ) -> Result<Engine<AnonymousView>, HeapError> {
     let memory = Memory::new(vram)?;
     // Nothing runs on this device: it is memory to move to, without a page table.
     let device: Arc<dyn Device> = Arc::new(Builtin::new(memory, std::num::NonZeroUsize::MIN, 0..0));
-    let statistics = match &config.statistics {
-        Some(shared) => shared.clone(),
-        None => Statistics::new()?,
-    };
+    let statistics = config.statistics.map_or_else(Statistics::new, Ok)?;
     let policy = Box::new(Granularity { largest, smallest: Order::ZERO, populate: largest });
     let pagemap = PageMap::new(MemoryKind::Private, Pfn::ZERO, vram, BuddyPool::new(vram)?)?;
     let checked = config.checked;

@@ -48,7 +48,9 @@ impl Engine<AnonymousView> {
     fn bring_run(&self, found: Found<'_>, run: Run) -> Result<(), Failure> {
         let next = || found.lock().block.first_piece_in(run).map(|piece| piece.span.first().max(run.first));
         while let Some(page) = next() {
-            self.run_retrying(found, |_| Transaction::to_ram(page))?;
+            if self.run_retrying(found, |_| Transaction::to_ram(page)).is_err() {
+                self.run(&found, &mut found.lock(), Transaction::to_ram(page), BEYOND)?;
+            }
         }
         Ok(())
     }
