@@ -1,0 +1,43 @@
+//! Explorer of small worlds: designs of device folios, under rules that are checked in every reachable state.
+//!
+//! A *design* says how folios are formed, freed and split, and how memory is kept. It is run in a world of a few
+//! pages by a few actors that interleave in every way, each able to be interrupted between any two steps, and
+//! each allocation able to fail. Each transition is judged by the [rules](rules). The result is, for each rule,
+//! "holds in all N states", or the shortest sequence that breaks it.
+//!
+//! ```
+//! use bifolio_check::rules::Rule;
+//! use bifolio_check::{Options, Verdict};
+//!
+//! let design = bifolio_check::find("linux-v3").expect("a design of that name");
+//! let report = design.run(&Options::default(), &mut |_| ())?;
+//! let Verdict::Breaks(story) = report.verdict(Rule::known(4)) else { panic!("v3 loses the order") };
+//! println!("{story}");
+//! # Ok::<(), bifolio_check::BoundsError>(())
+//! ```
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`rules`] | I1 to I27: sentences, sources, functions that judge facts |
+//! | [`design`] | what a design is to the explorer |
+//! | [`explore`], [`set`] | breadth-first search; the states seen |
+//! | [`story`], [`report`], [`table`] | what was found, for people and programs |
+//! | [`linux`] | worlds of `struct page` |
+//! | [`designs`] | one file for each design |
+#![forbid(unsafe_code)]
+
+pub mod design;
+pub mod designs;
+pub mod explore;
+pub mod linux;
+pub mod report;
+pub mod rules;
+pub mod set;
+pub mod story;
+pub mod table;
+
+pub use design::{Bounds, BoundsError};
+pub use designs::{Entry, Options, designs, find};
+pub use explore::{Limits, Progress};
+pub use report::{Report, Row, Verdict};
+pub use story::Story;

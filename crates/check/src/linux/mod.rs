@@ -1,0 +1,20 @@
+//! Worlds of `struct page`: the Linux designs, told apart by a [`Contract`](contract::Contract).
+//!
+//! ```text
+//!   ask -> claimed -> [look -> reset] -> init -> formed, locked -> publish -> live
+//!   live -> freeze -> split -> live pieces
+//!   live -> put0 -> [undo] -> folio_free -> drop references of the pagemap
+//!   kill -> ... -> end
+//! ```
+//!
+//! Each arrow is one step of one actor; between any two steps any other actor may take some. What a folio truly
+//! is ([`state::Folio`]) is kept apart from what its words say, and the rules compare the two.
+
+pub mod contract;
+pub mod page;
+pub mod state;
+mod steps;
+mod tell;
+mod world;
+
+pub use world::World;

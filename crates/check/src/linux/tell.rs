@@ -1,0 +1,122 @@
+//! Steps and states of the Linux designs in words.
+
+use crate::design::{Action, Told};
+use crate::linux::World;
+use crate::linux::contract::{Folios, Init, Memory, OrderFrom, PageMapFrom};
+use crate::linux::page::{LOCKED, Word1, folio_order};
+use crate::linux::state::{Actor, State};
+use crate::linux::world::verb;
+
+pub(super) fn tell(world: &World, before: &State, action: Action, _after: &State) -> Told {
+    let actor = format!("thread {}", action.actor + 1);
+    Told { actor, text: text(world, before, action) }
+}
+
+fn text(world: &World, before: &State, action: Action) -> String {
+    let Action { page, order, actor, .. } = action;
+    let k = world.scale.written(order);
+    match action.verb {
+        verb::ASK => format!("asks the driver's allocator for order {k}: page {page}"),
+        verb::REFUSED => refused(world, before, order),
+        verb::LOOK => format!("looks for a stale large folio over page {page}"),
+        verb::RESET => reset(world, before, actor),
+        verb::INIT => init(world, before, page, order),
+        verb::PUBLISH => format!("maps page {page} order {k} into a process and unlocks it"),
+        verb::PUT => {
+            format!("puts the last reference of the folio at page {page}: uncharged, unmapped, refcount 0")
+        }
+        verb::UNDO => format!("undoes the compound at page {page}, order {k}"),
+        verb::FOLIO_FREE => folio_free(world, before, page),
+        verb::DROP => drop_references(world, before, page, order),
+        verb::FREEZE => format!("freezes the folio at page {page} to split it to order {k}"),
+        verb::SPLIT => format!("splits the folio at page {page} to order {k} and unfreezes the pieces"),
+        verb::KILL => "begins teardown: kills the pagemap's reference count".to_owned(),
+        verb::END => format!("ends teardown? The pagemap has {} references", before.pagemap),
+        other => format!("verb {other}"),
+    }
+}
+
+fn refused(world: &World, before: &State, order: u8) -> String {
+    let free =
+        before.largest_free(world.bounds.pages, world.bounds.order).map_or(0, |k| world.scale.written(k));
+    let order = world.scale.written(order);
+    format!("asks for order {order}: refused, though a block of order {free} is free")
+}
+
+fn reset(world: &World, before: &State, actor: u8) -> String {
+    match before.actors[usize::from(actor)] {
+        Actor::Looked { stale: Some((head, order)), .. } => {
+            format!("splits the stale folio it saw at page {head}, order {}", world.scale.written(order))
+        }
+        _ => "has seen no stale folio: nothing to split".to_owned(),
+    }
+}
+
+fn init(world: &World, before: &State, page: u8, order: u8) -> String {
+    let k = world.scale.written(order);
+    let words = before.pages[usize::from(page)];
+    let mut text = match world.contract.folios {
+        Folios::Whole => format!("init({page}, {k})"),
+        Folios::Singles => format!("init({page}, 0) and so on for the {} pages of order {k}", 1u32 << order),
+    };
+    let found = world.contract.init != Init::Rewrite;
+    if found && words.word1 != Word1::PageMap {
+        text.push_str(&format!(": reads its pagemap from page {page}, which holds something else"));
+    } else if found && words.flags & LOCKED != 0 {
+        text.push_str(": page seems locked already, the lock is waited for without end");
+    } else if before.killed {
+        text.push_str(": the pagemap refuses its references, a warning, and goes on");
+    }
+    text
+}
+
+fn folio_free(world: &World, before: &State, page: u8) -> String {
+    let read = world.scale.written(folio_order(&before.pages, page, world.scale));
+    let order = match world.contract.order_from {
+        OrderFrom::Folio => format!("the driver reads folio_order = {read}"),
+        OrderFrom::Argument => "the order is an argument".to_owned(),
+    };
+    let memory = match world.contract.memory {
+        Memory::Objects => "drops a reference of the object",
+        Memory::Blocks => "gives the pages to its allocator",
+        Memory::Lists => "puts the folio on a list",
+    };
+    format!("calls folio_free for page {page}: {order} and {memory}")
+}
+
+fn drop_references(world: &World, before: &State, page: u8, order: u8) -> String {
+    let pages = 1u32 << order;
+    match (world.contract.pagemap_from, before.pages[usize::from(page)].word1) {
+        (PageMapFrom::Memory, _) => format!("drops {pages} references of the pagemap it remembers"),
+        (PageMapFrom::Folio, Word1::PageMap) => {
+            format!("reads folio->pgmap of page {page} to drop {pages} references")
+        }
+        (PageMapFrom::Folio, _) => {
+            format!("reads folio->pgmap of page {page} to drop {pages} references: finds a compound link")
+        }
+    }
+}
+
+pub(super) fn view(world: &World, state: &State) -> Vec<String> {
+    let pages = usize::from(world.bounds.pages);
+    let mut lines: Vec<String> = state.pages[..pages]
+        .iter()
+        .enumerate()
+        .map(|(number, page)| format!("page {number}: {page}"))
+        .collect();
+    let free: Vec<String> =
+        (0..pages).filter(|page| state.free >> page & 1 == 1).map(|page| page.to_string()).collect();
+    lines.push(format!(
+        "driver: free pages {}",
+        if free.is_empty() { "-".to_owned() } else { free.join(" ") }
+    ));
+    lines.push(format!(
+        "pagemap: {} references{}",
+        state.pagemap,
+        if state.killed { ", killed" } else { "" }
+    ));
+    for (page, object) in state.objects.iter().enumerate().filter(|(_, object)| object.references > 0) {
+        lines.push(format!("object obj{page}: {} references", object.references));
+    }
+    lines
+}
