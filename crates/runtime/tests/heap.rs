@@ -1,5 +1,7 @@
 //! A heap with less system memory than data, on real userfaultfd: no byte is lost, by threads or by forks.
 
+#![expect(clippy::print_stdout, reason = "a test tells how much it tried")]
+
 mod kernel;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

@@ -154,6 +154,7 @@ impl Heap {
         view.watch(whole)?;
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
+        let in_handler = config.in_handler.unwrap_or(|| ());
         let engine = engine(view, vram, Budget::new(ram, 0), largest, config)?;
         engine.blocks().add_region(addresses.clone())?;
         let arena = Mutex::new(Arena::new(whole.start(), whole.len())?);
@@ -161,7 +162,6 @@ impl Heap {
         let (gate, stuck) = Default::default();
         let inner = Arc::new(Inner { engine, streams, gate, arena, addresses, access, stuck });
         let answer = Arc::clone(&inner);
-        let in_handler = config.in_handler.unwrap_or(|| ());
         let answer: Arc<Answer> = Arc::new(move |address| {
             in_handler();
             answer.fault(address);
