@@ -2,6 +2,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "the pools are small")]
 
+mod bytes;
 mod clearing;
 mod every_call;
 mod exhaustive;
