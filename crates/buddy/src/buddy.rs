@@ -48,7 +48,7 @@ impl Buddy {
     ///
     /// # Errors
     ///
-    /// [`NewError`] if a region is empty, too large, or not behind the one before it, or if memory is short.
+    /// [`NewError`] if a region is empty, too long, too high, or not behind the one before it, or if memory is short.
     pub fn with_regions(ranges: &[Range<u64>]) -> Result<Self, NewError> {
         let mut regions = Vec::new();
         regions.try_reserve_exact(ranges.len()).map_err(|_| NewError::OutOfMemory)?;

@@ -10,8 +10,15 @@ use core::ops::Range;
 pub enum NewError {
     /// There is no page to manage: no region, or an empty one.
     Empty,
+    /// A region has too many pages.
+    TooLong {
+        /// The region.
+        region: Range<u64>,
+        /// The most pages that a region can have.
+        limit_pages: u64,
+    },
     /// A region ends beyond the highest page number that can be managed.
-    TooLarge {
+    TooHigh {
         /// The region.
         region: Range<u64>,
         /// The first page number that cannot be managed.
@@ -77,7 +84,14 @@ impl fmt::Display for NewError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "no page to manage"),
-            Self::TooLarge { region, limit } => {
+            Self::TooLong { region, limit_pages } => {
+                write!(
+                    f,
+                    "region {:#x}..{:#x} has more than {limit_pages:#x} pages",
+                    region.start, region.end
+                )
+            }
+            Self::TooHigh { region, limit } => {
                 write!(f, "region {:#x}..{:#x} ends beyond page {limit:#x}", region.start, region.end)
             }
             Self::Disorder { region, previous_end } => write!(

@@ -64,8 +64,11 @@ impl Region {
     /// A region of free pages.
     pub(crate) fn new(range: Range<u64>) -> Result<Self, NewError> {
         let pages = range.end.checked_sub(range.start).filter(|&pages| pages > 0).ok_or(NewError::Empty)?;
-        if range.end > PAGE_LIMIT || pages >> ORDERS != 0 {
-            return Err(NewError::TooLarge { region: range, limit: PAGE_LIMIT });
+        if range.end > PAGE_LIMIT {
+            return Err(NewError::TooHigh { region: range, limit: PAGE_LIMIT });
+        }
+        if pages >> ORDERS != 0 {
+            return Err(NewError::TooLong { region: range, limit_pages: (1 << ORDERS) - 1 });
         }
         let first_chunk = range.start >> CHUNK_ORDER;
         let chunks = range.end.div_ceil(CHUNK_PAGES) - first_chunk;

@@ -54,7 +54,10 @@ fn bad_input_is_an_error_and_changes_nothing() {
 #[test]
 fn a_pool_that_cannot_be_managed_is_refused() {
     assert_eq!(Buddy::new(0).err(), Some(NewError::Empty));
-    assert!(matches!(Buddy::new(1 << 39), Err(NewError::TooLarge { .. })));
+    assert!(matches!(Buddy::new(1 << 39), Err(NewError::TooLong { .. })));
+    assert!(matches!(Buddy::new(u64::MAX), Err(NewError::TooHigh { .. })));
+    let high = (1 << 62) - 100..1 << 62;
+    assert_eq!(Buddy::with_regions(&[high]).map(|buddy| buddy.free_pages()).ok(), Some(100));
     assert!(matches!(Buddy::with_regions(&[5..5, 6..7]), Err(NewError::Empty)));
     assert!(matches!(Buddy::with_regions(&[0..10, 9..20]), Err(NewError::Disorder { previous_end: 10, .. })));
     assert!(matches!(Buddy::with_regions(&[]), Err(NewError::Empty)));
