@@ -12,7 +12,7 @@
 
 use std::thread;
 
-use crate::design::{Action, Design};
+use crate::design::{Action, Applied, Design};
 use crate::rules::{Rule, RuleSet};
 use crate::set::{StateSet, hash_of};
 
@@ -67,8 +67,8 @@ pub struct Broken<S> {
     pub rule: Rule,
     /// States on the way, as they were (not renamed), the first one included.
     pub states: Vec<S>,
-    /// The step from each of them to the next, with the rules it broke. One more than there are states after
-    /// the first is not there: step i leads from state i to state i + 1.
+    /// The step from each of them to the next, with the rules it broke. Empty if the way could not be told
+    /// without renaming.
     pub steps: Vec<(Action, RuleSet)>,
 }
 
@@ -120,7 +120,11 @@ pub fn explore<D: Design>(
 ) -> Explored<D::State> {
     let mut walk = Walk::new(design);
     let end = walk.run(limits, progress);
-    let broken = walk.found.iter().map(|&(rule, parent, action)| walk.trace(rule, parent, action)).collect();
+    let trace = |&(rule, parent, action): &(Rule, StateId, Action)| {
+        let short = || Broken { rule, states: vec![walk.design.initial()], steps: Vec::new() };
+        walk.trace(rule, parent, action).unwrap_or_else(short)
+    };
+    let broken = walk.found.iter().map(trace).collect();
     let states = walk.states.len() as u64;
     Explored { states, steps: walk.steps, depth: walk.depth, end, broken }
 }
@@ -212,8 +216,9 @@ impl<'d, D: Design> Walk<'d, D> {
         }
     }
 
-    /// Finds the steps that lead to a broken rule, by doing them again without renaming.
-    fn trace(&self, rule: Rule, parent: StateId, last: Action) -> Broken<D::State> {
+    /// Finds the steps that lead to a broken rule, by doing them again without renaming. `None` if that does not
+    /// work out: the design then treats renamed states differently, which it must not.
+    fn trace(&self, rule: Rule, parent: StateId, last: Action) -> Option<Broken<D::State>> {
         let mut goals = Vec::new();
         let mut at = parent;
         while at != StateId::MAX {
@@ -227,45 +232,27 @@ impl<'d, D: Design> Walk<'d, D> {
         let mut steps = Vec::new();
         for goal in &goals[1..] {
             let here = *states.last().expect("begins with the initial state");
-            let (action, broken, state) = self.step_to(&mut scratch, &here, goal);
+            let reached =
+                |_: Action, applied: &Applied<D::State>| self.design.canonical(applied.state) == *goal;
+            let (action, broken, state) = self.find_step(&mut scratch, &here, reached)?;
             steps.push((action, broken));
             states.push(state);
         }
         let here = *states.last().expect("begins with the initial state");
-        let (action, broken, state) = self.step_breaking(&mut scratch, &here, rule, last);
+        let breaking = |action: Action, applied: &Applied<D::State>| {
+            action.verb == last.verb && applied.broken.contains(rule)
+        };
+        let (action, broken, state) = self.find_step(&mut scratch, &here, breaking)?;
         steps.push((action, broken));
         states.push(state);
-        Broken { rule, states, steps }
-    }
-
-    fn step_to(
-        &self,
-        scratch: &mut D::Scratch,
-        here: &D::State,
-        goal: &D::State,
-    ) -> (Action, RuleSet, D::State) {
-        self.find_step(scratch, here, |_, applied| self.design.canonical(applied.state) == *goal)
-            .expect("a state was reached from its parent by some step")
-    }
-
-    fn step_breaking(
-        &self,
-        scratch: &mut D::Scratch,
-        here: &D::State,
-        rule: Rule,
-        last: Action,
-    ) -> (Action, RuleSet, D::State) {
-        self.find_step(scratch, here, |action, applied| {
-            action.verb == last.verb && applied.broken.contains(rule)
-        })
-        .expect("renaming keeps what a step breaks")
+        Some(Broken { rule, states, steps })
     }
 
     fn find_step(
         &self,
         scratch: &mut D::Scratch,
         here: &D::State,
-        wanted: impl Fn(Action, &crate::design::Applied<D::State>) -> bool,
+        wanted: impl Fn(Action, &Applied<D::State>) -> bool,
     ) -> Option<(Action, RuleSet, D::State)> {
         let mut actions = Vec::new();
         self.design.actions(here, &mut actions);

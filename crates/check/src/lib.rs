@@ -23,9 +23,11 @@
 //! | [`explore`], [`set`] | breadth-first search; the states seen |
 //! | [`story`], [`report`], [`table`] | what was found, for people and programs |
 //! | [`linux`] | worlds of `struct page` |
+//! | [`bifolio`] | worlds of shipped folios |
 //! | [`designs`] | one file for each design |
 #![forbid(unsafe_code)]
 
+pub mod bifolio;
 pub mod design;
 pub mod designs;
 pub mod explore;

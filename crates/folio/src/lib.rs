@@ -259,6 +259,8 @@ mod pfn;
 mod pool;
 mod range;
 mod raw;
+#[cfg(feature = "snapshot")]
+mod snapshot;
 mod split;
 mod sync;
 mod word;

@@ -203,6 +203,12 @@ impl<P: Pool> PageMap<P> {
         numbers.zip(&*self.words)
     }
 
+    /// Returns the counter, kill flag included.
+    #[cfg(feature = "snapshot")]
+    pub(crate) fn live_word(&self) -> &AtomicU64 {
+        &self.live
+    }
+
     /// Counts the pages of a folio that is about to be formed; refused after `kill`.
     ///
     /// A loop rather than "add, look, take back": the counter must not rise again after it was drained.

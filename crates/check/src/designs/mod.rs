@@ -6,6 +6,7 @@ use crate::linux::World;
 use crate::linux::contract::Contract;
 use crate::report::{Report, judge};
 
+pub mod bifolio;
 pub mod linux_6_18_nouveau;
 pub mod linux_6_18_xe;
 pub mod linux_mainline;
@@ -76,6 +77,7 @@ static DESIGNS: &[Entry] = &[
     linux!(linux_6_18_xe),
     linux!(reuse_without_reset),
     linux!(split_without_references),
+    Entry { name: bifolio::NAME, about: bifolio::ABOUT, bounds: bifolio::BOUNDS, runner: bifolio::run },
 ];
 
 fn linux(contract: &Contract, bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {

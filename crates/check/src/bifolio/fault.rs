@@ -1,0 +1,55 @@
+//! Deliberate faults: each makes one step of the shipped code wrong, to see that the checker finds it.
+//!
+//! Compiled in, but only tests can choose one.
+
+/// One deliberate fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(missing_docs, reason = "the names say what goes wrong")]
+pub enum Fault {
+    #[default]
+    None,
+    AllocateKeepsPagesFree,
+    FormUnlocked,
+    FormTwoReferences,
+    FormOrderOneLess,
+    FormWritesTail,
+    FormWritesNeighbour,
+    FormForgetsData,
+    FormNotCounted,
+    FormCountsOnePage,
+    FormAfterKill,
+    FormRefused,
+    GetTakesNoReference,
+    GetTakesTwo,
+    GetFindsNoTail,
+    GetFindsFreePage,
+    LockTwice,
+    UnlockLeavesLock,
+    UnlockPuts,
+    PutTwice,
+    PutNothing,
+    PutLeavesOrder,
+    PutLeavesLock,
+    PutWritesAfterFree,
+    FreeNotTold,
+    FreeTellsOrderZero,
+    FreeTellsTwice,
+    FreeKeepsReference,
+    FreeDropsTwo,
+    FreeKeepsCount,
+    FreeUncountsOnePage,
+    SplitTakesNoReferences,
+    SplitTakesOneForEachPiece,
+    SplitChangesCount,
+    SplitForgetsLastPiece,
+    SplitForgetsData,
+    SplitUnlocksFirst,
+    SplitOfShared,
+    SplitWritesNeighbour,
+    SplitLeavesFrozen,
+    BackingDiesOneEarly,
+    BackingNeverDies,
+    KillIgnored,
+    DrainedTooEarly,
+    NeverDrained,
+}

@@ -1,0 +1,81 @@
+//! The checker is checked: every deliberate fault is found, by a rule that fits it.
+
+use crate::bifolio::Folios;
+use crate::bifolio::fault::Fault;
+use crate::design::Bounds;
+use crate::explore::{Limits, explore};
+
+/// The rules by which a fault is found, in the order of finding; empty if it is not found.
+fn found(fault: Fault) -> Vec<String> {
+    let world = Folios::with_fault(Bounds::of(4, 2, 2), fault);
+    let broken = explore(&world, &Limits::default(), &mut |_| ()).broken;
+    broken.iter().map(|broken| broken.rule.to_string()).collect()
+}
+
+macro_rules! mutants {
+    ($($fault:ident by $rule:literal,)*) => {
+        #[test]
+        fn every_fault_breaks_the_rule_that_forbids_it() {
+            let mut missed = Vec::new();
+            $(
+                let rules = found(Fault::$fault);
+                if !rules.iter().any(|rule| rule == $rule) {
+                    missed.push(format!("{}: {rules:?} without {}", stringify!($fault), $rule));
+                }
+            )*
+            assert!(missed.is_empty(), "{}", missed.join("\n"));
+        }
+    };
+}
+
+mutants! {
+    AllocateKeepsPagesFree by "I7",
+    FormUnlocked by "I11",
+    FormTwoReferences by "I11",
+    FormOrderOneLess by "I2",
+    FormWritesTail by "I2",
+    FormWritesNeighbour by "I6",
+    FormForgetsData by "I2",
+    FormNotCounted by "I8",
+    FormCountsOnePage by "I8",
+    FormAfterKill by "I16",
+    FormRefused by "I9",
+    GetTakesNoReference by "I17",
+    GetTakesTwo by "I17",
+    GetFindsNoTail by "I17",
+    GetFindsFreePage by "I17",
+    LockTwice by "I11",
+    UnlockLeavesLock by "I11",
+    UnlockPuts by "I17",
+    PutTwice by "I17",
+    PutNothing by "I17",
+    PutLeavesOrder by "I11",
+    PutLeavesLock by "I11",
+    PutWritesAfterFree by "I5",
+    FreeNotTold by "I4",
+    FreeTellsOrderZero by "I4",
+    FreeTellsTwice by "I4",
+    FreeKeepsReference by "I7",
+    FreeDropsTwo by "I7",
+    FreeKeepsCount by "I8",
+    FreeUncountsOnePage by "I8",
+    SplitTakesNoReferences by "I7",
+    SplitTakesOneForEachPiece by "I7",
+    SplitChangesCount by "I8",
+    SplitForgetsLastPiece by "I2",
+    SplitForgetsData by "I2",
+    SplitUnlocksFirst by "I2",
+    SplitWritesNeighbour by "I6",
+    SplitLeavesFrozen by "I10",
+    SplitOfShared by "I17",
+    BackingDiesOneEarly by "I7",
+    BackingNeverDies by "I9",
+    KillIgnored by "I16",
+    DrainedTooEarly by "I16",
+    NeverDrained by "I16",
+}
+
+#[test]
+fn shipped_code_keeps_every_rule() {
+    assert_eq!(found(Fault::None), Vec::<String>::new());
+}

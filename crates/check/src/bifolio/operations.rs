@@ -1,0 +1,452 @@
+//! Each step: the state is put into the pagemap, one shipped operation is done, the state is taken out again.
+
+use std::rc::Rc;
+
+use bifolio_folio::{Folio, FreeRange, Live, Locked, Order, PageMap, Pfn, RawFolio};
+
+use crate::bifolio::Folios;
+use crate::bifolio::fault::Fault;
+use crate::bifolio::ledger::{Call, Ledger};
+use crate::bifolio::state::{Hand, Held, PAGES, State, backing_parts, block, pack, unpack};
+use crate::bifolio::world::verb;
+use crate::design::{Action, Told};
+use crate::rules::RuleSet;
+
+const DEAD: u64 = 1 << 63;
+
+type Map = Rc<PageMap<Ledger>>;
+
+/// What a step led to, before it is judged.
+pub(super) struct Done {
+    /// The state after it: words as they are, handles as they should be.
+    pub state: State,
+    /// Rules that the answer of the operation itself breaks.
+    pub broken: RuleSet,
+    /// Block that the step worked on.
+    pub own: u8,
+    /// Whether a folio was formed.
+    pub formed: bool,
+    /// Block that was formed anew inside `folio_free`.
+    pub reused: Option<Call>,
+    /// Calls of `folio_free`.
+    pub calls: (u8, [Call; 2]),
+}
+
+/// Does one step.
+pub(super) fn apply(world: &Folios, map: &mut Map, before: &State, action: Action) -> Done {
+    put_in(map, before);
+    let mut step = Step {
+        world,
+        map,
+        state: *before,
+        action,
+        broken: RuleSet::NONE,
+        own: block(action.page, action.order),
+        formed: false,
+    };
+    step.run();
+    let (mut state, mut broken, own, formed) = (step.state, step.broken, step.own, step.formed);
+    let mut words = [0; PAGES];
+    map.snapshot_words(&mut words);
+    let mut live = map.snapshot_live();
+    sabotage(world, before, action, &mut words, &mut live);
+    for (packed, word) in state.words.iter_mut().zip(words) {
+        let fits = pack(word);
+        broken.require(fits.is_some(), 2);
+        *packed = fits.unwrap_or(0);
+    }
+    let ledger = map.pool();
+    state.dead = live & DEAD != 0;
+    state.live = u8::try_from(live & !DEAD).unwrap_or(u8::MAX);
+    state.free = ledger.free.get();
+    state.backings = ledger.backings.get();
+    Done { state, broken, own, formed, reused: ledger.reused.get(), calls: ledger.calls.get() }
+}
+
+fn put_in(map: &Map, state: &State) {
+    let words: [u64; PAGES] = state.words.map(unpack);
+    map.restore(&words, u64::from(state.live) | if state.dead { DEAD } else { 0 });
+    let ledger = map.pool();
+    ledger.free.set(state.free);
+    ledger.backings.set(state.backings);
+    ledger.calls.set(Default::default());
+    ledger.reuse.set(false);
+    ledger.reused.set(None);
+}
+
+struct Step<'w> {
+    world: &'w Folios,
+    map: &'w PageMap<Ledger>,
+    state: State,
+    action: Action,
+    broken: RuleSet,
+    own: u8,
+    formed: bool,
+}
+
+impl<'w> Step<'w> {
+    fn run(&mut self) {
+        match self.action.verb {
+            verb::ALLOCATE => self.allocate(),
+            verb::GET => self.get(),
+            verb::TAKE => self.take(),
+            verb::KILL => self.kill(),
+            verb::FORM => self.form(),
+            verb::GIVE_BACK => self.give_back(),
+            verb::UNLOCK => self.unlock(),
+            verb::SPLIT | verb::SPLIT_AROUND => self.split(),
+            verb::DROP | verb::DROP_AND_REUSE => self.drop(),
+            verb::TRY_LOCK => self.try_lock(),
+            verb::SHELVE => self.shelve(),
+            other => unreachable!("verb {other}"),
+        }
+    }
+
+    fn held(&mut self) -> &mut Held {
+        &mut self.state.held[usize::from(self.action.actor)]
+    }
+
+    fn allocate(&mut self) {
+        let Action { page, order, .. } = self.action;
+        let free = self.map.pool().free.get();
+        self.map.pool().allocate(page, order);
+        if self.world.fault == Fault::AllocateKeepsPagesFree {
+            self.map.pool().free.set(free);
+        }
+        *self.held() = Held { hand: Hand::Range, page, order };
+    }
+
+    fn get(&mut self) {
+        let page = self.action.page;
+        let truth = self.folio_over(page);
+        let got = self.map.try_get(Pfn::new(u64::from(page))).ok();
+        let tail = truth.is_some_and(|(head, _)| head != page);
+        let got = got.filter(|_| !(self.world.fault == Fault::GetFindsNoTail && tail));
+        let found = got.map(|folio| {
+            let raw: RawFolio<Live> = folio.into_raw();
+            ((raw.head().get() & 7) as u8, raw.order().get())
+        });
+        let found = if self.world.fault == Fault::GetFindsFreePage && truth.is_none() {
+            Some((page, 0))
+        } else {
+            found
+        };
+        // By number one finds the folio that covers the page, or nothing.
+        self.broken.require(found == truth, 17);
+        if let Some((head, order)) = found {
+            self.own = block(head, order);
+            *self.held() = Held { hand: Hand::Live, page: head, order };
+        }
+    }
+
+    /// Head and order of the folio that, going by the handles, covers a page.
+    fn folio_over(&self, page: u8) -> Option<(u8, u8)> {
+        let mut found = None;
+        self.state.references(|head, order, _| {
+            if block(head, order) >> page & 1 == 1 {
+                found = Some((head, order));
+            }
+        });
+        found
+    }
+
+    fn take(&mut self) {
+        let Action { page, order, .. } = self.action;
+        self.state.shelf[usize::from(page)] = 0;
+        match self.resume::<Live>() {
+            Some(folio) => self.lay(folio),
+            None => *self.held() = Held { hand: Hand::Live, page, order },
+        }
+    }
+
+    fn kill(&mut self) {
+        if self.world.fault != Fault::KillIgnored {
+            self.map.kill();
+        }
+        self.own = 0;
+    }
+
+    fn form(&mut self) {
+        let Action { page, order, .. } = self.action;
+        let Some(size) = Order::new(order) else { return };
+        let range = FreeRange::claim(Pfn::new(u64::from(page)), size);
+        let (dead, fault) = (self.state.dead, self.world.fault);
+        if fault == Fault::FormAfterKill {
+            self.map.restore(&[], self.map.snapshot_live() & !DEAD);
+        }
+        let result = if fault == Fault::FormRefused && order > 0 {
+            None
+        } else {
+            self.map.form(range, u32::from(page)).ok()
+        };
+        match result {
+            Some(folio) => {
+                let _: RawFolio<Locked> = folio.into_raw();
+                self.held().hand = Hand::Locked;
+                self.formed = true;
+            }
+            None => {
+                self.broken.require(dead, 9);
+                self.give_back();
+            }
+        }
+        if fault == Fault::FormAfterKill && dead {
+            self.map.kill();
+        }
+    }
+
+    fn give_back(&mut self) {
+        self.map.pool().take_back(u32::from(self.action.page));
+        *self.held() = Held::default();
+    }
+
+    /// The handle that the actor holds; a rule is broken if the pagemap knows nothing of it.
+    fn resume<S: bifolio_folio::State>(&mut self) -> Option<Folio<'w, Ledger, S>> {
+        let Action { page, .. } = self.action;
+        let order = Order::new(self.action_order())?;
+        let folio = self.map.resume(Pfn::new(u64::from(page)), order);
+        self.broken.require(folio.is_some(), 17);
+        folio
+    }
+
+    /// Order of the folio that the action is about; for a split it is that of the folio in hand.
+    fn action_order(&self) -> u8 {
+        match self.action.verb {
+            verb::TAKE => self.action.order,
+            _ => self.state.held[usize::from(self.action.actor)].order,
+        }
+    }
+
+    /// Keeps a reference in the actor's hand.
+    fn lay(&mut self, folio: Folio<'w, Ledger, Live>) {
+        let raw = folio.into_raw();
+        *self.held() =
+            Held { hand: Hand::Live, page: (raw.head().get() & 7) as u8, order: raw.order().get() };
+    }
+
+    fn unlock(&mut self) {
+        match self.resume::<Locked>() {
+            Some(folio) => self.lay(folio.unlock()),
+            None => self.held().hand = Hand::Live,
+        }
+    }
+
+    fn try_lock(&mut self) {
+        let locked = self.is_locked(self.action.page);
+        let Some(folio) = self.resume::<Live>() else { return };
+        let twice = self.world.fault == Fault::LockTwice;
+        match folio.try_lock() {
+            Ok(folio) => {
+                let _: RawFolio<Locked> = folio.into_raw();
+                self.broken.require(!locked, 11);
+                self.held().hand = Hand::Locked;
+            }
+            Err(folio) => {
+                let _ = folio.into_raw();
+                // If nobody holds it, it must be had.
+                self.broken.require(locked, 11);
+                if twice {
+                    self.held().hand = Hand::Locked;
+                }
+            }
+        }
+    }
+
+    fn is_locked(&self, page: u8) -> bool {
+        let mut locked = false;
+        self.state.references(|head, _, lock| locked |= head == page && lock);
+        locked
+    }
+
+    fn count(&self, page: u8) -> u32 {
+        let mut count = 0;
+        self.state.references(|head, _, _| count += u32::from(head == page));
+        count
+    }
+
+    fn split(&mut self) {
+        let held = *self.held();
+        self.own = block(held.page, held.order);
+        let alone = self.count(held.page) == 1;
+        let (target, around) = (self.action.page, self.action.verb == verb::SPLIT_AROUND);
+        let (Some(to), page) = (Order::new(self.action.order), Pfn::new(u64::from(target))) else { return };
+        self.action.page = held.page;
+        if self.world.fault == Fault::SplitOfShared {
+            self.forget_other_references(held.page);
+        }
+        let Some(folio) = self.resume::<Locked>() else { return };
+        let result = if around { folio.split_around(page, to) } else { folio.split(to) };
+        self.broken.require(result.is_ok() == alone, 17);
+        match result {
+            Ok(pieces) => {
+                for piece in pieces {
+                    self.keep_piece(piece, target);
+                }
+            }
+            Err(error) => {
+                let _: RawFolio<Locked> = error.folio.into_raw();
+            }
+        }
+    }
+
+    /// Part of a fault: makes a shared folio look like one with a single reference.
+    fn forget_other_references(&self, page: u8) {
+        let mut words = [0; PAGES];
+        self.map.snapshot_words(&mut words);
+        words[usize::from(page)] = words[usize::from(page)] & !15 | 1;
+        self.map.restore(&words, self.map.snapshot_live());
+    }
+
+    /// The piece at `target` stays in the hand, still locked; others are unlocked and laid on the shelf.
+    fn keep_piece(&mut self, piece: Folio<'w, Ledger, Locked>, target: u8) {
+        let (page, order) = ((piece.head().get() & 7) as u8, piece.order().get());
+        if page == target {
+            let _: RawFolio<Locked> = piece.into_raw();
+            *self.held() = Held { hand: Hand::Locked, page, order };
+        } else {
+            let _: RawFolio<Live> = piece.unlock().into_raw();
+            self.state.shelf[usize::from(page)] = order + 1;
+        }
+    }
+
+    fn drop(&mut self) {
+        let held = *self.held();
+        self.own = block(held.page, held.order);
+        self.map.pool().reuse.set(self.action.verb == verb::DROP_AND_REUSE);
+        *self.held() = Held::default();
+        let (page, order) = (Pfn::new(u64::from(held.page)), Order::new(held.order).unwrap_or_default());
+        let known = if held.hand == Hand::Locked {
+            self.map.resume::<Locked>(page, order).map(drop).is_some()
+        } else {
+            self.map.resume::<Live>(page, order).map(drop).is_some()
+        };
+        self.broken.require(known, 17);
+        if let Some((page, order)) = self.map.pool().reused.get() {
+            let empty = self.state.held.iter_mut().enumerate();
+            let actor = usize::from(self.action.actor);
+            let other = empty.filter(|(number, held)| *number != actor && held.hand == Hand::Empty).next();
+            if let Some((_, hand)) = other {
+                *hand = Held { hand: Hand::Locked, page, order };
+            }
+        }
+    }
+
+    fn shelve(&mut self) {
+        let Held { page, order, .. } = *self.held();
+        self.state.shelf[usize::from(page)] = order + 1;
+        *self.held() = Held::default();
+    }
+}
+
+/// Makes words and counter wrong in the way of the world's fault, if it has one that shows there.
+fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PAGES], live: &mut u64) {
+    let Action { actor, verb, page, order } = action;
+    let held = before.held[usize::from(actor)];
+    let head = if verb == verb::FORM { page } else { held.page };
+    let at = usize::from(head);
+    let (formed, dropped) = (verb == verb::FORM && words[at] != 0, verb == verb::DROP);
+    let (freed, split) = (dropped && words[at] == 0, verb == verb::SPLIT);
+    let halved = split && before.words[at] != super::state::pack(words[at]).unwrap_or(0);
+    let pages = 1u64 << if verb == verb::FORM { order } else { held.order };
+    let after = at + usize::try_from(pages).unwrap_or(1);
+    let neighbour = after < usize::from(world.bounds.pages);
+    const LOCK: u64 = 1 << 33;
+    match world.fault {
+        Fault::FormUnlocked if formed => words[at] &= !LOCK,
+        Fault::FormTwoReferences if formed => words[at] += 1,
+        Fault::FormOrderOneLess if formed && order > 0 => words[at] -= 1 << 35,
+        Fault::FormWritesTail if formed && order > 0 => words[at + 1] = words[at],
+        Fault::FormWritesNeighbour if formed && neighbour => words[after] ^= LOCK,
+        Fault::FormForgetsData if formed => words[at] &= !(15 << 40),
+        Fault::FormNotCounted if formed => *live -= pages,
+        Fault::FormCountsOnePage if formed => *live -= pages - 1,
+        Fault::GetTakesNoReference if verb == verb::GET => put_back(before, words),
+        Fault::GetTakesTwo if verb == verb::GET => {
+            words.iter_mut().filter(|word| **word != 0).for_each(|word| *word += 1)
+        }
+        Fault::UnlockLeavesLock if verb == verb::UNLOCK => words[at] |= LOCK,
+        Fault::UnlockPuts if verb == verb::UNLOCK => words[at] -= 1,
+        Fault::PutTwice if dropped && words[at] & 15 > 1 => words[at] -= 1,
+        Fault::PutNothing if dropped && !freed => put_back(before, words),
+        Fault::PutLeavesOrder if freed => words[at] = 2 << 35,
+        Fault::PutLeavesLock if freed => words[at] = LOCK,
+        Fault::PutWritesAfterFree if verb == verb::DROP_AND_REUSE => words[at] = 0,
+        Fault::FreeKeepsCount if freed => *live += pages,
+        Fault::FreeUncountsOnePage if freed => *live += pages - 1,
+        Fault::SplitChangesCount if halved => *live += 1,
+        Fault::SplitForgetsLastPiece if halved => words[after - (1 << order)] = 0,
+        Fault::SplitForgetsData if halved => words[after - (1 << order)] &= !(15 << 40),
+        Fault::SplitUnlocksFirst if halved => words[at] &= !LOCK,
+        Fault::SplitWritesNeighbour if halved && neighbour => words[after] ^= LOCK,
+        Fault::SplitLeavesFrozen if halved => words[at] |= 1 << 34,
+        _ => {}
+    }
+}
+
+fn put_back(before: &State, words: &mut [u64; PAGES]) {
+    *words = before.words.map(unpack);
+}
+
+/// A step in words.
+pub(super) fn tell(before: &State, action: Action, after: &State) -> Told {
+    let Action { actor, verb, page, order } = action;
+    let held = before.held[usize::from(actor)];
+    let head = held.page;
+    let failed = if before == after { ": refused" } else { "" };
+    let text = match verb {
+        verb::ALLOCATE => format!("is given the pages of order {order} at page {page} by the pool"),
+        verb::GET => format!("gets a reference of the folio over page {page}{failed}"),
+        verb::TAKE => format!("takes the reference of the folio at page {page} that was laid aside"),
+        verb::KILL => "kills the pagemap".to_owned(),
+        verb::FORM => format!("forms a folio of order {order} at page {page}"),
+        verb::GIVE_BACK => format!("gives the pages of order {order} at page {page} back, unformed"),
+        verb::UNLOCK => format!("unlocks the folio at page {page}"),
+        verb::SPLIT => format!("splits the folio at page {head} to order {order}{failed}"),
+        verb::SPLIT_AROUND => {
+            format!("splits the folio at page {head} around page {page} to order {order}{failed}")
+        }
+        verb::DROP => format!("drops its reference of the folio at page {page}"),
+        verb::DROP_AND_REUSE => {
+            format!(
+                "drops the last reference of the folio at page {page}, whose pages are formed anew at once"
+            )
+        }
+        verb::TRY_LOCK => format!("tries to lock the folio at page {page}{failed}"),
+        verb::SHELVE => format!("lays its reference of the folio at page {page} aside"),
+        other => format!("verb {other}"),
+    };
+    Told { actor: format!("actor {}", actor + 1), text }
+}
+
+/// A state in words.
+pub(super) fn view(world: &Folios, state: &State) -> Vec<String> {
+    let pages = 0..world.bounds.pages;
+    let mut lines: Vec<String> =
+        pages.clone().map(|page| page_line(page, state.words[usize::from(page)])).collect();
+    for (actor, held) in world.actors(state).filter(|(_, held)| held.hand != Hand::Empty) {
+        lines.push(format!("actor {}: {:?} page {} order {}", actor + 1, held.hand, held.page, held.order));
+    }
+    for (page, shelved) in (0..).zip(state.shelf).filter(|(_, shelved)| *shelved > 0) {
+        lines.push(format!("aside {page}: a reference of order {}", shelved - 1));
+    }
+    for page in pages.clone().filter(|page| state.backings[usize::from(*page)] != 0) {
+        let (references, order) = backing_parts(state.backings[usize::from(page)]);
+        lines.push(format!("backing {page}: order {order}, {references} references"));
+    }
+    let free: Vec<String> =
+        pages.filter(|page| state.free >> page & 1 == 1).map(|page| page.to_string()).collect();
+    lines.push(format!("pool: free pages {}", if free.is_empty() { "-".to_owned() } else { free.join(" ") }));
+    lines.push(format!("pagemap: {} pages live{}", state.live, if state.dead { ", killed" } else { "" }));
+    lines
+}
+
+fn page_line(page: u8, packed: u16) -> String {
+    if packed == 0 {
+        return format!("page {page}: 0");
+    }
+    let word = unpack(packed);
+    let flag = |bit: u32, name| if word >> bit & 1 == 1 { name } else { "" };
+    let (order, data) = (super::state::order_in(packed), super::state::data_in(packed));
+    let flags = format!("{}{}{}", flag(32, " live"), flag(33, " locked"), flag(34, " frozen"));
+    format!("page {page}: {word:#x} refs {} order {order} data {data}{flags}", word & 0xffff_ffff)
+}
