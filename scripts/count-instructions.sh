@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Counts the instructions of the buddy allocator's cases by callgrind and compares them with crates/buddy-cases/instructions.txt.
+#
+# usage: count-instructions.sh            fails if a case takes 5 % more than the file says
+#        count-instructions.sh --update   writes the file anew
+#
+# Counts depend neither on the load nor on the speed of the machine, but on the compiler and the processor's family: counted
+# with another compiler than the file, they are shown and not judged. Without valgrind it says SKIP.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+baseline=crates/buddy-cases/instructions.txt
+tolerance_percent=5
+
+main() {
+    case "${1-}" in
+    '' | --update) ;;
+    *) sed -n '2,7p' "$0" | cut -c 3- >&2; exit 2 ;;
+    esac
+    command -v valgrind > /dev/null || skip "valgrind is not installed"
+    [[ $(uname -m) == x86_64 ]] || skip "the baseline is of x86_64"
+    build
+    trap 'rm -f "$counts"' EXIT
+    counts=$(mktemp)
+    count_all > "$counts"
+    if [[ ${1-} == --update ]]; then
+        cp "$counts" "$baseline"
+        cat "$baseline"
+    else
+        compare
+    fi
+}
+
+skip() {
+    echo "SKIP count_instructions: $1"
+    exit 0
+}
+
+# Flags of the surroundings would change the code that is counted.
+build() {
+    unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+    cargo build --quiet --release -p bifolio-buddy-cases --example count
+    program=${CARGO_TARGET_DIR:-target}/release/examples/count
+}
+
+count_all() {
+    echo "# Case, calls, instructions; written by scripts/count-instructions.sh --update"
+    echo "# $(rustc --version)"
+    local name
+    for name in $("$program"); do
+        count "$name"
+    done
+}
+
+# Counts what the function `measured` of the example does, and all that it calls.
+count() {
+    local report calls instructions
+    report=$(mktemp)
+    if ! calls=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*measured*' \
+        --log-file="$report" "$program" "$1"); then
+        cat "$report" >&2
+        exit 1
+    fi
+    instructions=$(awk '/Collected :/ { print $NF }' "$report")
+    rm -f "$report"
+    if ((instructions < calls)); then
+        echo "$1: $instructions instructions for $calls calls: callgrind did not find the function to count" >&2
+        exit 1
+    fi
+    echo "$1 $calls $instructions"
+}
+
+compare() {
+    local judged=1
+    if ! diff -q <(sed -n 2p "$baseline") <(sed -n 2p "$counts") > /dev/null; then
+        echo "SKIP count_instructions: shown, not judged: $baseline is of another compiler, $(sed -n '2s/# //p' "$baseline")"
+        judged=0
+    fi
+    awk -v tolerance="$tolerance_percent" -v judged="$judged" '
+        /^#/ { next }
+        FNR == NR { calls[$1] = $2; before[$1] = $3; next }
+        {
+            seen[$1] = 1
+            if (calls[$1] != $2) { verdict = "NOT IN THE BASELINE WITH SO MANY CALLS"; change = 0; bad = 1 }
+            else {
+                change = 100 * ($3 / before[$1] - 1); verdict = ""
+                if (change > tolerance) { verdict = "WORSE"; bad = 1 }
+                if (change < -tolerance) { verdict = "better"; better = 1 }
+            }
+            printf "%-24s %12d instructions, %7.1f a call, %+6.1f %% %s\n", $1, $3, $3 / $2, change, verdict
+        }
+        END {
+            for (name in before) if (!(name in seen)) { printf "%-24s gone\n", name; bad = 1 }
+            if (bad || better) print "if this is meant: scripts/count-instructions.sh --update, and commit the file"
+            exit bad && judged
+        }' "$baseline" "$counts"
+}
+
+main "$@"
