@@ -1,13 +1,15 @@
 //! Figures of the hot paths, each with the physical floor that was measured in the same run.
 //!
 //! Machines drift, so what is compared is measured in turns (figure, floor, figure, floor, ...) and the medians
-//! are set against each other. The ratio is the result; times are for orientation.
+//! are set against each other. The ratio is the result; times are for orientation. Only where no ratio can be derived
+//! is the goal a limit of the figure itself, see [`Row::limited`].
 #![forbid(unsafe_code)]
 
+pub mod buddy;
 pub mod fault;
 pub mod floor;
 pub mod migrate;
 mod row;
 mod samples;
 
-pub use row::{BenchError, Effort, Row};
+pub use row::{BenchError, Effort, Goal, Row};

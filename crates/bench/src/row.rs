@@ -17,27 +17,57 @@ pub struct Row {
     pub floor: f64,
     /// `value / floor`.
     pub ratio: f64,
-    /// The ratio to reach: at most this for times, at least this for rates.
+    /// What to reach: a ratio, at most this for times and at least this for rates; or for rows of [`Row::limited`] the
+    /// most that `value` may be, in `unit`.
     pub goal: f64,
-    /// Whether the ratio reaches the goal.
+    /// Whether the goal is reached.
     pub met: bool,
+    /// What `goal` is about; not in the JSON, where `met` says what came of it.
+    #[serde(skip)]
+    pub goal_is: Goal,
+}
+
+/// What the goal of a row is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Goal {
+    /// How the figure stands to its floor.
+    Ratio,
+    /// The figure itself.
+    Value,
 }
 
 impl Row {
     /// A time in microseconds, which should be at most `goal` times its floor.
     #[must_use]
     pub fn time(name: &str, value_us: f64, floor_us: f64, goal: f64) -> Row {
-        let ratio = value_us / floor_us;
-        let met = ratio <= goal;
-        Row { name: name.to_owned(), value: value_us, unit: "us", floor: floor_us, ratio, goal, met }
+        Self::cost(name, "us", value_us, floor_us, goal)
+    }
+
+    /// A cost in any unit, which should be at most `goal` times its floor.
+    #[must_use]
+    pub fn cost(name: &str, unit: &'static str, value: f64, floor: f64, goal: f64) -> Row {
+        let row = Self::beside(name, unit, value, floor, goal);
+        Row { met: row.ratio <= goal, ..row }
     }
 
     /// A rate in GB/s, which should be at least `goal` times its floor.
     #[must_use]
     pub fn rate(name: &str, value: f64, floor: f64, goal: f64) -> Row {
+        let row = Self::beside(name, "GB/s", value, floor, goal);
+        Row { met: row.ratio >= goal, ..row }
+    }
+
+    /// A cost that should itself be at most `limit`, in its unit, whatever its floor: for goals that do not follow from what
+    /// the machine can do. The ratio tells how much is above the floor, and is not judged.
+    #[must_use]
+    pub fn limited(name: &str, unit: &'static str, value: f64, floor: f64, limit: f64) -> Row {
+        let row = Self::beside(name, unit, value, floor, limit);
+        Row { met: value <= limit, goal_is: Goal::Value, ..row }
+    }
+
+    fn beside(name: &str, unit: &'static str, value: f64, floor: f64, goal: f64) -> Row {
         let ratio = value / floor;
-        let met = ratio >= goal;
-        Row { name: name.to_owned(), value, unit: "GB/s", floor, ratio, goal, met }
+        Row { name: name.to_owned(), value, unit, floor, ratio, goal, met: false, goal_is: Goal::Ratio }
     }
 }
 
@@ -71,4 +101,28 @@ pub enum BenchError {
     /// Something that was to be measured did not happen.
     #[error("{0}")]
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cost_is_judged_by_its_ratio() {
+        assert!(Row::cost("a", "ns", 30.0, 20.0, 1.5).met);
+        assert!(!Row::cost("a", "ns", 31.0, 20.0, 1.5).met);
+    }
+
+    #[test]
+    fn rate_must_reach_its_share_of_the_floor() {
+        assert!(Row::rate("a", 9.0, 10.0, 0.9).met);
+        assert!(!Row::rate("a", 8.9, 10.0, 0.9).met);
+    }
+
+    #[test]
+    fn limited_cost_is_judged_by_itself_and_still_has_a_ratio() {
+        let row = Row::limited("a", "ms", 20.0, 0.5, 20.0);
+        assert_eq!((row.ratio, row.goal, row.met, row.goal_is), (40.0, 20.0, true, Goal::Value));
+        assert!(!Row::limited("a", "ms", 20.1, 19.0, 20.0).met);
+    }
 }

@@ -27,6 +27,12 @@ impl Samples {
     }
 }
 
+/// The median of some figures; not a number if there are none.
+pub(crate) fn middle(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// A time for so many bytes, as a rate in GB/s.
 pub(crate) fn rate(bytes: usize, median_us: f64) -> f64 {
     bytes as f64 / median_us / 1e3

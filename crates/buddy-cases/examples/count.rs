@@ -6,14 +6,14 @@
 use std::process::ExitCode;
 
 use bifolio_buddy::Buddy;
-use bifolio_buddy_cases::trace::Trace;
+use bifolio_buddy_cases::trace::{LIVE, POOL, Trace};
 use bifolio_buddy_cases::{contiguous, fragmented};
 
 /// A case of the list, which returns the calls it made.
 type Case = fn() -> u64;
 
 const CASES: [(&str, Case); 4] = [
-    ("mixed", || measured(Trace::new(1, 4096, 200_000), |trace| trace.run::<Buddy>(1 << 20).calls)),
+    ("mixed", || measured(Trace::new(1, LIVE, 200_000), |trace| trace.run::<Buddy>(POOL).calls)),
     ("fragmented.alloc", || measured((), |()| calls(fragmented::ALLOC_CALLS, fragmented::alloc))),
     ("fragmented.reverse_free", || {
         measured((), |()| calls(fragmented::REVERSE_FREE_CALLS, fragmented::reverse_free))

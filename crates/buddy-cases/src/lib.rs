@@ -40,14 +40,17 @@ pub trait Allocator {
 impl Allocator for Buddy {
     type Handle = u64;
 
+    #[inline]
     fn with_pages(pages: u64, _live: u32) -> Self {
         Buddy::new(pages).expect("the cases' sizes are within limits")
     }
 
+    #[inline]
     fn allocate(&mut self, order: u32) -> Option<u64> {
         Buddy::allocate(self, order).ok()
     }
 
+    #[inline]
     fn free(&mut self, page: u64, order: u32) {
         Buddy::free(self, page, order).expect("a case frees what it allocated");
     }

@@ -4,6 +4,15 @@ use std::time::{Duration, Instant};
 
 use crate::{Allocator, Random};
 
+/// Pages of the pool that mixed orders are measured on.
+pub const POOL: u64 = 1 << 20;
+/// Live blocks there: two fifths of the pool.
+pub const LIVE: u32 = 4096;
+/// Orders of the pools whose cost is compared, in pages.
+pub const SCALES: [u32; 7] = [16, 18, 20, 22, 24, 26, 28];
+/// Live blocks on each of those, few enough for the smallest.
+pub const SCALE_LIVE: u32 = 256;
+
 /// Orders asked for, each equally often.
 const ORDERS: u32 = 10;
 

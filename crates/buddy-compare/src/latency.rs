@@ -3,8 +3,8 @@
 //! The same calls are made in every round, and each call counts with its shortest time: what remains is what the
 //! allocator does, not what the machine did meanwhile.
 
-use crate::trace::Random;
 use bifolio_buddy::{Buddy, Request};
+use bifolio_buddy_cases::Random;
 use std::time::Instant;
 
 /// The time that a share of the calls does not exceed; the times are sorted.

@@ -5,13 +5,11 @@
 //! Prints a table, or with `--json` an array of rows. `--out` writes `table.md`, `rows.json`, `raw.csv` (every single
 //! figure, and the machine) and `scale.svg` into a folder.
 
-mod fragmented;
 mod latency;
 mod plot;
 mod rivals;
 mod row;
 mod suite;
-mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,94 +1,69 @@
 //! The allocators under comparison behind one trait.
 
+use bifolio_buddy::Buddy;
+use bifolio_buddy_cases::Allocator;
 use buddy_system_allocator::FrameAllocator;
 use std::ops::Range;
 
-/// An allocator of pages in units of `2^order`.
-pub trait Rival {
-    /// What names an allocation when it is freed.
-    type Handle;
-    /// An allocator of `pages` free pages, fit for at least `live` allocations.
-    fn new(pages: u64, live: u32) -> Self;
-    /// Allocates `2^order` pages.
-    fn allocate(&mut self, order: u32) -> Option<Self::Handle>;
-    /// Frees an allocation.
-    fn free(&mut self, handle: Self::Handle, order: u32);
-}
-
-/// This project's allocator.
-pub struct Ours(bifolio_buddy::Buddy);
-
-impl Rival for Ours {
-    type Handle = u64;
-    fn new(pages: u64, _live: u32) -> Self {
-        Self(bifolio_buddy::Buddy::new(pages).expect("valid size"))
-    }
-    fn allocate(&mut self, order: u32) -> Option<u64> {
-        self.0.allocate(order).ok()
-    }
-    fn free(&mut self, page: u64, order: u32) {
-        self.0.free(page, order).expect("allocated before");
-    }
-}
-
 /// This project's allocator, merging at every free.
-pub struct Eager(Ours);
+pub struct Eager(Buddy);
 
-impl Rival for Eager {
+impl Allocator for Eager {
     type Handle = u64;
-    fn new(pages: u64, live: u32) -> Self {
-        let mut ours = Ours::new(pages, live);
-        ours.0.set_merge_delay(0);
-        Self(ours)
+    fn with_pages(pages: u64, live: u32) -> Self {
+        let mut buddy = Buddy::with_pages(pages, live);
+        buddy.set_merge_delay(0);
+        Self(buddy)
     }
     fn allocate(&mut self, order: u32) -> Option<u64> {
-        self.0.allocate(order)
+        Allocator::allocate(&mut self.0, order)
     }
     fn free(&mut self, page: u64, order: u32) {
-        self.0.free(page, order);
+        Allocator::free(&mut self.0, page, order);
     }
 }
 
 /// `offset-allocator`; it does not align.
-pub type Offset = offset_allocator::Allocator;
+pub struct Offset(offset_allocator::Allocator);
 
-impl Rival for Offset {
+impl Allocator for Offset {
     type Handle = offset_allocator::Allocation;
-    fn new(pages: u64, live: u32) -> Self {
-        Self::with_max_allocs(u32::try_from(pages).expect("32-bit offsets"), live * 4)
+    fn with_pages(pages: u64, live: u32) -> Self {
+        let pages = u32::try_from(pages).expect("32-bit offsets");
+        Self(offset_allocator::Allocator::with_max_allocs(pages, live * 4))
     }
     fn allocate(&mut self, order: u32) -> Option<Self::Handle> {
-        self.allocate(1 << order)
+        self.0.allocate(1 << order)
     }
     fn free(&mut self, handle: Self::Handle, _order: u32) {
-        self.free(handle);
+        self.0.free(handle);
     }
 }
 
 /// `buddy_system_allocator`; it aligns, and trusts the caller on free.
-pub type Frames = FrameAllocator<33>;
+pub struct Frames(FrameAllocator<33>);
 
-impl Rival for Frames {
+impl Allocator for Frames {
     type Handle = usize;
-    fn new(pages: u64, _live: u32) -> Self {
-        let mut frames = Self::new();
+    fn with_pages(pages: u64, _live: u32) -> Self {
+        let mut frames = FrameAllocator::new();
         frames.add_frame(0, usize::try_from(pages).expect("64-bit machine"));
-        frames
+        Self(frames)
     }
     fn allocate(&mut self, order: u32) -> Option<usize> {
-        self.alloc(1 << order)
+        self.0.alloc(1 << order)
     }
     fn free(&mut self, start: usize, order: u32) {
-        self.dealloc(start, 1 << order);
+        self.0.dealloc(start, 1 << order);
     }
 }
 
 /// `range-alloc`, without alignment.
 pub struct RangeAlloc(range_alloc::RangeAllocator<u32>);
 
-impl Rival for RangeAlloc {
+impl Allocator for RangeAlloc {
     type Handle = Range<u32>;
-    fn new(pages: u64, _live: u32) -> Self {
+    fn with_pages(pages: u64, _live: u32) -> Self {
         Self(range_alloc::RangeAllocator::new(0..u32::try_from(pages).expect("32-bit offsets")))
     }
     fn allocate(&mut self, order: u32) -> Option<Range<u32>> {
@@ -110,9 +85,9 @@ mod virtual_block {
     /// The `VirtualBlock` of the Vulkan Memory Allocator, aligned to the size.
     pub struct VirtualBlock(vk_mem::VirtualBlock);
 
-    impl super::Rival for VirtualBlock {
+    impl super::Allocator for VirtualBlock {
         type Handle = VirtualAllocation;
-        fn new(pages: u64, _live: u32) -> Self {
+        fn with_pages(pages: u64, _live: u32) -> Self {
             let flags = VirtualBlockCreateFlags::empty();
             let info = VirtualBlockCreateInfo { size: pages, flags, allocation_callbacks: None };
             Self(vk_mem::VirtualBlock::new(info).expect("valid size"))

@@ -1,19 +1,13 @@
 //! All measurements: everything that is compared is measured in turns, and medians are reported.
 
+use crate::latency;
 use crate::plot::Series;
-use crate::rivals::{Eager, Frames, Offset, Ours, RangeAlloc};
+use crate::rivals::{Eager, Frames, Offset, RangeAlloc};
 use crate::row::{Row, median};
-use crate::trace::Trace;
-use crate::{fragmented, latency};
 use bifolio_buddy::Buddy;
+use bifolio_buddy_cases::fragmented;
+use bifolio_buddy_cases::trace::{LIVE, Outcome, POOL, SCALE_LIVE, SCALES, Trace};
 use std::time::Instant;
-
-/// Live blocks of the mixed trace.
-const LIVE: u32 = 4096;
-/// Live blocks of the scale trace, few enough for the smallest pool.
-const SCALE_LIVE: u32 = 256;
-/// Orders of the pool sizes of the scale plot.
-const SCALES: [u32; 7] = [16, 18, 20, 22, 24, 26, 28];
 
 /// What was measured: the rows, the plot, and every single figure.
 pub struct Results {
@@ -27,7 +21,7 @@ pub struct Results {
 #[derive(Clone, Copy)]
 pub struct Effort {
     pub rounds: usize,
-    pub steps: usize,
+    pub steps: u32,
 }
 
 impl Results {
@@ -48,23 +42,23 @@ impl Results {
     }
 
     fn mixed(&mut self, effort: Effort) {
-        type Run = fn(&Trace, &mut u64) -> f64;
+        type Run = fn(&Trace, u64) -> Outcome;
         let rivals: Vec<(&str, Run)> = vec![
-            ("bifolio_buddy", |trace, failed| trace.run::<Ours>(1 << 20, failed)),
-            ("offset_allocator", |trace, failed| trace.run::<Offset>(1 << 20, failed)),
-            ("buddy_system", |trace, failed| trace.run::<Frames>(1 << 20, failed)),
-            ("range_alloc", |trace, failed| trace.run::<RangeAlloc>(1 << 20, failed)),
-            ("bifolio_buddy_merging_at_once", |trace, failed| trace.run::<Eager>(1 << 20, failed)),
+            ("bifolio_buddy", Trace::run::<Buddy>),
+            ("offset_allocator", Trace::run::<Offset>),
+            ("buddy_system", Trace::run::<Frames>),
+            ("range_alloc", Trace::run::<RangeAlloc>),
+            ("bifolio_buddy_merging_at_once", Trace::run::<Eager>),
             #[cfg(feature = "vk-mem")]
-            ("vk_mem", |trace, failed| trace.run::<crate::rivals::VirtualBlock>(1 << 20, failed)),
+            ("vk_mem", Trace::run::<crate::rivals::VirtualBlock>),
         ];
         let mut figures = vec![Vec::new(); rivals.len()];
         for round in 0..effort.rounds {
             let trace = Trace::new(round as u64 + 1, LIVE, effort.steps);
             for ((name, run), figures) in rivals.iter().zip(&mut figures) {
-                let mut failed = 0;
-                figures.push(run(&trace, &mut failed));
-                assert_eq!(failed, 0, "{name} failed to serve the trace");
+                let outcome = run(&trace, POOL);
+                assert_eq!(outcome.failed, 0, "{name} failed to serve the trace");
+                figures.push(outcome.ns_per_call());
             }
         }
         self.rows.push(Row::alone("buddy.mixed.absolute", &figures[0], "ns/call", Some(20.0)));
@@ -91,8 +85,8 @@ impl Results {
     fn fragmented(&mut self, effort: Effort) {
         let (mut alloc, mut reverse) = (Vec::new(), Vec::new());
         for _ in 0..effort.rounds {
-            alloc.push(fragmented::alloc());
-            reverse.push(fragmented::reverse_free());
+            alloc.push(fragmented::alloc().as_secs_f64() * 1e3);
+            reverse.push(fragmented::reverse_free().as_secs_f64() * 1e3);
         }
         self.keep("fragmented.alloc", &alloc);
         self.keep("fragmented.reverse_free", &reverse);
@@ -105,16 +99,14 @@ impl Results {
 
     fn scale(&mut self, effort: Effort) {
         let ours = ["#c0392b", "#e59866"];
-        self.scale_of(effort, "bifolio-buddy", ours, "buddy.scale", |trace, pages, failed| {
-            trace.run::<Ours>(pages, failed)
-        });
+        self.scale_of(effort, "bifolio-buddy", ours, "buddy.scale", Trace::run::<Buddy>);
         let offset = ["#2980b9", "#85c1e9"];
         self.scale_of(
             effort,
             "offset-allocator",
             offset,
             "buddy.scale.offset_allocator",
-            |trace, pages, failed| trace.run::<Offset>(pages, failed),
+            Trace::run::<Offset>,
         );
         let frames = ["#27ae60", "#82e0aa"];
         self.scale_of(
@@ -122,7 +114,7 @@ impl Results {
             "buddy_system_allocator",
             frames,
             "buddy.scale.buddy_system",
-            |trace, pages, failed| trace.run::<Frames>(pages, failed),
+            Trace::run::<Frames>,
         );
     }
 
@@ -134,7 +126,7 @@ impl Results {
         name: &'static str,
         colors: [&'static str; 2],
         row: &str,
-        run: fn(&Trace, u64, &mut u64) -> f64,
+        run: fn(&Trace, u64) -> Outcome,
     ) {
         for (at, color) in colors.into_iter().enumerate() {
             let suffix = ["", ".half_full"][at];
@@ -145,7 +137,7 @@ impl Results {
                 let figures: Vec<f64> = (0..effort.rounds)
                     .map(|round| {
                         let trace = Trace::new(round as u64 + 100, live(order), effort.steps / 4);
-                        run(&trace, 1 << order, &mut 0)
+                        run(&trace, 1 << order).ns_per_call()
                     })
                     .collect();
                 self.keep(&format!("scale.{name}{suffix}.2^{order}"), &figures);
@@ -192,7 +184,7 @@ impl Results {
     }
 
     fn latencies(&mut self, effort: Effort) {
-        let times = latency::shortest(effort.rounds, effort.steps / 4);
+        let times = latency::shortest(effort.rounds, effort.steps as usize / 4);
         for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99_9", 0.999), ("p100", 1.0)] {
             let figures = [latency::quantile(&times, share)];
             self.keep(&format!("latency.{name}"), &figures);

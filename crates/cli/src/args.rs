@@ -40,7 +40,7 @@ pub enum Command {
     Run(RunArgs),
     /// Tells what this machine grants, what each lack costs, and the one command that grants it.
     Doctor(DoctorArgs),
-    /// Measures what faults and migrations cost, each with its physical floor from the same run.
+    /// Measures what faults, migrations and allocations cost, each with its floor from the same run.
     Bench(BenchArgs),
 }
 
@@ -215,11 +215,15 @@ pub enum BenchGroup {
     Fault,
     /// Migration out and back.
     Migrate,
+    /// The allocator of device memory; needs no device.
+    Buddy,
 }
 
 const BENCH_HELP: &str = "\
-The floor is what the machine can do without Bifolio: a bare page fault, a copy. The ratio is the result;
-it should be at most the goal for times, at least the goal for rates. Exits with 0 whether or not goals are met.";
+The floor is what the machine can do without Bifolio: a bare page fault, a copy, one bit turned over for each call;
+for buddy.scale it is the size of pool that costs least. The ratio is the result; it should be at most the goal for
+times, at least the goal for rates. A goal with a unit (buddy.fragmented, buddy.mixed) is the most that the value itself
+may be. Exits with 0 whether or not goals are met.";
 
 const UNITS_MAX: usize = 64;
 

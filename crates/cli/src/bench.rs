@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bifolio_bench::{BenchError, Effort, Row, fault, migrate};
+use bifolio_bench::{BenchError, Effort, Goal, Row, buddy, fault, migrate};
 use bifolio_runtime::SpaceError;
 
 use crate::args::{BenchArgs, BenchGroup};
@@ -40,6 +40,7 @@ pub fn bench(args: &BenchArgs) -> Result<u8, BenchFailure> {
     let rows = match args.group {
         BenchGroup::Fault => fault::rows(effort),
         BenchGroup::Migrate => migrate::rows(effort),
+        BenchGroup::Buddy => buddy::rows(effort),
     }?;
     if args.json {
         JsonTarget::Stdout.write(&rows)?;
@@ -54,12 +55,16 @@ fn print(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
     figures.set_header(table::row(["", "value", "floor", "ratio", "goal", ""]));
     for row in rows {
         let measured = |value: f64| format!("{value:.2} {}", row.unit);
+        let goal = match row.goal_is {
+            Goal::Ratio => format!("{:.2}", row.goal),
+            Goal::Value => measured(row.goal),
+        };
         figures.add_row(table::row([
             row.name.clone(),
             measured(row.value),
             measured(row.floor),
             format!("{:.2}", row.ratio),
-            format!("{:.2}", row.goal),
+            goal,
             if row.met { "met" } else { "NOT MET" }.to_owned(),
         ]));
     }
@@ -71,12 +76,23 @@ fn print(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// The words of the row as the table shows it.
+    fn shown(row: Row) -> String {
+        let mut text = Vec::new();
+        print(&mut text, &[row]).expect("a vector takes all");
+        let text = String::from_utf8(text).expect("text");
+        text.lines().last().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
     fn table_shows_value_and_floor_in_their_unit() {
-        let mut text = Vec::new();
-        print(&mut text, &[Row::time("fault.cpu.4k", 12.0, 8.0, 1.15)]).expect("a vector takes all");
-        let text = String::from_utf8(text).expect("text");
-        let words: Vec<_> = text.lines().last().unwrap_or_default().split_whitespace().collect();
-        assert_eq!(words, ["fault.cpu.4k", "12.00", "us", "8.00", "us", "1.50", "1.15", "NOT", "MET"]);
+        let row = Row::time("fault.cpu.4k", 12.0, 8.0, 1.15);
+        assert_eq!(shown(row), "fault.cpu.4k 12.00 us 8.00 us 1.50 1.15 NOT MET");
+    }
+
+    #[test]
+    fn table_shows_the_unit_of_a_goal_for_the_value_itself() {
+        let row = Row::limited("buddy.fragmented.alloc", "ms", 16.0, 0.5, 20.0);
+        assert_eq!(shown(row), "buddy.fragmented.alloc 16.00 ms 0.50 ms 32.00 20.00 ms met");
     }
 }

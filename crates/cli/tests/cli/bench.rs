@@ -29,3 +29,10 @@ fn rows_of_migration_are_those_promised() {
         assert_eq!(names("migrate"), ["migrate.out.2m", "migrate.back.2m"]);
     }
 }
+
+#[test]
+fn rows_of_the_allocator_are_those_promised() {
+    let expected =
+        ["buddy.fragmented.alloc", "buddy.fragmented.reverse_free", "buddy.mixed.absolute", "buddy.scale"];
+    assert_eq!(names("buddy"), expected);
+}

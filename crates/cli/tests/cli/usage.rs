@@ -32,8 +32,9 @@ Usage: bifolio <COMMAND>
 
 Commands:
   demo    Runs a job on the built-in device, over a graph of real pointers, in too little memory
+  run     Runs a program with its heap on device memory
   doctor  Tells what this machine grants, what each lack costs, and the one command that grants it
-  bench   Measures what faults and migrations cost, each with its physical floor from the same run
+  bench   Measures what faults, migrations and allocations cost, each with its floor from the same run
   help    Print this message or the help of the given subcommand(s)
 
 Options:
@@ -46,6 +47,7 @@ Options:
 Examples:
   bifolio demo pagerank                  rank Debian's packages with a quarter of the memory
   bifolio demo bfs --vram 1M --json -    search them with 1 MiB, figures as JSON
+  bifolio run --ram 64M -- sort big.txt  sort with 64 MiB of heap in memory, the rest on the device
   bifolio doctor                         what this machine grants
 
 Exit codes:
@@ -181,7 +183,7 @@ fn help_of_bench_tells_what_a_ratio_means() {
     assert_data_eq!(
         help(&["bench", "--help"]),
         str![[r#"
-Measures what faults and migrations cost, each with its physical floor from the same run
+Measures what faults, migrations and allocations cost, each with its floor from the same run
 
 Usage: bifolio bench [OPTIONS] <WHAT>
 
@@ -192,6 +194,7 @@ Arguments:
           Possible values:
           - fault:   Page faults, of the CPU and of the device
           - migrate: Migration out and back
+          - buddy:   The allocator of device memory; needs no device
 
 Options:
       --json
@@ -203,8 +206,10 @@ Options:
   -h, --help
           Print help (see a summary with '-h')
 
-The floor is what the machine can do without Bifolio: a bare page fault, a copy. The ratio is the result;
-it should be at most the goal for times, at least the goal for rates. Exits with 0 whether or not goals are met.
+The floor is what the machine can do without Bifolio: a bare page fault, a copy, one bit turned over for each call;
+for buddy.scale it is the size of pool that costs least. The ratio is the result; it should be at most the goal for
+times, at least the goal for rates. A goal with a unit (buddy.fragmented, buddy.mixed) is the most that the value itself
+may be. Exits with 0 whether or not goals are met.
 
 "#]]
     );
