@@ -127,7 +127,8 @@ impl Staging {
             return Some(Slot { kind: Kind::Registered, page, order, holds: Holds::All });
         }
         let page = inner.fresh(order).allocate(u32::from(order.get())).ok()?;
-        Some(Slot { kind: Kind::Fresh, page, order, holds: Holds::Nothing })
+        // It has no pages yet, but gets some as it is written, which is nobody's duty to tell.
+        Some(Slot { kind: Kind::Fresh, page, order, holds: Holds::Some })
     }
 
     /// Takes a slot back, with whatever bytes are in it.
@@ -136,7 +137,7 @@ impl Staging {
         if slot.kind == Kind::Registered && slot.holds == Holds::All && self.keep_warm(&slot) {
             return;
         }
-        if slot.holds != Holds::Nothing || slot.kind == Kind::Fresh {
+        if slot.holds != Holds::Nothing {
             advise::dontneed(self.bytes(&slot))
                 .expect("MADV_DONTNEED of our own private mapping cannot fail");
         }
