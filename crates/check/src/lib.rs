@@ -2,7 +2,7 @@
 //!
 //! A *design* says how folios are formed, freed and split, and how memory is kept. It is run in a world of a few
 //! pages by a few actors that interleave in every way, each able to be interrupted between any two steps, and
-//! each allocation able to fail. Each transition is judged by the [rules](rules). The result is, for each rule,
+//! each allocation able to fail. Each transition is judged by the [`rules`]. The result is, for each rule,
 //! "holds in all N states", or the shortest sequence that breaks it.
 //!
 //! ```
@@ -24,7 +24,8 @@
 //! | [`story`], [`report`], [`table`] | what was found, for people and programs |
 //! | [`linux`] | worlds of `struct page` |
 //! | [`bifolio`] | worlds of shipped folios |
-//! | [`designs`] | one file for each design |
+//! | [`svm`] | worlds of shipped transactions |
+//! | [`mod@designs`] | one file for each design |
 #![forbid(unsafe_code)]
 
 pub mod bifolio;
@@ -36,6 +37,7 @@ pub mod report;
 pub mod rules;
 pub mod set;
 pub mod story;
+pub mod svm;
 pub mod table;
 
 pub use design::{Bounds, BoundsError};

@@ -1,4 +1,8 @@
 //! Compares a state with what the handles that exist say, and names the rule that a difference breaks.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "pages, orders and counts of a small world fit in 8 bits"
+)]
 
 use std::rc::Rc;
 
@@ -19,15 +23,15 @@ pub(super) fn judge(
     map: &Rc<PageMap<Ledger>>,
     before: &State,
     action: Action,
-    done: Done,
+    done: &Done,
 ) -> Applied<State> {
     let state = done.state;
     let mut broken = done.broken;
     let truth = Truth::of(&state);
-    words(&state, &truth, action, &done, &mut broken);
+    words(&state, &truth, action, done, &mut broken);
     counters(&state, &truth, before, action, &mut broken);
     backings(world, &state, &truth, &mut broken);
-    calls(before, &truth, action, &done, &mut broken);
+    calls(before, &truth, action, done, &mut broken);
     if done.formed {
         formed(before, &state, action, &mut broken);
     }
@@ -53,8 +57,10 @@ impl Truth {
         let mut truth = Truth { words: [0; PAGES], pages: 0 };
         state.references(|head, order, locked| {
             let word = &mut truth.words[usize::from(head)];
-            *word =
-                (*word & (LOCKED | 15)) + 1 | LIVE | u16::from(order) << 7 | if locked { LOCKED } else { 0 };
+            *word = ((*word & (LOCKED | 15)) + 1)
+                | LIVE
+                | u16::from(order) << 7
+                | if locked { LOCKED } else { 0 };
             truth.pages |= block(head, order);
         });
         for head in 0..PAGES as u8 {

@@ -322,9 +322,9 @@ impl<'w> Step<'w> {
         };
         self.broken.require(known, 17);
         if let Some((page, order)) = self.map.pool().reused.get() {
-            let empty = self.state.held.iter_mut().enumerate();
+            let mut hands = self.state.held.iter_mut().enumerate();
             let actor = usize::from(self.action.actor);
-            let other = empty.filter(|(number, held)| *number != actor && held.hand == Hand::Empty).next();
+            let other = hands.find(|(number, held)| *number != actor && held.hand == Hand::Empty);
             if let Some((_, hand)) = other {
                 *hand = Held { hand: Hand::Locked, page, order };
             }
@@ -362,7 +362,7 @@ fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PA
         Fault::FormCountsOnePage if formed => *live -= pages - 1,
         Fault::GetTakesNoReference if verb == verb::GET => put_back(before, words),
         Fault::GetTakesTwo if verb == verb::GET => {
-            words.iter_mut().filter(|word| **word != 0).for_each(|word| *word += 1)
+            words.iter_mut().filter(|word| **word != 0).for_each(|word| *word += 1);
         }
         Fault::UnlockLeavesLock if verb == verb::UNLOCK => words[at] |= LOCK,
         Fault::UnlockPuts if verb == verb::UNLOCK => words[at] -= 1,

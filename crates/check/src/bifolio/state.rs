@@ -9,6 +9,10 @@
 //! step.) The canonical form gives each node a label of what is at it and below it, and puts the half with the
 //! smaller label first. Where labels are equal the halves are alike up to who holds them, and actors are sorted
 //! afterwards. A form that misses a renaming costs states, not soundness: it is always the result of a renaming.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "pages, orders and counts of a small world fit in 8 bits"
+)]
 
 /// Room for pages of the largest world.
 pub const PAGES: usize = 8;

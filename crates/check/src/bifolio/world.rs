@@ -144,7 +144,7 @@ impl Design for Folios {
 
     fn apply(&self, map: &mut Self::Scratch, state: &State, action: Action) -> Applied<State> {
         let done = operations::apply(self, map, state, action);
-        judge::judge(self, map, state, action, done)
+        judge::judge(self, map, state, action, &done)
     }
 
     fn canonical(&self, state: State) -> State {

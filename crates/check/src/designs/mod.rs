@@ -7,6 +7,7 @@ use crate::linux::contract::Contract;
 use crate::report::{Report, judge};
 
 pub mod bifolio;
+pub mod buddy_dirty_lost;
 pub mod linux_6_18_nouveau;
 pub mod linux_6_18_xe;
 pub mod linux_mainline;
@@ -77,6 +78,12 @@ static DESIGNS: &[Entry] = &[
     linux!(linux_6_18_xe),
     linux!(reuse_without_reset),
     linux!(split_without_references),
+    Entry {
+        name: buddy_dirty_lost::NAME,
+        about: buddy_dirty_lost::ABOUT,
+        bounds: LINUX_BOUNDS,
+        runner: buddy_dirty_lost::run,
+    },
     Entry { name: bifolio::NAME, about: bifolio::ABOUT, bounds: bifolio::BOUNDS, runner: bifolio::run },
 ];
 

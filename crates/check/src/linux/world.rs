@@ -61,7 +61,7 @@ impl World {
     fn idle_actions(&self, state: &State, actor: u8, out: &mut Vec<Action>) {
         let mut push = |verb, page, order| out.push(Action { actor, verb, page, order });
         if !state.killed {
-            for order in (0..=self.bounds.order).filter(|&order| self.makes(order)) {
+            for order in (0..=self.bounds.order).rev().filter(|&order| self.makes(order)) {
                 let blocks = push_asks(&mut push, self.available(state, order), order);
                 if blocks == 0 && self.refusal_breaks(state, order) {
                     push(verb::REFUSED, 0, order);

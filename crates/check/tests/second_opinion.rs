@@ -1,0 +1,68 @@
+//! An independent explorer, stateright, counts the same states on the same designs.
+
+use bifolio_check::bifolio::Folios;
+use bifolio_check::design::{Action, Bounds, Design};
+use bifolio_check::designs::{linux_mainline, linux_v3};
+use bifolio_check::explore::{Limits, explore};
+use bifolio_check::linux::World;
+use stateright::{Checker, Model};
+
+/// A design as stateright wants it: states are canonical, and nothing follows what our explorer does not follow.
+struct Same<D>(D);
+
+impl<D: Design<State: std::fmt::Debug>> Model for Same<D> {
+    type State = D::State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<D::State> {
+        vec![self.0.canonical(self.0.initial())]
+    }
+
+    fn actions(&self, state: &D::State, actions: &mut Vec<Action>) {
+        self.0.actions(state, actions);
+    }
+
+    fn next_state(&self, state: &D::State, action: Action) -> Option<D::State> {
+        let applied = self.0.apply(&mut self.0.scratch(), state, action);
+        let ends = applied.fatal || !applied.broken.without(self.0.only_seen()).is_empty();
+        (!ends).then(|| self.0.canonical(applied.state))
+    }
+
+    fn properties(&self) -> Vec<stateright::Property<Self>> {
+        // Without a property the checker would stop at once.
+        vec![stateright::Property::always("goes on", |_, _| true)]
+    }
+}
+
+/// States and levels below the first, by our explorer.
+fn ours<D: Design>(design: &D) -> (u64, u32) {
+    let explored = explore(design, &Limits::default(), &mut |_| ());
+    (explored.states, explored.depth)
+}
+
+/// The same by stateright, which counts levels from 1.
+fn theirs<D: Design<State: std::fmt::Debug> + Send + 'static>(design: D) -> (u64, u32) {
+    let checker = Same(design).checker().spawn_bfs().join();
+    let depth = u32::try_from(checker.max_depth()).expect("small");
+    (checker.unique_state_count() as u64, depth - 1)
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_linux_v3() {
+    let world = World::new(linux_v3::CONTRACT, Bounds::of(2, 1, 2));
+    assert_eq!(ours(&world), (530, 20));
+    assert_eq!(theirs(world), ours(&world));
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_mainline() {
+    let world = World::new(linux_mainline::CONTRACT, Bounds::of(2, 1, 2));
+    assert_eq!(theirs(world), ours(&world));
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_shipped_folios() {
+    let world = Folios::new(Bounds::of(4, 2, 2));
+    assert_eq!(ours(&world), (1_864, 19));
+    assert_eq!(theirs(world), ours(&world));
+}
