@@ -1,4 +1,5 @@
-//! The two fragmentation cases of the Linux buddy allocator's tests, at the same sizes, and the alignment case.
+//! The two fragmentation cases of the Linux buddy allocator's tests (`gpu_test_buddy_fragmentation_performance` in
+//! `drivers/gpu/tests/gpu_buddy_test.c`), at the same sizes, and the alignment case.
 //!
 //! [`alloc`]: 4 GiB are filled with 8 KiB blocks, one at each multiple of 64 KiB; half of the blocks are freed as
 //! cleared and half as dirty, in a pattern of two and two; then as many blocks of 64 KiB as fit are allocated and freed.
@@ -45,7 +46,7 @@ fn flip(marks: &mut Marks, slot: usize) {
     marks.flip((slot as u64) << SLOT);
 }
 
-/// Returns the time of the first case, filling included, as the kernel counts it.
+/// Returns the time of the first case, with the filling, as the kernel counts it, and the making of the pool.
 ///
 /// # Panics
 /// If the allocator is wrong.
@@ -84,7 +85,7 @@ pub fn alloc_floor() -> Duration {
     elapsed
 }
 
-/// Returns the time of the second case, filling included.
+/// Returns the time of the second case, with the filling and the making of the pool.
 ///
 /// # Panics
 /// If the allocator is wrong.
