@@ -59,8 +59,7 @@ unsafe extern "C" fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int {
 unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
     let mut result = 0;
     for (first, last) in around_ours(first, last) {
-        let closed =
-            next!(close_range(first => c_uint, last => c_uint, flags => c_int) -> c_int);
+        let closed = next!(close_range(first => c_uint, last => c_uint, flags => c_int) -> c_int);
         result = if closed == 0 { result } else { closed };
     }
     result

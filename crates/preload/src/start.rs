@@ -192,7 +192,9 @@ fn thread_pointer() -> usize {
 fn thread_pointer() -> usize {
     let pointer: usize;
     // SAFETY: reads a register.
-    unsafe { std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, nomem, preserves_flags)) };
+    unsafe {
+        std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, nomem, preserves_flags))
+    };
     pointer
 }
 

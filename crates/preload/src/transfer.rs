@@ -239,7 +239,8 @@ unsafe fn parts_of<'v>(parts: *const iovec, count: usize) -> &'v [iovec] {
 }
 
 fn any_far(parts: &[iovec]) -> bool {
-    start::is_user_mode_only() && parts.iter().any(|part| start::inside(part.iov_base.addr(), part.iov_len).is_some())
+    start::is_user_mode_only()
+        && parts.iter().any(|part| start::inside(part.iov_base.addr(), part.iov_len).is_some())
 }
 
 /// Copies the parts to our buffer as far as it is long; returns how many bytes.

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Instant;
 
@@ -136,12 +136,15 @@ fn settings(args: &RunArgs, counters: &Memfd) -> Result<Settings, RunError> {
     })
 }
 
-/// The library of the same build: beside this command, or above it for tests.
+/// The library of the same build: beside this command, or where cargo leaves it when it is not asked for by name. Of
+/// several, the one built last.
 fn library() -> Result<PathBuf, RunError> {
     let beside = std::env::current_exe().unwrap_or_default();
-    let places = beside.ancestors().skip(1).take(2);
-    let found = places.map(|folder| folder.join("libbifolio_heap.so")).find(|path| path.is_file());
-    found.ok_or(RunError::NoLibrary { beside })
+    let folder = beside.parent().unwrap_or(Path::new("."));
+    let places = [folder.to_owned(), folder.join("deps"), folder.join("..")];
+    let built = |path: &PathBuf| path.metadata().and_then(|file| file.modified()).ok();
+    let found = places.map(|place| place.join("libbifolio_heap.so")).into_iter().rev();
+    found.filter(|path| path.is_file()).max_by_key(built).ok_or(RunError::NoLibrary { beside })
 }
 
 /// Makes sure that a heap can work at all, and says once if it can only do so in part.

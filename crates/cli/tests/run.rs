@@ -1,0 +1,159 @@
+//! `bifolio run` as a person uses it: real programs print what they print without it, and end as they end.
+//!
+//! A program that this machine does not have, or a kernel that grants no faults, skips its test by name.
+
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output, Stdio};
+
+fn bifolio() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_bifolio"))
+}
+
+/// Runs a program under `bifolio run` with these options; `None` where it or a full heap is not to be had.
+fn run(options: &[&str], program: &[&str]) -> Option<Output> {
+    if Command::new(program[0]).arg("--version").stdin(Stdio::null()).output().is_err() {
+        eprintln!("skipped: there is no {}", program[0]);
+        return None;
+    }
+    let output = bifolio().arg("run").args(options).arg("--").args(program).stdin(Stdio::null()).output();
+    let output = output.expect("the command is there");
+    let refused = output.status.code() == Some(3);
+    if refused {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    (!refused).then_some(output)
+}
+
+/// Runs a program plainly and with too little memory, and compares all that it tells the world.
+fn same_as_plain(ram: &str, program: &[&str]) {
+    let Some(run) = run(&["--quiet", "--checked", "--ram", ram], program) else { return };
+    let plain = Command::new(program[0]).args(&program[1..]).stdin(Stdio::null()).output().expect("there");
+    assert_eq!(run.status, plain.status, "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(run.stdout == plain.stdout, "output of {program:?} differs");
+}
+
+fn figures(options: &[&str], program: &[&str]) -> Option<serde_json::Value> {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a plain name");
+    run(&[options, &["--quiet", "--json", path]].concat(), program)?;
+    Some(serde_json::from_slice(&std::fs::read(file.path()).expect("written")).expect("JSON"))
+}
+
+const LISTS: &str = "
+blocks = [bytes([i % 251]) * 100_000 for i in range(300)]
+numbers = list(range(1_000_000))
+names = {i: str(i) for i in range(200_000)}
+for turn in range(2):
+    print(sum(sum(block[::997]) for block in blocks), sum(numbers), len(''.join(names.values())))
+    blocks.reverse()
+";
+
+#[test]
+fn python_computes_the_same_in_a_quarter_of_its_memory() {
+    same_as_plain("12M", &["python3", "-c", LISTS]);
+}
+
+#[test]
+fn moves_are_reported_and_no_rule_breaks() {
+    let Some(figures) = figures(&["--checked", "--ram", "8M"], &["python3", "-c", LISTS]) else { return };
+    assert!(figures["bytes"]["to_device"].as_u64() > Some(1 << 20), "{figures}");
+    assert!(figures["faults"]["cpu"].as_u64() > Some(0), "{figures}");
+    assert_eq!((&figures["violations"], &figures["exit"]), (&0.into(), &0.into()), "{figures}");
+}
+
+const FORKS: &str = "
+import os, subprocess
+blocks = [bytes([i % 251]) * 100_000 for i in range(300)]
+def total(): return sum(sum(block[::997]) for block in blocks)
+want = total()
+for turn in range(3):
+    child = os.fork()
+    if child == 0:
+        right = total() == want
+        blocks[7] = bytes(300_000)
+        blocks.clear()
+        os._exit(0 if right else 1)
+    print(os.waitpid(child, 0)[1], total() == want)
+print(subprocess.run(['echo', 'started'], capture_output=True).stdout)
+print(os.system('exit 5'))
+";
+
+#[test]
+fn children_and_parents_have_their_bytes() {
+    same_as_plain("8M", &["python3", "-c", FORKS]);
+}
+
+const THREADS: &str = "
+import threading
+kept = {}
+def work(name):
+    blocks = [bytes([(name + i) % 251]) * 70_000 for i in range(60)]
+    for turn in range(5): blocks = [block[1:] + block[:1] for block in blocks]
+    kept[name] = sum(sum(block[::501]) for block in blocks)
+threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(sorted(kept.items()))
+";
+
+#[test]
+fn threads_share_the_heap() {
+    same_as_plain("4M", &["python3", "-c", THREADS]);
+}
+
+#[test]
+fn perl_computes_the_same() {
+    let script = "my %h; $h{$_} = $_ x 3 for 0..100000; my $s = join ',', map { $h{$_} } sort keys %h; \
+                  my $t = $s x 4; $t =~ tr/0-9/1-90/; print length $t, substr($t, 1234567, 40), qq(\\n);";
+    same_as_plain("4M", &["perl", "-e", script]);
+}
+
+#[test]
+fn sort_sorts_the_same() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let mut state = 1_u64;
+    for _ in 0..200_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        writeln!(file, "{:x} {}", state >> 20, state % 1000).expect("room");
+    }
+    same_as_plain("4M", &["sort", file.path().to_str().expect("a plain name")]);
+}
+
+#[test]
+fn exit_code_is_the_programs() {
+    let Some(output) = run(&["--quiet"], &["sh", "-c", "echo out; echo err >&2; exit 7"]) else { return };
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"out\n"[..], &b"err\n"[..]));
+}
+
+#[test]
+fn signal_that_ends_the_program_ends_the_command() {
+    let Some(output) = run(&["--quiet"], &["sh", "-c", "kill -TERM $$"]) else { return };
+    assert_eq!(output.status.signal(), Some(15));
+}
+
+#[test]
+fn summary_goes_to_standard_error_only() {
+    let Some(output) = run(&["--ram", "8M"], &["sh", "-c", "echo out"]) else { return };
+    assert_eq!(output.stdout, b"out\n");
+    let summary = String::from_utf8_lossy(&output.stderr);
+    assert!(summary.contains("CPU page faults") && summary.contains("rule violations"), "{summary}");
+}
+
+#[test]
+fn heap_survives_a_program_that_closes_every_descriptor() {
+    let script = "
+import os
+blocks = [bytes([i % 251]) * 100_000 for i in range(200)]
+os.closerange(3, 2000)
+print(sum(sum(block[::997]) for block in blocks))
+";
+    same_as_plain("8M", &["python3", "-c", script]);
+}
+
+#[test]
+fn heap_beyond_both_memories_is_no_failure() {
+    let Some(figures) = figures(&["--ram", "4M", "--vram", "8M"], &["python3", "-c", LISTS]) else { return };
+    assert_eq!((&figures["exit"], &figures["violations"]), (&0.into(), &0.into()));
+}
