@@ -1,9 +1,10 @@
 //! What the buddy allocator costs: the fragmentation cases, mixed orders, and how little the size of the pool matters.
 //!
 //! The cases are those of `bifolio-buddy-cases`, which are also run beside other allocators and under a counter of
-//! instructions. Here each stands beside a floor: the same calls, of which each turns one bit over and does nothing else. An
-//! allocator must write down at least that. How many times that a search, a split and a merge may cost follows
-//! from nothing, so the goals of these rows are times, set by what the kernel's allocator was published to take.
+//! instructions. Here each stands beside a floor: the same calls, of which each turns one bit over and does nothing
+//! else. An allocator must write down at least that. How many times that a search, a split and a merge may cost
+//! follows from nothing, so the goals of these rows are times, set by what the kernel's allocator was published to
+//! take. `buddy.scale` alone is judged by its ratio, of the dearest size of pool to the cheapest.
 
 use bifolio_buddy::Buddy;
 use bifolio_buddy_cases::fragmented;

@@ -17,8 +17,8 @@ pub struct Row {
     pub floor: f64,
     /// `value / floor`.
     pub ratio: f64,
-    /// What to reach: a ratio, at most this for times and at least this for rates; or for rows of [`Row::limited`] the
-    /// most that `value` may be, in `unit`.
+    /// What to reach: a ratio, at most this for times and at least this for rates; or for rows of [`Row::limited`]
+    /// the most that `value` may be, in `unit`.
     pub goal: f64,
     /// Whether the goal is reached.
     pub met: bool,
@@ -57,8 +57,8 @@ impl Row {
         Row { met: row.ratio >= goal, ..row }
     }
 
-    /// A cost that should itself be at most `limit`, in its unit, whatever its floor: for goals that do not follow from what
-    /// the machine can do. The ratio tells how much is above the floor, and is not judged.
+    /// A cost that should itself be at most `limit`, in its unit, whatever its floor: for goals that do not follow
+    /// from what the machine can do. The ratio tells how much is above the floor, and is not judged.
     #[must_use]
     pub fn limited(name: &str, unit: &'static str, value: f64, floor: f64, limit: f64) -> Row {
         let row = Self::beside(name, unit, value, floor, limit);

@@ -2,7 +2,8 @@
 //! `drivers/gpu/tests/gpu_buddy_test.c`), at the same sizes, and the alignment case.
 //!
 //! [`alloc`]: 4 GiB are filled with 8 KiB blocks, one at each multiple of 64 KiB; half of the blocks are freed as
-//! cleared and half as dirty, in a pattern of two and two; then as many blocks of 64 KiB as fit are allocated and freed.
+//! cleared and half as dirty, in a pattern of two and two; then as many blocks of 64 KiB as fit are allocated and
+//! freed.
 //! [`reverse_free`]: filled likewise; every second block is freed as cleared, then the rest in reverse order.
 //! The floors flip a bit for each of the same calls, in the same order.
 
