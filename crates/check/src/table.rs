@@ -6,8 +6,8 @@ use crate::report::{Report, Verdict};
 use crate::rules::Rule;
 
 /// What the marks of the table mean.
-pub const LEGEND: &str = "ok: holds in all states    BREAKS: in so many steps    built: cannot break    ?: not all states visited    \
-.: not expressed";
+pub const LEGEND: &str = "ok: holds in all states    ✗ n: breaks in n steps    built: cannot break, the doc says why    \
+?: not all states visited    .: not expressed";
 
 /// Draws the table: one line for each design, a column for each rule that any of them expresses.
 #[must_use]
@@ -36,7 +36,7 @@ fn mark(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Holds => "ok".to_owned(),
         Verdict::Built(_) => "built".to_owned(),
-        Verdict::Breaks(story) => format!("BREAKS {}", story.steps.len()),
+        Verdict::Breaks(story) => format!("✗ {}", story.steps.len()),
         Verdict::Unfinished => "?".to_owned(),
         Verdict::Absent => ".".to_owned(),
     }
