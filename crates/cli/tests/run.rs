@@ -6,6 +6,11 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 
+fn skip(why: &str) {
+    // Nobody may be listening.
+    let _: std::io::Result<()> = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
 fn bifolio() -> Command {
     Command::new(env!("CARGO_BIN_EXE_bifolio"))
 }
@@ -13,14 +18,14 @@ fn bifolio() -> Command {
 /// Runs a program under `bifolio run` with these options; `None` where it or a full heap is not to be had.
 fn run(options: &[&str], program: &[&str]) -> Option<Output> {
     if Command::new(program[0]).arg("--version").stdin(Stdio::null()).output().is_err() {
-        eprintln!("skipped: there is no {}", program[0]);
+        skip(&format!("there is no {}", program[0]));
         return None;
     }
     let output = bifolio().arg("run").args(options).arg("--").args(program).stdin(Stdio::null()).output();
     let output = output.expect("the command is there");
     let refused = output.status.code() == Some(3);
     if refused {
-        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        skip(&String::from_utf8_lossy(&output.stderr));
     }
     (!refused).then_some(output)
 }

@@ -10,6 +10,7 @@ use crate::next::{fail, next};
 /// Our descriptors have numbers below this, and of at least [`LEAST`] where limits allow.
 const MOST: usize = 1024;
 const LEAST: usize = 100;
+const END: c_uint = 1024;
 
 static OURS: [AtomicU64; MOST / 64] = [const { AtomicU64::new(0) }; MOST / 64];
 
@@ -74,7 +75,7 @@ unsafe extern "C" fn closefrom(least: c_int) {
 
 /// The parts of a range of descriptors that hold none of ours.
 fn around_ours(first: c_uint, last: c_uint) -> impl Iterator<Item = (c_uint, c_uint)> {
-    let ours = (0..MOST as c_uint).filter(move |&fd| fd >= first && fd <= last && is_ours(fd.cast_signed()));
+    let ours = (0..END).filter(move |&fd| fd >= first && fd <= last && is_ours(fd.cast_signed()));
     let mut at = Some(first);
     ours.map(Some).chain([None]).filter_map(move |ours| {
         let start = at?;

@@ -47,9 +47,15 @@ unsafe extern "C" fn before() {
     let quiet = Quiet::enter();
     let Some(heap) = start::heap() else { return };
     let stopped = heap.stop();
-    stopped.share();
-    // Without a pipe the child cannot tell, and without descriptors it will hardly do much.
-    let pipe = if stopped.has_bytes_on_device() { pipe_with(PipeFlags::CLOEXEC).ok() } else { None };
+    let mut pipe = None;
+    if stopped.has_bytes_on_device() {
+        pipe = pipe_with(PipeFlags::CLOEXEC).ok();
+    }
+    // Without a pipe we could not wait for the child to fetch its bytes: then it does not get the memory at all, and
+    // dies of SIGSEGV rather than of wrong bytes.
+    if pipe.is_some() || !stopped.has_bytes_on_device() {
+        stopped.share();
+    }
     let own = Some(OWN.talc());
     let held = Held { pipe, stopped, own, _quiet: quiet };
     // SAFETY: the heap is stopped by this thread.
@@ -80,9 +86,9 @@ fn wait(read: &impl AsFd) {
 unsafe extern "C" fn in_child() {
     let Some(mut held) = take() else { return };
     held.own = None;
-    held.stopped.fill_in_child();
     start::become_child();
     if let Some((_read, write)) = held.pipe.take() {
+        held.stopped.fill_in_child();
         // A parent that is gone needs no answer.
         let _: Result<usize, _> = rustix::io::write(&write, &[1]);
     }

@@ -21,7 +21,7 @@
 //! 3. Bytes of the program are copied by the program's own thread, without locks: the copy may fault.
 //!
 //! This crate cannot forbid unsafe code: its functions take pointers from C. Each states what its C contract promises.
-#![cfg_attr(test, allow(dead_code, reason = "the symbols are not exported into the test program"))]
+#![cfg_attr(test, expect(dead_code, reason = "the symbols are not exported into the test program"))]
 
 mod descriptors;
 mod fork;

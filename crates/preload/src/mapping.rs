@@ -191,8 +191,8 @@ fn move_to(heap: &Heap, part: Range<usize>, new_len: usize, new: *mut c_void) ->
 fn move_bytes(heap: &Heap, from: Range<usize>, to: usize) {
     // SAFETY: the program owns both ranges, and they do not overlap.
     unsafe {
-        ptr::copy_nonoverlapping(pointer(from.start).cast::<u8>(), pointer(to).cast::<u8>(), from.len())
-    };
+        ptr::copy_nonoverlapping(pointer(from.start).cast::<u8>(), pointer(to).cast::<u8>(), from.len());
+    }
     let _quiet = Quiet::enter();
     heap.unmap(from);
 }

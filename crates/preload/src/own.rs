@@ -135,9 +135,21 @@ pub(crate) fn allocate(bytes: usize, align: usize) -> *mut c_void {
     // SAFETY: `align` bytes are in the block, before what the caller gets.
     let block = unsafe { start.add(align) };
     let header = Header { size: layout.size(), align };
+    // SAFETY: the block is one of ours.
+    let place = unsafe { header_of(block.cast()) };
     // SAFETY: the header fits between, since the alignment is at least its size, and is aligned to it.
-    unsafe { block.cast::<Header>().sub(1).write(header) };
+    unsafe { place.write(header) };
     block.cast()
+}
+
+/// The place of the header of a block.
+///
+/// # Safety
+///
+/// `block` is a block of [`allocate`], finished or not.
+unsafe fn header_of(block: *mut c_void) -> *mut Header {
+    // SAFETY: the alignment, at least a header long, stands before the block.
+    unsafe { block.cast::<Header>().sub(1) }
 }
 
 /// Tells whether [`allocate`] gave this block.
@@ -152,8 +164,10 @@ pub(crate) fn owns(block: *const c_void) -> bool {
 ///
 /// `block` came from [`allocate`] and was not freed.
 pub(crate) unsafe fn len(block: *mut c_void) -> usize {
-    // SAFETY: the header stands before the block, says the caller.
-    let Header { size, align } = unsafe { block.cast::<Header>().sub(1).read() };
+    // SAFETY: the block is one of ours, says the caller.
+    let place = unsafe { header_of(block) };
+    // SAFETY: the header was written when the block was made.
+    let Header { size, align } = unsafe { place.read() };
     size - align
 }
 
@@ -163,8 +177,10 @@ pub(crate) unsafe fn len(block: *mut c_void) -> usize {
 ///
 /// `block` came from [`allocate`] and was not freed.
 pub(crate) unsafe fn free(block: *mut c_void) {
-    // SAFETY: the header stands before the block, says the caller.
-    let Header { size, align } = unsafe { block.cast::<Header>().sub(1).read() };
+    // SAFETY: the block is one of ours, says the caller.
+    let place = unsafe { header_of(block) };
+    // SAFETY: the header was written when the block was made.
+    let Header { size, align } = unsafe { place.read() };
     // SAFETY: `allocate` made this layout.
     let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
     // SAFETY: the block began that far before.
@@ -198,7 +214,9 @@ mod tests {
         let block = unsafe { OWN.alloc_zeroed(layout) };
         assert!(!block.is_null() && !owns(block.cast()));
         // SAFETY: the block is that long.
-        assert_eq!(unsafe { block.add(LARGE).read() }, 0);
+        let last = unsafe { block.add(LARGE) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { last.read() }, 0);
         // SAFETY: allocated with this layout.
         unsafe { OWN.dealloc(block, layout) };
     }

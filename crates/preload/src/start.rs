@@ -124,7 +124,27 @@ extern "C" fn check_at_exit() {
 
 /// The heap, while new blocks may come from it.
 pub(crate) fn heap() -> Option<&'static Heap> {
-    if ON.load(Relaxed) { HEAP.get() } else { None }
+    if !ON.load(Relaxed) {
+        return None;
+    }
+    let heap = HEAP.get()?;
+    let here = 0_u8;
+    let stack = std::ptr::from_ref(&here).addr();
+    if contains(stack) {
+        keep_stack(heap, stack);
+    }
+    Some(heap)
+}
+
+/// A thread runs on a stack that is a block of the heap, as coroutines may. Whoever holds a lock of ours must not wait
+/// for a page of its stack, so that block becomes ordinary memory.
+#[cold]
+fn keep_stack(heap: &Heap, stack: usize) {
+    let _quiet = Quiet::enter();
+    if let Some(block) = heap.live_part(stack) {
+        // If it cannot be brought home now, the next call tries again.
+        let _: Result<_, _> = heap.let_go(block);
+    }
 }
 
 /// The heap that a forked child inherited.

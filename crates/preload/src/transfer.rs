@@ -313,40 +313,51 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
     }
 }
 
+/// The message and its parts, where any of those must take the way around.
+///
+/// # Safety
+///
+/// `message` is null or a valid message.
+unsafe fn far_message<'m>(message: *const msghdr) -> Option<(msghdr, &'m [iovec], Buffer)> {
+    if !start::is_user_mode_only() || message.is_null() {
+        return None;
+    }
+    // SAFETY: says the caller.
+    let message = unsafe { message.read() };
+    // SAFETY: a valid message names its parts.
+    let parts = unsafe { parts_of(message.msg_iov, message.msg_iovlen) };
+    let buffer = any_far(parts).then(Buffer::take).flatten()?;
+    Some((message, parts, buffer))
+}
+
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
-    // SAFETY: the caller's message names its parts.
-    let all = unsafe { parts_of((*message).msg_iov, (*message).msg_iovlen) };
-    let Some(buffer) = any_far(all).then(Buffer::take).flatten() else {
+    // SAFETY: the caller's message is one.
+    let Some((before, parts, buffer)) = (unsafe { far_message(message) }) else {
         return next!(recvmsg(fd => c_int, message => *mut msghdr, flags => c_int) -> ssize_t);
     };
-    let mut one = iovec { iov_base: buffer.start.cast(), iov_len: length(all) };
-    // SAFETY: the caller's message is a valid one, and stays so but for its parts.
-    let mut ours = unsafe { message.read() };
-    (ours.msg_iov, ours.msg_iovlen) = (&raw mut one, 1);
+    let mut one = iovec { iov_base: buffer.start.cast(), iov_len: length(parts) };
+    let mut ours = msghdr { msg_iov: &raw mut one, msg_iovlen: 1, ..before };
     let place = &raw mut ours;
     let got = next!(recvmsg(fd => c_int, place => *mut msghdr, flags => c_int) -> ssize_t);
     // SAFETY: the caller's parts are writable; that many bytes came.
-    unsafe { scatter(all, &buffer, usize::try_from(got).unwrap_or(0).min(length(all))) };
+    unsafe { scatter(parts, &buffer, usize::try_from(got).unwrap_or(0).min(length(parts))) };
+    let answer = msghdr { msg_iov: before.msg_iov, msg_iovlen: before.msg_iovlen, ..ours };
     // SAFETY: the caller's message takes the answers; its parts are as they were.
-    unsafe {
-        message.write(msghdr { msg_iov: (*message).msg_iov, msg_iovlen: (*message).msg_iovlen, ..ours });
-    }
+    unsafe { message.write(answer) };
     got
 }
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
-    // SAFETY: the caller's message names its parts.
-    let all = unsafe { parts_of((*message).msg_iov, (*message).msg_iovlen) };
-    let Some(buffer) = any_far(all).then(Buffer::take).flatten() else {
+    // SAFETY: the caller's message is one.
+    let Some((before, parts, buffer)) = (unsafe { far_message(message) }) else {
         return next!(sendmsg(fd => c_int, message => *const msghdr, flags => c_int) -> ssize_t);
     };
     // SAFETY: the caller's parts are readable.
-    let mut one = iovec { iov_base: buffer.start.cast(), iov_len: unsafe { gather(all, &buffer) } };
-    // SAFETY: the caller's message is a valid one.
-    let mut ours = unsafe { message.read() };
-    (ours.msg_iov, ours.msg_iovlen) = (&raw mut one, 1);
+    let len = unsafe { gather(parts, &buffer) };
+    let mut one = iovec { iov_base: buffer.start.cast(), iov_len: len };
+    let ours = msghdr { msg_iov: &raw mut one, msg_iovlen: 1, ..before };
     let place = &raw const ours;
     next!(sendmsg(fd => c_int, place => *const msghdr, flags => c_int) -> ssize_t)
 }

@@ -104,6 +104,13 @@ impl Arena {
         parts_in(&self.live, range)
     }
 
+    /// The part in use that holds `address`.
+    #[must_use]
+    pub fn live_around(&self, address: usize) -> Option<Range<usize>> {
+        let (&start, &len) = self.live.range(..=address).next_back()?;
+        (address < start + len).then_some(start..start + len)
+    }
+
     /// The parts of `range` that are lost, in order.
     #[must_use]
     pub fn lost_in(&self, range: Range<usize>) -> Vec<Range<usize>> {

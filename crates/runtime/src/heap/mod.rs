@@ -290,6 +290,12 @@ impl Heap {
         }
     }
 
+    /// The part of a block around `address` that is the heap's to move.
+    #[must_use]
+    pub fn live_part(&self, address: usize) -> Option<Range<usize>> {
+        self.inner.arena().live_around(address)
+    }
+
     /// Tells whether `address` belongs to a block.
     #[must_use]
     pub fn is_taken(&self, address: usize) -> bool {
