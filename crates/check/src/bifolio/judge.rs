@@ -63,11 +63,8 @@ impl Truth {
                 | if locked { LOCKED } else { 0 };
             truth.pages |= block(head, order);
         });
-        for head in 0..PAGES as u8 {
-            let word = &mut truth.words[usize::from(head)];
-            if *word != 0 {
-                *word |= u16::from(state.backing_of(head).unwrap_or(15)) << 12;
-            }
+        for (word, owner) in truth.words.iter_mut().zip(state.owners()).filter(|(word, _)| **word != 0) {
+            *word |= u16::from(owner) << 12;
         }
         truth
     }

@@ -340,6 +340,9 @@ impl<'w> Step<'w> {
 
 /// Makes words and counter wrong in the way of the world's fault, if it has one that shows there.
 fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PAGES], live: &mut u64) {
+    if world.fault == Fault::None {
+        return;
+    }
     let Action { actor, verb, page, order } = action;
     let held = before.held[usize::from(actor)];
     let head = if verb == verb::FORM { page } else { held.page };

@@ -150,13 +150,15 @@ impl State {
         }
     }
 
-    /// First page of the backing that covers a page.
+    /// For each page the first page of the backing that covers it, or 15.
     #[must_use]
-    pub fn backing_of(&self, page: u8) -> Option<u8> {
-        (0..=page).rev().find(|&first| {
-            let (references, order) = backing_parts(self.backings[usize::from(first)]);
-            references > 0 && block(first, order) >> page & 1 == 1
-        })
+    pub fn owners(&self) -> [u8; PAGES] {
+        let mut owners = [15; PAGES];
+        for (first, packed) in (0u8..).zip(self.backings).filter(|(_, packed)| *packed != 0) {
+            let order = packed >> 5;
+            owners[usize::from(first)..].iter_mut().take(1 << order).for_each(|owner| *owner = first);
+        }
+        owners
     }
 
     /// Returns the state with pages renamed and actors sorted, see the module.

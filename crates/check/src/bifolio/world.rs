@@ -55,17 +55,15 @@ impl Folios {
             for order in 0..=self.bounds.order {
                 let starts = (0..self.bounds.pages).step_by(1 << order);
                 let free = starts.filter(|&page| state.free & block(page, order) == block(page, order));
+                let free = free.filter(|&page| !self.has_free_twin_before(state, page, order));
                 free.for_each(|page| push(verb::ALLOCATE, page, order));
             }
         }
         for page in 0..self.bounds.pages {
             let word = state.words[usize::from(page)];
             if word != 0 {
-                push(verb::GET, page, 0);
-                let last = page + (1 << order_in(word)) - 1;
-                if last != page {
-                    push(verb::GET, last, 0);
-                }
+                // By the last page, which takes the longest way to the head.
+                push(verb::GET, page + (1 << order_in(word)) - 1, 0);
             }
             if state.shelf[usize::from(page)] != 0 {
                 push(verb::TAKE, page, state.shelf[usize::from(page)] - 1);
@@ -74,6 +72,19 @@ impl Folios {
         if state.free != 0 {
             push(verb::GET, u8::try_from(state.free.trailing_zeros()).unwrap_or(0), 0);
         }
+    }
+
+    /// Whether the block lies in the second half of a block that is all free: taking it differs from taking the
+    /// block at its place in the first half by a renaming only.
+    fn has_free_twin_before(&self, state: &State, page: u8, order: u8) -> bool {
+        if !self.bounds.pages.is_power_of_two() {
+            return false;
+        }
+        let whole = u8::try_from(self.bounds.pages.trailing_zeros()).unwrap_or(0);
+        (order..whole).any(|half| {
+            let around = block(page & !((2 << half) - 1), half + 1);
+            page >> half & 1 == 1 && state.free & around == around
+        })
     }
 
     fn locked_actions(&self, state: &State, actor: u8, page: u8, order: u8, out: &mut Vec<Action>) {

@@ -13,8 +13,8 @@ pub const NAME: &str = "bifolio";
 /// What it is.
 pub const ABOUT: &str =
     "the shipped code: a folio is one word at its head, undone before the pool gets range and order";
-/// The world it is run in unless told otherwise.
-pub const BOUNDS: Bounds = Bounds::of(4, 2, 2);
+/// The world of folios unless told otherwise; those of transactions have their own size.
+pub const BOUNDS: Bounds = Bounds::of(8, 2, 3);
 
 /// One block of two pages: folios of order 1 that are split, and pages that move one by one.
 const ONE_BLOCK: Size = Size { blocks: 1, block_pages: 2, device: 2, ram: 2, actors: 1 };
