@@ -78,7 +78,8 @@ pub enum GetError {
 pub struct PageMap<P> {
     words: Box<[AtomicU64]>,
     first: Pfn,
-    live: AtomicU64,
+    /// Pages in live folios, and the kill flag.
+    pub(crate) live: AtomicU64,
     kind: MemoryKind,
     largest: Order,
     pool: P,
@@ -201,12 +202,6 @@ impl<P: Pool> PageMap<P> {
     pub(crate) fn numbered_words(&self) -> impl Iterator<Item = (Pfn, &AtomicU64)> {
         let numbers = (self.first.get()..).map(Pfn::new);
         numbers.zip(&*self.words)
-    }
-
-    /// Returns the counter, kill flag included.
-    #[cfg(feature = "snapshot")]
-    pub(crate) fn live_word(&self) -> &AtomicU64 {
-        &self.live
     }
 
     /// Counts the pages of a folio that is about to be formed; refused after `kill`.

@@ -38,7 +38,7 @@ impl<P: Pool> PageMap<P> {
     /// Returns the counter of pages in live folios; the highest bit is set once the pagemap was killed.
     #[must_use]
     pub fn snapshot_live(&self) -> u64 {
-        self.live_word().load(Ordering::Relaxed)
+        self.live.load(Ordering::Relaxed)
     }
 
     /// Puts words of the first `words.len()` pages, and the counter, back in. Handles that exist keep what they
@@ -47,7 +47,7 @@ impl<P: Pool> PageMap<P> {
         for (value, (_, word)) in words.iter().zip(self.numbered_words()) {
             word.store(*value, Ordering::Relaxed);
         }
-        self.live_word().store(live, Ordering::Relaxed);
+        self.live.store(live, Ordering::Relaxed);
     }
 
     /// Returns the handle of a reference that the state put in has, or `None` if the page's word does not go
