@@ -41,14 +41,30 @@ fn owner(block: *mut c_void) -> Owner {
     }
 }
 
+/// What a block is to be like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wanted {
+    Anything,
+    Zeros,
+    /// At a multiple of so many bytes.
+    Aligned(usize),
+    /// With address space to grow to so many bytes.
+    Room(usize),
+}
+
 /// A block from the heap; `None` if it is too small for that, or there is no room.
-fn large(bytes: usize, align: usize, capacity: usize) -> Option<*mut c_void> {
+fn large(bytes: usize, wanted: Wanted) -> Option<*mut c_void> {
     if !start::is_large(bytes) || start::is_our_thread() {
         return None;
     }
     let heap = start::heap()?;
     let _quiet = Quiet::enter();
-    let address = heap.allocate(bytes, align, capacity);
+    let address = match wanted {
+        Wanted::Anything => heap.allocate_dirty(bytes),
+        Wanted::Zeros => heap.allocate(bytes, ALIGN, 0),
+        Wanted::Aligned(align) => heap.allocate(bytes, align, 0),
+        Wanted::Room(capacity) => heap.allocate(bytes, ALIGN, capacity),
+    };
     if address.is_none() {
         heap.engine().statistics().add(Counter::BytesPlain, bytes as u64);
     }
@@ -62,7 +78,7 @@ fn out_of_memory() -> *mut c_void {
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
-    if let Some(block) = large(bytes, ALIGN, 0) {
+    if let Some(block) = large(bytes, Wanted::Anything) {
         return block;
     }
     if start::is_our_thread() {
@@ -76,7 +92,7 @@ unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
 unsafe extern "C" fn calloc(count: usize, bytes: usize) -> *mut c_void {
     let Some(all) = count.checked_mul(bytes) else { return out_of_memory() };
     // Blocks of the heap and our own are zeros.
-    if let Some(block) = large(all, ALIGN, 0) {
+    if let Some(block) = large(all, Wanted::Zeros) {
         return block;
     }
     if start::is_our_thread() {
@@ -102,7 +118,7 @@ fn free_large(address: usize) {
     match start::heap() {
         Some(heap) => {
             // As the C library does with a pointer that is no block.
-            if !heap.free(address) {
+            if !heap.recycle(address) {
                 std::process::abort();
             }
         }
@@ -149,7 +165,7 @@ fn resize(address: usize, bytes: usize) -> bool {
 /// As `realloc`, of a block.
 unsafe fn move_block(block: *mut c_void, bytes: usize) -> *mut c_void {
     let room = bytes.checked_next_power_of_two().and_then(|room| room.checked_mul(2)).unwrap_or(0);
-    let new = large(bytes, ALIGN, room).or_else(|| large(bytes, ALIGN, 0));
+    let new = large(bytes, Wanted::Room(room)).or_else(|| large(bytes, Wanted::Anything));
     // SAFETY: takes any number.
     let new = new.unwrap_or_else(|| unsafe { malloc(bytes) });
     if new.is_null() {
@@ -178,7 +194,9 @@ unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, bytes: usize
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memalign(align: usize, bytes: usize) -> *mut c_void {
-    if let Some(block) = align.checked_next_power_of_two().and_then(|align| large(bytes, align, 0)) {
+    if let Some(block) =
+        align.checked_next_power_of_two().and_then(|align| large(bytes, Wanted::Aligned(align)))
+    {
         return block;
     }
     if start::is_our_thread() {

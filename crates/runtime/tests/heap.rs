@@ -241,3 +241,14 @@ fn memory_touched_after_it_was_freed_is_zero_when_it_is_allocated_again() {
     assert_eq!(again.address(), bytes.address(), "the test wants the same addresses");
     assert!(again.is_zero());
 }
+
+#[test]
+fn recycled_block_is_the_next_of_its_length_and_freed_once_only() {
+    let Some(heap) = heap(16 * MIB, 64 * MIB) else { return };
+    let first = heap.allocate_dirty(100_000).expect("room");
+    let other = heap.allocate_dirty(200_000).expect("room");
+    assert!(heap.recycle(first) && !heap.recycle(first), "it is freed already");
+    assert_eq!(heap.allocate_dirty(100_000), Some(first));
+    assert!(heap.recycle(first) && heap.recycle(other) && !heap.recycle(other + PAGE));
+    assert_ne!(heap.allocate(100_000, 1, 0), Some(first), "blocks of zeros are fresh");
+}

@@ -13,11 +13,13 @@ use std::sync::{MutexGuard, PoisonError, RwLockWriteGuard};
 
 use super::Heap;
 use super::arena::Arena;
+use super::spare::Spare;
 
 /// A heap in which nothing moves. Dropped, it goes on.
 pub struct Stopped<'h> {
     heap: &'h Heap,
     _arena: MutexGuard<'h, Arena>,
+    _spare: MutexGuard<'h, Spare>,
     _alone: RwLockWriteGuard<'h, ()>,
 }
 
@@ -27,7 +29,8 @@ impl Heap {
     #[must_use]
     pub fn stop(&self) -> Stopped<'_> {
         let alone = self.inner.gate.write().unwrap_or_else(PoisonError::into_inner);
-        Stopped { heap: self, _arena: self.inner.arena(), _alone: alone }
+        let spare = self.inner.spare();
+        Stopped { heap: self, _arena: self.inner.arena(), _spare: spare, _alone: alone }
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything passes the *gate*: faults, allocations and frees together, a fork alone. Lock order: the gate, then the
-//! arena, then a block. Nothing here may touch the program's own memory: whoever holds a lock and waits for a fault
+//! spare blocks, then the arena, then a block. Nothing here may touch the program's own memory: whoever holds a lock and waits for a fault
 //! waits for ever.
 
 use std::ops::Range;
@@ -37,10 +37,12 @@ mod arena;
 mod fork;
 mod moves;
 pub mod settings;
+mod spare;
 mod streams;
 
 use arena::Arena;
 pub use fork::Stopped;
+use spare::Spare;
 use streams::Streams;
 
 /// What a [`Heap`] is to be like. Sizes are in bytes.
@@ -113,6 +115,11 @@ const FOLIOS_MIN: u64 = 16;
 const WARM_PAGES: u64 = 4 * Order::PMD.pages();
 /// A fault whose page or victims are in use is tried so often before it takes memory beyond the limit.
 const BUSY_RETRIES: u32 = 256;
+/// Freed blocks keep so many pages at most, and no more than this share of system memory.
+const SPARE_PAGES: usize = 4096;
+const SPARE_SHARE: u64 = 16;
+/// A first touch shows at least so much: zeros cost little.
+const ZEROS: Order = Order::K64;
 /// Once nothing can go to the device, so many faults take memory beyond the limit without asking again.
 const STUCK_FAULTS: u32 = 256;
 
@@ -127,8 +134,10 @@ struct Inner {
     engine: Engine<AnonymousView>,
     streams: Mutex<Streams>,
     gate: RwLock<()>,
+    spare: Mutex<Spare>,
     arena: Mutex<Arena>,
     addresses: Range<usize>,
+    largest: Order,
     access: Access,
     /// Faults to go until it is tried again to keep the limit.
     stuck: AtomicU32,
@@ -159,8 +168,11 @@ impl Heap {
         engine.blocks().add_region(addresses.clone())?;
         let arena = Mutex::new(Arena::new(whole.start(), whole.len())?);
         let streams = Mutex::new(Streams::new(largest));
+        let spare_pages = usize::try_from(ram / SPARE_SHARE).unwrap_or(0).min(SPARE_PAGES);
+        let spare = Mutex::new(Spare::new(spare_pages));
         let (gate, stuck) = Default::default();
-        let inner = Arc::new(Inner { engine, streams, gate, arena, addresses, access, stuck });
+        let inner =
+            Arc::new(Inner { engine, streams, gate, spare, arena, addresses, largest, access, stuck });
         let answer = Arc::clone(&inner);
         let answer: Arc<Answer> = Arc::new(move |address| {
             in_handler();
@@ -213,6 +225,40 @@ impl Heap {
     #[must_use]
     pub fn len_at(&self, address: usize) -> Option<usize> {
         self.inner.arena().len_at(address)
+    }
+
+    /// Allocates a block whose bytes may be anything.
+    #[must_use]
+    pub fn allocate_dirty(&self, bytes: usize) -> Option<usize> {
+        let len = bytes.max(1).checked_next_multiple_of(PAGE)?;
+        let spare = self.inner.spare().take(len);
+        spare.or_else(|| self.allocate(bytes, 1, 0)).or_else(|| {
+            self.empty_spare();
+            self.allocate(bytes, 1, 0)
+        })
+    }
+
+    /// Frees the block that begins at `address`, and may keep it for [`Heap::allocate_dirty`]; `false` if none begins
+    /// there, or if it was freed already.
+    pub fn recycle(&self, address: usize) -> bool {
+        let Some(len) = self.len_at(address) else { return false };
+        let whole = || self.inner.arena().live_around(address) == Some(address..address + len);
+        let mut spare = self.inner.spare();
+        if spare.has(address, len) {
+            return false;
+        }
+        if whole() && spare.keep(address, len) {
+            return true;
+        }
+        drop(spare);
+        self.free(address)
+    }
+
+    fn empty_spare(&self) {
+        let next = || self.inner.spare().take_any();
+        while let Some(address) = next() {
+            self.free(address);
+        }
     }
 
     /// Frees the block that begins at `address`; `false` if none does.
@@ -334,6 +380,10 @@ impl Inner {
         self.arena.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn spare(&self) -> MutexGuard<'_, Spare> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn streams(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -350,7 +400,8 @@ impl Inner {
 
     fn answer(&self, address: usize) -> Result<Finished, Failure> {
         let order = self.streams().order_at(address);
-        let policy = Granularity { largest: order, smallest: Order::ZERO, populate: order };
+        let populate = order.max(ZEROS).min(self.largest);
+        let policy = Granularity { largest: order, smallest: Order::ZERO, populate };
         for retry in 0..BUSY_RETRIES {
             match self.engine.answer(address, &policy) {
                 Err(Failure::Busy) => give_way(retry),
