@@ -107,7 +107,7 @@ fn print(asked: &Asked, reports: &[Report]) {
         let (name, part) = part;
         let rate = part.states as f64 / part.time.as_secs_f64().max(1e-9);
         println!(
-            "{name}/{}: {:?}, {} states, {} steps, depth {}, {:?} in {:.2?}, {rate:.0} states/s",
+            "{name}/{}: {:?}, {} states, {} steps, depth {}, {} in {:.2?}, {rate:.0} states/s",
             part.model, part.bounds, part.states, part.steps, part.depth, part.end, part.time
         );
     }

@@ -10,7 +10,7 @@
 //! then the new ones are inserted in the order of the level. So results do not depend on the number of threads,
 //! down to the choice among equally short sequences.
 
-use std::thread;
+use std::{fmt, thread};
 
 use crate::design::{Action, Applied, Design};
 use crate::rules::{Rule, RuleSet};
@@ -58,6 +58,18 @@ pub enum End {
     Memory,
     /// The limit of states was reached.
     States,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            End::Complete => "all states visited",
+            End::Memory => {
+                "stopped: the next states need more memory than allowed; allow more, or fewer pages or actors"
+            }
+            End::States => "stopped at the limit of states",
+        })
+    }
 }
 
 /// The shortest way to break a rule.
