@@ -8,6 +8,7 @@
 pub mod buddy;
 pub mod fault;
 pub mod floor;
+pub mod folio;
 pub mod migrate;
 mod row;
 mod samples;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bifolio_bench::{BenchError, Effort, Goal, Row, buddy, fault, migrate};
+use bifolio_bench::{BenchError, Effort, Goal, Row, buddy, fault, folio, migrate};
 use bifolio_runtime::SpaceError;
 
 use crate::args::{BenchArgs, BenchGroup};
@@ -41,6 +41,7 @@ pub fn bench(args: &BenchArgs) -> Result<u8, BenchFailure> {
         BenchGroup::Fault => fault::rows(effort),
         BenchGroup::Migrate => migrate::rows(effort),
         BenchGroup::Buddy => buddy::rows(effort),
+        BenchGroup::Folio => folio::rows(effort),
     }?;
     if args.json {
         JsonTarget::Stdout.write(&rows)?;
