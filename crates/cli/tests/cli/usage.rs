@@ -195,6 +195,7 @@ Arguments:
           - fault:   Page faults, of the CPU and of the device
           - migrate: Migration out and back
           - buddy:   The allocator of device memory; needs no device
+          - folio:   The life of a folio; needs no device
 
 Options:
       --json
@@ -207,7 +208,7 @@ Options:
           Print help (see a summary with '-h')
 
 The floor is what the machine can do without Bifolio: a bare page fault, a copy, one bit turned over for each call;
-for buddy.scale it is the size of pool that costs least. The ratio is the result; it should be at most the goal for
+for buddy.scale it is the size of pool that costs least, for folios the same at order 0. The ratio is the result; it should be at most the goal for
 times, at least the goal for rates. A goal with a unit (buddy.fragmented, buddy.mixed) is the most that the value itself
 may be. Exits with 0 whether or not goals are met.
 
