@@ -28,6 +28,7 @@ Examples:
   bifolio demo pagerank                  rank Debian's packages with a quarter of the memory
   bifolio demo bfs --vram 1M --json -    search them with 1 MiB, figures as JSON
   bifolio run --ram 64M -- sort big.txt  sort with 64 MiB of heap in memory, the rest on the device
+  bifolio check --design linux-v3        how a design of device folios breaks
   bifolio doctor                         what this machine grants";
 
 /// The subcommands.
@@ -38,6 +39,8 @@ pub enum Command {
     Demo(DemoCommand),
     /// Runs a program with its heap on device memory.
     Run(RunArgs),
+    /// Explores designs of device folios in small worlds, and shows the shortest way to break a rule.
+    Check(CheckArgs),
     /// Tells what this machine grants, what each lack costs, and the one command that grants it.
     Doctor(DoctorArgs),
     /// Measures what faults, migrations and allocations cost, each with its floor from the same run.
@@ -192,6 +195,48 @@ pub struct DoctorArgs {
 
 const DOCTOR_HELP: &str = "\
 Exits with 0 if the built-in device works, with 3 if it does not. Changes nothing.";
+
+/// What `check` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_HELP)]
+pub struct CheckArgs {
+    /// Design to explore, or `all`.
+    #[arg(long, value_name = "NAME", default_value = "all")]
+    pub design: String,
+    /// Show the story of this rule alone, such as I4.
+    #[arg(long, value_name = "RULE")]
+    pub rule: Option<String>,
+    /// Device pages of the world; without it, the design's own choice.
+    #[arg(long, value_name = "N")]
+    pub pages: Option<u8>,
+    /// Largest order of a folio.
+    #[arg(long, value_name = "K")]
+    pub max_order: Option<u8>,
+    /// Actors that interleave.
+    #[arg(long, value_name = "T")]
+    pub actors: Option<u8>,
+    /// Threads that explore.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = units)]
+    pub threads: NonZeroUsize,
+    /// Memory for the states seen, such as 2G.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// Print rows as JSON instead of the table.
+    #[arg(long)]
+    pub json: bool,
+    /// Print the stories as graphs for Graphviz instead.
+    #[arg(long, conflicts_with = "json")]
+    pub dot: bool,
+}
+
+const CHECK_HELP: &str = "\
+Examples:
+  bifolio check                                    the table of all designs and rules
+  bifolio check --design linux-v3                  one design: verdicts, and a story for each broken rule
+  bifolio check --design linux-v3 --rule I4        that story
+  bifolio check --design bifolio --pages 8         the shipped code in a larger world
+
+Exits with 1 if a rule breaks, with 0 if all hold. docs/the-thread-replayed.md reads the table for you.";
 
 /// What `bench` can be told.
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 mod amount;
 mod args;
 mod bench;
+mod check;
 mod demo;
 mod doctor;
 mod exit;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     ExitCode::from(match Cli::parse().command {
         Command::Demo(command) => finish(demo::demo(&command)),
         Command::Run(args) => finish(run::run(&args)),
+        Command::Check(args) => finish(check::check(&args)),
         Command::Doctor(args) => finish(doctor::doctor(&args)),
         Command::Bench(args) => finish(bench::bench(&args)),
     })

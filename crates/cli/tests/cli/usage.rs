@@ -33,6 +33,7 @@ Usage: bifolio <COMMAND>
 Commands:
   demo    Runs a job on the built-in device, over a graph of real pointers, in too little memory
   run     Runs a program with its heap on device memory
+  check   Explores designs of device folios in small worlds, and shows the shortest way to break a rule
   doctor  Tells what this machine grants, what each lack costs, and the one command that grants it
   bench   Measures what faults, migrations and allocations cost, each with its floor from the same run
   help    Print this message or the help of the given subcommand(s)
@@ -48,6 +49,7 @@ Examples:
   bifolio demo pagerank                  rank Debian's packages with a quarter of the memory
   bifolio demo bfs --vram 1M --json -    search them with 1 MiB, figures as JSON
   bifolio run --ram 64M -- sort big.txt  sort with 64 MiB of heap in memory, the rest on the device
+  bifolio check --design linux-v3        how a design of device folios breaks
   bifolio doctor                         what this machine grants
 
 Exit codes:
