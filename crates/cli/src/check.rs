@@ -102,7 +102,7 @@ fn explore(entry: &'static Entry, args: &CheckArgs) -> Result<Report, CheckError
     let talks = io::stderr().is_terminal() && !args.json;
     let report = entry.run(&options, &mut |progress| {
         if talks {
-            let (states, depth) = (grouped(progress.states as u64), progress.depth);
+            let (states, depth) = (grouped(progress.states), progress.depth);
             // Progress that nobody sees is no loss.
             let _: io::Result<()> = write!(io::stderr(), "\r{}: {states} states, depth {depth} ", entry.name);
         }
@@ -138,7 +138,7 @@ fn print(out: &mut impl Write, args: &CheckArgs, rule: Option<Rule>, reports: &[
 fn print_parts(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for part in &report.parts {
         let Bounds { pages, order, actors } = part.bounds;
-        let (states, seconds) = (grouped(part.states as u64), part.time.as_secs_f64());
+        let (states, seconds) = (grouped(part.states), part.time.as_secs_f64());
         writeln!(
             out,
             "{}/{}: {pages} pages, orders to {order}, {actors} actors: {states} states, depth {}, {}, {seconds:.2} s",

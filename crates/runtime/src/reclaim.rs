@@ -185,7 +185,7 @@ impl<V: CpuView> Engine<V> {
     ///
     /// Folios are no larger than the policy's: a larger one would be split when a part of it comes home, and its
     /// backing would keep all of the memory until the last part has gone.
-    fn move_out(&self, found: &Found<'_>, cell: &mut BlockCell, pages: u64) -> u64 {
+    pub(crate) fn move_out(&self, found: &Found<'_>, cell: &mut BlockCell, pages: u64) -> u64 {
         let (largest, smallest) = self.policy.to_device_orders();
         let mut spans: Vec<Span> = cell.block.ram().spans(largest).collect();
         spans.sort_by_key(|span| std::cmp::Reverse(span.order()));

@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use bifolio_folio::Order;
-use bifolio_svm::to_device::ToDevice;
-use bifolio_svm::{Failure, Finished, Granularity, Moved, Outcome, Policy, Run, Span, Step, Transaction};
+use bifolio_svm::{Failure, Finished, Granularity, Moved, Outcome, Policy, Run, Step, Transaction};
 use bifolio_sys::PAGE;
 
 use crate::blocks::{BlockId, Found};
@@ -66,8 +65,8 @@ impl Engine<AnonymousView> {
         while self.is_over_limit() {
             let oldest: Vec<BlockId> =
                 lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
-            let moved: u64 =
-                oldest.into_iter().filter_map(|id| self.blocks.get(id)).map(|f| self.empty(f)).sum();
+            let blocks = oldest.into_iter().filter_map(|id| self.blocks.get(id));
+            let moved: u64 = blocks.map(|found| self.move_some_out(&found)).sum();
             if moved == 0 {
                 return false;
             }
@@ -75,23 +74,11 @@ impl Engine<AnonymousView> {
         true
     }
 
-    /// Moves spans of a block out, the largest first, while the budget is exceeded; returns how many pages went.
-    fn empty(&self, found: Found<'_>) -> u64 {
-        let Some(mut cell) = found.try_lock() else { return 0 };
-        let mut spans: Vec<Span> = cell.block.ram().spans(Order::PMD).collect();
-        spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
-        let mut gone = 0;
-        for span in spans {
-            if !self.is_over_limit() {
-                break;
-            }
-            let out = Transaction::ToDevice(ToDevice::new(span.first(), span.order(), Order::ZERO, false));
-            if let Ok(Finished { moved: Moved::ToDevice(moved), .. }) = self.run(&found, &mut cell, out, 1) {
-                gone += u64::from(moved.pages());
-                self.statistics.add(Counter::Reclaims, 1);
-            }
-        }
-        gone
+    /// Moves what is too much out of a block, if nobody else has it; returns how many pages went.
+    fn move_some_out(&self, found: &Found<'_>) -> u64 {
+        let over = self.budget.used_pages().saturating_sub(self.budget.limit_pages());
+        let cell = found.try_lock().filter(|_| over > 0);
+        cell.map_or(0, |mut cell| self.move_out(found, &mut cell, over))
     }
 
     /// Answers a fault on a page that belongs to no block with zeros, to be taken away when it is allocated again.
