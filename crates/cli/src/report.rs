@@ -93,6 +93,10 @@ pub struct Odd {
     pub reclaims: u64,
     /// Faults that could not be answered.
     pub failures: u64,
+    /// Pages that were resident beyond the limit, since both memories were full.
+    pub beyond_ram: u64,
+    /// Bytes of blocks that are plain memory, since there was no room for them.
+    pub bytes_plain: u64,
 }
 
 impl Serialize for ByOrder {
@@ -124,6 +128,8 @@ impl Figures {
                 busy: count(Counter::Busy),
                 reclaims: count(Counter::Reclaims),
                 failures: count(Counter::Failures),
+                beyond_ram: count(Counter::BeyondRam),
+                bytes_plain: count(Counter::BytesPlain),
             },
         }
     }
@@ -189,6 +195,8 @@ fn counts(figures: &Figures) -> Table {
         ("redundant faults", figures.odd.redundant),
         ("busy retries", figures.odd.busy),
         ("unanswered faults", figures.odd.failures),
+        ("pages beyond the limit of RAM", figures.odd.beyond_ram),
+        ("bytes left as plain memory", figures.odd.bytes_plain),
     ];
     let mut rows = table::plain();
     let told = always.into_iter().chain(at_times.into_iter().filter(|&(_, count)| count > 0));

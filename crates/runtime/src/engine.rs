@@ -2,12 +2,13 @@
 //!
 //! Lock order: a block, then the eviction orders, then the pool. A second block is only ever tried (I24).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bifolio_folio::{Live, PageMap, RawFolio};
-use bifolio_svm::{Budget, EvictionOrder, Failure, Finished, Moved, Outcome, Policy, Step, Transaction};
+use bifolio_svm::{Budget, EvictionOrder, Failure, Finished, Moved, Outcome, Policy, Run, Step, Transaction};
 
 use crate::blocks::{BlockCell, BlockId, Blocks, Found};
 use crate::cpu::{CpuView, address_of};
@@ -37,6 +38,8 @@ pub struct Engine<V: CpuView> {
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) statistics: Statistics,
     pub(crate) checked: bool,
+    /// Pages whose touch raises SIGBUS.
+    poisoned: Mutex<BTreeSet<(BlockId, u16)>>,
 }
 
 /// What an [`Engine`] is made of.
@@ -88,6 +91,7 @@ impl<V: CpuView> Engine<V> {
             policy: parts.policy,
             statistics: parts.statistics,
             checked: parts.checked,
+            poisoned: Mutex::default(),
         }
     }
 
@@ -127,7 +131,9 @@ impl<V: CpuView> Engine<V> {
     /// If any page is live already.
     pub fn map(&self, addresses: Range<usize>) {
         for (found, run) in self.blocks.parts(addresses) {
-            found.lock().block.map(run);
+            let mut cell = found.lock();
+            cell.block.map(run);
+            self.heal(&found, &mut cell, run);
         }
     }
 
@@ -179,12 +185,37 @@ impl<V: CpuView> Engine<V> {
                 self.statistics.add(Counter::BytesUseful, bifolio_folio::PAGE_SIZE);
             }
             Ok(_) => {}
-            Err(_) => {
+            Err(why) => {
                 self.statistics.add(Counter::Failures, 1);
-                self.view.poison(address);
+                self.give_up(address, why);
             }
         }
         result
+    }
+
+    /// Poisons the page of a fault that cannot be answered. A page that was allocated since is left alone: the fault
+    /// is of its former life, and whoever still waits looks again.
+    fn give_up(&self, address: usize, why: Failure) {
+        let Some(found) = self.blocks.find(address) else { return self.view.poison(address) };
+        let page = found.page_of(address);
+        let cell = found.lock();
+        if why == Failure::NotMapped && cell.block.live().contains(page) {
+            return self.view.wake(address);
+        }
+        self.view.poison(address);
+        lock(&self.poisoned).insert((found.id, page));
+    }
+
+    /// Takes the poison off pages that begin a new life; the kernel does so where zeros are shown.
+    fn heal(&self, found: &Found<'_>, cell: &mut BlockCell, run: Run) {
+        let within = (found.id, run.first)..(found.id, run.end());
+        let sick: Vec<_> = lock(&self.poisoned).range(within).copied().collect();
+        for (id, page) in sick {
+            lock(&self.poisoned).remove(&(id, page));
+            let zeros = Transaction::cpu_fault(&cell.block, page, self.policy.as_ref());
+            // Without memory for it the page stays poisoned, and its toucher learns that there is none.
+            let _: Result<Finished, Failure> = self.run(found, cell, zeros, 0);
+        }
     }
 
     /// Brings page-aligned addresses to a side, folio by folio, as far as there is memory.

@@ -138,6 +138,10 @@ impl CpuView for FlakyView {
         if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.unmap_coherent(place) }
     }
 
+    fn wake(&self, address: usize) {
+        self.inner.wake(address);
+    }
+
     fn poison(&self, address: usize) {
         self.inner.poison(address);
     }

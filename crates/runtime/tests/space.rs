@@ -8,7 +8,7 @@ use bifolio_folio::{MemoryKind, Order};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{Counter, Direction, Side, Space, SpaceConfig};
-use bifolio_svm::Granularity;
+use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
 
 /// Adds 1 to every word of an array; units take pages in turn.
@@ -169,4 +169,19 @@ fn device_access_to_freed_memory_is_an_error_and_ends_the_job() {
     let fault = space.launch(&Increment { address, bytes: PAGE });
     assert_eq!(fault, Err(DeviceFault::NotMapped { address }));
     assert_eq!(space.free(address), Err(bifolio_runtime::space::FreeError::Unknown(address)));
+}
+
+#[test]
+fn fault_of_a_former_life_does_not_poison_the_next() {
+    if !kernel::grants("fault_of_a_former_life_does_not_poison_the_next", kernel::SHARED) {
+        return;
+    }
+    let space = Space::new(config(MemoryKind::Private, 16 << 20, 8 << 20)).expect("a space");
+    let address = space.allocate(PAGE).expect("room");
+    space.free(address).expect("free");
+    assert_eq!(space.engine().cpu_fault(address), Err(Failure::NotMapped));
+    assert_eq!(space.allocate(PAGE), Ok(address), "the same page is allocated again");
+    let window = space.window(Span::new(address, PAGE).expect("a page"));
+    assert_eq!(window.load_u64(0), Ok(0));
+    assert_eq!(space.audit(), []);
 }

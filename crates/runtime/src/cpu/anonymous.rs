@@ -423,6 +423,10 @@ impl CpuView for AnonymousView {
         Ok(())
     }
 
+    fn wake(&self, address: usize) {
+        self.wake_page(address);
+    }
+
     fn poison(&self, address: usize) {
         self.poison_page(address);
     }

@@ -133,6 +133,9 @@ pub trait CpuView: Send + Sync {
     /// If it cannot be; it stays in view then.
     fn unmap_coherent(&self, place: Place) -> Result<(), Refused>;
 
+    /// Wakes who waits for the page at `address`; they look again.
+    fn wake(&self, address: usize);
+
     /// Makes a touch of the page at `address` raise SIGBUS, and wakes who waits for it.
     fn poison(&self, address: usize);
 }

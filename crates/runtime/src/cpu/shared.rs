@@ -227,10 +227,17 @@ impl CpuView for SharedView {
         self.back_to_ram(place.span())
     }
 
-    fn poison(&self, address: usize) {
-        let page = Span::new(address & !(PAGE - 1), PAGE).expect("one page");
-        let _: Outcome = self.uffd.poison(page, Wake::Now);
+    fn wake(&self, address: usize) {
+        let _: Outcome = self.uffd.wake(page_at(address));
     }
+
+    fn poison(&self, address: usize) {
+        let _: Outcome = self.uffd.poison(page_at(address), Wake::Now);
+    }
+}
+
+fn page_at(address: usize) -> Span {
+    Span::new(address & !(PAGE - 1), PAGE).expect("a page of user space")
 }
 
 impl SharedView {
