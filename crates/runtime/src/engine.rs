@@ -313,7 +313,7 @@ impl<V: CpuView> Engine<V> {
         }
     }
 
-    /// Runs `work`, and counts the time since `start` that was not spent copying as waiting.
+    /// Runs `work`, and counts the time since `start` as waiting.
     pub(crate) fn timed<R>(&self, start: Instant, work: impl FnOnce() -> R) -> R {
         let result = work();
         self.statistics.add_time(Counter::WaitNs, start.elapsed());

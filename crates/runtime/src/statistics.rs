@@ -40,7 +40,7 @@ pub enum Counter {
     BytesPlain,
     /// Rule violations.
     Violations,
-    /// Nanoseconds spent answering faults, copies not included.
+    /// Nanoseconds spent answering faults, copies included.
     WaitNs,
     /// Nanoseconds spent copying.
     CopyNs,
