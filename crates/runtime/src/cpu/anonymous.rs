@@ -24,7 +24,7 @@ use bifolio_sys::{
 };
 
 use super::staging::{Holds, Slot, Staging, StagingError};
-use super::{CpuView, Place, Refused, span_of};
+use super::{CpuView, Place, Refused, page_at, span_of};
 
 /// Most regions of one view.
 pub const REGIONS_MAX: usize = 8;
@@ -148,20 +148,8 @@ impl AnonymousView {
     }
 
     /// Wakes who waits for pages of `span`; they look again.
-    pub fn wake(&self, span: Span) {
+    pub fn wake_span(&self, span: Span) {
         let _: Outcome = self.uffd.wake(span);
-    }
-
-    /// Wakes who waits for the page at `address`.
-    pub(crate) fn wake_page(&self, address: usize) {
-        self.wake(page_at(address));
-    }
-
-    /// Makes a touch of the page at `address` raise SIGBUS, and wakes who waits for it.
-    pub(crate) fn poison_page(&self, address: usize) {
-        if !self.uffd.poison(page_at(address), Wake::Now).is_done() {
-            self.wake_page(address);
-        }
     }
 
     /// Shows zeros at a page that belongs to no block, until it is cleared.
@@ -260,7 +248,7 @@ impl AnonymousView {
                 Outcome::Again(done) if done > 0 => (at, tries, attempt) = (at + done, 0, Attempt::Must),
                 // Somebody else filled the page, or unmapped it, behind our back: that is what it is now.
                 Outcome::Exists | Outcome::Missing if attempt == Attempt::Must || at > 0 => {
-                    self.wake(rest.part(0, PAGE).expect("spans are not empty"));
+                    self.wake_span(rest.part(0, PAGE).expect("spans are not empty"));
                     at += PAGE;
                 }
                 _ if tries < attempt.tries() => {
@@ -290,14 +278,10 @@ impl AnonymousView {
         for at in (0..span.len()).step_by(PAGE) {
             let page = span.part(at, PAGE).expect("within the span");
             if !self.uffd.zeropage(page, Wake::Now).is_done() {
-                self.wake(page);
+                self.wake_span(page);
             }
         }
     }
-}
-
-fn page_at(address: usize) -> Span {
-    Span::new(address & !(PAGE - 1), PAGE).expect("a page of user space")
 }
 
 /// Whether a move into view may be given up.
@@ -343,7 +327,7 @@ impl CpuView for AnonymousView {
                     taken.insert(Run { first: run.first, pages });
                 }
                 self.show_again(place, &taken, &staged);
-                self.wake(place.span());
+                self.wake_span(place.span());
                 self.staging.retire(staged.slot);
                 return Err(why);
             }
@@ -371,7 +355,7 @@ impl CpuView for AnonymousView {
                 self.show_again(place, ram, &staged);
                 staged.slot.holds = Holds::Nothing;
                 self.staging.retire(staged.slot);
-                self.wake(place.span());
+                self.wake_span(place.span());
             }
             None => ram.runs(place.span.run()).for_each(|run| self.fill_holes(span_of(place.base, run))),
         }
@@ -411,7 +395,7 @@ impl CpuView for AnonymousView {
         let span = span_of(base, run);
         advise::dontneed(self.window(span)).map_err(|_| Refused::Busy)?;
         // Who sleeps here raced with an unmapping of its memory; it looks again.
-        self.wake(span);
+        self.wake_span(span);
         Ok(())
     }
 
@@ -424,11 +408,13 @@ impl CpuView for AnonymousView {
     }
 
     fn wake(&self, address: usize) {
-        self.wake_page(address);
+        self.wake_span(page_at(address));
     }
 
     fn poison(&self, address: usize) {
-        self.poison_page(address);
+        if !self.uffd.poison(page_at(address), Wake::Now).is_done() {
+            self.wake(address);
+        }
     }
 }
 

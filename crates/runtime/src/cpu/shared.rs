@@ -23,7 +23,7 @@ use bifolio_sys::{
     SharedBytes, Span, SysError, Uffd, Wake,
 };
 
-use super::{CpuView, Place, Refused, span_of};
+use super::{CpuView, Place, Refused, page_at, span_of};
 
 /// Why shared memory cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -234,10 +234,6 @@ impl CpuView for SharedView {
     fn poison(&self, address: usize) {
         let _: Outcome = self.uffd.poison(page_at(address), Wake::Now);
     }
-}
-
-fn page_at(address: usize) -> Span {
-    Span::new(address & !(PAGE - 1), PAGE).expect("a page of user space")
 }
 
 impl SharedView {

@@ -24,6 +24,7 @@ use bifolio_sys::{
 
 use crate::audit::Violation;
 use crate::blocks::RegionError;
+use crate::cpu::CpuView;
 use crate::cpu::anonymous::{AnonymousView, WatchError};
 use crate::cpu::staging::StagingError;
 use crate::device::Device;
@@ -450,13 +451,13 @@ impl Inner {
             }
             Err(Failure::CopyFailed | Failure::NoDeviceMemory) => {
                 statistics.add(Counter::Failures, 1);
-                self.engine.view().poison_page(address);
+                self.engine.view().poison(address);
                 None
             }
             // It may work a moment later: the toucher looks again.
             Err(Failure::Busy | Failure::NoRam | Failure::MapFailed) => {
                 statistics.add(Counter::Busy, 1);
-                self.engine.view().wake_page(address);
+                self.engine.view().wake(address);
                 None
             }
         }

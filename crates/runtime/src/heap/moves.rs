@@ -8,7 +8,7 @@ use bifolio_sys::PAGE;
 
 use crate::blocks::{BlockId, Found};
 use crate::cpu::anonymous::AnonymousView;
-use crate::cpu::{address_of, span_of};
+use crate::cpu::{CpuView, address_of, span_of};
 use crate::device::Copy;
 use crate::drive::{BEYOND, Drive};
 use crate::engine::{Engine, lock};
@@ -86,10 +86,10 @@ impl Engine<AnonymousView> {
     /// Such a fault is old as a rule: its toucher was woken by another's answer, went on and freed the block. Poison
     /// would be right for a toucher that uses freed memory, but the kernel has no way to take it off again.
     pub(super) fn answer_stray(&self, address: usize) {
-        let Some(found) = self.blocks.find(address) else { return self.view.wake_page(address) };
+        let Some(found) = self.blocks.find(address) else { return self.view.wake(address) };
         let cell = found.lock();
         if cell.block.live().contains(found.page_of(address)) {
-            self.view.wake_page(address);
+            self.view.wake(address);
         } else {
             self.view.show_stray(address);
         }
