@@ -6,7 +6,7 @@
 
 use std::hash::Hash;
 
-use crate::rules::{Rule, RuleSet};
+use bifolio_rules::{Rule, RuleSet};
 
 /// Size of the world that is explored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,8 +13,8 @@
 use std::{fmt, thread};
 
 use crate::design::{Action, Applied, Design};
-use crate::rules::{Rule, RuleSet};
 use crate::set::{StateSet, hash_of};
+use bifolio_rules::{Rule, RuleSet};
 
 /// States that one worker expands in one round.
 const CHUNK: usize = 2048;

@@ -34,12 +34,12 @@ pub mod designs;
 pub mod explore;
 pub mod linux;
 pub mod report;
-pub mod rules;
 pub mod set;
 pub mod story;
 pub mod svm;
 pub mod table;
 
+pub use bifolio_rules as rules;
 pub use design::{Bounds, BoundsError};
 pub use designs::{Entry, Options, designs, find};
 pub use explore::{Limits, Progress};

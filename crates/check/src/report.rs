@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::design::{Bounds, Design, built_reason};
 use crate::explore::{End, Limits, Progress, explore};
-use crate::rules::Rule;
 use crate::story::Story;
+use bifolio_rules::Rule;
 
 /// Verdict on one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

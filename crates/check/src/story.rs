@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::design::Design;
 use crate::explore::Broken;
-use crate::rules::{Rule, RuleSet};
+use bifolio_rules::{Rule, RuleSet};
 
 /// A line of the state that a step changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::report::{Report, Verdict};
-use crate::rules::Rule;
+use bifolio_rules::Rule;
 
 /// What the marks of the table mean.
 pub const LEGEND: &str = "ok: holds in all states    ✗ n: breaks in n steps    built: cannot break, the doc says why    \

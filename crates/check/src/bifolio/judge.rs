@@ -14,8 +14,8 @@ use crate::bifolio::operations::Done;
 use crate::bifolio::state::{Hand, PAGES, State, backing_parts, block, order_in};
 use crate::bifolio::world::verb;
 use crate::design::{Action, Applied};
-use crate::rules::RuleSet;
-use crate::rules::facts::{self, Counted, Ended, Formed, Freed, Looked, Pages, Touched};
+use bifolio_rules::RuleSet;
+use bifolio_rules::facts::{self, Counted, Ended, Formed, Freed, Looked, Pages, Touched};
 
 /// Judges a step.
 pub(super) fn judge(

@@ -10,7 +10,7 @@ use crate::bifolio::ledger::{Call, Ledger};
 use crate::bifolio::state::{Hand, Held, PAGES, State, backing_parts, block, pack, unpack};
 use crate::bifolio::world::verb;
 use crate::design::{Action, Told};
-use crate::rules::RuleSet;
+use bifolio_rules::RuleSet;
 
 const DEAD: u64 = 1 << 63;
 

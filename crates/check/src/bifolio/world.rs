@@ -9,7 +9,7 @@ use crate::bifolio::ledger::Ledger;
 use crate::bifolio::state::{Hand, State, block, order_in};
 use crate::bifolio::{judge, operations};
 use crate::design::{Action, Applied, Bounds, Design, Told};
-use crate::rules::RuleSet;
+use bifolio_rules::RuleSet;
 
 /// Verbs of the actions.
 pub(super) mod verb {

@@ -9,8 +9,8 @@
 use crate::design::{Action, Applied, Bounds, Design, Told};
 use crate::explore::{Limits, Progress};
 use crate::report::{Report, judge};
-use crate::rules::RuleSet;
-use crate::rules::facts::{self, Asked, HandedOut, Pages};
+use bifolio_rules::RuleSet;
+use bifolio_rules::facts::{self, Asked, HandedOut, Pages};
 
 /// Name of the design.
 pub const NAME: &str = "buddy-dirty-lost";

@@ -1,6 +1,6 @@
 //! What a version of the kernel and a driver agree on: the ways in which the Linux designs differ.
 
-use crate::rules::RuleSet;
+use bifolio_rules::RuleSet;
 
 /// How a folio is formed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

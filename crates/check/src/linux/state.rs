@@ -1,7 +1,7 @@
 //! State of a world of `struct page`: words, the driver's books, what is true, and how far each actor is.
 
 use crate::linux::page::Page;
-use crate::rules::facts::Pages;
+use bifolio_rules::facts::Pages;
 
 /// Room for pages of the largest world.
 pub const PAGES: usize = 8;

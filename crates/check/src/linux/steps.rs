@@ -8,8 +8,8 @@ use crate::linux::page::{
 };
 use crate::linux::state::{Actor, Folio, Object, Phase, State, block};
 use crate::linux::world::verb;
-use crate::rules::facts::{self, Asked, Counted, Ended, Formed, Freed, Looked, Pages, Touched};
-use crate::rules::{Rule, RuleSet};
+use bifolio_rules::facts::{self, Asked, Counted, Ended, Formed, Freed, Looked, Pages, Touched};
+use bifolio_rules::{Rule, RuleSet};
 
 /// Does one step.
 pub(super) fn apply(world: &World, applied: &mut Applied<State>, action: Action) {

@@ -5,7 +5,7 @@ use crate::linux::contract::{Contract, Free, Init, Memory};
 use crate::linux::page::Scale;
 use crate::linux::state::{Actor, Phase, State, blocks};
 use crate::linux::{steps, tell};
-use crate::rules::RuleSet;
+use bifolio_rules::RuleSet;
 
 /// Verbs of the actions.
 pub(super) mod verb {

@@ -6,9 +6,9 @@ use bifolio_svm::{Block, Handle as Place, Outcome, Run, Span, Step};
 
 use crate::bifolio::ledger::Ledger;
 use crate::bifolio::state::block;
-use crate::rules::RuleSet;
-use crate::rules::facts::{self, HandedOut, Pages};
 use crate::svm::state::{BLOCK_PAGES, GARBAGE, State, View, Virtual};
+use bifolio_rules::RuleSet;
+use bifolio_rules::facts::{self, HandedOut, Pages};
 
 /// How a step is made to go.
 pub(super) mod how {

@@ -15,12 +15,12 @@ use crate::bifolio::fault::Fault;
 use crate::bifolio::ledger::Ledger;
 use crate::bifolio::state::{backing_parts, order_in, pack, unpack};
 use crate::design::{Action, Applied, Bounds, Design, Told};
-use crate::rules::RuleSet;
-use crate::rules::facts::{self, Counted, Finalized};
 use crate::svm::perform::{Performer, Slip, ways};
 use crate::svm::state::{
     ACTORS, BLOCK_PAGES, BLOCKS, Book, GARBAGE, PAGES, Running, State, VIRTUAL, View, Virtual,
 };
+use bifolio_rules::RuleSet;
+use bifolio_rules::facts::{self, Counted, Finalized};
 
 mod verb {
     pub const CPU_WRITE: u8 = 0;

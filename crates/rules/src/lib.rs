@@ -3,11 +3,14 @@
 //! A rule is data here ([`Rule::info`]) and, where a model can express it, a small function over facts in
 //! [`facts`]: what was seen at one transition. Designs gather the facts, the functions judge them.
 
+#![no_std]
+#![forbid(unsafe_code)]
+
 pub mod facts;
 
-use std::fmt;
+use core::fmt;
 
-use crate::rules::texts::TEXTS;
+use crate::texts::TEXTS;
 
 mod texts;
 
