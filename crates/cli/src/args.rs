@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 
 use bifolio_folio::MemoryKind;
+use bifolio_runtime::PoolName;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::amount::{Amount, Size};
@@ -110,6 +112,9 @@ pub struct JobArgs {
     /// Whether the CPU can map device memory.
     #[arg(long, value_enum, value_name = "KIND", default_value_t = Memory::Private)]
     pub memory: Memory,
+    /// Who hands out device memory.
+    #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
+    pub pool: PoolName,
     /// Threads of the device, 1 to 64.
     #[arg(long, value_name = "N", default_value = "2", value_parser = units)]
     pub units: NonZeroUsize,
@@ -134,6 +139,9 @@ pub struct RunArgs {
     /// Smallest block of `malloc` or `mmap` that has an address range of its own on the heap.
     #[arg(long, value_name = "SIZE", default_value = "64K")]
     pub threshold: Size,
+    /// Who hands out device memory.
+    #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
+    pub pool: PoolName,
     /// Check the rules after every move of a folio.
     #[arg(long)]
     pub checked: bool,
@@ -271,6 +279,12 @@ The floor is what the machine can do without Bifolio: a bare page fault, a copy,
 for buddy.scale it is the size of pool that costs least, for folios the same at order 0. The ratio is the result; it should be at most the goal for
 times, at least the goal for rates. A goal with a unit (buddy.fragmented, buddy.mixed) is the most that the value itself
 may be. Exits with 0 whether or not goals are met.";
+
+/// Takes the name of a pool, and lists them all in the help.
+fn pools() -> impl TypedValueParser<Value = PoolName> {
+    PossibleValuesParser::new(PoolName::ALL.iter().map(|pool| pool.as_str()))
+        .try_map(|name| name.parse::<PoolName>())
+}
 
 const UNITS_MAX: usize = 64;
 

@@ -103,6 +103,7 @@ fn open_heap(settings: &Settings, statistics: &Statistics) -> Result<Heap, HeapE
             space,
             vram: settings.vram,
             ram: settings.ram,
+            pool: settings.pool,
             checked: settings.checked,
             statistics: Some(statistics.clone()),
             in_handler: Some(know_this_handler),

@@ -2,29 +2,26 @@
 //!
 //! ```text
 //!   CPU touches a page        fault_loop --+                        +-- cpu      the CPU's view
-//!                                          +--> engine --> drive ---+-- device   copies, page table
-//!   device touches a page     device ------+      |                 +-- pool     device memory
-//!                                                 +--> reclaim, audit, statistics
+//!                                          +--> engine -----------+-- device   copies, page table
+//!   device touches a page     device ------+      |                 +-- pool     device memory (`bifolio-pool`)
+//!                                                 +--> statistics
 //! ```
 //!
 //! The [`engine`] runs the transactions of `bifolio-svm` on blocks; [`space`] puts everything together for
 //! memory that is allocated through Bifolio, [`heap`] for private memory of programs that know nothing of it.
 #![forbid(unsafe_code)]
 
-pub mod audit;
 pub mod blocks;
 pub mod cpu;
 pub mod device;
-mod drive;
 pub mod engine;
 pub mod fault_loop;
 pub mod heap;
-pub mod pool;
-mod reclaim;
 pub mod space;
 pub mod statistics;
 
-pub use audit::Violation;
+pub use bifolio_pool::PoolName;
+pub use engine::audit::Violation;
 pub use engine::{Engine, Side};
 pub use heap::{Heap, HeapConfig, HeapError};
 pub use space::{Space, SpaceConfig, SpaceError};

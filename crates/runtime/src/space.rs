@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bifolio_buddy::{AllocateError, Buddy, NewError};
 use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn};
+use bifolio_pool::PoolName;
 use bifolio_svm::{Budget, Failure, Granularity, Policy};
 use bifolio_sys::{Access, Features, MapError, PAGE, Reads, ReadyError, SharedBytes, Span, Uffd};
 
-use crate::audit::Violation;
 use crate::blocks::{BLOCK_LEN, RegionError};
 use crate::cpu::shared::{Keep, SharedError, SharedView};
 use crate::device::builtin::{Builtin, BuiltinError, Kernel, Memory};
 use crate::device::{Device, DeviceFault, FaultHandler};
+use crate::engine::audit::Violation;
 use crate::engine::{Engine, Parts, Side};
 use crate::fault_loop::{Handlers, HandlersError, Readers};
-use crate::pool::BuddyPool;
 use crate::statistics::{Counter, Snapshot, Statistics};
 
 /// What a [`Space`] is to be like. All sizes are in bytes and rounded up to whole pages.
@@ -29,6 +29,8 @@ pub struct SpaceConfig {
     pub ram: Option<usize>,
     /// Whether the CPU maps device memory.
     pub kind: MemoryKind,
+    /// Who hands out device memory.
+    pub pool: PoolName,
     /// Threads of the device.
     pub units: NonZeroUsize,
     /// How much moves at a time; `None`: chosen by the sizes.
@@ -43,7 +45,8 @@ impl SpaceConfig {
     pub fn new(size: usize, vram: usize) -> SpaceConfig {
         let units = NonZeroUsize::new(2).expect("two");
         let kind = MemoryKind::Private;
-        SpaceConfig { size, vram, ram: None, kind, units, policy: None, checked: false }
+        let pool = PoolName::default();
+        SpaceConfig { size, vram, ram: None, kind, pool, units, policy: None, checked: false }
     }
 }
 
@@ -72,6 +75,9 @@ pub enum SpaceError {
     /// No allocator for this size.
     #[error("allocator cannot be made")]
     Allocator(#[from] NewError),
+    /// No pool for this size.
+    #[error(transparent)]
+    Pool(#[from] bifolio_pool::NewError),
     /// No pagemap for this size.
     #[error("pagemap cannot be made")]
     PageMap(#[from] PageMapError),
@@ -148,7 +154,7 @@ impl Space {
         let view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
         let addresses = view.addresses().start()..view.addresses().end();
         let device = Arc::new(Builtin::new(memory, config.units, addresses.clone()));
-        let pagemap = PageMap::new(config.kind, Pfn::ZERO, vram, BuddyPool::new(vram)?)?;
+        let pagemap = PageMap::new(config.kind, Pfn::ZERO, vram, config.pool.make(vram)?)?;
         let policy = config.policy.unwrap_or_else(|| default_policy(config.kind, vram, ram));
         let (largest, smallest) = policy.to_device_orders();
         let engine = Arc::new(Engine::new(Parts {

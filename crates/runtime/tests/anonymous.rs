@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
+use bifolio_pool::PoolName;
 use bifolio_runtime::cpu::anonymous::AnonymousView;
 use bifolio_runtime::device::builtin::{Builtin, Memory};
 use bifolio_runtime::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
 use bifolio_runtime::engine::Parts;
-use bifolio_runtime::pool::BuddyPool;
 use bifolio_runtime::{Counter, Direction, Engine, Side, Statistics};
 use bifolio_svm::{Budget, Granularity};
 use bifolio_sys::pagemap::Pagemap;
@@ -91,7 +91,7 @@ fn rig(order: u8) -> Option<Rig> {
     let pages = (2 * LEN / PAGE) as u64;
     let inner = Builtin::new(Memory::new(pages).expect("a memfd"), NonZeroUsize::MIN, 0..0);
     let device = Arc::new(Failing { inner, countdown: AtomicU32::new(u32::MAX) });
-    let pool = BuddyPool::new(pages).expect("a pool");
+    let pool = PoolName::Buddy.make(pages).expect("a pool");
     let engine = Engine::new(Parts {
         view,
         device: Arc::clone(&device) as Arc<dyn Device>,

@@ -7,6 +7,7 @@ mod kernel;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bifolio_pool::PoolName;
 use bifolio_runtime::{Counter, Direction, Heap, HeapConfig, HeapError, Side};
 use bifolio_sys::{PAGE, SharedBytes, Span};
 
@@ -14,8 +15,15 @@ const MIB: usize = 1 << 20;
 
 /// A heap, or `None` where the kernel grants no moves.
 fn heap(ram: usize, vram: usize) -> Option<Heap> {
-    let config =
-        HeapConfig { space: 256 * MIB, vram, ram, checked: true, statistics: None, in_handler: None };
+    let config = HeapConfig {
+        space: 256 * MIB,
+        vram,
+        ram,
+        pool: PoolName::Buddy,
+        checked: true,
+        statistics: None,
+        in_handler: None,
+    };
     match Heap::new(config) {
         Ok(heap) => Some(heap),
         Err(HeapError::Uffd(refused)) => {

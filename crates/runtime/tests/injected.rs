@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
+use bifolio_pool::PoolName;
 use bifolio_runtime::cpu::shared::{Keep, SharedView};
 use bifolio_runtime::cpu::{CpuView, Place, Refused};
 use bifolio_runtime::device::builtin::{Builtin, Memory};
 use bifolio_runtime::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
 use bifolio_runtime::engine::Parts;
 use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
-use bifolio_runtime::pool::BuddyPool;
 use bifolio_runtime::{Counter, Engine, Side, Statistics};
 use bifolio_svm::{Budget, Failure, Granularity, PageSet, Run};
 use bifolio_sys::{Features, PAGE, Reads, SharedBytes, Span, Uffd};
@@ -170,7 +170,7 @@ impl Machine {
         let view = SharedView::new(Arc::clone(&uffd), BYTES, Keep::Nothing, shown).expect("a view");
         let span = view.addresses();
         let inner = Builtin::new(memory, NonZeroUsize::MIN, span.start()..span.end());
-        let pool = BuddyPool::new(device_pages).expect("a pool");
+        let pool = PoolName::Buddy.make(device_pages).expect("a pool");
         let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
         let engine = Arc::new(Engine::new(Parts {
             view: FlakyView { inner: view, fuse: Arc::clone(&fuse) },

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use bifolio_demo::graph::Graph;
 use bifolio_demo::layout;
 use bifolio_folio::{MemoryKind, Order, PAGE_SIZE};
-use bifolio_runtime::SpaceConfig;
+use bifolio_runtime::{PoolName, SpaceConfig};
 use bifolio_sys::host::Host;
 
 use crate::args::JobArgs;
@@ -22,6 +22,8 @@ pub struct Plan {
     pub ram: Option<u64>,
     /// Whether the CPU maps device memory.
     pub kind: MemoryKind,
+    /// Who hands out device memory.
+    pub pool: PoolName,
     /// Threads of the device.
     pub units: NonZeroUsize,
     /// Whether every transaction is followed by a check.
@@ -103,6 +105,7 @@ impl Plan {
             vram: whole_pages(args.vram.of(data)),
             ram: args.ram.map(|ram| whole_pages(ram.of(data))),
             kind: args.memory.kind(),
+            pool: args.pool,
             units: args.units,
             checked: args.checked,
         };
@@ -153,6 +156,7 @@ impl Plan {
         SpaceConfig {
             ram: self.ram.map(usize_of),
             kind: self.kind,
+            pool: self.pool,
             units: self.units,
             checked: self.checked,
             ..SpaceConfig::new(usize_of(self.data * 2 + SPACE_SLACK), usize_of(self.vram))
@@ -172,7 +176,15 @@ mod tests {
 
     fn plan(vram: u64, ram: Option<u64>) -> Plan {
         let units = NonZeroUsize::new(2).expect("two");
-        Plan { data: 12 << 20, vram, ram, kind: MemoryKind::Private, units, checked: false }
+        Plan {
+            data: 12 << 20,
+            vram,
+            ram,
+            kind: MemoryKind::Private,
+            pool: PoolName::Buddy,
+            units,
+            checked: false,
+        }
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn settings(args: &RunArgs, counters: &Memfd) -> Result<Settings, RunError> {
         ram: size("--ram", args.ram.map(|size| size.0), RAM_LEAST)?,
         vram: size("--vram", args.vram.map(|size| size.0), PAGE)?,
         threshold: size("--threshold", Some(args.threshold.0), PAGE)?,
+        pool: args.pool,
         checked: args.checked,
         parent,
         statistics: format!("/proc/{parent}/fd/{}", counters.as_fd().as_raw_fd()).into(),

@@ -102,6 +102,12 @@ Options:
           
           [default: private]
 
+      --pool <POOL>
+          Who hands out device memory
+          
+          [default: buddy]
+          [possible values: buddy]
+
       --units <N>
           Threads of the device, 1 to 64
           
@@ -146,6 +152,7 @@ Options:
       --vram <SIZE>    Device memory, such as 16M, or a share of the data, such as 1/4 [default: 1/4]
       --ram <SIZE>     System memory that the data may use at once; without it, there is no limit
       --memory <KIND>  Whether the CPU can map device memory [default: private] [possible values: private, coherent]
+      --pool <POOL>    Who hands out device memory [default: buddy] [possible values: buddy]
       --units <N>      Threads of the device, 1 to 64 [default: 2]
       --checked        Check the rules after every move of a folio, and not only at the end
       --json <FILE>    Write the figures as JSON to FILE; `-` prints them instead of the text

@@ -16,22 +16,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn};
+use bifolio_pool::PoolName;
 use bifolio_svm::{Budget, Failure, Finished, Granularity, Moved};
 use bifolio_sys::{
     Access, Features, HUGE_PAGE, MapError, Mapping, PAGE, Place, Protection, Reads, ReadyError, SharedBytes,
     Span, Uffd,
 };
 
-use crate::audit::Violation;
 use crate::blocks::RegionError;
 use crate::cpu::CpuView;
 use crate::cpu::anonymous::{AnonymousView, WatchError};
 use crate::cpu::staging::StagingError;
 use crate::device::Device;
 use crate::device::builtin::{Builtin, BuiltinError, Memory};
+use crate::engine::audit::Violation;
 use crate::engine::{Engine, Parts, give_way};
 use crate::fault_loop::{Answer, Handlers, HandlersError, Readers};
-use crate::pool::BuddyPool;
 use crate::statistics::{Counter, Statistics};
 
 mod arena;
@@ -55,6 +55,8 @@ pub struct HeapConfig {
     pub vram: usize,
     /// System memory that blocks may use at once, at least [`RAM_LEAST`].
     pub ram: usize,
+    /// Who hands out device memory.
+    pub pool: PoolName,
     /// Whether the rules are checked after every transaction.
     pub checked: bool,
     /// Where it is counted; `None`: in memory of this process.
@@ -94,6 +96,9 @@ pub enum HeapError {
     /// No allocator for this size.
     #[error("allocator cannot be made")]
     Allocator(#[from] bifolio_buddy::NewError),
+    /// No pool for this size.
+    #[error(transparent)]
+    Pool(#[from] bifolio_pool::NewError),
     /// No pagemap for this size.
     #[error("pagemap cannot be made")]
     PageMap(#[from] PageMapError),
@@ -476,7 +481,7 @@ fn engine(
     let device: Arc<dyn Device> = Arc::new(Builtin::new(memory, std::num::NonZeroUsize::MIN, 0..0));
     let statistics = config.statistics.map_or_else(Statistics::new, Ok)?;
     let policy = Box::new(Granularity { largest, smallest: Order::ZERO, populate: largest });
-    let pagemap = PageMap::new(MemoryKind::Private, Pfn::ZERO, vram, BuddyPool::new(vram)?)?;
+    let pagemap = PageMap::new(MemoryKind::Private, Pfn::ZERO, vram, config.pool.make(vram)?)?;
     let checked = config.checked;
     Ok(Engine::new(Parts { view, device, pagemap, budget, policy, statistics, checked }))
 }

@@ -10,7 +10,7 @@ use crate::blocks::{BlockId, Found};
 use crate::cpu::anonymous::AnonymousView;
 use crate::cpu::{CpuView, address_of, span_of};
 use crate::device::Copy;
-use crate::drive::{BEYOND, Drive};
+use crate::engine::drive::{BEYOND, Drive};
 use crate::engine::{Engine, lock};
 use crate::statistics::Counter;
 

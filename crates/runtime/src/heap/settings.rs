@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use bifolio_pool::PoolName;
+
 /// The environment variable.
 pub const VARIABLE: &str = "BIFOLIO_HEAP";
 
@@ -16,6 +18,8 @@ pub struct Settings {
     pub vram: usize,
     /// Smallest block that is taken from the heap; smaller ones stay with the C library.
     pub threshold: usize,
+    /// Who hands out device memory.
+    pub pool: PoolName,
     /// Whether the rules are checked after every transaction.
     pub checked: bool,
     /// Process that the program is a direct child of. The variable is inherited by all descendants, but only the
@@ -41,9 +45,9 @@ impl Settings {
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { ram, vram, threshold, checked, parent, statistics } = self;
+        let Settings { ram, vram, threshold, pool, checked, parent, statistics } = self;
         let checked = u8::from(*checked);
-        write!(f, "{ram},{vram},{threshold},{checked},{parent},{}", statistics.display())
+        write!(f, "{ram},{vram},{threshold},{pool},{checked},{parent},{}", statistics.display())
     }
 }
 
@@ -51,13 +55,14 @@ impl FromStr for Settings {
     type Err = NotSettings;
 
     fn from_str(text: &str) -> Result<Settings, NotSettings> {
-        let mut fields = text.splitn(6, ',');
+        let mut fields = text.splitn(7, ',');
         let mut next = || fields.next().ok_or(NotSettings);
         let number = |text: &str| text.parse().map_err(|_| NotSettings);
         Ok(Settings {
             ram: number(next()?)?,
             vram: number(next()?)?,
             threshold: number(next()?)?,
+            pool: next()?.parse().map_err(|_| NotSettings)?,
             checked: next()? == "1",
             parent: next()?.parse().map_err(|_| NotSettings)?,
             statistics: next()?.into(),
@@ -75,6 +80,7 @@ mod tests {
             ram: 1 << 26,
             vram: 1 << 33,
             threshold: 65536,
+            pool: PoolName::Buddy,
             checked: true,
             parent: 4711,
             statistics: "/proc/4711/fd/9".into(),

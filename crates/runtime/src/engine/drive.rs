@@ -9,8 +9,8 @@ use bifolio_svm::{Outcome, PageSet, Run, Span, Step};
 use crate::blocks::{BlockCell, Found};
 use crate::cpu::{CpuView, Place, Refused};
 use crate::device::{Copy, DeviceError, TableUpdate};
-use crate::engine::{Engine, Evictable, lock};
-use crate::reclaim::Reclaimed;
+use crate::engine::reclaim::Reclaimed;
+use crate::engine::{Engine, Evictable, home_of, lock};
 use crate::statistics::Counter;
 
 /// Depth of a request that may take system memory beyond the budget.
@@ -37,7 +37,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
     pub(crate) fn perform(&mut self, step: Step, cell: &mut BlockCell) -> Outcome {
         match step {
             Step::FormFolio { span } => self.form(span),
-            Step::ReclaimDevice { span } => self.reclaim_device(span.order(), cell),
+            Step::ReclaimDevice { span } => self.reclaim_device(span, cell),
             Step::ReleaseFolio { folio } => self.release_folio(folio),
             Step::SplitFolio { folio } => self.split(folio),
             Step::ReserveRam { span } => self.reserve(span),
@@ -72,14 +72,14 @@ impl<'e, V: CpuView> Drive<'e, V> {
 
     fn form(&self, span: Span) -> Outcome {
         let Engine { pagemap, evictable, .. } = self.engine;
-        let Some((range, data)) = pagemap.pool().allocate(span.order(), self.found.id, span.first()) else {
+        let Some((range, data)) = pagemap.pool().allocate(span.order(), home_of(&self.found, span)) else {
             return Outcome::NoMemory;
         };
         match pagemap.form(range, data) {
             Ok(folio) => {
                 let (pfn, order) = (folio.head(), folio.order());
                 let folio = Some(folio.unlock().into_raw());
-                let evictable_folio = Evictable { block: self.found.id, page: span.first(), folio };
+                let evictable_folio = Evictable { block: self.found.id, page: span.first(), data, folio };
                 let handle = lock(evictable).push(evictable_folio);
                 Outcome::Formed(Folio { pfn, order, handle })
             }
@@ -100,7 +100,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
     fn split(&self, folio: Folio) -> Outcome {
         let mut order = lock(&self.engine.evictable);
         let entry = order.get_mut(folio.handle).expect("a block's folio has its place");
-        let (block, page) = (entry.block, entry.page);
+        let (block, page, data) = (entry.block, entry.page, entry.data);
         let raw = entry.folio.take().expect("only a split takes the reference, and puts it back");
         let half = folio.order.smaller().expect("only orders of 1 and more are split");
         let split = match self.engine.pagemap.from_raw(raw).try_lock() {
@@ -118,7 +118,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
         match upper {
             Some(upper) => {
                 let page = page + u16::try_from(half.pages()).expect("half a block at most");
-                Outcome::Split { upper: order.push(Evictable { block, page, folio: Some(upper) }) }
+                Outcome::Split { upper: order.push(Evictable { block, page, data, folio: Some(upper) }) }
             }
             None => Outcome::Busy,
         }
@@ -151,11 +151,11 @@ impl<'e, V: CpuView> Drive<'e, V> {
         Outcome::Done
     }
 
-    fn reclaim_device(&self, order: Order, cell: &mut BlockCell) -> Outcome {
+    fn reclaim_device(&self, span: Span, cell: &mut BlockCell) -> Outcome {
         if self.depth > 0 {
             return Outcome::NoMemory;
         }
-        self.engine.reclaim_device(order, &self.found, cell).outcome()
+        self.engine.reclaim_device(span, &self.found, cell).outcome()
     }
 
     fn reclaim_ram(&mut self, pages: u16, cell: &mut BlockCell) -> Outcome {

@@ -6,7 +6,7 @@ use bifolio_svm::{Failure, Moved, Outcome, Span, Transaction};
 
 use crate::blocks::{BlockCell, BlockId, Found};
 use crate::cpu::CpuView;
-use crate::engine::{Engine, address, lock};
+use crate::engine::{Engine, address, home_of, lock};
 use crate::statistics::Counter;
 
 /// How many of the oldest are looked at before giving up.
@@ -60,24 +60,28 @@ struct Candidate {
     block: BlockId,
     page: u16,
     head: Pfn,
+    data: u32,
     order: Order,
 }
 
 impl<V: CpuView> Engine<V> {
     /// Evicts folios from the device until one of `order` fits. `held` is the block whose transaction asks.
     ///
-    /// The victims are all folios in the aligned range of `order` around the least recently used one, so that
-    /// what is freed is one block of that order. A folio that the device used since it was last looked at
+    /// The victims are all folios around the least recently used one that stand in the way of a folio of that order,
+    /// as the pool says. A folio that the device used since it was last looked at
     /// gets a second chance.
-    pub(crate) fn reclaim_device(&self, order: Order, held: &Found<'_>, cell: &mut BlockCell) -> Reclaimed {
+    pub(crate) fn reclaim_device(&self, span: Span, held: &Found<'_>, cell: &mut BlockCell) -> Reclaimed {
+        let (pool, order) = (self.pagemap.pool(), span.order());
         let mut sweep = Sweep::default();
         for second_chance in [true, false] {
             for candidate in self.candidates() {
                 if second_chance && self.was_used(&candidate) {
                     continue;
                 }
-                sweep.add(self.evict_range(candidate.head.align_down(order), order, held, cell));
-                if self.pagemap.pool().has(order) {
+                let (first, size) = pool.to_empty(candidate.head, candidate.data, order);
+                sweep.add(self.evict_range(first, size, held, cell));
+                pool.release();
+                if pool.has(order, home_of(held, span)) {
                     return Reclaimed::Room;
                 }
             }
@@ -90,8 +94,8 @@ impl<V: CpuView> Engine<V> {
         let evictable = lock(&self.evictable);
         let known = |(handle, entry): (_, &crate::engine::Evictable)| {
             let folio = entry.folio.as_ref()?;
-            let (head, order) = (folio.head(), folio.order());
-            Some(Candidate { handle, block: entry.block, page: entry.page, head, order })
+            let (head, order, data) = (folio.head(), folio.order(), entry.data);
+            Some(Candidate { handle, block: entry.block, page: entry.page, head, data, order })
         };
         evictable.oldest_first().filter_map(known).take(CANDIDATES).collect()
     }
@@ -132,12 +136,9 @@ impl<V: CpuView> Engine<V> {
 
     /// Evicts one folio, unless somebody else has its block.
     fn evict_folio(&self, head: Pfn, data: u32, held: &Found<'_>, cell: &mut BlockCell) -> Sweep {
-        // Without a backing, or with another at the same number, the folio has just been freed.
-        let backing = self.pagemap.pool().backing(data);
-        let place = backing.and_then(|backing| {
-            let into = u16::try_from(head.offset_from(backing.head)?).ok()?;
-            Some((self.blocks.get(backing.block)?, backing.page + into))
-        });
+        // Without a home, or with another at the same number, the folio has just been freed.
+        let home = self.pagemap.pool().home(head, data);
+        let place = home.and_then(|home| Some((self.blocks.get(BlockId(home.block))?, home.page)));
         match place {
             None => Sweep::default(),
             Some((found, page)) if found.id == held.id => self.evict_page(head, page, held, cell),

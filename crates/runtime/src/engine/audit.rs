@@ -68,10 +68,11 @@ impl<V: CpuView> Engine<V> {
             }
         };
         expect("live device pages", self.pagemap.live_pages(), on_device);
-        let backings = self.pagemap.pool().backings();
+        self.pagemap.pool().release();
+        let usage = self.pagemap.pool().usage();
         let taken = self.pagemap.pages() - self.pagemap.pool().free_pages();
-        expect("pages taken from the pool", taken, backings.pages);
-        expect("references of backings", backings.references, folios);
+        expect("pages taken from the pool", taken, usage.pages);
+        expect("references of objects", usage.references, folios);
         expect("resident pages", self.budget.used_pages(), in_ram);
         self.statistics.add(Counter::Violations, found.len() as u64);
         found

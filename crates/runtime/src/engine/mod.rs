@@ -2,19 +2,25 @@
 //!
 //! Lock order: a block, then the eviction orders, then the pool. A second block is only ever tried (I24).
 
+pub mod audit;
+pub(crate) mod drive;
+pub(crate) mod reclaim;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bifolio_folio::{Live, PageMap, RawFolio};
-use bifolio_svm::{Budget, EvictionOrder, Failure, Finished, Moved, Outcome, Policy, Run, Step, Transaction};
+use bifolio_pool::{DevicePool, Home};
+use bifolio_svm::{
+    Budget, EvictionOrder, Failure, Finished, Moved, Outcome, Policy, Run, Span, Step, Transaction,
+};
 
 use crate::blocks::{BlockCell, BlockId, Blocks, Found};
 use crate::cpu::{CpuView, address_of};
 use crate::device::{Device, DeviceFault, FaultHandler};
-use crate::drive::Drive;
-use crate::pool::BuddyPool;
+use crate::engine::drive::Drive;
 use crate::statistics::{Counter, Direction, Statistics};
 
 /// A folio on the device, as the eviction order knows it.
@@ -22,6 +28,8 @@ use crate::statistics::{Counter, Direction, Statistics};
 pub(crate) struct Evictable {
     pub(crate) block: BlockId,
     pub(crate) page: u16,
+    /// The pool's number for what it is on.
+    pub(crate) data: u32,
     /// The block's reference of the folio; absent while the folio is being formed.
     pub(crate) folio: Option<RawFolio<Live>>,
 }
@@ -30,7 +38,7 @@ pub(crate) struct Evictable {
 pub struct Engine<V: CpuView> {
     pub(crate) view: V,
     pub(crate) device: Arc<dyn Device>,
-    pub(crate) pagemap: PageMap<BuddyPool>,
+    pub(crate) pagemap: PageMap<Arc<dyn DevicePool>>,
     pub(crate) blocks: Blocks,
     pub(crate) evictable: Mutex<EvictionOrder<Evictable>>,
     pub(crate) resident: Mutex<EvictionOrder<BlockId>>,
@@ -49,7 +57,7 @@ pub struct Parts<V> {
     /// The device.
     pub device: Arc<dyn Device>,
     /// Its memory.
-    pub pagemap: PageMap<BuddyPool>,
+    pub pagemap: PageMap<Arc<dyn DevicePool>>,
     /// Pages of system memory that may be resident.
     pub budget: Budget,
     /// How much moves at a time.
@@ -109,7 +117,7 @@ impl<V: CpuView> Engine<V> {
 
     /// Pages of device memory.
     #[must_use]
-    pub fn pagemap(&self) -> &PageMap<BuddyPool> {
+    pub fn pagemap(&self) -> &PageMap<Arc<dyn DevicePool>> {
         &self.pagemap
     }
 
@@ -283,6 +291,10 @@ impl<V: CpuView> Engine<V> {
         if let Ok(finished) = &result {
             self.count(finished);
         }
+        if depth == 0 {
+            // No put releases (I15): what died in this transaction, or in one within it, is released here.
+            self.pagemap.pool().release();
+        }
         if self.checked {
             self.check_block(found, cell);
         }
@@ -357,6 +369,11 @@ pub(crate) fn give_way(retry: u32) {
 /// The address of a page, for messages and device tables.
 pub(crate) fn address(found: &Found<'_>, page: u16) -> usize {
     address_of(found.base, page)
+}
+
+/// The pages of a block as the pool knows them.
+pub(crate) fn home_of(found: &Found<'_>, span: Span) -> Home {
+    Home { block: found.id.0, page: span.first() }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,0 +1,64 @@
+//! What the engine asks of a pool: [`DevicePool`].
+
+use std::fmt;
+
+use bifolio_folio::{FreeRange, Order, Pfn, Pool};
+
+/// Whose bytes a device page holds: a page of a block of address space, in the engine's numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Home {
+    /// Number of the block.
+    pub block: u32,
+    /// Page within the block.
+    pub page: u16,
+}
+
+/// What the objects of a pool add up to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Objects that live.
+    pub objects: u64,
+    /// Their references: one for each folio on them, and for each range that is handed out and not yet formed.
+    pub references: u64,
+    /// Device pages that they hold, those included that no folio uses now.
+    pub pages: u64,
+}
+
+/// A pool that the engine can run on: free device memory, and what it is used for.
+///
+/// Called by many threads at once. No call waits for anything but a short lock of the pool's own.
+pub trait DevicePool: Pool + Send + Sync + fmt::Debug {
+    /// Hands out device memory for a folio of `order` that is to hold the bytes of `home` and of the pages after it.
+    /// With it comes the number that the folio is to carry as its `data`. `None` if there is none of that order now.
+    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)>;
+
+    /// Takes back what [`DevicePool::allocate`] gave and no folio was formed from.
+    fn give_back(&self, range: FreeRange, data: u32) {
+        self.folio_free(range, data);
+    }
+
+    /// Tells whose bytes `page` holds, a page of a folio that carries `data`; `None` if the folio has gone.
+    fn home(&self, page: Pfn, data: u32) -> Option<Home>;
+
+    /// Tells whether a folio of `order` for these bytes would fit now.
+    fn has(&self, order: Order, home: Home) -> bool;
+
+    /// Returns first page and order of what must be emptied for a folio of `order` to fit where `page` is now, a page
+    /// of a folio that carries `data`: at least the aligned range of that order.
+    fn to_empty(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
+        let _ = data;
+        (page.align_down(order), order)
+    }
+
+    /// Returns the pages that can be handed out.
+    fn free_pages(&self) -> u64;
+
+    /// Returns what the objects that live add up to. Pages are either free or held by an object.
+    fn usage(&self) -> Usage;
+
+    /// Does the work that freeing has left: memory of dead objects becomes free. Returns the number of objects
+    /// released. Called where it may take its time, never by a put (I15).
+    fn release(&self) -> u64 {
+        0
+    }
+}

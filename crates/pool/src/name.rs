@@ -1,0 +1,87 @@
+//! Pools by name.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::{BuddyPool, DevicePool};
+
+/// The pools that can be chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum PoolName {
+    /// [`BuddyPool`].
+    #[default]
+    Buddy,
+}
+
+/// Why a pool cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NewError {
+    /// What the allocator refuses.
+    #[error("allocator cannot be made")]
+    Buddy(#[from] bifolio_buddy::NewError),
+}
+
+/// A name that no pool has.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no pool is called {0:?}; there are {names}", names = PoolName::list())]
+pub struct UnknownPool(pub String);
+
+impl PoolName {
+    /// All of them.
+    pub const ALL: &[PoolName] = &[PoolName::Buddy];
+
+    /// Returns the name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PoolName::Buddy => "buddy",
+        }
+    }
+
+    /// Makes the pool, of `pages` free pages from page 0.
+    ///
+    /// # Errors
+    /// If there are too many pages, or none.
+    pub fn make(self, pages: u64) -> Result<Arc<dyn DevicePool>, NewError> {
+        Ok(match self {
+            PoolName::Buddy => Arc::new(BuddyPool::new(pages)?),
+        })
+    }
+
+    fn list() -> String {
+        let names: Vec<&str> = PoolName::ALL.iter().map(|name| name.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+impl fmt::Display for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for PoolName {
+    type Err = UnknownPool;
+
+    fn from_str(name: &str) -> Result<PoolName, UnknownPool> {
+        let known = PoolName::ALL.iter().find(|known| known.as_str() == name);
+        known.copied().ok_or_else(|| UnknownPool(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_to_pools_and_back() {
+        for &name in PoolName::ALL {
+            assert_eq!(name.to_string().parse(), Ok(name));
+            assert_eq!(name.make(512).expect("a small pool").free_pages(), 512);
+        }
+        let unknown = "budy".parse::<PoolName>().expect_err("misspelt");
+        assert!(unknown.to_string().contains("there are buddy"));
+    }
+}
