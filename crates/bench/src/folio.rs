@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, Pfn, Pool};
+use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, Pfn, Pool, Reset};
 
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::middle;
@@ -29,7 +29,7 @@ impl Pool for Forgets {
     fn folio_split(&self, _head: Pfn, _from: Order, _to: Order, _data: u32) {}
 }
 
-/// Measures all rows of folios.
+/// Measures all rows of folios: one for each way to reset them, all measured in turns.
 ///
 /// # Errors
 /// If there is no memory for the page words.
@@ -38,14 +38,40 @@ pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
         Effort::Quick => 20,
         Effort::Full => 400,
     };
-    let pagemap = PageMap::new(MemoryKind::Private, Pfn::ZERO, PAGES, Forgets)
-        .map_err(|error| BenchError::Failed(error.to_string()))?;
-    let (mut large, mut small) = (Vec::new(), Vec::new());
+    let mut lives = [Lives::new(Reset::OnFree)?, Lives::new(Reset::OnForm)?];
     for _ in 0..rounds {
-        large.push(lives_ns(&pagemap, Order::PMD)?);
-        small.push(lives_ns(&pagemap, Order::ZERO)?);
+        lives.iter_mut().try_for_each(Lives::measure)?;
     }
-    Ok(vec![Row::cost("folio.life.o9_over_o0", "ns", middle(large), middle(small), O9_OVER_O0)])
+    Ok(lives.into_iter().map(Lives::into_row).collect())
+}
+
+/// Lives in a pagemap with one way to reset folios.
+struct Lives {
+    pagemap: PageMap<Forgets>,
+    large_ns: Vec<f64>,
+    small_ns: Vec<f64>,
+}
+
+impl Lives {
+    fn new(reset: Reset) -> Result<Lives, BenchError> {
+        let pagemap = PageMap::with_reset(reset, MemoryKind::Private, Pfn::ZERO, PAGES, Forgets)
+            .map_err(|error| BenchError::Failed(error.to_string()))?;
+        Ok(Lives { pagemap, large_ns: Vec::new(), small_ns: Vec::new() })
+    }
+
+    fn measure(&mut self) -> Result<(), BenchError> {
+        self.large_ns.push(lives_ns(&self.pagemap, Order::PMD)?);
+        self.small_ns.push(lives_ns(&self.pagemap, Order::ZERO)?);
+        Ok(())
+    }
+
+    fn into_row(self) -> Row {
+        let name = match self.pagemap.reset() {
+            Reset::OnFree => "folio.life.o9_over_o0",
+            Reset::OnForm => "folio.life.o9_over_o0.reinit",
+        };
+        Row::cost(name, "ns", middle(self.large_ns), middle(self.small_ns), O9_OVER_O0)
+    }
 }
 
 /// Nanoseconds of one life at `order`.

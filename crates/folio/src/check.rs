@@ -47,12 +47,12 @@ pub enum Inconsistency {
         /// The order in its word.
         order: Order,
     },
-    /// A tail that is not zero, or two folios that overlap (I1).
+    /// A tail that is not as free pages are, or two folios that overlap (I1).
     #[error("I1: tail {tail} of the folio at page {head} is in use")]
     Tail {
         /// The head page.
         head: Pfn,
-        /// The page that should hold nothing.
+        /// The page at which nothing should begin.
         tail: Pfn,
     },
     /// The pagemap's counter differs from the pages in folios (I8).
@@ -90,7 +90,7 @@ impl<P: Pool> PageMap<P> {
         let mut above: Option<(Pfn, Order)> = None;
         for (pfn, word) in self.numbered_words() {
             let word = Word::from_raw(word.load(Ordering::Acquire));
-            if word.is_free() {
+            if word.is_free(self.reset()) {
                 continue;
             }
             if let Some((head, _)) = above.filter(|&(head, order)| pfn.is_within(head, order)) {
@@ -105,7 +105,7 @@ impl<P: Pool> PageMap<P> {
     }
 
     fn check_head(&self, pfn: Pfn, word: Word) -> Result<Order, Inconsistency> {
-        let order = word.order().filter(|_| word.is_valid());
+        let order = word.order().filter(|_| word.is_valid(self.reset()));
         let order = order.ok_or(Inconsistency::Word { pfn, word: word.raw() })?;
         if word.is_frozen() {
             return Err(Inconsistency::Frozen { pfn });

@@ -6,7 +6,7 @@
 //!                                   v    |
 //!   FreeRange --form--> Locked --unlock--> Live --drop, not the last--> (nothing left)
 //!                        |  ^               |
-//!                  split |  +---try_lock----+--drop, the last--> undone --Pool::folio_free--> free
+//!                  split |  +---try_lock----+--drop, the last--> ended --Pool::folio_free--> free
 //!                        v
 //!                  Locked x pieces
 //! ```
@@ -191,15 +191,15 @@ impl<P: Pool> Clone for Folio<'_, P, Live> {
 }
 
 impl<P: Pool, S: State> Drop for Folio<'_, P, S> {
-    /// Puts the reference and what the state holds, in one step; the last put undoes the folio.
+    /// Puts the reference and what the state holds, in one step; the last put ends the folio.
     fn drop(&mut self) {
         let word = self.word();
         let mut seen = self.load();
         loop {
-            let left = seen.without_reference(S::HELD);
+            let left = seen.without_reference(S::HELD, self.map.reset());
             // Release for every put; Acquire is for the last one, which is not known before.
             match word.compare_exchange_weak(seen.raw(), left.raw(), Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if left.is_free() => return self.hand_back(seen.data()),
+                Ok(_) if seen.references() == 1 => return self.hand_back(seen.data()),
                 Ok(_) => return,
                 Err(now) => seen = Word::from_raw(now),
             }
@@ -208,7 +208,7 @@ impl<P: Pool, S: State> Drop for Folio<'_, P, S> {
 }
 
 impl<P: Pool, S: State> Folio<'_, P, S> {
-    /// Gives the pages of the undone folio to the pool. Works from what the handle remembers: the word may be
+    /// Gives the pages of the folio that ended to the pool. Works from what the handle remembers: the word may be
     /// that of a new folio by now (I5).
     fn hand_back(&self, data: u32) {
         self.map.pool().folio_free(FreeRange::claim(self.head, self.order), data);

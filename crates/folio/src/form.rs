@@ -1,9 +1,12 @@
 //! Forming a folio from free pages, at any order in constant time.
 //!
 //! Two atomic operations whatever the order: the pages are counted in the pagemap (I8; refused after the
-//! kill, I16), then the head's word goes from zero to "one reference, locked" (I11). Tails are not written, as
-//! they hold zero already; so nothing outside the range can be touched either (I6), and everything known
-//! about the folio follows from the arguments (I2).
+//! kill, I16), then the head's word goes from that of a free page to "one reference, locked" (I11). Tails are not
+//! written, as nobody takes them for heads; so nothing outside the range can be touched either (I6). The head's word
+//! is replaced as a whole, and everything known about the folio follows from the arguments (I2).
+//!
+//! Under [`Reset::OnForm`] the word to be replaced is not known beforehand and is loaded first. It cannot change
+//! in between, as the owner of the range is the only one who may write it; if it does, the range has two owners.
 
 use crate::folio::{Folio, Locked};
 use crate::order::Order;
@@ -11,7 +14,8 @@ use crate::pagemap::PageMap;
 use crate::pfn::Pfn;
 use crate::pool::Pool;
 use crate::range::FreeRange;
-use crate::sync::Ordering;
+use crate::reset::Reset;
+use crate::sync::{AtomicU64, Ordering};
 use crate::word::{DATA_MAX, Word};
 
 /// What is wrong with a request to form a folio.
@@ -108,15 +112,24 @@ impl<P: Pool> PageMap<P> {
         if !self.count_pages(order.pages()) {
             return Err(FormErrorKind::Dead);
         }
-        let formed = Word::formed(order, data).raw();
         // Order 0 has 1 page, so there is a first word.
-        words[0]
-            .compare_exchange(Word::FREE.raw(), formed, Ordering::Release, Ordering::Relaxed)
-            .map(drop)
-            .map_err(|_| {
-                self.uncount_pages(order.pages());
-                FormErrorKind::Busy { pfn: head }
-            })
+        if self.replace_free(&words[0], Word::formed(order, data)) {
+            return Ok(());
+        }
+        self.uncount_pages(order.pages());
+        Err(FormErrorKind::Busy { pfn: head })
+    }
+
+    /// Writes the word of a new folio over that of a free page; refused if the page is not free.
+    fn replace_free(&self, word: &AtomicU64, formed: Word) -> bool {
+        let free = match self.reset() {
+            Reset::OnFree => Word::FREE,
+            // Relaxed: the last life ended before the range was passed on, so this is what it left.
+            Reset::OnForm => Word::from_raw(word.load(Ordering::Relaxed)),
+        };
+        let exchange =
+            || word.compare_exchange(free.raw(), formed.raw(), Ordering::Release, Ordering::Relaxed);
+        free.is_free(self.reset()) && exchange().is_ok()
     }
 
     /// Checks I1 over the whole range: no folio covers its head, none begins inside.
@@ -125,7 +138,8 @@ impl<P: Pool> PageMap<P> {
             return Err(FormErrorKind::Busy { pfn: head });
         }
         let words = self.words_of(head, order).ok_or(FormErrorKind::OutOfRange)?;
-        let used = words.iter().position(|word| !Word::from_raw(word.load(Ordering::Relaxed)).is_free());
+        let is_free = |word: &AtomicU64| Word::from_raw(word.load(Ordering::Relaxed)).is_free(self.reset());
+        let used = words.iter().position(|word| !is_free(word));
         match used.and_then(|offset| head.checked_add(offset as u64)) {
             Some(pfn) => Err(FormErrorKind::Busy { pfn }),
             None => Ok(()),

@@ -4,19 +4,22 @@
 //! else: no allocator (see [`Pool`]), no bytes, no addresses, no threads, no clock, no system calls.
 //!
 //! ```text
-//!   free --form(order)--> locked --unlock--> live --last put--> undone --folio_free(range, order)--> free
+//!   free --form(order)--> locked --unlock--> live --last put--> ended --folio_free(range, order)--> free
 //!                            |     <-lock---
 //!                            +--split--> locked pieces
 //! ```
 //!
 //! # A free page carries nothing
 //!
-//! All state of a folio is one 64-bit word at its head page; the words of tails and of free pages are zero,
-//! always. Hence:
+//! All state of a folio is one 64-bit word at its head page; the words of tails and of free pages are zero. Hence:
 //! - forming and freeing cost the same at every order: no tail is written;
 //! - nothing stale can be read in a later life, and nothing has to be cleared for the next one;
 //! - a folio that is frozen by a split and a free page cannot be confused;
-//! - the freed range goes to the pool *with its order*, once per folio, after the folio is undone.
+//! - the freed range goes to the pool *with its order*, once per folio, after the folio has ended.
+//!
+//! That is the default, [`Reset::OnFree`]. With [`Reset::OnForm`] the last put leaves order and data behind, as Linux
+//! does, and forming overwrites them: a word without its live flag then means as little as zero. The rules
+//! and the cost are the same; [`Reset`] tells why.
 //!
 //! Metadata are 8 bytes a page, and one counter a pagemap.
 //!
@@ -57,14 +60,14 @@
 //!
 //! | Rule | What | Kept by |
 //! |---|---|---|
-//! | I1 | no folio is formed over another | [`FreeRange`] is not `Copy`; the head's word must be zero; all pages in checked builds |
-//! | I2, I6 | the state of a new folio follows from the arguments; no other page is touched | one word is written |
+//! | I1 | no folio is formed over another | [`FreeRange`] is not `Copy`; the head's word must not be live; no page in checked builds |
+//! | I2, I6 | the state of a new folio follows from the arguments; no other page is touched | one word is written, as a whole |
 //! | I3 | the pagemap is named by the caller, never read from a page | [`PageMap::form`], [`Folio::pagemap`] |
-//! | I4 | each folio is freed once, with its order | the put that turns the word to zero is the one that calls [`Pool::folio_free`] |
+//! | I4 | each folio is freed once, with its order | the put that ends the live word is the one that calls [`Pool::folio_free`] |
 //! | I5, I17 | nothing of a folio is touched once it is handed back | handles remember head and order |
 //! | I7 | one reference of the backing object per folio | [`Pool::folio_split`] |
 //! | I8 | the pagemap counts the pages in live folios | counted before the word is written, taken off after the pool is told |
-//! | I10 | frozen and free differ | the word |
+//! | I10 | frozen and free differ | a frozen word is live |
 //! | I11 | new folios are locked with one reference | [`PageMap::form`] returns `Folio<Locked>` |
 //! | I16 | no form after kill; drained if and only if no page is live | the counter and the kill flag are one word |
 //! | I24 | no waiting for a folio lock | there is only [`Folio::try_lock`] |
@@ -259,6 +262,7 @@ mod pfn;
 mod pool;
 mod range;
 mod raw;
+mod reset;
 #[cfg(feature = "snapshot")]
 mod snapshot;
 mod split;
@@ -277,5 +281,6 @@ pub use pfn::Pfn;
 pub use pool::Pool;
 pub use range::FreeRange;
 pub use raw::RawFolio;
+pub use reset::{Reset, UnknownReset};
 pub use split::{Pieces, SplitError, SplitErrorKind};
 pub use word::{DATA_MAX, REFERENCES_MAX};

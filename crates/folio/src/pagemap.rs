@@ -18,6 +18,7 @@ use crate::folio::{Folio, Live};
 use crate::order::{Order, PAGE_SHIFT};
 use crate::pfn::Pfn;
 use crate::pool::Pool;
+use crate::reset::Reset;
 use crate::sync::{AtomicU64, Ordering};
 use crate::word::Word;
 
@@ -82,28 +83,49 @@ pub struct PageMap<P> {
     pub(crate) live: AtomicU64,
     kind: MemoryKind,
     largest: Order,
+    reset: Reset,
     pool: P,
 }
 
 impl<P: Pool> PageMap<P> {
-    /// Makes a pagemap of `pages` free pages that begin at `first`.
+    /// Makes a pagemap of `pages` free pages that begin at `first`, which resets folios when they are freed.
     ///
     /// # Errors
     /// [`PageMapError`] if there are no pages, too many, or too little memory for the words.
     pub fn new(kind: MemoryKind, first: Pfn, pages: u64, pool: P) -> Result<PageMap<P>, PageMapError> {
+        Self::with_reset(Reset::OnFree, kind, first, pages, pool)
+    }
+
+    /// Makes a pagemap as [`new`](PageMap::new) does, which resets folios when it is told to.
+    ///
+    /// # Errors
+    /// [`PageMapError`] if there are no pages, too many, or too little memory for the words.
+    pub fn with_reset(
+        reset: Reset,
+        kind: MemoryKind,
+        first: Pfn,
+        pages: u64,
+        pool: P,
+    ) -> Result<PageMap<P>, PageMapError> {
         let largest = Order::largest_fitting(pages).ok_or(PageMapError::Empty)?;
         let end = first.checked_add(pages).map_or(u64::MAX, Pfn::get);
         if end > 1 << (u64::BITS - PAGE_SHIFT) {
             return Err(PageMapError::TooLarge { first, pages });
         }
         let words = free_words(pages).ok_or(PageMapError::OutOfMemory { pages })?;
-        Ok(PageMap { words, first, live: AtomicU64::new(0), kind, largest, pool })
+        Ok(PageMap { words, first, live: AtomicU64::new(0), kind, largest, reset, pool })
     }
 
     /// Returns how the CPU reaches this memory.
     #[must_use]
     pub fn kind(&self) -> MemoryKind {
         self.kind
+    }
+
+    /// Returns when the folios of this pagemap are reset.
+    #[must_use]
+    pub fn reset(&self) -> Reset {
+        self.reset
     }
 
     /// Returns the first page.
@@ -230,6 +252,7 @@ impl<P> fmt::Debug for PageMap<P> {
         let live = self.live.load(Ordering::Relaxed);
         f.debug_struct("PageMap")
             .field("kind", &self.kind)
+            .field("reset", &self.reset)
             .field("first", &self.first)
             .field("pages", &self.words.len())
             .field("live_pages", &(live & !DEAD))

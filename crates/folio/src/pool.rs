@@ -16,7 +16,7 @@ use crate::range::FreeRange;
 pub trait Pool {
     /// Takes back the pages of a folio, with the order at which it was freed.
     ///
-    /// Called exactly once for each folio (I4), after it is undone: its word is zero already, and its pages may
+    /// Called exactly once for each folio (I4), after it has ended: its word is not live any more, and its pages may
     /// be formed anew before this call returns (I5). The pages stay counted in the pagemap until then (I8), so
     /// after [`PageMap::is_drained`](crate::PageMap::is_drained) no call is under way.
     fn folio_free(&self, range: FreeRange, data: u32);

@@ -2,6 +2,11 @@
 //!
 //! Only with the feature `snapshot`: whoever puts words in answers for the promises that the types keep otherwise.
 //!
+//! With [`Reset::OnForm`](crate::Reset) words of free pages and of tails come out as they are, with what was left in
+//! them. So a checker goes by the live flag (bit 32), and not by zero, to tell heads from other pages; when it renames
+//! pages it must not take the data of such a word for a page that exists. It should keep these words in its
+//! states, since "they make no difference" is what it is to find out.
+//!
 //! ```
 //! # use bifolio_folio::*;
 //! # struct Nowhere;

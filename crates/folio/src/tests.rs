@@ -4,7 +4,8 @@
 use crate::sync::Ordering;
 use crate::word::Word;
 use crate::{
-    DATA_MAX, FreeRange, GetError, Inconsistency, MemoryKind, Order, PageMap, Pfn, Pool, REFERENCES_MAX,
+    DATA_MAX, FormErrorKind, FreeRange, GetError, Inconsistency, MemoryKind, Order, PageMap, Pfn, Pool,
+    REFERENCES_MAX, Reset,
 };
 
 struct NoPool;
@@ -14,8 +15,12 @@ impl Pool for NoPool {
     fn folio_split(&self, _: Pfn, _: Order, _: Order, _: u32) {}
 }
 
-fn pagemap() -> PageMap<NoPool> {
-    PageMap::new(MemoryKind::Coherent, Pfn::ZERO, 16, NoPool).expect("small")
+fn pagemap(reset: Reset) -> PageMap<NoPool> {
+    PageMap::with_reset(reset, MemoryKind::Coherent, Pfn::ZERO, 16, NoPool).expect("small")
+}
+
+fn at(map: &PageMap<NoPool>, page: u64) -> Word {
+    Word::from_raw(map.word(Pfn::new(page)).expect("inside").load(Ordering::Relaxed))
 }
 
 fn set(map: &PageMap<NoPool>, page: u64, word: Word) {
@@ -32,10 +37,10 @@ fn fields_of_a_word_do_not_touch_each_other() {
         for data in [0, 1, 0x55_5555, 0xaa_aaaa, DATA_MAX] {
             let word = Word::formed(order, data);
             assert_eq!((word.order(), word.data(), word.references()), (Some(order), data, 1));
-            assert!(word.is_locked() && !word.is_frozen() && word.is_valid());
+            assert!(word.is_locked() && !word.is_frozen() && word.is_valid(Reset::OnFree));
             let frozen = word.frozen();
             assert_eq!((frozen.order(), frozen.data(), frozen.references()), (Some(order), data, 1));
-            assert!(frozen.is_frozen() && frozen.is_valid());
+            assert!(frozen.is_frozen() && frozen.is_valid(Reset::OnFree));
         }
     }
 }
@@ -43,15 +48,69 @@ fn fields_of_a_word_do_not_touch_each_other() {
 #[test]
 fn last_reference_leaves_zero_whatever_the_flags() {
     let word = Word::formed(Order::MAX, DATA_MAX);
-    assert!(word.without_reference(0).is_free());
-    assert!(word.frozen().without_reference(Word::LOCK).is_free());
-    let left = word.with_reference().without_reference(Word::LOCK);
+    assert_eq!(word.without_reference(0, Reset::OnFree).raw(), 0);
+    assert_eq!(word.frozen().without_reference(Word::LOCK, Reset::OnFree).raw(), 0);
+    let left = word.with_reference().without_reference(Word::LOCK, Reset::OnFree);
     assert_eq!((left.references(), left.is_locked(), left.data()), (1, false, DATA_MAX));
 }
 
 #[test]
+fn last_reference_leaves_order_and_data_behind_when_forming_resets() {
+    let word = Word::formed(Order::MAX, DATA_MAX);
+    for ended in [word, word.frozen()].map(|word| word.without_reference(0, Reset::OnForm)) {
+        assert_eq!((ended.order(), ended.data(), ended.references()), (None, DATA_MAX, 0));
+        assert!(ended.is_free(Reset::OnForm) && !ended.is_free(Reset::OnFree));
+        assert!(!ended.is_locked() && !ended.is_frozen());
+    }
+}
+
+#[test]
+fn words_left_over_from_earlier_lives_are_no_folios_and_no_obstacle() {
+    let map = pagemap(Reset::OnForm);
+    let order = Order::new(2).expect("small");
+    let stale = Word::formed(order, DATA_MAX).ended(Reset::OnForm);
+    (0..16).for_each(|page| set(&map, page, stale));
+
+    assert_eq!((map.folios().count(), map.check_consistency()), (0, Ok(())));
+    assert_eq!(map.try_get(Pfn::new(5)).err(), Some(GetError::Free));
+    let folio = map.form_checked(FreeRange::claim(Pfn::new(4), order), 3).expect("free");
+
+    assert_eq!(at(&map, 4), Word::formed(order, 3), "nothing of the last life");
+    assert_eq!((at(&map, 3), at(&map, 5)), (stale, stale), "no other word is written");
+    assert_eq!(map.try_get(Pfn::new(7)).map(|folio| folio.head()).ok(), Some(Pfn::new(4)));
+    assert_eq!((map.folios().count(), map.check_consistency()), (1, Ok(())));
+    drop(folio);
+}
+
+#[test]
+fn what_a_freed_folio_leaves_depends_on_the_reset() {
+    for (reset, left) in [(Reset::OnFree, 0), (Reset::OnForm, 7 << 40 | 2 << 35)] {
+        let map = pagemap(reset);
+        let order = Order::new(2).expect("small");
+        drop(map.form(FreeRange::claim(Pfn::ZERO, order), 7).expect("free").unlock());
+        assert_eq!([0, 1, 2, 3].map(|page| at(&map, page).raw()), [left, 0, 0, 0]);
+    }
+}
+
+#[test]
+fn form_over_a_live_or_a_broken_word_is_refused_whatever_the_reset() {
+    let live = Word::formed(Order::ZERO, 0);
+    let unreferenced = with_references(live, 0);
+    let broken = Word::from_raw(1);
+    for reset in Reset::ALL {
+        for word in [live, live.frozen(), unreferenced, broken] {
+            let map = pagemap(reset);
+            set(&map, 4, word);
+            let refused = map.form(FreeRange::claim(Pfn::new(4), Order::ZERO), 0).expect_err("in use");
+            assert_eq!(refused.kind, FormErrorKind::Busy { pfn: Pfn::new(4) });
+            assert_eq!((at(&map, 4), map.live_pages()), (word, 0));
+        }
+    }
+}
+
+#[test]
 fn reference_beyond_the_most_is_refused_and_leaves_the_count() {
-    let map = pagemap();
+    let map = pagemap(Reset::OnFree);
     let folio = map.form(FreeRange::claim(Pfn::ZERO, Order::ZERO), 9).expect("free").unlock();
     let full = with_references(folio.load(), REFERENCES_MAX);
     set(&map, 0, full);
@@ -70,7 +129,7 @@ fn reference_beyond_the_most_is_refused_and_leaves_the_count() {
 fn consistency_check_names_each_kind_of_damage() {
     let word = Word::formed(Order::new(2).expect("small"), 0);
     let first_flaw = |words: &[(u64, Word)]| {
-        let map = pagemap();
+        let map = pagemap(Reset::OnFree);
         words.iter().for_each(|&(page, word)| set(&map, page, word));
         map.check_consistency().expect_err("damaged")
     };
@@ -86,4 +145,6 @@ fn consistency_check_names_each_kind_of_damage() {
     assert_eq!(first_flaw(&[(6, word)]), Inconsistency::Place { pfn: tail, order });
     assert_eq!(first_flaw(&[(4, word), (6, word)]), Inconsistency::Tail { head: pfn, tail });
     assert_eq!(first_flaw(&[(4, word)]), Inconsistency::Count { live: 4, counted: 0 });
+    let left_over = word.ended(Reset::OnForm);
+    assert_eq!(first_flaw(&[(4, left_over)]), Inconsistency::Word { pfn, word: left_over.raw() });
 }

@@ -13,14 +13,18 @@
 //!
 //! | State | LV LK FZ | references | who may change the word |
 //! |---|---|---|---|
-//! | free page, or tail of a folio | whole word is 0 | 0 | the owner of the range, by forming a folio: 0 -> locked |
+//! | free page, or tail of a folio | 0 0 0 | 0 | the owner of the range, by forming a folio: -> locked |
 //! | locked (as formed, or later) | 1 1 0 | >= 1 | anyone: +1, -1; lock holder: unlock, freeze |
-//! | live | 1 0 0 | >= 1 | anyone: +1, -1, lock; last reference: -> 0 in one step |
+//! | live | 1 0 0 | >= 1 | anyone: +1, -1, lock; last reference: -> free in one step |
 //! | frozen | 1 1 1 | 1 | lock holder only: -> a locked piece |
 //!
-//! Consequences: a word is zero or has LV set with at least one reference, so free and frozen cannot be
-//! mistaken for one another (I10); there is no state "no references but not yet undone"; a free page carries
-//! nothing that a later life could read (I2); and whatever a reader finds in one load belongs together.
+//! In the first row order and data are zero as well under [`Reset::OnFree`]. Under [`Reset::OnForm`] they are what
+//! the last folio that began at the page left there, and mean nothing: whoever reads a word looks at LV first, and
+//! [`Word::order`] gives nothing without it.
+//!
+//! Consequences: a word has LV set with at least one reference, or neither, so free and frozen cannot be
+//! mistaken for one another (I10); there is no state "no references but not yet ended"; forming writes the whole
+//! word, so nothing of a former life is in it (I2); and whatever a reader finds in one load belongs together.
 //!
 //! Memory orderings, once for all users of the word:
 //! - **form** is `Release`: whoever finds the folio by number also sees what its maker did before, such as
@@ -38,6 +42,7 @@
 use core::fmt;
 
 use crate::order::Order;
+use crate::reset::Reset;
 
 const LIVE: u64 = 1 << 32;
 const LOCKED: u64 = 1 << 33;
@@ -45,6 +50,7 @@ const FROZEN: u64 = 1 << 34;
 const ORDER_SHIFT: u32 = 35;
 const ORDER_MASK: u64 = 0x1f << ORDER_SHIFT;
 const DATA_SHIFT: u32 = 40;
+const DATA_MASK: u64 = !0 << DATA_SHIFT;
 
 /// Largest value of the pool's `data` that a page word can hold (24 bits).
 pub const DATA_MAX: u32 = (1 << 24) - 1;
@@ -62,7 +68,7 @@ const _: () = assert!(Order::MAX.get() <= 0x1f && DATA_SHIFT + 24 == u64::BITS);
 pub(crate) struct Word(u64);
 
 impl Word {
-    /// Free page or tail.
+    /// Page at which no folio ever began.
     pub(crate) const FREE: Word = Word(0);
 
     /// What to add to a word for one more reference.
@@ -86,8 +92,9 @@ impl Word {
         self.0
     }
 
-    pub(crate) const fn is_free(self) -> bool {
-        self.0 == 0
+    /// Tells whether a free page or a tail may have this word: what one that ended left there, or nothing.
+    pub(crate) const fn is_free(self, reset: Reset) -> bool {
+        self.0 & !left_over(reset) == 0
     }
 
     pub(crate) const fn is_locked(self) -> bool {
@@ -124,9 +131,15 @@ impl Word {
         Word(self.0 + Word::ONE_REFERENCE)
     }
 
-    /// Returns the word after a holder has left, who takes `flags` away with it: all is gone if it was the last.
-    pub(crate) const fn without_reference(self, flags: u64) -> Word {
-        if self.references() == 1 { Word::FREE } else { Word((self.0 - 1) & !flags) }
+    /// Returns the word after a holder has left, who takes `flags` away with it: that of a free page if it was the
+    /// last.
+    pub(crate) const fn without_reference(self, flags: u64, reset: Reset) -> Word {
+        if self.references() == 1 { self.ended(reset) } else { Word((self.0 - 1) & !flags) }
+    }
+
+    /// Returns the word of the page once no folio begins there any more.
+    pub(crate) const fn ended(self, reset: Reset) -> Word {
+        Word(self.0 & left_over(reset))
     }
 
     /// Returns the word of the same folio while it is being split.
@@ -135,12 +148,20 @@ impl Word {
     }
 
     /// Tells whether the word is one of the states of the table above.
-    pub(crate) const fn is_valid(self) -> bool {
-        if self.is_free() {
+    pub(crate) const fn is_valid(self, reset: Reset) -> bool {
+        if self.is_free(reset) {
             return true;
         }
         let frozen_alone = !self.is_frozen() || (self.is_locked() && self.references() == 1);
         self.order().is_some() && self.references() > 0 && frozen_alone
+    }
+}
+
+/// Returns the fields that outlive the folio.
+const fn left_over(reset: Reset) -> u64 {
+    match reset {
+        Reset::OnFree => 0,
+        Reset::OnForm => ORDER_MASK | DATA_MASK,
     }
 }
 

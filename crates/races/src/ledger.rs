@@ -14,6 +14,7 @@ use crate::pagemap::{MemoryKind, PageMap};
 use crate::pfn::Pfn;
 use crate::pool::Pool;
 use crate::range::FreeRange;
+use crate::reset::Reset;
 
 /// What the pool was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +79,9 @@ impl Pool for Ledger {
 pub(crate) type Map = PageMap<Ledger>;
 
 /// Makes a pagemap of 2^order free pages.
-pub(crate) fn pagemap(order: u8) -> Arc<Map> {
-    let map = PageMap::new(MemoryKind::Private, Pfn::ZERO, self::order(order).pages(), Ledger::new());
+pub(crate) fn pagemap(reset: Reset, order: u8) -> Arc<Map> {
+    let pages = self::order(order).pages();
+    let map = PageMap::with_reset(reset, MemoryKind::Private, Pfn::ZERO, pages, Ledger::new());
     Arc::new(map.expect("a small pagemap"))
 }
 
@@ -99,10 +101,17 @@ pub(crate) fn assert_all_free(map: &Map, told: Told) {
     assert_eq!(map.check_consistency(), Ok(()));
 }
 
+/// Runs a test in all interleavings, once for each way to reset folios.
+pub(crate) fn check(test: impl Fn(Reset) + Copy + Sync + Send + 'static) {
+    Reset::ALL.into_iter().for_each(|reset| loom::model(move || test(reset)));
+}
+
 /// Runs a test in all interleavings with at most this many forced switches of threads, where trying all of them
-/// takes minutes.
-pub(crate) fn check_bounded(switches: usize, test: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(switches);
-    builder.check(test);
+/// takes minutes; once for each way to reset folios.
+pub(crate) fn check_bounded(switches: usize, test: impl Fn(Reset) + Copy + Sync + Send + 'static) {
+    for reset in Reset::ALL {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(switches);
+        builder.check(move || test(reset));
+    }
 }

@@ -35,6 +35,8 @@ mod pool;
 mod range;
 #[path = "../../folio/src/raw.rs"]
 mod raw;
+#[path = "../../folio/src/reset.rs"]
+mod reset;
 #[path = "../../folio/src/split.rs"]
 mod split;
 #[path = "../../folio/src/word.rs"]

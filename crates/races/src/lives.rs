@@ -3,14 +3,14 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::ledger::{Told, assert_all_free, check_bounded, form, order, pagemap};
+use crate::ledger::{Told, assert_all_free, check, check_bounded, form, order, pagemap};
 use crate::pagemap::GetError;
 use crate::pfn::Pfn;
 
 #[test]
 fn folio_found_while_it_is_formed_is_whole_and_its_lock_shows_its_contents() {
-    loom::model(|| {
-        let map = pagemap(1);
+    check(|reset| {
+        let map = pagemap(reset, 1);
         let former = thread::spawn({
             let map = Arc::clone(&map);
             move || {
@@ -41,8 +41,8 @@ fn folio_found_while_it_is_formed_is_whole_and_its_lock_shows_its_contents() {
 
 #[test]
 fn last_put_against_lookup_frees_once_and_after_every_use() {
-    loom::model(|| {
-        let map = pagemap(1);
+    check(|reset| {
+        let map = pagemap(reset, 1);
         let folio = form(&map, 1, 0).unlock().into_raw();
         let holder = thread::spawn({
             let map = Arc::clone(&map);
@@ -70,8 +70,8 @@ fn last_put_against_lookup_frees_once_and_after_every_use() {
 
 #[test]
 fn stale_lookup_never_gets_a_later_folio_that_does_not_cover_its_page() {
-    check_bounded(5, || {
-        let map = pagemap(1);
+    check_bounded(5, |reset| {
+        let map = pagemap(reset, 1);
         let folio = form(&map, 1, 1).unlock().into_raw();
         let recycler = thread::spawn({
             let map = Arc::clone(&map);
@@ -96,8 +96,8 @@ fn stale_lookup_never_gets_a_later_folio_that_does_not_cover_its_page() {
 
 #[test]
 fn lookup_of_a_recycled_head_sees_one_life_or_the_other() {
-    check_bounded(5, || {
-        let map = pagemap(1);
+    check_bounded(5, |reset| {
+        let map = pagemap(reset, 1);
         let folio = form(&map, 1, 1).unlock().into_raw();
         let recycler = thread::spawn({
             let map = Arc::clone(&map);
@@ -124,8 +124,8 @@ fn lookup_of_a_recycled_head_sees_one_life_or_the_other() {
 
 #[test]
 fn i5_range_formed_by_another_thread_as_soon_as_it_is_freed_is_left_alone() {
-    loom::model(|| {
-        let map = pagemap(1);
+    check(|reset| {
+        let map = pagemap(reset, 1);
         let folio = form(&map, 1, 1).unlock().into_raw();
         let last = thread::spawn({
             let map = Arc::clone(&map);
@@ -148,8 +148,8 @@ fn i5_range_formed_by_another_thread_as_soon_as_it_is_freed_is_left_alone() {
 
 #[test]
 fn lookup_that_hits_the_next_life_of_an_equal_word_sees_what_its_maker_did() {
-    check_bounded(5, || {
-        let map = pagemap(0);
+    check_bounded(5, |reset| {
+        let map = pagemap(reset, 0);
         let folio = form(&map, 0, 1).unlock().into_raw();
         let recycler = thread::spawn({
             let map = Arc::clone(&map);

@@ -4,14 +4,14 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::folio::{Folio, Live};
-use crate::ledger::{Ledger, Told, assert_all_free, check_bounded, form, pagemap};
+use crate::ledger::{Ledger, Told, assert_all_free, check, check_bounded, form, pagemap};
 use crate::pfn::Pfn;
 use crate::sync::{AtomicU64, Ordering};
 
 #[test]
 fn three_holders_free_once_and_after_every_use() {
-    check_bounded(3, || {
-        let map = pagemap(0);
+    check_bounded(3, |reset| {
+        let map = pagemap(reset, 0);
         let folio = form(&map, 0, 0).unlock();
         let holders = [1, 2].map(|user| {
             let (map, folio) = (Arc::clone(&map), folio.clone().into_raw());
@@ -32,8 +32,8 @@ fn three_holders_free_once_and_after_every_use() {
 
 #[test]
 fn clone_against_put_of_another_holder_loses_no_reference() {
-    loom::model(|| {
-        let map = pagemap(0);
+    check(|reset| {
+        let map = pagemap(reset, 0);
         let folio = form(&map, 0, 0).unlock();
         let other = folio.clone().into_raw();
         let holder = thread::spawn({
@@ -66,8 +66,8 @@ fn add_under_lock(folio: Folio<'_, Ledger, Live>, sum: &AtomicU64) -> bool {
 
 #[test]
 fn one_thread_at_a_time_has_the_lock_and_sees_what_the_last_one_did() {
-    check_bounded(5, || {
-        let map = pagemap(0);
+    check_bounded(5, |reset| {
+        let map = pagemap(reset, 0);
         let sum = Arc::new(AtomicU64::new(0));
         let folio = form(&map, 0, 0).unlock();
         let other = folio.clone().into_raw();
@@ -86,8 +86,8 @@ fn one_thread_at_a_time_has_the_lock_and_sees_what_the_last_one_did() {
 
 #[test]
 fn dropped_lock_holder_leaves_the_folio_unlocked() {
-    loom::model(|| {
-        let map = pagemap(0);
+    check(|reset| {
+        let map = pagemap(reset, 0);
         let locked = form(&map, 0, 0);
         let other = locked.get().expect("few references");
         let raw = locked.into_raw();

@@ -4,7 +4,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::folio::{Folio, Live, Locked};
-use crate::ledger::{Ledger, Map, check_bounded, form, order, pagemap};
+use crate::ledger::{Ledger, Map, check, check_bounded, form, order, pagemap};
 use crate::pagemap::GetError;
 use crate::pfn::Pfn;
 use crate::raw::RawFolio;
@@ -38,8 +38,8 @@ fn split_around_3(map: &Map, raw: RawFolio<Locked>) -> Result<[RawFolio<Locked>;
 #[test]
 fn page_that_is_live_all_the_time_is_never_reported_free_during_a_split() {
     for page in 0..4 {
-        loom::model(move || {
-            let map = pagemap(2);
+        check(move |reset| {
+            let map = pagemap(reset, 2);
             let raw = form(&map, 2, 9).into_raw();
             let splitter = thread::spawn({
                 let map = Arc::clone(&map);
@@ -61,8 +61,8 @@ fn page_that_is_live_all_the_time_is_never_reported_free_during_a_split() {
 
 #[test]
 fn two_lookups_and_a_split_leave_every_reference_counted() {
-    check_bounded(3, || {
-        let map = pagemap(1);
+    check_bounded(3, |reset| {
+        let map = pagemap(reset, 1);
         let raw = form(&map, 1, 0).into_raw();
         let seekers = [0, 1].map(|page| {
             let map = Arc::clone(&map);
@@ -82,8 +82,8 @@ fn two_lookups_and_a_split_leave_every_reference_counted() {
 
 #[test]
 fn split_that_succeeds_has_seen_what_the_departed_holder_did() {
-    loom::model(|| {
-        let map = pagemap(1);
+    check(|reset| {
+        let map = pagemap(reset, 1);
         let locked = form(&map, 1, 0);
         let other = locked.get().expect("few references").into_raw();
         let holder = thread::spawn({
@@ -109,8 +109,8 @@ fn split_that_succeeds_has_seen_what_the_departed_holder_did() {
 
 #[test]
 fn whoever_finds_a_piece_sees_what_the_splitter_did_before() {
-    loom::model(|| {
-        let map = pagemap(1);
+    check(|reset| {
+        let map = pagemap(reset, 1);
         let raw = form(&map, 1, 0).into_raw();
         let splitter = thread::spawn({
             let map = Arc::clone(&map);

@@ -4,14 +4,14 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::form::FormErrorKind;
-use crate::ledger::{Told, form, order, pagemap};
+use crate::ledger::{Told, check, form, order, pagemap};
 use crate::pfn::Pfn;
 use crate::range::FreeRange;
 
 #[test]
 fn i16_form_against_kill_is_counted_or_refused() {
-    loom::model(|| {
-        let map = pagemap(1);
+    check(|reset| {
+        let map = pagemap(reset, 1);
         let killer = thread::spawn({
             let map = Arc::clone(&map);
             move || {
@@ -37,8 +37,8 @@ fn i16_form_against_kill_is_counted_or_refused() {
 
 #[test]
 fn i16_drained_is_for_good_and_after_the_pools_work() {
-    loom::model(|| {
-        let map = pagemap(0);
+    check(|reset| {
+        let map = pagemap(reset, 0);
         let worker = thread::spawn({
             let map = Arc::clone(&map);
             move || {
@@ -64,8 +64,8 @@ fn i16_drained_is_for_good_and_after_the_pools_work() {
 
 #[test]
 fn i16_last_put_against_kill_drains() {
-    loom::model(|| {
-        let map = pagemap(1);
+    check(|reset| {
+        let map = pagemap(reset, 1);
         let folio = form(&map, 1, 0).unlock().into_raw();
         let holder = thread::spawn({
             let map = Arc::clone(&map);
@@ -82,8 +82,8 @@ fn i16_last_put_against_kill_drains() {
 
 #[test]
 fn whoever_finds_the_pagemap_dead_sees_what_was_done_before() {
-    loom::model(|| {
-        let map = pagemap(0);
+    check(|reset| {
+        let map = pagemap(reset, 0);
         let killer = thread::spawn({
             let map = Arc::clone(&map);
             move || {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 
-use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, Pfn, Pool};
+use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, PageMapError, Pfn, Pool};
 
 /// One call of the pagemap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,17 @@ pub fn pagemap(order: Order) -> PageMap<TestPool> {
 
 /// Makes a pagemap of free pages.
 pub fn pagemap_at(first: Pfn, pages: u64) -> PageMap<TestPool> {
-    PageMap::new(MemoryKind::Private, first, pages, TestPool::new(first, pages)).expect("a small pagemap")
+    map_of(MemoryKind::Private, first, pages, TestPool::new(first, pages)).expect("a small pagemap")
+}
+
+/// Makes a pagemap with the reset that is tested.
+pub fn map_of<P: Pool>(
+    kind: MemoryKind,
+    first: Pfn,
+    pages: u64,
+    pool: P,
+) -> Result<PageMap<P>, PageMapError> {
+    PageMap::with_reset(crate::RESET, kind, first, pages, pool)
 }
 
 /// Makes an order.

@@ -1,14 +1,13 @@
 //! Requests that are refused change nothing and give back what they were given.
 
 use bifolio_folio::{
-    DATA_MAX, FormErrorKind, FreeRange, GetError, MemoryKind, Order, PageMap, PageMapError, Pfn,
-    SplitErrorKind,
+    DATA_MAX, FormErrorKind, FreeRange, GetError, MemoryKind, Order, PageMapError, Pfn, SplitErrorKind,
 };
 
-use crate::pool::{TestPool, order, pagemap, pagemap_at};
+use crate::pool::{TestPool, map_of, order, pagemap, pagemap_at};
 
 fn new_error(first: u64, pages: u64) -> Option<PageMapError> {
-    PageMap::new(MemoryKind::Coherent, Pfn::new(first), pages, TestPool::default()).err()
+    map_of(MemoryKind::Coherent, Pfn::new(first), pages, TestPool::default()).err()
 }
 
 #[test]

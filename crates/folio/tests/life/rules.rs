@@ -2,7 +2,7 @@
 
 use bifolio_folio::{FormErrorKind, FreeRange, GetError, MemoryKind, Order, PageMap, Pfn, Pool};
 
-use crate::pool::{Call, order, pagemap};
+use crate::pool::{Call, map_of, order, pagemap};
 
 fn pfn(number: u64) -> Pfn {
     Pfn::new(number)
@@ -81,7 +81,7 @@ impl Pool for Reuse {
 #[test]
 fn i5_freeing_path_leaves_a_folio_formed_meanwhile_alone() {
     let pool = Reuse { next: std::sync::OnceLock::new() };
-    let map = PageMap::new(MemoryKind::Private, Pfn::ZERO, 4, pool).expect("small");
+    let map = map_of(MemoryKind::Private, Pfn::ZERO, 4, pool).expect("small");
     let map: &'static PageMap<Reuse> = Box::leak(Box::new(map));
     assert!(map.pool().next.set(map).is_ok());
 
@@ -195,7 +195,7 @@ impl Pool for Scanner {
 #[test]
 fn i10_frozen_folio_and_free_page_are_told_apart() {
     let pool = Scanner { map: std::sync::OnceLock::new(), seen: std::sync::Mutex::default() };
-    let map = PageMap::new(MemoryKind::Private, Pfn::ZERO, 8, pool).expect("small");
+    let map = map_of(MemoryKind::Private, Pfn::ZERO, 8, pool).expect("small");
     let map: &'static PageMap<Scanner> = Box::leak(Box::new(map));
     assert!(map.pool().map.set(map).is_ok());
     let folio = map.form(FreeRange::claim(Pfn::ZERO, order(2)), 0).expect("free");
