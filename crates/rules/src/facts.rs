@@ -95,6 +95,33 @@ pub struct Finalized {
     pub folios_hold_pages: bool,
 }
 
+/// A transaction gave up.
+#[derive(Clone, Copy, Debug)]
+pub struct GaveUp {
+    /// Whether for want of memory.
+    pub for_memory: bool,
+    /// Order that it asked for last.
+    pub order: u8,
+}
+
+/// Pages were removed from a device's page table.
+#[derive(Clone, Copy, Debug)]
+pub struct Removed {
+    /// The pages named.
+    pub named: Pages,
+    /// Pages that were in the table by the same entry or entries.
+    pub entered: Pages,
+}
+
+/// Device memory was read, written or mapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Used {
+    /// The device pages.
+    pub pages: Pages,
+    /// Pages of the folio that was named, within its backing.
+    pub own: Pages,
+}
+
 /// Memory was handed to a client.
 #[derive(Clone, Copy, Debug)]
 pub struct HandedOut {
@@ -177,10 +204,22 @@ pub fn i11_freed(freed: &Freed) -> bool {
     freed.clean
 }
 
-/// I12, I18: a transaction that ended left nothing out of view, reserved or held.
+/// I12: a transaction that ended left nothing out of view, reserved or held.
 #[must_use]
 pub fn i12(finalized: &Finalized) -> bool {
     finalized.out_of_view == 0 && finalized.leaked == 0
+}
+
+/// I13: what is counted in pages is the number of pages.
+#[must_use]
+pub fn i13(counted: &Counted) -> bool {
+    counted.counter == counted.truth
+}
+
+/// I14: a folio moves to or from a span of its own order; without a folio there is nothing to move.
+#[must_use]
+pub fn i14(folio: Option<u8>, span: u8) -> bool {
+    folio == Some(span)
 }
 
 /// I16: nothing is formed after the kill.
@@ -195,6 +234,30 @@ pub fn i16_ended(ended: &Ended) -> bool {
     ended.ends == (ended.live == 0)
 }
 
+/// I18: when nothing is under way, what was taken for the time of a transaction has been returned.
+#[must_use]
+pub fn i18(kept: u8) -> bool {
+    kept == 0
+}
+
+/// I19: memory is lacking only where not even one page was to be had.
+#[must_use]
+pub fn i19(gave_up: &GaveUp) -> bool {
+    !gave_up.for_memory || gave_up.order == 0
+}
+
+/// I20: only what was entered is removed.
+#[must_use]
+pub fn i20(removed: &Removed) -> bool {
+    removed.named & !removed.entered == 0
+}
+
+/// I21: the pages used are those of the folio.
+#[must_use]
+pub fn i21(used: &Used) -> bool {
+    used.pages & !used.own == 0
+}
+
 /// I22: memory said to be clear holds nothing of former clients.
 #[must_use]
 pub fn i22(handed: &HandedOut) -> bool {
@@ -205,6 +268,24 @@ pub fn i22(handed: &HandedOut) -> bool {
 #[must_use]
 pub fn i23(finalized: &Finalized) -> bool {
     finalized.folios_hold_pages
+}
+
+/// I24: nobody waits for himself, be it through others. `waits_for` says of each who it waits for.
+#[must_use]
+pub fn i24(waits_for: &[Option<usize>]) -> bool {
+    let next = |at: usize| waits_for.get(at).copied().flatten();
+    let ends = |from: usize| {
+        let mut at = Some(from);
+        waits_for.iter().for_each(|_| at = at.and_then(next));
+        at.is_none()
+    };
+    (0..waits_for.len()).all(ends)
+}
+
+/// I26: what is worked on under the lock is what was looked for without it.
+#[must_use]
+pub fn i26(wanted: u8, found: Option<u8>) -> bool {
+    found == Some(wanted)
 }
 
 /// I27: what is read is what was written.

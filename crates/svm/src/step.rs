@@ -5,7 +5,7 @@ use bifolio_folio::{Order, Pfn};
 use crate::{Handle, Run, Span};
 
 /// One thing to do for a transaction. Each names the outcomes it may have; any other is a broken runner.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
     /// Allocate device memory and form a folio: [`Outcome::Formed`] or [`Outcome::NoMemory`].
     FormFolio {
@@ -138,7 +138,7 @@ pub struct Folio {
 }
 
 /// How a step went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Outcome {
     /// Nothing was asked yet: what the first call of a transaction is given.
     Start,
@@ -160,7 +160,7 @@ pub enum Outcome {
 }
 
 /// A transaction that succeeded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Finished {
     /// What it did.
     pub moved: Moved,
@@ -171,7 +171,7 @@ pub struct Finished {
 }
 
 /// What a transaction did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Moved {
     /// The page was already where it was wanted (somebody else was faster); only mappings were made.
     AlreadyThere(Span),
