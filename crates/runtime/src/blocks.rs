@@ -1,11 +1,13 @@
 //! From addresses to blocks: read-mostly, and a lock per block.
 
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{PoisonError, TryLockError};
 
 use bifolio_folio::MemoryKind;
 use bifolio_svm::{BLOCK_PAGES, Block, Handle, Run};
 use bifolio_sys::PAGE;
+
+use crate::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Number of a block in its [`Blocks`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -19,6 +19,7 @@ pub mod fault_loop;
 pub mod heap;
 pub mod space;
 pub mod statistics;
+mod sync;
 
 pub use bifolio_pool::PoolName;
 pub use engine::audit::Violation;

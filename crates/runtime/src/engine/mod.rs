@@ -8,7 +8,7 @@ pub(crate) mod reclaim;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bifolio_folio::{Live, PageMap, RawFolio};
@@ -22,6 +22,7 @@ use crate::cpu::{CpuView, address_of};
 use crate::device::{Device, DeviceFault, FaultHandler};
 use crate::engine::drive::Drive;
 use crate::statistics::{Counter, Direction, Statistics};
+use crate::sync::{Mutex, MutexGuard, thread};
 
 /// A folio on the device, as the eviction order knows it.
 #[derive(Debug)]
@@ -360,9 +361,9 @@ impl<V: CpuView> FaultHandler for Engine<V> {
 
 pub(crate) fn give_way(retry: u32) {
     if retry < BUSY_YIELDS {
-        std::thread::yield_now();
+        thread::yield_now();
     } else {
-        std::thread::sleep(BUSY_PAUSE);
+        thread::sleep(BUSY_PAUSE);
     }
 }
 

@@ -9,7 +9,9 @@
 //! Between forks the memory is not inherited at all (`MADV_DONTFORK`): a child that came about unseen gets SIGSEGV there,
 //! which is better than zeros.
 
-use std::sync::{MutexGuard, PoisonError, RwLockWriteGuard};
+use std::sync::PoisonError;
+
+use crate::sync::{MutexGuard, RwLockWriteGuard};
 
 use super::Heap;
 use super::arena::Arena;

@@ -11,8 +11,7 @@
 //! waits for ever.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn};
@@ -33,6 +32,8 @@ use crate::engine::audit::Violation;
 use crate::engine::{Engine, Parts, give_way};
 use crate::fault_loop::{Answer, Handlers, HandlersError, Readers};
 use crate::statistics::{Counter, Statistics};
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 mod arena;
 mod fork;

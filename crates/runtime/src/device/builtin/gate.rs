@@ -7,8 +7,10 @@
 //!
 //! Lock order: `stopping`, then the units' locks by number. A unit waits on `stopping` only after it gave up its own.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Stops all units at their next access.
 #[derive(Debug)]

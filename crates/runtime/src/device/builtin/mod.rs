@@ -2,13 +2,15 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bifolio_folio::{Order, Pfn};
 use bifolio_sys::advise::{self, Collapse};
 use bifolio_sys::{HUGE_PAGE, MapError, Mapping, Memfd, PAGE, Place, Protection, SharedBytes, SysError};
+
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{OnceLock, thread};
 
 use super::{Capabilities, Copy, Device, DeviceError, DeviceFault, FaultHandler, Point, TableUpdate};
 
@@ -138,7 +140,7 @@ impl Builtin {
             let waited = Duration::from_nanos(unit.fault_ns());
             result.map(|()| start.elapsed().saturating_sub(waited))
         };
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let threads: Vec<_> = (0..self.units.get())
                 .map(|number| {
                     scope.spawn({

@@ -7,12 +7,13 @@
 //! `ACCESSED` is cleared by whoever looks for victims, `TOUCHED` when the page is unmapped.
 
 use std::ops::Range;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bifolio_folio::Pfn;
 use bifolio_svm::BLOCK_PAGES;
 use bifolio_sys::PAGE;
+
+use crate::sync::OnceLock;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 const PRESENT: u64 = 1;
 const ACCESSED: u64 = 2;

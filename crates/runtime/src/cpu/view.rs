@@ -1,0 +1,138 @@
+//! What the engine asks of the CPU's side: [`CpuView`].
+
+use bifolio_folio::Pfn;
+use bifolio_svm::{PageSet, Run, Span};
+use bifolio_sys::{PAGE, SharedBytes};
+
+/// Pages of one block, with their address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Address of the block.
+    pub base: usize,
+    /// The pages.
+    pub span: Span,
+}
+
+impl Place {
+    /// Address of the first page.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        address_of(self.base, self.span.first())
+    }
+
+    /// The addresses.
+    #[must_use]
+    pub fn span(&self) -> bifolio_sys::Span {
+        span_of(self.base, self.span.run())
+    }
+}
+
+/// Address of a page of the block at `base`.
+#[must_use]
+pub fn address_of(base: usize, page: u16) -> usize {
+    base + usize::from(page) * PAGE
+}
+
+/// Addresses of pages of the block at `base`.
+#[must_use]
+pub fn span_of(base: usize, run: Run) -> bifolio_sys::Span {
+    let len = usize::from(run.pages) * PAGE;
+    bifolio_sys::Span::new(address_of(base, run.first), len).expect("runs are not empty and lie in memory")
+}
+
+/// The page that holds `address`.
+pub(super) fn page_at(address: usize) -> bifolio_sys::Span {
+    bifolio_sys::Span::new(address & !(PAGE - 1), PAGE).expect("a page of user space")
+}
+
+/// Why the CPU's side did not do what was asked; nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// A page is pinned, or shared with a forked child.
+    #[error("a page is in use")]
+    Busy,
+    /// The kernel has no memory, or no mappings left.
+    #[error("no memory")]
+    NoMemory,
+    /// The kernel refused for another reason.
+    #[error("kernel refused: {0:?}")]
+    Kernel(bifolio_sys::Outcome),
+}
+
+/// How the CPU sees memory. Callers own the block concerned, so calls for one block never overlap.
+pub trait CpuView: Send + Sync {
+    /// Where the bytes of a span are while it is out of view.
+    type Staged: Send;
+
+    /// Takes the pages of `place` that are in `ram` out of view. On return nobody can write them, and every
+    /// touch faults.
+    ///
+    /// # Errors
+    /// If any page cannot be taken; then all are in view.
+    fn take_out(&self, place: Place, ram: &PageSet) -> Result<Self::Staged, Refused>;
+
+    /// Finds system memory for the bytes of a span that is not in view.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn reserve(&self, place: Place) -> Result<Self::Staged, Refused>;
+
+    /// The bytes of `run`, within `place`, while they are out of view.
+    fn bytes<'v>(&'v self, place: Place, staged: &Self::Staged, run: Run) -> SharedBytes<'v>;
+
+    /// Shows the pages of `place` that are in `ram` again, and wakes who waits for them.
+    fn restore(&self, place: Place, ram: &PageSet, staged: Option<Self::Staged>);
+
+    /// Shows the span, filled before, and wakes who waits for it; each page as a whole or not at all. The page
+    /// `wanted`, which somebody waits for, may be shown before the others.
+    ///
+    /// # Errors
+    /// If nothing of it can be shown; the reservation stays.
+    fn install(
+        &self,
+        place: Place,
+        staged: Self::Staged,
+        wanted: Option<u16>,
+    ) -> Result<(), (Refused, Self::Staged)>;
+
+    /// Accepts the whole span, filled before, that nobody waits for: it is shown now or at its next touch.
+    ///
+    /// # Errors
+    /// As [`CpuView::install`].
+    fn park(&self, place: Place, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)> {
+        self.install(place, staged, None)
+    }
+
+    /// Shows the whole span as zeros and wakes who waits for it.
+    ///
+    /// # Errors
+    /// If it cannot be shown; the reservation stays.
+    fn install_zero(&self, place: Place, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)>;
+
+    /// Forgets the bytes of a span that is out of view.
+    fn release(&self, place: Place, staged: Self::Staged);
+
+    /// Takes `run` out of view, whatever it shows, and forgets the bytes of its pages that are in system memory.
+    ///
+    /// # Errors
+    /// If the view cannot be changed; no byte is forgotten then.
+    fn discard(&self, base: usize, run: Run, coherent: &PageSet) -> Result<(), Refused>;
+
+    /// Shows device memory at `place`, and wakes who waits for it.
+    ///
+    /// # Errors
+    /// If it cannot be mapped; then a touch faults.
+    fn map_coherent(&self, place: Place, to: Pfn) -> Result<(), Refused>;
+
+    /// Takes device memory out of view, so that a touch faults.
+    ///
+    /// # Errors
+    /// If it cannot be; it stays in view then.
+    fn unmap_coherent(&self, place: Place) -> Result<(), Refused>;
+
+    /// Wakes who waits for the page at `address`; they look again.
+    fn wake(&self, address: usize);
+
+    /// Makes a touch of the page at `address` raise SIGBUS, and wakes who waits for it.
+    fn poison(&self, address: usize);
+}
