@@ -120,7 +120,10 @@ pub struct Told {
 /// A system of states and steps that keeps rules, or does not.
 pub trait Design: Sync {
     /// A state: small, without heap.
-    type State: Copy + Eq + Hash + Send + Sync;
+    type State: Copy + Eq;
+    /// What is kept of a state that was visited: the same for states that differ by renaming pages or actors only, or
+    /// for as many of them as can be had cheaply.
+    type Kept: Copy + Eq + Hash + Send + Sync;
     /// What a worker keeps between steps, such as a pagemap to run shipped code on. Must not influence results.
     type Scratch;
 
@@ -137,11 +140,11 @@ pub trait Design: Sync {
     fn apply(&self, scratch: &mut Self::Scratch, state: &Self::State, action: Action)
     -> Applied<Self::State>;
 
-    /// Returns a state that differs from `state` by renaming pages or actors only, the same one for as many
-    /// such states as can be had cheaply.
-    fn canonical(&self, state: Self::State) -> Self::State {
-        state
-    }
+    /// Returns what is kept of a state in which no rule is broken that ends a branch.
+    fn keep(&self, state: &Self::State) -> Self::Kept;
+
+    /// Returns the state that was kept, or one that differs from it by renaming only.
+    fn restore(&self, kept: &Self::Kept) -> Self::State;
 
     /// Rules that the model can express; verdicts are given for these.
     fn expresses(&self) -> RuleSet;

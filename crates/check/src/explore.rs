@@ -143,7 +143,7 @@ pub fn explore<D: Design>(
 
 struct Walk<'d, D: Design> {
     design: &'d D,
-    states: StateSet<D::State>,
+    states: StateSet<D::Kept>,
     steps: u64,
     depth: u32,
     found: Vec<(Rule, StateId, Action)>,
@@ -153,7 +153,7 @@ struct Walk<'d, D: Design> {
 impl<'d, D: Design> Walk<'d, D> {
     fn new(design: &'d D) -> Self {
         let mut states = StateSet::new();
-        let first = design.canonical(design.initial());
+        let first = design.keep(&design.initial());
         states.insert(hash_of(&first), &first, StateId::MAX);
         Walk { design, states, steps: 0, depth: 0, found: Vec::new(), seen: RuleSet::NONE }
     }
@@ -197,7 +197,7 @@ impl<'d, D: Design> Walk<'d, D> {
 
     fn round(&mut self, from: usize, to: usize, threads: usize) {
         let (design, states, seen) = (self.design, &self.states, self.seen);
-        let parts: Vec<Candidates<D::State>> = if threads == 1 {
+        let parts: Vec<Candidates<D::Kept>> = if threads == 1 {
             vec![expand(design, states, seen, from, to)]
         } else {
             let share = (to - from).div_ceil(threads);
@@ -215,7 +215,7 @@ impl<'d, D: Design> Walk<'d, D> {
         }
     }
 
-    fn take(&mut self, part: Candidates<D::State>) {
+    fn take(&mut self, part: Candidates<D::Kept>) {
         self.steps += part.steps;
         for (hash, state, parent) in &part.unseen {
             self.states.insert(*hash, state, *parent);
@@ -244,8 +244,7 @@ impl<'d, D: Design> Walk<'d, D> {
         let mut steps = Vec::new();
         for goal in &goals[1..] {
             let here = *states.last().expect("begins with the initial state");
-            let reached =
-                |_: Action, applied: &Applied<D::State>| self.design.canonical(applied.state) == *goal;
+            let reached = |_: Action, applied: &Applied<D::State>| self.design.keep(&applied.state) == *goal;
             let (action, broken, state) = self.find_step(&mut scratch, &here, reached)?;
             steps.push((action, broken));
             states.push(state);
@@ -277,16 +276,16 @@ impl<'d, D: Design> Walk<'d, D> {
 
 fn expand<D: Design>(
     design: &D,
-    states: &StateSet<D::State>,
+    states: &StateSet<D::Kept>,
     seen: RuleSet,
     from: usize,
     to: usize,
-) -> Candidates<D::State> {
+) -> Candidates<D::Kept> {
     let mut out = Candidates::new(seen);
     let mut scratch = design.scratch();
     let mut actions = Vec::new();
     for index in from..to {
-        let state = *states.get(index).0;
+        let state = design.restore(states.get(index).0);
         let id = StateId::try_from(index).expect("fewer states than numbers");
         actions.clear();
         design.actions(&state, &mut actions);
@@ -300,7 +299,7 @@ fn expand<D: Design>(
             if ends || applied.state == state {
                 continue;
             }
-            let next = design.canonical(applied.state);
+            let next = design.keep(&applied.state);
             let hash = hash_of(&next);
             if !states.contains(hash, &next) {
                 out.unseen.push((hash, next, id));

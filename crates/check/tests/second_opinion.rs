@@ -10,22 +10,22 @@ use stateright::{Checker, Model};
 /// A design as stateright wants it: states are canonical, and nothing follows what our explorer does not follow.
 struct Same<D>(D);
 
-impl<D: Design<State: std::fmt::Debug>> Model for Same<D> {
-    type State = D::State;
+impl<D: Design<Kept: std::fmt::Debug>> Model for Same<D> {
+    type State = D::Kept;
     type Action = Action;
 
-    fn init_states(&self) -> Vec<D::State> {
-        vec![self.0.canonical(self.0.initial())]
+    fn init_states(&self) -> Vec<D::Kept> {
+        vec![self.0.keep(&self.0.initial())]
     }
 
-    fn actions(&self, state: &D::State, actions: &mut Vec<Action>) {
-        self.0.actions(state, actions);
+    fn actions(&self, state: &D::Kept, actions: &mut Vec<Action>) {
+        self.0.actions(&self.0.restore(state), actions);
     }
 
-    fn next_state(&self, state: &D::State, action: Action) -> Option<D::State> {
-        let applied = self.0.apply(&mut self.0.scratch(), state, action);
+    fn next_state(&self, state: &D::Kept, action: Action) -> Option<D::Kept> {
+        let applied = self.0.apply(&mut self.0.scratch(), &self.0.restore(state), action);
         let ends = applied.fatal || !applied.broken.without(self.0.only_seen()).is_empty();
-        (!ends).then(|| self.0.canonical(applied.state))
+        (!ends).then(|| self.0.keep(&applied.state))
     }
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
@@ -41,7 +41,7 @@ fn ours<D: Design>(design: &D) -> (u64, u32) {
 }
 
 /// The same by stateright, which counts levels from 1.
-fn theirs<D: Design<State: std::fmt::Debug> + Send + 'static>(design: D) -> (u64, u32) {
+fn theirs<D: Design<Kept: std::fmt::Debug> + Send + 'static>(design: D) -> (u64, u32) {
     let checker = Same(design).checker().spawn_bfs().join();
     let depth = u32::try_from(checker.max_depth()).expect("small");
     (checker.unique_state_count() as u64, depth - 1)

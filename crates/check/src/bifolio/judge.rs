@@ -11,7 +11,7 @@ use bifolio_folio::PageMap;
 use crate::bifolio::Folios;
 use crate::bifolio::ledger::Ledger;
 use crate::bifolio::operations::Done;
-use crate::bifolio::state::{Hand, PAGES, State, backing_parts, block, order_in};
+use crate::bifolio::state::{Hand, PAGES, State, block, name, ones, order_in};
 use crate::bifolio::world::verb;
 use crate::design::{Action, Applied};
 use bifolio_rules::RuleSet;
@@ -37,6 +37,7 @@ pub(super) fn judge(
     }
     let ends = map.is_drained() && world.fault != crate::bifolio::fault::Fault::NeverDrained;
     let ends = ends || (world.fault == crate::bifolio::fault::Fault::DrainedTooEarly && state.dead);
+    broken.require(!truth.locked_twice, 11);
     let live = u8::try_from(truth.pages.count_ones()).unwrap_or(u8::MAX);
     if state.dead {
         broken.require(facts::i16_ended(&Ended { ends, live }), 16);
@@ -47,39 +48,46 @@ pub(super) fn judge(
 /// What the handles say: for each head page the word it should have, and the pages of all folios.
 struct Truth {
     words: [u16; PAGES],
+    /// Pages at which a folio begins.
+    heads: u8,
+    /// Pages of folios.
     pages: u8,
+    /// Whether a folio is locked by two.
+    locked_twice: bool,
 }
 
 impl Truth {
     fn of(state: &State) -> Truth {
         const LIVE: u16 = 1 << 4;
         const LOCKED: u16 = 1 << 5;
-        let mut truth = Truth { words: [0; PAGES], pages: 0 };
+        let mut truth = Truth { words: [0; PAGES], heads: 0, pages: 0, locked_twice: false };
         state.references(|head, order, locked| {
             let word = &mut truth.words[usize::from(head)];
-            *word = ((*word & (LOCKED | 15)) + 1)
-                | LIVE
-                | u16::from(order) << 7
-                | if locked { LOCKED } else { 0 };
+            let locked = if locked { LOCKED } else { 0 };
+            truth.locked_twice |= *word & locked != 0;
+            *word = ((*word & (LOCKED | 15)) + 1) | LIVE | u16::from(order) << 7 | locked;
+            truth.heads |= 1 << head;
             truth.pages |= block(head, order);
         });
-        for (word, owner) in truth.words.iter_mut().zip(state.owners()).filter(|(word, _)| **word != 0) {
-            *word |= u16::from(owner) << 12;
+        for (first, _, order) in state.owners() {
+            for head in ones(truth.heads & block(first, order)) {
+                truth.words[usize::from(head)] |= u16::from(name(first, order)) << 10;
+            }
         }
         truth
     }
 }
 
 fn words(state: &State, truth: &Truth, action: Action, done: &Done, broken: &mut RuleSet) {
-    for page in 0..PAGES as u8 {
-        let (is, should) = (state.words[usize::from(page)], truth.words[usize::from(page)]);
-        if is != should {
-            broken.require(false, rule_of(page, is, should, action, done));
+    let mut used = truth.heads;
+    if state.words != truth.words {
+        let words = (0u8..).zip(state.words.iter().zip(&truth.words));
+        used = words.clone().filter(|(_, (is, _))| **is != 0).fold(0, |all, (page, _)| all | 1 << page);
+        for (page, (is, should)) in words.filter(|(_, (is, should))| is != should) {
+            broken.require(false, rule_of(page, *is, *should, action, done));
         }
     }
-    let used = |page: &u8| state.words[usize::from(*page)] != 0;
-    let used = (0..PAGES as u8).filter(used).fold(0, |all: Pages, page| all | 1 << page);
-    broken.require(facts::i10(&Looked { free: Pages::from(state.free), like_frozen: used }), 10);
+    broken.require(facts::i10(&Looked { free: Pages::from(state.free), like_frozen: Pages::from(used) }), 10);
 }
 
 /// The rule that a wrong word breaks.
@@ -110,29 +118,19 @@ fn counters(state: &State, truth: &Truth, before: &State, action: Action, broken
 
 fn backings(world: &Folios, state: &State, truth: &Truth, broken: &mut RuleSet) {
     let mut owned = 0;
-    for first in 0..world.bounds.pages {
-        let (references, order) = backing_parts(state.backings[usize::from(first)]);
-        if references == 0 {
-            continue;
-        }
-        owned |= block(first, order);
-        let counted = Counted { counter: i32::from(references), truth: users(state, truth, first, order) };
+    for (first, references, order) in state.owners() {
+        let mine = block(first, order);
+        owned |= mine;
+        // One for each folio, and for each range that is not formed yet.
+        let ranges = state.held.iter().filter(|held| held.hand == Hand::Range && mine >> held.page & 1 == 1);
+        let users = i32::try_from((truth.heads & mine).count_ones() as usize + ranges.count());
+        let counted = Counted { counter: i32::from(references), truth: users.unwrap_or(i32::MAX) };
         broken.require(facts::i7(&counted), 7);
     }
     let all = ((1u16 << world.bounds.pages) - 1) as u8;
     // What is used must not be free; what is neither is lost and cannot be handed out.
     broken.require((owned | truth.pages) & state.free == 0, 7);
     broken.require(owned | state.free == all, 9);
-}
-
-/// Folios on a backing, and ranges of it that are not formed yet.
-fn users(state: &State, truth: &Truth, first: u8, order: u8) -> i32 {
-    let mine = block(first, order);
-    let heads =
-        (0..PAGES as u8).filter(|page| truth.words[usize::from(*page)] != 0 && mine >> page & 1 == 1).count();
-    let in_flight =
-        |held: &&crate::bifolio::state::Held| held.hand == Hand::Range && mine >> held.page & 1 == 1;
-    i32::try_from(heads + state.held.iter().filter(in_flight).count()).unwrap_or(i32::MAX)
 }
 
 fn calls(before: &State, truth: &Truth, action: Action, done: &Done, broken: &mut RuleSet) {

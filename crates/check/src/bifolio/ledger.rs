@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use bifolio_folio::{FreeRange, Locked, MemoryKind, Order, PageMap, Pfn, Pool, RawFolio};
 
 use crate::bifolio::fault::Fault;
-use crate::bifolio::state::{PAGES, backing, backing_parts, block};
+use crate::bifolio::state::{PAGES, backing, backing_parts, block, name};
 
 /// A call of `folio_free` as the pool got it: page, order.
 pub type Call = (u8, u8);
@@ -99,7 +99,7 @@ impl Ledger {
         }
         self.allocate(page, order);
         let range = FreeRange::claim(Pfn::new(u64::from(page)), size);
-        match map.form(range, u32::from(page)) {
+        match map.form(range, u32::from(name(page, order))) {
             Ok(folio) => {
                 let _: RawFolio<Locked> = folio.into_raw();
                 self.reused.set(Some((page, order)));

@@ -11,6 +11,7 @@
 //! free pages are compared with what the handles that exist say.
 
 pub mod fault;
+pub mod kept;
 pub mod ledger;
 pub mod state;
 

@@ -7,7 +7,7 @@ use bifolio_folio::{Folio, FreeRange, Live, Locked, Order, PageMap, Pfn, RawFoli
 use crate::bifolio::Folios;
 use crate::bifolio::fault::Fault;
 use crate::bifolio::ledger::{Call, Ledger};
-use crate::bifolio::state::{Hand, Held, PAGES, State, backing_parts, block, pack, unpack};
+use crate::bifolio::state::{Hand, Held, PAGES, State, backing_parts, block, name, pack, unpack};
 use crate::bifolio::world::verb;
 use crate::design::{Action, Told};
 use bifolio_rules::RuleSet;
@@ -177,7 +177,7 @@ impl<'w> Step<'w> {
         let result = if fault == Fault::FormRefused && order > 0 {
             None
         } else {
-            self.map.form(range, u32::from(page)).ok()
+            self.map.form(range, u32::from(name(page, order))).ok()
         };
         match result {
             Some(folio) => {
@@ -360,7 +360,7 @@ fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PA
         Fault::FormOrderOneLess if formed && order > 0 => words[at] -= 1 << 35,
         Fault::FormWritesTail if formed && order > 0 => words[at + 1] = words[at],
         Fault::FormWritesNeighbour if formed && neighbour => words[after] ^= LOCK,
-        Fault::FormForgetsData if formed => words[at] &= !(15 << 40),
+        Fault::FormForgetsData if formed => words[at] &= !(63 << 40),
         Fault::FormNotCounted if formed => *live -= pages,
         Fault::FormCountsOnePage if formed => *live -= pages - 1,
         Fault::GetTakesNoReference if verb == verb::GET => put_back(before, words),
@@ -378,7 +378,7 @@ fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PA
         Fault::FreeUncountsOnePage if freed => *live += pages - 1,
         Fault::SplitChangesCount if halved => *live += 1,
         Fault::SplitForgetsLastPiece if halved => words[after - (1 << order)] = 0,
-        Fault::SplitForgetsData if halved => words[after - (1 << order)] &= !(15 << 40),
+        Fault::SplitForgetsData if halved => words[after - (1 << order)] &= !(63 << 40),
         Fault::SplitUnlocksFirst if halved => words[at] &= !LOCK,
         Fault::SplitWritesNeighbour if halved && neighbour => words[after] ^= LOCK,
         Fault::SplitLeavesFrozen if halved => words[at] |= 1 << 34,

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use bifolio_folio::PageMap;
 
 use crate::bifolio::fault::Fault;
+use crate::bifolio::kept::{Kept, without_twins};
 use crate::bifolio::ledger::Ledger;
-use crate::bifolio::state::{Hand, State, block, order_in};
+use crate::bifolio::state::{ACTORS, Hand, Held, PAGES, State, block, ones, order_in};
 use crate::bifolio::{judge, operations};
 use crate::design::{Action, Applied, Bounds, Design, Told};
 use bifolio_rules::RuleSet;
@@ -33,33 +34,41 @@ pub(super) mod verb {
 pub struct Folios {
     pub(super) bounds: Bounds,
     pub(super) fault: Fault,
+    /// Whether actions are listed that differ from another one by a renaming only.
+    twins: bool,
 }
 
 impl Folios {
     /// Makes the world.
     #[must_use]
     pub fn new(bounds: Bounds) -> Folios {
-        Folios { bounds, fault: Fault::None }
+        Folios { bounds, fault: Fault::None, twins: false }
+    }
+
+    /// Makes the world with all actions, also those that differ from another one by a renaming only.
+    #[must_use]
+    pub fn with_twins(bounds: Bounds) -> Folios {
+        Folios { twins: true, ..Folios::new(bounds) }
     }
 
     /// Makes the world with a fault in it.
     #[cfg(test)]
     pub(crate) fn with_fault(bounds: Bounds, fault: Fault) -> Folios {
-        Folios { bounds, fault }
+        Folios { bounds, fault, twins: false }
     }
 
-    fn empty_actions(&self, state: &State, actor: u8, out: &mut Vec<Action>) {
+    /// What an actor with empty hands may do with these pages.
+    fn empty_actions(&self, state: &State, actor: u8, pages: u8, out: &mut Vec<Action>) {
         let mut push = |verb, page, order| out.push(Action { actor, verb, page, order });
         if !state.dead {
             push(verb::KILL, 0, 0);
             for order in 0..=self.bounds.order {
-                let starts = (0..self.bounds.pages).step_by(1 << order);
-                let free = starts.filter(|&page| state.free & block(page, order) == block(page, order));
-                let free = free.filter(|&page| !self.has_free_twin_before(state, page, order));
+                let aligned = ones(state.free & pages).filter(|page| page & ((1 << order) - 1) == 0);
+                let free = aligned.filter(|&page| state.free & block(page, order) == block(page, order));
                 free.for_each(|page| push(verb::ALLOCATE, page, order));
             }
         }
-        for page in 0..self.bounds.pages {
+        for page in ones(pages) {
             let word = state.words[usize::from(page)];
             if word != 0 {
                 // By the last page, which takes the longest way to the head.
@@ -72,19 +81,6 @@ impl Folios {
         if state.free != 0 {
             push(verb::GET, u8::try_from(state.free.trailing_zeros()).unwrap_or(0), 0);
         }
-    }
-
-    /// Whether the block lies in the second half of a block that is all free: taking it differs from taking the
-    /// block at its place in the first half by a renaming only.
-    fn has_free_twin_before(&self, state: &State, page: u8, order: u8) -> bool {
-        if !self.bounds.pages.is_power_of_two() {
-            return false;
-        }
-        let whole = u8::try_from(self.bounds.pages.trailing_zeros()).unwrap_or(0);
-        (order..whole).any(|half| {
-            let around = block(page & !((2 << half) - 1), half + 1);
-            page >> half & 1 == 1 && state.free & around == around
-        })
     }
 
     fn locked_actions(&self, state: &State, actor: u8, page: u8, order: u8, out: &mut Vec<Action>) {
@@ -108,13 +104,14 @@ impl Folios {
         }
     }
 
-    pub(super) fn actors(&self, state: &State) -> impl Iterator<Item = (u8, crate::bifolio::state::Held)> {
+    pub(super) fn actors(&self, state: &State) -> impl Iterator<Item = (u8, Held)> {
         (0..self.bounds.actors).zip(state.held)
     }
 }
 
 impl Design for Folios {
     type State = State;
+    type Kept = Kept;
     type Scratch = Rc<PageMap<Ledger>>;
 
     fn scratch(&self) -> Self::Scratch {
@@ -126,17 +123,17 @@ impl Design for Folios {
     }
 
     fn actions(&self, state: &State, out: &mut Vec<Action>) {
-        let mut empty_seen = false;
+        let all = ((1u16 << self.bounds.pages) - 1).to_le_bytes()[0];
+        let pages = all & if self.twins { u8::MAX } else { without_twins(state, self.bounds.order) };
         for (actor, held) in self.actors(state) {
+            let alike = state.held[..usize::from(actor)].contains(&held);
+            if !self.twins && (alike || held.hand != Hand::Empty && pages >> held.page & 1 == 0) {
+                continue;
+            }
             let (page, order) = (held.page, held.order);
             let mut push = |verb| out.push(Action { actor, verb, page, order });
             match held.hand {
-                // Actors with empty hands are alike: one of them stands for all.
-                Hand::Empty if empty_seen => {}
-                Hand::Empty => {
-                    empty_seen = true;
-                    self.empty_actions(state, actor, out);
-                }
+                Hand::Empty => self.empty_actions(state, actor, pages, out),
                 Hand::Range => {
                     push(verb::FORM);
                     push(verb::GIVE_BACK);
@@ -158,8 +155,14 @@ impl Design for Folios {
         judge::judge(self, map, state, action, &done)
     }
 
-    fn canonical(&self, state: State) -> State {
-        state.canonical(self.bounds.pages, usize::from(self.bounds.actors))
+    fn keep(&self, state: &State) -> Kept {
+        let kept = Kept::of(state, self.bounds.order);
+        debug_assert!(handles(state) == handles(&self.restore(&kept)), "{state:?} is not kept whole");
+        kept
+    }
+
+    fn restore(&self, kept: &Kept) -> State {
+        kept.state(self.bounds.pages)
     }
 
     fn expresses(&self) -> RuleSet {
@@ -195,4 +198,12 @@ impl Design for Folios {
     fn scale(&self) -> String {
         format!("{} pages, orders 0 to {}", self.bounds.pages, self.bounds.order)
     }
+}
+
+/// What is held and laid aside, by kind and order: must be the same whatever the pages are called.
+fn handles(state: &State) -> ([Held; ACTORS], [u8; PAGES]) {
+    let (mut held, mut aside) = (state.held.map(|held| Held { page: 0, ..held }), state.shelf);
+    held.sort_unstable();
+    aside.sort_unstable();
+    (held, aside)
 }

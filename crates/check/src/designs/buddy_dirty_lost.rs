@@ -75,6 +75,7 @@ impl DirtyLost {
 
 impl Design for DirtyLost {
     type State = State;
+    type Kept = State;
     type Scratch = ();
 
     fn scratch(&self) {}
@@ -122,9 +123,14 @@ impl Design for DirtyLost {
         applied
     }
 
-    fn canonical(&self, mut state: State) -> State {
+    fn keep(&self, state: &State) -> State {
+        let mut state = *state;
         state.clients[..usize::from(self.bounds.actors)].sort_unstable();
         state
+    }
+
+    fn restore(&self, kept: &State) -> State {
+        *kept
     }
 
     fn expresses(&self) -> RuleSet {

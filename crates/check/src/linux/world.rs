@@ -113,6 +113,7 @@ fn push_asks(push: &mut impl FnMut(u8, u8, u8), available: impl Iterator<Item = 
 
 impl Design for World {
     type State = State;
+    type Kept = State;
     type Scratch = ();
 
     fn scratch(&self) {}
@@ -143,9 +144,14 @@ impl Design for World {
         applied
     }
 
-    fn canonical(&self, mut state: State) -> State {
+    fn keep(&self, state: &State) -> State {
+        let mut state = *state;
         state.actors[..usize::from(self.bounds.actors)].sort_unstable();
         state
+    }
+
+    fn restore(&self, kept: &State) -> State {
+        *kept
     }
 
     fn expresses(&self) -> RuleSet {

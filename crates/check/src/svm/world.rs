@@ -271,6 +271,7 @@ fn take_out(map: &PageMap<Ledger>, mut state: State) -> State {
 
 impl Design for Transactions {
     type State = State;
+    type Kept = State;
     type Scratch = Rc<PageMap<Ledger>>;
 
     fn scratch(&self) -> Self::Scratch {
@@ -351,10 +352,15 @@ impl Design for Transactions {
         applied
     }
 
-    fn canonical(&self, mut state: State) -> State {
+    fn keep(&self, state: &State) -> State {
+        let mut state = *state;
         let key = |running: &Option<Running>| running.map(|it| (it.block, it.machine, it.step, it.tried));
         state.running[..self.actors()].sort_unstable_by_key(key);
         state
+    }
+
+    fn restore(&self, kept: &State) -> State {
+        *kept
     }
 
     fn expresses(&self) -> RuleSet {
