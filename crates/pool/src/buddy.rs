@@ -1,38 +1,35 @@
-//! The buddy pool: device memory over the buddy allocator, and the backings of folios.
+//! The buddy pool: device memory over the buddy allocator, as objects.
 //!
-//! Each allocation makes a *backing*, whose number every folio on it carries. A backing has one reference per
-//! live folio: one for a 2 MiB folio, 512 after a split to 4 KiB. Its memory goes back to the allocator with the
-//! last one (I7), as in GPU SVM: what a split freed before is not used for others until then.
+//! Each allocation makes an *object*, whose number every folio on it carries. An object has one reference per live
+//! folio: one for a 2 MiB folio, 512 after a split to 4 KiB. It dies with the last one (I7), as in GPU SVM: what a
+//! split freed before is not used for others until then. A plain object, which no folio is formed from, has as many
+//! pages as were asked for, in as many blocks as it takes.
+//!
+//! Dropping a reference never touches the allocator (I15): a dead object is put on a list, and keeps its memory until
+//! somebody who may take his time releases it ([`DevicePool::release`]). Allocating does so before it says no.
+//!
+//! Two locks, the allocator's before the objects'. The second is held for a few instructions only, and is all that
+//! freeing, splitting and looking up take.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bifolio_buddy::{Buddy, NewError};
-use bifolio_folio::{DATA_MAX, FreeRange, Order, Pfn, Pool};
-use slab::Slab;
+use bifolio_buddy::{Block, Buddy, NewError, Request};
+use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
 use crate::{DevicePool, Home, Usage};
 
-/// What device memory was allocated for, until its last folio is freed.
-#[derive(Clone, Copy, Debug)]
-struct Backing {
-    /// Whose bytes are at `head`; the following pages follow.
-    home: Home,
-    head: Pfn,
-    order: Order,
-    /// Live folios on it.
-    references: u32,
-}
+mod objects;
+
+use objects::Objects;
 
 /// Free device memory. Allocates ranges of an order, and gets each folio back with its order.
 #[derive(Debug)]
 pub struct BuddyPool {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    buddy: Buddy,
-    backings: Slab<Backing>,
+    buddy: Mutex<Buddy>,
+    objects: Mutex<Objects>,
+    /// Whether there may be dead objects: spares those who look the locks.
+    dead: AtomicBool,
 }
 
 impl BuddyPool {
@@ -41,116 +38,153 @@ impl BuddyPool {
     /// # Errors
     /// What the allocator refuses.
     pub fn new(pages: u64) -> Result<BuddyPool, NewError> {
-        let inner = Inner { buddy: Buddy::new(pages)?, backings: Slab::new() };
-        Ok(BuddyPool { inner: Mutex::new(inner) })
+        let buddy = Mutex::new(Buddy::new(pages)?);
+        Ok(BuddyPool { buddy, objects: Mutex::default(), dead: AtomicBool::new(false) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Allocator and slab change nothing when they fail, so a panic elsewhere leaves them whole.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buddy(&self) -> MutexGuard<'_, Buddy> {
+        // The allocator changes nothing when it fails, so a panic elsewhere leaves it whole.
+        self.buddy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn objects(&self) -> MutexGuard<'_, Objects> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the memory of dead objects to the allocator, which the caller holds: so nobody is told that there is no
+    /// memory while it is on its way.
+    fn release_to(&self, buddy: &mut Buddy) -> u64 {
+        // Acquire and Release: whoever sees the flag sees the list. Cleared first, so that an object that dies
+        // meanwhile is found now or announced again.
+        if !self.dead.load(Ordering::Acquire) || !self.dead.swap(false, Ordering::Acquire) {
+            return 0;
+        }
+        let mut released = 0;
+        loop {
+            // One by one: a put that comes meanwhile waits for no more than one.
+            let Some(blocks) = self.objects().take_dead() else { return released };
+            for block in blocks {
+                let freed = buddy.free(block.page, block.order);
+                debug_assert!(freed.is_ok(), "the memory of an object was not allocated: {freed:?}");
+            }
+            released += 1;
+        }
+    }
+
+    /// Runs `try_it` on the allocator, and again with the memory of dead objects if that is what it lacks.
+    fn try_twice<R>(&self, mut try_it: impl FnMut(&mut Buddy) -> Option<R>) -> Option<R> {
+        let mut buddy = self.buddy();
+        try_it(&mut buddy).or_else(|| (self.release_to(&mut buddy) > 0).then(|| try_it(&mut buddy))?)
+    }
+
+    /// Drops references of an object, without a look at the allocator.
+    fn drop_references(&self, number: u32, references: u32) {
+        let died = self.objects().drop_references(number, references);
+        debug_assert!(died.is_some(), "{references} references dropped of object {number}, which has fewer");
+        if died == Some(true) {
+            self.dead.store(true, Ordering::Release);
+        }
     }
 }
 
 impl DevicePool for BuddyPool {
     fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
-        let mut inner = self.lock();
-        let data = u32::try_from(inner.backings.vacant_key()).ok().filter(|data| *data <= DATA_MAX)?;
-        let head = Pfn::new(inner.buddy.allocate(u32::from(order.get())).ok()?);
-        inner.backings.insert(Backing { home, head, order, references: 1 });
-        Some((FreeRange::claim(head, order), data))
+        let page = self.try_twice(|buddy| buddy.allocate(u32::from(order.get())).ok())?;
+        let head = Pfn::new(page);
+        let mut objects = self.objects();
+        let Some(number) = objects.next_number() else {
+            drop(objects);
+            let freed = self.buddy().free(page, u32::from(order.get()));
+            debug_assert!(freed.is_ok(), "it was allocated just now: {freed:?}");
+            return None;
+        };
+        objects.insert_folio(head, order, home);
+        Some((FreeRange::claim(head, order), number))
+    }
+
+    fn add_plain(&self, pages: u64, memory: &mut Vec<(FreeRange, u32)>) -> u64 {
+        let mut buddy = self.buddy();
+        if buddy.free_pages() < pages {
+            self.release_to(&mut buddy);
+        }
+        let blocks = allocate_blocks(&mut buddy, pages);
+        let mut objects = self.objects();
+        let grows = memory.first().map(|(_, number)| *number);
+        let Some(number) = grows.or_else(|| objects.next_number()).filter(|_| !blocks.is_empty()) else {
+            let freed = buddy.free_list(&blocks);
+            debug_assert!(freed.is_ok(), "they were allocated just now: {freed:?}");
+            return 0;
+        };
+        objects.add_blocks(grows, &blocks);
+        memory.extend(blocks.iter().map(|block| (claim(*block), number)));
+        blocks.iter().map(|block| block.pages()).sum()
     }
 
     fn home(&self, page: Pfn, data: u32) -> Option<Home> {
-        let inner = self.lock();
-        let backing = inner.backings.get(data as usize)?;
-        let into = page.offset_from(backing.head).filter(|into| *into < backing.order.pages())?;
-        let page = backing.home.page.checked_add(u16::try_from(into).ok()?)?;
-        Some(Home { page, ..backing.home })
+        self.objects().home(page, data)
     }
 
     fn has(&self, order: Order, _home: Home) -> bool {
-        self.lock().buddy.largest_free_order().is_some_and(|largest| largest >= u32::from(order.get()))
+        let fits = |buddy: &mut Buddy| {
+            let largest = buddy.largest_free_order()?;
+            (largest >= u32::from(order.get())).then_some(())
+        };
+        self.try_twice(fits).is_some()
     }
 
-    /// A backing keeps its memory until its last folio has gone, so a larger one goes as a whole.
+    /// An object keeps its memory until its last folio has gone, so a larger one goes as a whole.
     fn to_empty(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
-        let holds = self.lock().backings.get(data as usize).map(|backing| backing.order);
+        let holds = self.objects().order(data);
         let order = holds.map_or(order, |holds| order.max(holds));
         (page.align_down(order), order)
     }
 
     fn free_pages(&self) -> u64 {
-        self.lock().buddy.free_pages()
+        self.buddy().free_pages()
     }
 
     fn usage(&self) -> Usage {
-        let inner = self.lock();
-        let add = |sum: Usage, backing: &Backing| Usage {
-            objects: sum.objects + 1,
-            references: sum.references + u64::from(backing.references),
-            pages: sum.pages + backing.order.pages(),
-        };
-        inner.backings.iter().map(|(_, backing)| backing).fold(Usage::default(), add)
+        self.objects().usage()
+    }
+
+    fn release(&self) -> u64 {
+        if !self.dead.load(Ordering::Acquire) {
+            return 0;
+        }
+        self.release_to(&mut self.buddy())
     }
 }
 
 impl Pool for BuddyPool {
-    fn folio_free(&self, range: FreeRange, data: u32) {
-        let mut inner = self.lock();
-        let Some(backing) = inner.backings.get_mut(data as usize) else {
-            debug_assert!(false, "{range:?} carries the number of no backing: {data}");
-            return;
-        };
-        backing.references -= 1;
-        if backing.references == 0 {
-            let Backing { head, order, .. } = inner.backings.remove(data as usize);
-            let freed = inner.buddy.free(head.get(), u32::from(order.get()));
-            debug_assert!(freed.is_ok(), "the memory of a backing was not allocated: {freed:?}");
-        }
+    fn folio_free(&self, _range: FreeRange, data: u32) {
+        self.drop_references(data, 1);
     }
 
     fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
-        if let Some(backing) = self.lock().backings.get_mut(data as usize) {
-            backing.references += (1 << (from.get() - to.get())) - 1;
-        }
+        self.objects().take_references(data, (1 << (from.get() - to.get())) - 1);
     }
+}
+
+/// Allocates up to `pages` pages, as few blocks as there are.
+fn allocate_blocks(buddy: &mut Buddy, pages: u64) -> Vec<Block> {
+    let pages = pages.min(buddy.free_pages());
+    let grants = buddy.allocate_with(&Request::pages(pages)).unwrap_or_default();
+    let largest = u32::from(Order::MAX.get());
+    grants.iter().flat_map(|grant| cut(buddy, grant.block, largest)).collect()
+}
+
+/// Cuts an allocated block into those that a folio's order can tell.
+fn cut(buddy: &mut Buddy, block: Block, largest: u32) -> impl Iterator<Item = Block> + use<> {
+    let order = block.order.min(largest);
+    let split = buddy.split(block, order);
+    debug_assert!(split.is_ok(), "it was allocated just now: {split:?}");
+    block.range().step_by(1 << order).map(move |page| Block { page, order })
+}
+
+fn claim(block: Block) -> FreeRange {
+    let order = u8::try_from(block.order).ok().and_then(Order::new);
+    FreeRange::claim(Pfn::new(block.page), order.expect("blocks are cut to orders of folios"))
 }
 
 #[cfg(test)]
-mod tests {
-    use bifolio_folio::{MemoryKind, PageMap};
-
-    use super::*;
-
-    const HOME: Home = Home { block: 3, page: 0 };
-
-    fn order(k: u8) -> Order {
-        Order::new(k).expect("orders in tests are small")
-    }
-
-    #[test]
-    fn order_4_comes_out_of_a_free_order_9() {
-        let pool = BuddyPool::new(512).expect("a pool");
-        let (whole, data) = pool.allocate(Order::PMD, HOME).expect("all is free");
-        pool.folio_free(whole, data);
-        let (part, _) = pool.allocate(order(4), HOME).expect("all is free again");
-        assert_eq!((part.order(), pool.free_pages()), (order(4), 512 - 16));
-    }
-
-    #[test]
-    fn backing_has_512_references_after_a_split_and_goes_with_the_last() {
-        let pagemap = PageMap::new(MemoryKind::Private, Pfn::ZERO, 512, BuddyPool::new(512).expect("a pool"))
-            .expect("a pagemap");
-        let (range, data) = pagemap.pool().allocate(Order::PMD, HOME).expect("all is free");
-        let folio = pagemap.form(range, data).expect("free pages");
-        let references = || pagemap.pool().usage().references;
-        assert_eq!(references(), 1);
-        let pieces: Vec<_> = folio.split(Order::ZERO).expect("nobody else holds it").collect();
-        assert_eq!(references(), 512);
-        let mut pieces = pieces.into_iter();
-        drop(pieces.next());
-        assert_eq!((references(), pagemap.pool().free_pages()), (511, 0));
-        drop(pieces);
-        assert_eq!((pagemap.pool().usage(), pagemap.pool().free_pages()), (Usage::default(), 512));
-    }
-}
+mod tests;

@@ -13,6 +13,11 @@ pub struct Home {
     pub page: u16,
 }
 
+impl Home {
+    /// No page of any block: what memory holds that no folio is formed from.
+    pub const NOBODY: Home = Home { block: u32::MAX, page: 0 };
+}
+
 /// What the objects of a pool add up to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
@@ -32,12 +37,30 @@ pub trait DevicePool: Pool + Send + Sync + fmt::Debug {
     /// With it comes the number that the folio is to carry as its `data`. `None` if there is none of that order now.
     fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)>;
 
-    /// Takes back what [`DevicePool::allocate`] gave and no folio was formed from.
+    /// Hands out device memory for a plain object, one that the device uses without folios: up to `pages` pages, as
+    /// much as there is. Adds the ranges to `memory`, which is what the object has so far, each with the number to
+    /// give it back by, and returns the pages that they add up to.
+    fn add_plain(&self, pages: u64, memory: &mut Vec<(FreeRange, u32)>) -> u64 {
+        let (mut left, mut largest) = (pages, Some(Order::PMD));
+        while let Some(order) = largest.and_then(|largest| Some(Order::largest_fitting(left)?.min(largest))) {
+            match self.allocate(order, Home::NOBODY) {
+                Some((range, data)) => {
+                    left -= range.pages();
+                    memory.push((range, data));
+                }
+                None => largest = order.smaller(),
+            }
+        }
+        pages - left
+    }
+
+    /// Takes back what [`DevicePool::allocate`] or [`DevicePool::add_plain`] gave and no folio was formed from.
     fn give_back(&self, range: FreeRange, data: u32) {
         self.folio_free(range, data);
     }
 
-    /// Tells whose bytes `page` holds, a page of a folio that carries `data`; `None` if the folio has gone.
+    /// Tells whose bytes `page` holds, a page of a folio that carries `data`; `None` if the folio has gone. For memory
+    /// of plain objects that is nobody, or [`Home::NOBODY`].
     fn home(&self, page: Pfn, data: u32) -> Option<Home>;
 
     /// Tells whether a folio of `order` for these bytes would fit now.
