@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 
-use bifolio_folio::MemoryKind;
+use bifolio_folio::{MemoryKind, Reset};
 use bifolio_runtime::PoolName;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
@@ -115,6 +115,9 @@ pub struct JobArgs {
     /// Who hands out device memory.
     #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
     pub pool: PoolName,
+    /// When the page words of folios are made clean: as they end, or as the next folio is formed there.
+    #[arg(long, value_name = "WHEN", default_value_t, value_parser = resets())]
+    pub reset: Reset,
     /// Threads of the device, 1 to 64.
     #[arg(long, value_name = "N", default_value = "2", value_parser = units)]
     pub units: NonZeroUsize,
@@ -142,6 +145,9 @@ pub struct RunArgs {
     /// Who hands out device memory.
     #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
     pub pool: PoolName,
+    /// When the page words of folios are made clean: as they end, or as the next folio is formed there.
+    #[arg(long, value_name = "WHEN", default_value_t, value_parser = resets())]
+    pub reset: Reset,
     /// Check the rules after every move of a folio.
     #[arg(long)]
     pub checked: bool,
@@ -284,6 +290,12 @@ may be. Exits with 0 whether or not goals are met.";
 fn pools() -> impl TypedValueParser<Value = PoolName> {
     PossibleValuesParser::new(PoolName::ALL.iter().map(|pool| pool.as_str()))
         .try_map(|name| name.parse::<PoolName>())
+}
+
+/// Takes the name of a way to reset folios, and lists both in the help.
+fn resets() -> impl TypedValueParser<Value = Reset> {
+    PossibleValuesParser::new(Reset::ALL.iter().map(|reset| reset.name()))
+        .try_map(|name| name.parse::<Reset>())
 }
 
 const UNITS_MAX: usize = 64;

@@ -104,6 +104,7 @@ fn open_heap(settings: &Settings, statistics: &Statistics) -> Result<Heap, HeapE
             vram: settings.vram,
             ram: settings.ram,
             pool: settings.pool,
+            reset: settings.reset,
             checked: settings.checked,
             statistics: Some(statistics.clone()),
             in_handler: Some(know_this_handler),

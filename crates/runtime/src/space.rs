@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bifolio_buddy::{AllocateError, Buddy, NewError};
-use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn};
+use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn, Reset};
 use bifolio_pool::PoolName;
 use bifolio_svm::{Budget, Failure, Granularity, Policy};
 use bifolio_sys::{Access, Features, MapError, PAGE, Reads, ReadyError, SharedBytes, Span, Uffd};
@@ -31,6 +31,8 @@ pub struct SpaceConfig {
     pub kind: MemoryKind,
     /// Who hands out device memory.
     pub pool: PoolName,
+    /// When the words of folios that ended are made clean.
+    pub reset: Reset,
     /// Threads of the device.
     pub units: NonZeroUsize,
     /// How much moves at a time; `None`: chosen by the sizes.
@@ -45,8 +47,8 @@ impl SpaceConfig {
     pub fn new(size: usize, vram: usize) -> SpaceConfig {
         let units = NonZeroUsize::new(2).expect("two");
         let kind = MemoryKind::Private;
-        let pool = PoolName::default();
-        SpaceConfig { size, vram, ram: None, kind, pool, units, policy: None, checked: false }
+        let (pool, reset) = Default::default();
+        SpaceConfig { size, vram, ram: None, kind, pool, reset, units, policy: None, checked: false }
     }
 }
 
@@ -154,7 +156,8 @@ impl Space {
         let view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
         let addresses = view.addresses().start()..view.addresses().end();
         let device = Arc::new(Builtin::new(memory, config.units, addresses.clone()));
-        let pagemap = PageMap::new(config.kind, Pfn::ZERO, vram, config.pool.make(vram)?)?;
+        let pagemap =
+            PageMap::with_reset(config.reset, config.kind, Pfn::ZERO, vram, config.pool.make(vram)?)?;
         let policy = config.policy.unwrap_or_else(|| default_policy(config.kind, vram, ram));
         let (largest, smallest) = policy.to_device_orders();
         let engine = Arc::new(Engine::new(Parts {

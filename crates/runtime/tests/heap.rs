@@ -7,6 +7,7 @@ mod kernel;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 use bifolio_runtime::{Counter, Direction, Heap, HeapConfig, HeapError, Side};
 use bifolio_sys::{PAGE, SharedBytes, Span};
@@ -20,6 +21,7 @@ fn heap(ram: usize, vram: usize) -> Option<Heap> {
         vram,
         ram,
         pool: PoolName::Buddy,
+        reset: Reset::OnFree,
         checked: true,
         statistics: None,
         in_handler: None,

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use bifolio_demo::graph::Graph;
 use bifolio_demo::layout;
-use bifolio_folio::{MemoryKind, Order, PAGE_SIZE};
+use bifolio_folio::{MemoryKind, Order, PAGE_SIZE, Reset};
 use bifolio_runtime::{PoolName, SpaceConfig};
 use bifolio_sys::host::Host;
 
@@ -24,6 +24,8 @@ pub struct Plan {
     pub kind: MemoryKind,
     /// Who hands out device memory.
     pub pool: PoolName,
+    /// When the words of folios that ended are made clean.
+    pub reset: Reset,
     /// Threads of the device.
     pub units: NonZeroUsize,
     /// Whether every transaction is followed by a check.
@@ -106,6 +108,7 @@ impl Plan {
             ram: args.ram.map(|ram| whole_pages(ram.of(data))),
             kind: args.memory.kind(),
             pool: args.pool,
+            reset: args.reset,
             units: args.units,
             checked: args.checked,
         };
@@ -157,6 +160,7 @@ impl Plan {
             ram: self.ram.map(usize_of),
             kind: self.kind,
             pool: self.pool,
+            reset: self.reset,
             units: self.units,
             checked: self.checked,
             ..SpaceConfig::new(usize_of(self.data * 2 + SPACE_SLACK), usize_of(self.vram))
@@ -182,6 +186,7 @@ mod tests {
             ram,
             kind: MemoryKind::Private,
             pool: PoolName::Buddy,
+            reset: Reset::OnFree,
             units,
             checked: false,
         }

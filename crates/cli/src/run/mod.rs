@@ -131,6 +131,7 @@ fn settings(args: &RunArgs, counters: &Memfd) -> Result<Settings, RunError> {
         vram: size("--vram", args.vram.map(|size| size.0), PAGE)?,
         threshold: size("--threshold", Some(args.threshold.0), PAGE)?,
         pool: args.pool,
+        reset: args.reset,
         checked: args.checked,
         parent,
         statistics: format!("/proc/{parent}/fd/{}", counters.as_fd().as_raw_fd()).into(),

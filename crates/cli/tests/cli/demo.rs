@@ -158,6 +158,15 @@ fn coherent_memory_gives_the_same_result() {
 }
 
 #[test]
+fn folios_reset_on_form_give_the_same_result() {
+    if !device_works("folios_reset_on_form_give_the_same_result") {
+        return;
+    }
+    let args = ["demo", "bfs", "--reset", "reinit-on-form", "--vram", "1/16", "--checked", "--json", "-"];
+    check_figures(&bifolio(&args));
+}
+
+#[test]
 fn one_unit_and_many_give_the_same_result() {
     if !device_works("one_unit_and_many_give_the_same_result") {
         return;

@@ -108,6 +108,12 @@ Options:
           [default: buddy]
           [possible values: buddy]
 
+      --reset <WHEN>
+          When the page words of folios are made clean: as they end, or as the next folio is formed there
+          
+          [default: split-on-free]
+          [possible values: split-on-free, reinit-on-form]
+
       --units <N>
           Threads of the device, 1 to 64
           
@@ -153,6 +159,7 @@ Options:
       --ram <SIZE>     System memory that the data may use at once; without it, there is no limit
       --memory <KIND>  Whether the CPU can map device memory [default: private] [possible values: private, coherent]
       --pool <POOL>    Who hands out device memory [default: buddy] [possible values: buddy]
+      --reset <WHEN>   When the page words of folios are made clean: as they end, or as the next folio is formed there [default: split-on-free] [possible values: split-on-free, reinit-on-form]
       --units <N>      Threads of the device, 1 to 64 [default: 2]
       --checked        Check the rules after every move of a folio, and not only at the end
       --json <FILE>    Write the figures as JSON to FILE; `-` prints them instead of the text

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn};
+use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn, Reset};
 use bifolio_pool::PoolName;
 use bifolio_svm::{Budget, Failure, Finished, Granularity, Moved};
 use bifolio_sys::{
@@ -58,6 +58,8 @@ pub struct HeapConfig {
     pub ram: usize,
     /// Who hands out device memory.
     pub pool: PoolName,
+    /// When the words of folios that ended are made clean.
+    pub reset: Reset,
     /// Whether the rules are checked after every transaction.
     pub checked: bool,
     /// Where it is counted; `None`: in memory of this process.
@@ -482,7 +484,8 @@ fn engine(
     let device: Arc<dyn Device> = Arc::new(Builtin::new(memory, std::num::NonZeroUsize::MIN, 0..0));
     let statistics = config.statistics.map_or_else(Statistics::new, Ok)?;
     let policy = Box::new(Granularity { largest, smallest: Order::ZERO, populate: largest });
-    let pagemap = PageMap::new(MemoryKind::Private, Pfn::ZERO, vram, config.pool.make(vram)?)?;
+    let pagemap =
+        PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, config.pool.make(vram)?)?;
     let checked = config.checked;
     Ok(Engine::new(Parts { view, device, pagemap, budget, policy, statistics, checked }))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
 /// The environment variable.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub threshold: usize,
     /// Who hands out device memory.
     pub pool: PoolName,
+    /// When the words of folios that ended are made clean.
+    pub reset: Reset,
     /// Whether the rules are checked after every transaction.
     pub checked: bool,
     /// Process that the program is a direct child of. The variable is inherited by all descendants, but only the
@@ -45,9 +48,9 @@ impl Settings {
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { ram, vram, threshold, pool, checked, parent, statistics } = self;
+        let Settings { ram, vram, threshold, pool, reset, checked, parent, statistics } = self;
         let checked = u8::from(*checked);
-        write!(f, "{ram},{vram},{threshold},{pool},{checked},{parent},{}", statistics.display())
+        write!(f, "{ram},{vram},{threshold},{pool},{reset},{checked},{parent},{}", statistics.display())
     }
 }
 
@@ -55,7 +58,7 @@ impl FromStr for Settings {
     type Err = NotSettings;
 
     fn from_str(text: &str) -> Result<Settings, NotSettings> {
-        let mut fields = text.splitn(7, ',');
+        let mut fields = text.splitn(8, ',');
         let mut next = || fields.next().ok_or(NotSettings);
         let number = |text: &str| text.parse().map_err(|_| NotSettings);
         Ok(Settings {
@@ -63,6 +66,7 @@ impl FromStr for Settings {
             vram: number(next()?)?,
             threshold: number(next()?)?,
             pool: next()?.parse().map_err(|_| NotSettings)?,
+            reset: next()?.parse().map_err(|_| NotSettings)?,
             checked: next()? == "1",
             parent: next()?.parse().map_err(|_| NotSettings)?,
             statistics: next()?.into(),
@@ -81,6 +85,7 @@ mod tests {
             vram: 1 << 33,
             threshold: 65536,
             pool: PoolName::Buddy,
+            reset: Reset::OnForm,
             checked: true,
             parent: 4711,
             statistics: "/proc/4711/fd/9".into(),
