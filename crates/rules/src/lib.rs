@@ -1,7 +1,7 @@
 //! The rules I1 to I27: number, sentence and source of each, and sets of them.
 //!
-//! A rule is data here ([`Rule::info`]) and, where a model can express it, a small function over facts in
-//! [`facts`]: what was seen at one transition. Designs gather the facts, the functions judge them.
+//! A rule is data here ([`Rule::info`]) and a small function over facts in [`facts`]: what was seen at one transition.
+//! Explored worlds and the running engine gather the facts, the functions judge them.
 
 #![no_std]
 #![forbid(unsafe_code)]
