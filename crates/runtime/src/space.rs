@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bifolio_buddy::{AllocateError, Buddy, NewError};
 use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn, Reset};
@@ -15,6 +16,7 @@ use crate::cpu::shared::{Keep, SharedError, SharedView};
 use crate::device::builtin::{Builtin, BuiltinError, Kernel, Memory};
 use crate::device::{Device, DeviceFault, FaultHandler};
 use crate::engine::audit::Violation;
+use crate::engine::detach::DetachError;
 use crate::engine::{Engine, Parts, Side};
 use crate::fault_loop::{Handlers, HandlersError, Readers};
 use crate::statistics::{Counter, Snapshot, Statistics};
@@ -110,14 +112,6 @@ pub enum FreeError {
     },
 }
 
-/// A space that could not be taken down: somebody holds folios.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{pages} device pages are still held after all memory was freed")]
-pub struct StillHeld {
-    /// Device pages in folios that live.
-    pub pages: u64,
-}
-
 /// Memory shared by this process and the built-in device.
 pub struct Space {
     /// Dropped first: handlers use everything else.
@@ -138,6 +132,8 @@ struct Allocations {
 
 /// Threads that answer CPU faults.
 const HANDLERS: usize = 2;
+/// How long closing waits for others who hold folios.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Space {
     /// Makes a space and starts its fault handlers.
@@ -277,22 +273,15 @@ impl Space {
         self.engine.audit()
     }
 
-    /// Takes the space down: no folio is formed from here on, all memory is freed, and every folio must be gone.
+    /// Takes the device away from the space, and waits up to a second for others who hold folios: see
+    /// [`Engine::detach`]. All bytes are in system memory then, where the CPU reads and writes them until the space is
+    /// dropped.
     ///
     /// # Errors
-    /// If somebody still holds a folio (I16).
-    pub fn close(self) -> Result<(), StillHeld> {
-        let pagemap = self.engine.pagemap();
-        pagemap.kill();
-        let made: Vec<usize> = self.allocations().made.keys().copied().collect();
-        for address in made {
-            // What cannot be freed keeps its folios, which is what the answer tells.
-            let _: Result<(), FreeError> = self.free(address);
-        }
-        match pagemap.live_pages() {
-            0 => Ok(()),
-            pages => Err(StillHeld { pages }),
-        }
+    /// [`DetachError`]: somebody still holds folios (I16), or bytes could not be brought home. The space stays as usable
+    /// as after success, and may be closed again.
+    pub fn close(&self) -> Result<(), DetachError> {
+        self.engine.detach(CLOSE_PATIENCE)
     }
 
     fn allocations(&self) -> std::sync::MutexGuard<'_, Allocations> {

@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_pool::PoolName;
@@ -17,6 +18,7 @@ use bifolio_runtime::cpu::{CpuView, Place, Refused};
 use bifolio_runtime::device::builtin::{Builtin, Memory};
 use bifolio_runtime::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
 use bifolio_runtime::engine::Parts;
+use bifolio_runtime::engine::detach::{DetachError, Stuck};
 use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
 use bifolio_runtime::{Counter, Engine, Side, Statistics};
 use bifolio_svm::{Budget, Failure, Granularity, PageSet, Run};
@@ -230,6 +232,7 @@ enum Request {
     ToDevice,
     ToRam,
     Unmap,
+    Detach,
 }
 
 fn perform(machine: &Machine, request: Request) {
@@ -240,11 +243,15 @@ fn perform(machine: &Machine, request: Request) {
         Request::ToDevice => machine.engine.prefetch(start..end, Side::Device).is_ok(),
         Request::ToRam => machine.engine.prefetch(start..end, Side::Ram).is_ok(),
         Request::Unmap => machine.engine.unmap(start + 5 * PAGE..start + 300 * PAGE).is_ok(),
+        Request::Detach => machine.engine.detach(Duration::ZERO).is_ok(),
     };
 }
 
+const REQUESTS: [Request; 5] =
+    [Request::DeviceFault, Request::ToDevice, Request::ToRam, Request::Unmap, Request::Detach];
+
 fn survives_every_failure(kind: MemoryKind, device_pages: u64, ram_pages: u64) {
-    for request in [Request::DeviceFault, Request::ToDevice, Request::ToRam, Request::Unmap] {
+    for request in REQUESTS {
         for first in [None, Some(Request::ToDevice), Some(Request::DeviceFault)] {
             for calls in 0.. {
                 let machine = Machine::written(kind, device_pages, ram_pages);
@@ -332,4 +339,19 @@ fn cpu_fault_that_cannot_copy_says_so() {
     machine.fuse.set(1);
     assert_eq!(machine.engine.cpu_fault(machine.span.start()), Err(Failure::CopyFailed));
     assert_eq!(machine.engine.statistics().snapshot().get(Counter::Failures), 1);
+}
+
+#[test]
+fn detach_that_cannot_copy_says_so_and_goes_on_when_repeated() {
+    if !kernel::grants("detach_that_cannot_copy_says_so_and_goes_on_when_repeated", kernel::SHARED) {
+        return;
+    }
+    let machine = Machine::written(MemoryKind::Private, 1024, 1024);
+    perform(&machine, Request::ToDevice);
+    // Reserving comes before copying.
+    machine.fuse.set(1);
+    let stuck = Stuck { pages: 512, address: machine.span.start(), why: Failure::CopyFailed };
+    assert_eq!(machine.engine.detach(Duration::ZERO), Err(DetachError::Stuck(stuck)));
+    assert_eq!(machine.engine.detach(Duration::ZERO), Ok(()));
+    machine.check();
 }

@@ -7,7 +7,7 @@ use crate::{Handle, Run, Span};
 /// One thing to do for a transaction. Each names the outcomes it may have; any other is a broken runner.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
-    /// Allocate device memory and form a folio: [`Outcome::Formed`] or [`Outcome::NoMemory`].
+    /// Allocate device memory and form a folio: [`Outcome::Formed`], [`Outcome::NoMemory`] or [`Outcome::Detached`].
     FormFolio {
         /// The pages it is to hold; its order is the folio's.
         span: Span,
@@ -153,6 +153,8 @@ pub enum Outcome {
     },
     /// There is no memory for it.
     NoMemory,
+    /// The device is being taken away: no folio is formed from here on.
+    Detached,
     /// Somebody else uses the pages or the folio just now.
     Busy,
     /// It could not be done; nothing changed.
@@ -200,4 +202,6 @@ pub enum Failure {
     CopyFailed,
     /// The pages could not be mapped at their new place.
     MapFailed,
+    /// The device is being taken away, so nothing goes there any more.
+    Detached,
 }

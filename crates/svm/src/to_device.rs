@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  form --NoMemory--> reclaim --> form --NoMemory--> one order down, form ... --> fail
-//!   |                     +--Busy--> fail, to be tried again
+//!   |  +--Detached--> fail +--Busy--> fail, to be tried again
 //!  take out --Busy--> release the folio, one order down, form ... --> fail
 //!   |
 //!  copy or clear, run by run --Failed--> restore, release the folio, fail
@@ -63,6 +63,7 @@ impl ToDevice {
         match (self.phase, outcome) {
             (Phase::Start, Outcome::Start) => self.start(block),
             (Phase::Form, Outcome::Formed(folio)) => self.formed(block, folio),
+            (Phase::Form, Outcome::Detached) => fail(Failure::Detached),
             (Phase::Form, _) if !self.reclaimed => self.reclaim(),
             // Room was made, and somebody else took it.
             (Phase::Form, _) => self.smaller(Failure::Busy),

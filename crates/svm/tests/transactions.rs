@@ -92,6 +92,17 @@ fn unmapped_pages_are_refused_to_both_sides() {
 }
 
 #[test]
+fn nothing_goes_to_a_device_that_is_taken_away_but_folios_come_home() {
+    let mut world = written(MemoryKind::Private, 512, 512);
+    world.run(to_device(0, 8)).expect("the device is empty");
+    world.detached = true;
+    assert_eq!(world.run(to_device(300, 8)), Err(Failure::Detached));
+    let home = world.run(Transaction::to_ram(0)).expect("system memory is free");
+    assert_eq!(home.moved, Moved::ToRam(Span::around(0, order(8))));
+    world.check();
+}
+
+#[test]
 fn full_device_evicts_within_the_same_block() {
     let mut world = written(MemoryKind::Private, 16, 512);
     for page in [0, 64, 128, 192] {

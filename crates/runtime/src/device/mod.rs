@@ -102,6 +102,12 @@ pub enum DeviceFault {
         /// The address.
         address: usize,
     },
+    /// The device is being taken away, or is gone: see [`Engine::detach`](crate::Engine::detach).
+    #[error("device access to {address:#x} after the device was detached")]
+    Detached {
+        /// The address.
+        address: usize,
+    },
     /// Not even one page could be brought to the device.
     #[error("device page fault at {address:#x} cannot be answered: {why:?}")]
     Unanswered {

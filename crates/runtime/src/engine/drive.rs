@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bifolio_folio::{Order, Pfn};
+use bifolio_folio::{FormErrorKind, Order, Pfn};
 use bifolio_svm::step::Folio;
 use bifolio_svm::{Outcome, PageSet, Run, Span, Step};
 
@@ -72,6 +72,9 @@ impl<'e, V: CpuView> Drive<'e, V> {
 
     fn form(&self, span: Span) -> Outcome {
         let Engine { pagemap, evictable, .. } = self.engine;
+        if pagemap.is_dead() {
+            return Outcome::Detached;
+        }
         let Some((range, data)) = pagemap.pool().allocate(span.order(), home_of(&self.found, span)) else {
             return Outcome::NoMemory;
         };
@@ -85,7 +88,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
             }
             Err(refused) => {
                 pagemap.pool().give_back(refused.range, data);
-                Outcome::NoMemory
+                if refused.kind == FormErrorKind::Dead { Outcome::Detached } else { Outcome::NoMemory }
             }
         }
     }
@@ -127,10 +130,12 @@ impl<'e, V: CpuView> Drive<'e, V> {
     fn reserve(&mut self, span: Span) -> Outcome {
         let pages = u64::from(span.pages());
         if !self.engine.budget.take(pages, self.making_room) {
-            if self.depth < BEYOND {
+            // Without a device there is no other place for bytes.
+            if self.depth < BEYOND && !self.engine.pagemap.is_dead() {
                 return Outcome::NoMemory;
             }
             self.engine.budget.take_resident(pages);
+            self.engine.statistics.add(Counter::BeyondRam, pages);
         }
         match self.view().reserve(self.place(span)) {
             Ok(staged) => {

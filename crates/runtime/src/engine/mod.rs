@@ -3,6 +3,7 @@
 //! Lock order: a block, then the eviction orders, then the pool. A second block is only ever tried (I24).
 
 pub mod audit;
+pub mod detach;
 pub(crate) mod drive;
 pub(crate) mod reclaim;
 
@@ -257,10 +258,20 @@ impl<V: CpuView> Engine<V> {
         found: Found<'_>,
         plan: impl Fn(&BlockCell) -> Transaction,
     ) -> Result<Finished, Failure> {
+        self.run_retrying_at(0, found, plan)
+    }
+
+    /// As [`Engine::run_retrying`], at a depth: see [`Drive`].
+    pub(crate) fn run_retrying_at(
+        &self,
+        depth: u8,
+        found: Found<'_>,
+        plan: impl Fn(&BlockCell) -> Transaction,
+    ) -> Result<Finished, Failure> {
         for retry in 0..BUSY_RETRIES {
             let mut cell = found.lock();
             let transaction = plan(&cell);
-            match self.run(&found, &mut cell, transaction, 0) {
+            match self.run(&found, &mut cell, transaction, depth) {
                 Err(Failure::Busy) => {
                     self.statistics.add(Counter::Busy, 1);
                     drop(cell);
@@ -352,6 +363,7 @@ impl<V: CpuView> FaultHandler for Engine<V> {
                 self.statistics.add(Counter::Failures, 1);
                 match why {
                     Failure::NotMapped => Err(DeviceFault::NotMapped { address }),
+                    Failure::Detached => Err(DeviceFault::Detached { address }),
                     why => Err(DeviceFault::Unanswered { address, why }),
                 }
             }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bifolio_folio::Order;
-use bifolio_svm::{Failure, Finished, Granularity, Moved, Outcome, Policy, Run, Step, Transaction};
+use bifolio_svm::{Failure, Finished, Granularity, Moved, Outcome, Policy, Step, Transaction};
 use bifolio_sys::PAGE;
 
 use crate::blocks::{BlockId, Found};
@@ -12,7 +12,6 @@ use crate::cpu::{CpuView, address_of, span_of};
 use crate::device::Copy;
 use crate::engine::drive::{BEYOND, Drive};
 use crate::engine::{Engine, lock};
-use crate::statistics::Counter;
 
 /// Blocks that are looked at when memory is to shrink.
 const CANDIDATES: usize = 32;
@@ -34,24 +33,16 @@ impl Engine<AnonymousView> {
         let page = Granularity { largest: Order::ZERO, smallest: Order::ZERO, populate: Order::ZERO };
         let mut cell = found.lock();
         let transaction = Transaction::cpu_fault(&cell.block, found.page_of(address), &page);
-        let result = self.run(&found, &mut cell, transaction, BEYOND);
-        self.statistics.add(Counter::BeyondRam, u64::from(result.is_ok()));
-        result
+        self.run(&found, &mut cell, transaction, BEYOND)
     }
 
-    /// Brings the pages of `addresses` that are on the device home, folio by folio.
-    pub(super) fn bring(&self, addresses: Range<usize>) -> Result<(), Failure> {
-        self.blocks.parts(addresses).try_for_each(|(found, run)| self.bring_run(found, run))
-    }
-
-    fn bring_run(&self, found: Found<'_>, run: Run) -> Result<(), Failure> {
-        let next = || found.lock().block.first_piece_in(run).map(|piece| piece.span.first().max(run.first));
-        while let Some(page) = next() {
-            if self.run_retrying(found, |_| Transaction::to_ram(page)).is_err() {
-                self.run(&found, &mut found.lock(), Transaction::to_ram(page), BEYOND)?;
-            }
-        }
-        Ok(())
+    /// Brings the pages of `addresses` that are on the device home, folio by folio, within the limit of system memory
+    /// as far as possible.
+    fn bring(&self, addresses: Range<usize>) -> Result<(), Failure> {
+        self.blocks.parts(addresses).try_for_each(|(found, run)| {
+            let home = self.bring_run(found, run, 0).or_else(|_| self.bring_run(found, run, BEYOND));
+            home.map_err(|(_, why)| why)
+        })
     }
 
     /// Tells whether more pages are resident than should be.

@@ -35,6 +35,8 @@ pub struct World {
     /// How many steps were made to fail.
     pub failed: u32,
     making_room: bool,
+    /// Whether the device is being taken away.
+    pub detached: bool,
 }
 
 const GARBAGE: u64 = 0xdead_dead;
@@ -57,6 +59,7 @@ impl World {
             fail_in: None,
             failed: 0,
             making_room: false,
+            detached: false,
         }
     }
 
@@ -123,6 +126,9 @@ impl World {
     }
 
     fn form(&mut self, order: Order) -> Outcome {
+        if self.detached {
+            return Outcome::Detached;
+        }
         if self.injected() {
             return Outcome::NoMemory;
         }
