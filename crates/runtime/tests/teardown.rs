@@ -5,7 +5,7 @@ mod kernel;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bifolio_folio::{MemoryKind, Order, Pfn};
+use bifolio_folio::{MemoryKind, Order, Pfn, Reset};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::engine::detach::{DetachError, Held, StillHeld};
@@ -190,6 +190,7 @@ fn memory_of_unmodified_programs_comes_home_too() {
         vram: 2 * BYTES,
         ram: BYTES / 4,
         pool: PoolName::default(),
+        reset: Reset::OnFree,
         checked: true,
         statistics: None,
         in_handler: None,
