@@ -17,6 +17,7 @@ use crate::device::builtin::{Builtin, BuiltinError, Kernel, Memory};
 use crate::device::{Device, DeviceFault, FaultHandler};
 use crate::engine::audit::Violation;
 use crate::engine::detach::DetachError;
+use crate::engine::pin::Pinned;
 use crate::engine::{Engine, Parts, Side};
 use crate::fault_loop::{Handlers, HandlersError, Readers};
 use crate::statistics::{Counter, Snapshot, Statistics};
@@ -241,6 +242,24 @@ impl Space {
     /// The first failure; what comes before it was moved.
     pub fn prefetch(&self, span: Span, side: Side) -> Result<(), Failure> {
         self.engine.prefetch(span.start()..span.end(), side)
+    }
+
+    /// Brings the pages of `span` home and keeps them in system memory until the result is dropped: see [`Engine::pin`].
+    ///
+    /// # Errors
+    /// As [`Engine::pin`]; nothing is pinned then.
+    pub fn pin(&self, span: Span) -> Result<Pinned<'_, SharedView>, Failure> {
+        self.engine.pin(span.start()..span.end())
+    }
+
+    /// Unmaps page-aligned addresses of an allocation, which lose their bytes: folios on the border are split in place,
+    /// and the rest of them stays where it is. [`Space::free`] of the allocation unmaps what is left.
+    ///
+    /// # Errors
+    /// The first failure; what comes before it is unmapped. [`Failure::Pinned`] if a page is pinned, [`Failure::Busy`]
+    /// if somebody holds a folio on the border.
+    pub fn unmap(&self, span: Span) -> Result<(), Failure> {
+        self.engine.unmap(span.start()..span.end())
     }
 
     /// The device.

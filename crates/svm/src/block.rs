@@ -1,5 +1,6 @@
 //! Where the 512 pages of one block are.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bifolio_folio::{MemoryKind, Pfn};
@@ -38,6 +39,8 @@ pub struct Block {
     ram: PageSet,
     device: PageSet,
     pieces: Vec<Piece>,
+    /// How often each pinned page is pinned: never zero.
+    pins: BTreeMap<u16, u64>,
 }
 
 impl Block {
@@ -45,7 +48,7 @@ impl Block {
     #[must_use]
     pub fn new(kind: MemoryKind) -> Block {
         let none = PageSet::EMPTY;
-        Block { kind, live: none, ram: none, device: none, pieces: Vec::new() }
+        Block { kind, live: none, ram: none, device: none, pieces: Vec::new(), pins: BTreeMap::new() }
     }
 
     /// Whether the CPU maps device memory directly.
@@ -121,6 +124,45 @@ impl Block {
     #[must_use]
     pub fn is_off_device(&self, span: Span) -> bool {
         self.live.contains_all(span.run()) && !self.device.intersects(span.run())
+    }
+
+    /// Whether any page of `run` is pinned.
+    #[must_use]
+    pub fn is_pinned(&self, run: Run) -> bool {
+        self.pins.range(run.first..run.end()).next().is_some()
+    }
+
+    /// Pages in system memory that may go to the device.
+    #[must_use]
+    pub fn movable(&self) -> PageSet {
+        let mut movable = self.ram;
+        self.pins.keys().for_each(|page| movable.remove(Run { first: *page, pages: 1 }));
+        movable
+    }
+
+    /// Keeps pages in system memory until they are unpinned as often as they were pinned.
+    ///
+    /// # Panics
+    /// If any of them is not in system memory.
+    pub fn pin(&mut self, run: Run) {
+        assert!(self.ram.contains_all(run), "pages {run:?} are pinned and not all in system memory");
+        for page in run.first..run.end() {
+            *self.pins.entry(page).or_default() += 1;
+        }
+    }
+
+    /// Takes back one [`Block::pin`] of each page.
+    ///
+    /// # Panics
+    /// If any of them is not pinned.
+    pub fn unpin(&mut self, run: Run) {
+        for page in run.first..run.end() {
+            let pins = self.pins.get_mut(&page).expect("pages are unpinned as often as they were pinned");
+            *pins -= 1;
+            if *pins == 0 {
+                self.pins.remove(&page);
+            }
+        }
     }
 
     pub(crate) fn commit_to_device(&mut self, piece: Piece) {
@@ -203,6 +245,9 @@ impl Block {
         }
         if self.ram.runs(all).any(|run| device.intersects(run)) {
             return Err("a page is in system memory and on the device at once");
+        }
+        if self.pins.keys().any(|page| !self.ram.contains(*page)) {
+            return Err("a pinned page is not in system memory");
         }
         Ok(())
     }

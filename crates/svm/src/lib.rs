@@ -11,6 +11,8 @@
 //!       +---- unmap ----+----- unmap from anywhere
 //! ```
 //!
+//! Pages of system memory may be pinned ([`Block::pin`]): they stay there, live, until they are unpinned.
+//!
 //! A [`Transaction`] moves pages between these places. It has no threads, no clock and no system calls: it emits
 //! a [`Step`] (form a folio, take a span out of the CPU's view, copy, install), whoever runs it does that step
 //! and reports an [`Outcome`], until [`Step::Finish`]. The same transactions run live on userfaultfd, inside a

@@ -202,6 +202,8 @@ pub enum Failure {
     CopyFailed,
     /// The pages could not be mapped at their new place.
     MapFailed,
+    /// A page is pinned: it stays mapped and in system memory until it is unpinned.
+    Pinned,
     /// The device is being taken away, so nothing goes there any more.
     Detached,
 }

@@ -98,11 +98,13 @@ impl ToDevice {
             return self.already_there(piece);
         }
         let mut spans = descending(self.page, self.span.order(), self.smallest);
-        match spans.find(|span| block.is_off_device(*span)) {
+        match spans.find(|span| block.is_off_device(*span) && !block.is_pinned(span.run())) {
             Some(span) => {
                 self.span = span;
                 self.form()
             }
+            // A pinned neighbour keeps the page as well where folios cannot be smaller.
+            None if block.is_pinned(Span::around(self.page, self.smallest).run()) => fail(Failure::Pinned),
             None => fail(Failure::NoDeviceMemory),
         }
     }

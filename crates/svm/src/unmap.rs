@@ -1,6 +1,8 @@
 //! Unmapping pages: folios inside go, folios on the border are split in place and the rest stays resident.
 //!
 //! ```text
+//!  a page is pinned --> fail
+//!   |
 //!  split what reaches over the border --Busy--> fail: nothing is gone yet
 //!   |
 //!  discard: system memory and the CPU's view --Failed--> fail: nothing is gone yet
@@ -37,6 +39,7 @@ impl Unmap {
 
     pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
         match (self.phase, outcome) {
+            (Phase::Start, Outcome::Start) if block.is_pinned(self.run) => Step::Finish(Err(Failure::Pinned)),
             (Phase::Start, Outcome::Start) => self.split(block),
             (Phase::Split(span), Outcome::Split { upper }) => {
                 block.split_piece(span, upper);

@@ -103,6 +103,34 @@ fn nothing_goes_to_a_device_that_is_taken_away_but_folios_come_home() {
 }
 
 #[test]
+fn pinned_pages_stay_and_their_neighbours_go_in_smaller_folios() {
+    let mut world = written(MemoryKind::Private, 512, 512);
+    let pinned = Run { first: 64, pages: 2 };
+    world.block.pin(pinned);
+    world.block.pin(Run { first: 65, pages: 1 });
+    for page in [64, 65] {
+        assert_eq!(world.run(to_device(page, 9)), Err(Failure::Pinned));
+        assert_eq!(world.run(Transaction::unmap(Run { first: page, pages: 1 })), Err(Failure::Pinned));
+    }
+    let beside = world.run(to_device(66, 9)).expect("the device is empty");
+    assert_eq!(beside.moved, Moved::ToDevice(Span::around(66, order(1))));
+    world.block.unpin(pinned);
+    assert!(!world.block.is_pinned(Run { first: 0, pages: 65 }));
+    assert_eq!(world.run(to_device(65, 9)), Err(Failure::Pinned), "it was pinned twice");
+    assert!(world.run(to_device(64, 9)).is_ok());
+    world.check();
+}
+
+#[test]
+fn pinned_page_keeps_its_neighbours_where_folios_cannot_be_smaller() {
+    let mut world = written(MemoryKind::Coherent, 512, 512);
+    world.block.pin(Run { first: 3, pages: 1 });
+    let coarse = Transaction::ToDevice(ToDevice::new(4, order(9), order(4), true));
+    assert_eq!(world.run(coarse), Err(Failure::Pinned));
+    world.check();
+}
+
+#[test]
 fn full_device_evicts_within_the_same_block() {
     let mut world = written(MemoryKind::Private, 16, 512);
     for page in [0, 64, 128, 192] {
@@ -182,6 +210,8 @@ enum Request {
     ToDevice(u16, u8),
     Unmap(u16, u16),
     Map(u16, u16),
+    Pin(u16),
+    Unpin(u16),
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -192,6 +222,8 @@ fn request() -> impl Strategy<Value = Request> {
         1 => page.clone().prop_map(Request::ToRam),
         1 => (page.clone(), 0u8..10).prop_map(|(page, k)| Request::ToDevice(page, k)),
         1 => (page.clone(), 1u16..300).prop_map(|(first, n)| Request::Unmap(first, n.min(512 - first))),
+        1 => page.clone().prop_map(Request::Pin),
+        1 => page.clone().prop_map(Request::Unpin),
         1 => (page, 1u16..300).prop_map(|(first, n)| Request::Map(first, n.min(512 - first))),
     ]
 }
@@ -201,6 +233,8 @@ fn apply(world: &mut World, request: &Request, value: u64, policy: &Granularity)
         Request::CpuWrite(page) if world.cpu_write(page, value) => return,
         Request::DeviceWrite(page) if world.device_write(page, value) => return,
         Request::Map(first, pages) => return world.map(Run { first, pages }),
+        Request::Pin(page) => return world.pin(page),
+        Request::Unpin(page) => return world.unpin(page),
         Request::CpuWrite(page) => {
             let fault = Transaction::cpu_fault(&world.block, page, policy);
             world.run(fault).map(|_| world.cpu_write(page, value))

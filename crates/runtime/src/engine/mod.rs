@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod detach;
 pub(crate) mod drive;
+pub mod pin;
 pub(crate) mod reclaim;
 
 use std::collections::BTreeSet;

@@ -463,7 +463,9 @@ impl Inner {
                 None
             }
             // It may work a moment later: the toucher looks again.
-            Err(Failure::Busy | Failure::NoRam | Failure::MapFailed | Failure::Detached) => {
+            Err(
+                Failure::Busy | Failure::NoRam | Failure::MapFailed | Failure::Detached | Failure::Pinned,
+            ) => {
                 statistics.add(Counter::Busy, 1);
                 self.engine.view().wake(address);
                 None

@@ -73,6 +73,20 @@ impl World {
         }
     }
 
+    /// Pins a page, if it is in system memory.
+    pub fn pin(&mut self, page: u16) {
+        if self.block.ram().contains(page) {
+            self.block.pin(Run { first: page, pages: 1 });
+        }
+    }
+
+    /// Takes back one pin of the first pinned page from `page` on, if there is one.
+    pub fn unpin(&mut self, page: u16) {
+        let one = |page| Run { first: page, pages: 1 };
+        let pinned = (page..BLOCK_PAGES).map(one).find(|run| self.block.is_pinned(*run));
+        pinned.into_iter().for_each(|run| self.block.unpin(run));
+    }
+
     /// Runs a transaction to its end.
     pub fn run(&mut self, mut transaction: Transaction) -> Result<Finished, Failure> {
         let mut block = self.block.clone();
@@ -195,7 +209,7 @@ impl World {
     }
 
     fn reclaim_ram(&mut self, block: &mut Block) -> Outcome {
-        let Some(span) = block.ram().spans(Order::PMD).next() else { return Outcome::NoMemory };
+        let Some(span) = block.movable().spans(Order::PMD).next() else { return Outcome::NoMemory };
         let transaction =
             bifolio_svm::to_device::ToDevice::new(span.first(), span.order(), Order::ZERO, false);
         self.nested(Transaction::ToDevice(transaction), block)
