@@ -84,4 +84,16 @@ pub trait DevicePool: Pool + Send + Sync + fmt::Debug {
     fn release(&self) -> u64 {
         0
     }
+
+    /// Ends the use of the pool: what it kept for later goes back to the device. Called when the pagemap is drained;
+    /// what is allocated afterwards may be refused.
+    fn close(&self) {}
+
+    /// Walks everything the pool knows and compares it with its counts.
+    ///
+    /// # Errors
+    /// The first contradiction, in words.
+    fn check_consistency(&self) -> Result<(), String> {
+        Ok(())
+    }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{BuddyPool, DevicePool};
+use bifolio_folio::MemoryKind;
+
+use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, MirrorPool};
 
 /// The pools that can be chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -13,6 +15,12 @@ pub enum PoolName {
     /// [`BuddyPool`].
     #[default]
     Buddy,
+    /// [`FreeListPool`].
+    FreeList,
+    /// [`CoherentPool`].
+    Coherent,
+    /// [`MirrorPool`].
+    Mirror,
 }
 
 /// Why a pool cannot be made.
@@ -21,6 +29,14 @@ pub enum NewError {
     /// What the allocator refuses.
     #[error("allocator cannot be made")]
     Buddy(#[from] bifolio_buddy::NewError),
+    /// No memory, or more than can be listed.
+    #[error("pool of {pages} pages: it needs 1 to {most}")]
+    Pages {
+        /// What was asked.
+        pages: u64,
+        /// The most there can be.
+        most: u64,
+    },
 }
 
 /// A name that no pool has.
@@ -30,13 +46,25 @@ pub struct UnknownPool(pub String);
 
 impl PoolName {
     /// All of them.
-    pub const ALL: &[PoolName] = &[PoolName::Buddy];
+    pub const ALL: &[PoolName] = &[PoolName::Buddy, PoolName::FreeList, PoolName::Coherent, PoolName::Mirror];
 
     /// Returns the name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             PoolName::Buddy => "buddy",
+            PoolName::FreeList => "freelist",
+            PoolName::Coherent => "coherent",
+            PoolName::Mirror => "mirror",
+        }
+    }
+
+    /// Returns the kind of memory that the pool is made for. Each of them serves the other kind too.
+    #[must_use]
+    pub const fn memory(self) -> MemoryKind {
+        match self {
+            PoolName::Coherent => MemoryKind::Coherent,
+            PoolName::Buddy | PoolName::FreeList | PoolName::Mirror => MemoryKind::Private,
         }
     }
 
@@ -47,6 +75,9 @@ impl PoolName {
     pub fn make(self, pages: u64) -> Result<Arc<dyn DevicePool>, NewError> {
         Ok(match self {
             PoolName::Buddy => Arc::new(BuddyPool::new(pages)?),
+            PoolName::FreeList => Arc::new(FreeListPool::new(pages)?),
+            PoolName::Coherent => Arc::new(CoherentPool::new(pages)?),
+            PoolName::Mirror => Arc::new(MirrorPool::new(pages)?),
         })
     }
 

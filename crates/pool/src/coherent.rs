@@ -1,0 +1,298 @@
+//! The coherent pool: objects that several folios of one block share, at offsets.
+//!
+//! As KFD's: an object covers up to 2 MiB of one block of address space, and what is allocated for these addresses
+//! later is served from it, at the place that belongs to them.
+//!
+//! ```text
+//!   block      |  page 64 . . . . . . . . . . . . . . . . page 127  |       addresses
+//!                     [ folio ]         [ folio ][ folio ]
+//!   object     |  head. . . . . . . . . . . . . . . . . . head + 63 |       device memory, 3 references
+//! ```
+//!
+//! One reference for each folio on it and for each range handed out: a split adds some, and when a partial unmap
+//! splits what the block has there, both parts go on referencing the one object at their offsets. The last put kills
+//! it. Its memory becomes free in [`DevicePool::release`], never in the freeing context (I15), or when an allocation
+//! would fail without it. So moving the folios of an address range out and in again finds the same memory, and one
+//! page left on an object holds all of it.
+//!
+//! Made for coherent memory, where the CPU maps the object's memory; it serves private memory too, as KFD does on
+//! PCIe. The memory below is the buddy allocator's, as there.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use bifolio_buddy::Buddy;
+use bifolio_folio::{FreeRange, Order, Pfn, Pool};
+
+use crate::counted::{Counted, further_pieces};
+use crate::sync::{Mutex, MutexGuard};
+use crate::{DevicePool, Home, NewError, Usage};
+
+/// The device is to have room for so many objects, if their order is not 0.
+const OBJECTS_LEAST: u64 = 16;
+
+/// Objects shared by folios at offsets.
+#[derive(Debug)]
+pub struct CoherentPool {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    memory: Buddy,
+    objects: Counted<Object>,
+    /// The object that serves the addresses from a home on.
+    serving: BTreeMap<Home, u32>,
+    /// Memory of objects that died and were not released yet.
+    dead: Vec<(Pfn, Order)>,
+    /// Device pages of all objects, dead ones included.
+    held: u64,
+    /// Order of an object, if a larger one is not asked for and there is memory.
+    order: Order,
+}
+
+/// Device memory for some addresses of a block.
+#[derive(Debug)]
+struct Object {
+    /// The first of its addresses.
+    home: Home,
+    head: Pfn,
+    order: Order,
+    /// A bit for each page: whether it is handed out.
+    used: [u64; 8],
+}
+
+impl Object {
+    fn new(home: Home, head: Pfn, order: Order) -> Object {
+        Object { home, head, order, used: [0; 8] }
+    }
+
+    /// Returns how far a page of the block lies inside the object's addresses.
+    fn offset_of(&self, home: Home) -> Option<u64> {
+        let into = home.page.checked_sub(self.home.page).map(u64::from)?;
+        (home.block == self.home.block && into < self.order.pages()).then_some(into)
+    }
+
+    fn home_of(&self, page: Pfn) -> Option<Home> {
+        let into = page.offset_from(self.head).filter(|into| *into < self.order.pages())?;
+        let page = self.home.page.checked_add(u16::try_from(into).ok()?)?;
+        Some(Home { page, ..self.home })
+    }
+
+    /// Tells whether none of these pages is handed out.
+    fn is_unused(&self, offset: u64, order: Order) -> bool {
+        masks(offset, order).all(|(word, mask)| self.used[word] & mask == 0)
+    }
+
+    fn set_used(&mut self, offset: u64, order: Order, used: bool) {
+        for (word, mask) in masks(offset, order) {
+            debug_assert_eq!(
+                self.used[word] & mask,
+                if used { 0 } else { mask },
+                "handed out or freed twice"
+            );
+            if used { self.used[word] |= mask } else { self.used[word] &= !mask }
+        }
+    }
+}
+
+/// Returns the words of a bitmap, and the bits in each, of `order.pages()` pages from an aligned offset on.
+fn masks(offset: u64, order: Order) -> impl Iterator<Item = (usize, u64)> {
+    let first = usize::try_from(offset / 64).expect("512 pages at most");
+    let (words, mask) = match order.pages() {
+        pages @ 0..64 => (1, ((1 << pages) - 1) << (offset % 64)),
+        pages => (pages / 64, u64::MAX),
+    };
+    (first..).take(usize::try_from(words).expect("8 at most")).map(move |word| (word, mask))
+}
+
+impl CoherentPool {
+    /// Makes a pool of `pages` free pages from page 0.
+    ///
+    /// # Errors
+    /// What the allocator refuses.
+    pub fn new(pages: u64) -> Result<CoherentPool, NewError> {
+        let order = Order::largest_fitting(pages / OBJECTS_LEAST).unwrap_or_default().min(Order::PMD);
+        let inner = Inner {
+            memory: Buddy::new(pages)?,
+            objects: Counted::new(),
+            serving: BTreeMap::new(),
+            dead: Vec::new(),
+            held: 0,
+            order,
+        };
+        Ok(CoherentPool { inner: Mutex::new(inner) })
+    }
+
+    /// Returns the order that objects have where there is memory and no larger folio is asked for.
+    #[must_use]
+    pub fn object_order(&self) -> Order {
+        self.lock().order
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // What can panic comes before what changes, so a panic elsewhere leaves all of it whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Finds the object that serves an address, and how far inside it lies.
+    fn serving(&self, home: Home) -> Option<(u32, &Object, u64)> {
+        let (_, &number) = self.serving.range(..=home).next_back()?;
+        let object = self.objects.get(number)?;
+        Some((number, object, object.offset_of(home)?))
+    }
+
+    /// Finds the place for a folio on an object that is there, if nobody has it.
+    fn place(&self, order: Order, home: Home) -> Option<(u32, u64)> {
+        let (number, object, offset) = self.serving(home)?;
+        let fits = order <= object.order && offset.is_multiple_of(order.pages());
+        (fits && object.is_unused(offset, order)).then_some((number, offset))
+    }
+
+    fn serve(&mut self, order: Order, home: Home) -> Option<(Pfn, u32)> {
+        let (number, offset) = match self.place(order, home) {
+            Some((number, offset)) => {
+                self.objects.take(number, 1);
+                (number, offset)
+            }
+            None => self.make(order, home)?,
+        };
+        let object = self.objects.get_mut(number)?;
+        object.set_used(offset, order, true);
+        Some((Pfn::new(object.head.get() + offset), number))
+    }
+
+    /// Makes an object for these addresses and what lies around them, as large as there is memory for. If their place
+    /// on another object is taken, by a folio that somebody still holds, it is for them alone.
+    fn make(&mut self, order: Order, home: Home) -> Option<(u32, u64)> {
+        let taken = self.serving(home).is_some_and(|(_, object, _)| order <= object.order);
+        let shared = !taken && u64::from(home.page).is_multiple_of(order.pages());
+        let largest = if shared { self.order.max(order) } else { order };
+        largest.descending_to(order).find_map(|size| self.make_of(size, home, shared))
+    }
+
+    fn make_of(&mut self, size: Order, home: Home, shared: bool) -> Option<(u32, u64)> {
+        let head = Pfn::new(self.memory.allocate(u32::from(size.get())).ok()?);
+        let offset = if shared { u64::from(home.page) % size.pages() } else { 0 };
+        let first = Home { page: home.page - u16::try_from(offset).ok()?, ..home };
+        let Ok(number) = self.objects.insert(Object::new(first, head, size)) else {
+            self.free(head, size);
+            return None;
+        };
+        self.held += size.pages();
+        if shared {
+            self.serving.insert(first, number);
+        }
+        Some((number, offset))
+    }
+
+    /// Puts an object that has no references to the dead.
+    fn bury(&mut self, number: u32, object: &Object) {
+        if self.serving.get(&object.home) == Some(&number) {
+            self.serving.remove(&object.home);
+        }
+        self.dead.push((object.head, object.order));
+    }
+
+    fn release(&mut self) -> u64 {
+        let dead = std::mem::take(&mut self.dead);
+        for &(head, order) in &dead {
+            self.held -= order.pages();
+            self.free(head, order);
+        }
+        dead.len() as u64
+    }
+
+    fn free(&mut self, head: Pfn, order: Order) {
+        let freed = self.memory.free(head.get(), u32::from(order.get()));
+        debug_assert!(freed.is_ok(), "the memory of an object was not allocated: {freed:?}");
+    }
+}
+
+impl DevicePool for CoherentPool {
+    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
+        if order > Order::PMD {
+            return None;
+        }
+        let mut inner = self.lock();
+        let mut served = inner.serve(order, home);
+        if served.is_none() && inner.release() > 0 {
+            served = inner.serve(order, home);
+        }
+        served.map(|(head, data)| (FreeRange::claim(head, order), data))
+    }
+
+    fn home(&self, page: Pfn, data: u32) -> Option<Home> {
+        self.lock().objects.get(data)?.home_of(page)
+    }
+
+    fn has(&self, order: Order, home: Home) -> bool {
+        let mut inner = self.lock();
+        inner.release();
+        let largest = inner.memory.largest_free_order();
+        order <= Order::PMD
+            && (inner.place(order, home).is_some()
+                || largest.is_some_and(|largest| largest >= u32::from(order.get())))
+    }
+
+    /// An object keeps its memory until its last folio has gone, so a larger one goes as a whole.
+    fn to_empty(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
+        let holds = self.lock().objects.get(data).map(|object| object.order);
+        let order = holds.map_or(order, |holds| order.max(holds));
+        (page.align_down(order), order)
+    }
+
+    fn free_pages(&self) -> u64 {
+        self.lock().memory.free_pages()
+    }
+
+    fn usage(&self) -> Usage {
+        let inner = self.lock();
+        Usage {
+            objects: inner.objects.len() as u64,
+            references: inner.objects.references(),
+            pages: inner.held,
+        }
+    }
+
+    fn release(&self) -> u64 {
+        self.lock().release()
+    }
+
+    fn check_consistency(&self) -> Result<(), String> {
+        let inner = self.lock();
+        inner.objects.check_consistency()?;
+        inner.memory.check_consistency().map_err(|what| what.to_string())?;
+        let unused = inner.objects.iter().find(|(_, object)| object.used == [0; 8]);
+        let stale = inner
+            .serving
+            .iter()
+            .find(|(home, number)| inner.objects.get(**number).is_none_or(|object| object.home != **home));
+        match (unused, stale) {
+            (Some((number, _)), _) => Err(format!("object {number} has references and no folio")),
+            (_, Some((home, number))) => Err(format!("object {number} is not at {home:?}")),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl Pool for CoherentPool {
+    fn folio_free(&self, range: FreeRange, data: u32) {
+        let (head, order) = range.surrender();
+        let mut inner = self.lock();
+        if let Some(object) = inner.objects.get_mut(data)
+            && let Some(offset) = head.offset_from(object.head)
+        {
+            object.set_used(offset, order, false);
+        }
+        if let Some(object) = inner.objects.put(data, 1) {
+            inner.bury(data, &object);
+        }
+    }
+
+    fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
+        self.lock().objects.take(data, further_pieces(from, to));
+    }
+}

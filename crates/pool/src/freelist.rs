@@ -1,0 +1,135 @@
+//! The free-list pool: chunks of device memory, and a list of free folios for each order.
+//!
+//! As Nouveau's, which makes chunks on demand and keeps free folios on lists, and repaired where that is unsound or
+//! wasteful: a free folio is halved for a smaller order and joined again, so memory that was freed at one order
+//! serves all (I9); an empty chunk goes back to the device; no page is left over at the end of a chunk or of a device.
+//! The published form, with its two lists and without any undoing of folios, breaks rules and exists only in the
+//! checker, as the design `linux-6.18-nouveau`.
+//!
+//! There are no objects: a folio's memory is free with the folio, and that of a piece with the piece. What is kept
+//! for each allocation is whose bytes it holds, under the number that its folio and all pieces of it carry, until the
+//! last of them is freed. A page of a piece is found by its distance from the first page of the allocation.
+
+use std::sync::PoisonError;
+
+use bifolio_folio::{FreeRange, Order, Pfn, Pool};
+
+use crate::chunks::{Chunks, Empty};
+use crate::counted::{Counted, further_pieces};
+use crate::sync::{Mutex, MutexGuard};
+use crate::{DevicePool, Home, NewError, Usage};
+
+/// Free lists over chunks of device memory.
+#[derive(Debug)]
+pub struct FreeListPool {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    chunks: Chunks,
+    owners: Counted<Owner>,
+    /// Pages that are handed out.
+    held: u64,
+}
+
+/// Whose bytes an allocation holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) home: Home,
+    pub(crate) head: Pfn,
+    pub(crate) order: Order,
+}
+
+impl Owner {
+    /// Returns the home of a page of the allocation.
+    pub(crate) fn home_of(&self, page: Pfn) -> Option<Home> {
+        let into = page.offset_from(self.head).filter(|into| *into < self.order.pages())?;
+        let page = self.home.page.checked_add(u16::try_from(into).ok()?)?;
+        Some(Home { page, ..self.home })
+    }
+}
+
+impl FreeListPool {
+    /// Makes a pool of `pages` free pages from page 0. Empty chunks go back to the device.
+    ///
+    /// # Errors
+    /// If there are no pages, or too many.
+    pub fn new(pages: u64) -> Result<FreeListPool, NewError> {
+        FreeListPool::with(pages, Empty::GivenBack)
+    }
+
+    pub(crate) fn with(pages: u64, empty: Empty) -> Result<FreeListPool, NewError> {
+        let inner = Inner { chunks: Chunks::new(pages, empty)?, owners: Counted::new(), held: 0 };
+        Ok(FreeListPool { inner: Mutex::new(inner) })
+    }
+
+    /// Returns how many chunks are made.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        self.lock().chunks.made()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Lists and table change nothing when they fail, so a panic elsewhere leaves them whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DevicePool for FreeListPool {
+    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
+        let mut inner = self.lock();
+        let head = inner.chunks.take(order)?;
+        match inner.owners.insert(Owner { home, head, order }) {
+            Ok(data) => {
+                inner.held += order.pages();
+                Some((FreeRange::claim(head, order), data))
+            }
+            Err(_) => {
+                inner.chunks.give(head, order);
+                None
+            }
+        }
+    }
+
+    fn home(&self, page: Pfn, data: u32) -> Option<Home> {
+        self.lock().owners.get(data)?.home_of(page)
+    }
+
+    fn has(&self, order: Order, _home: Home) -> bool {
+        self.lock().chunks.has(order)
+    }
+
+    fn free_pages(&self) -> u64 {
+        self.lock().chunks.free_pages()
+    }
+
+    fn usage(&self) -> Usage {
+        let inner = self.lock();
+        Usage { objects: 0, references: inner.owners.references(), pages: inner.held }
+    }
+
+    fn close(&self) {
+        self.lock().chunks.give_back_empty();
+    }
+
+    fn check_consistency(&self) -> Result<(), String> {
+        let inner = self.lock();
+        inner.owners.check_consistency()?;
+        inner.chunks.check_consistency()
+    }
+}
+
+impl Pool for FreeListPool {
+    fn folio_free(&self, range: FreeRange, data: u32) {
+        let (head, order) = range.surrender();
+        let mut inner = self.lock();
+        inner.held -= order.pages();
+        inner.chunks.give(head, order);
+        inner.owners.put(data, 1);
+    }
+
+    fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
+        self.lock().owners.take(data, further_pieces(from, to));
+    }
+}
