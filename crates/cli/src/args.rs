@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use bifolio_folio::{MemoryKind, Reset};
 use bifolio_runtime::PoolName;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::amount::{Amount, Size};
@@ -65,6 +65,7 @@ Examples:
   bifolio demo pagerank                            Debian's packages, device memory for a quarter
   bifolio demo pagerank --vram 1/16 --checked      a sixteenth, rules checked after every move
   bifolio demo pagerank --memory coherent          the CPU reads device memory in place
+  bifolio demo pagerank --pool coherent            the same, with objects that neighbouring folios share
   bifolio demo pagerank --json report.json edges   your own edge list";
 
 const BFS_EXAMPLES: &str = "\
@@ -109,9 +110,9 @@ pub struct JobArgs {
     /// System memory that the data may use at once; without it, there is no limit.
     #[arg(long, value_name = "SIZE")]
     pub ram: Option<Amount>,
-    /// Whether the CPU can map device memory.
-    #[arg(long, value_enum, value_name = "KIND", default_value_t = Memory::Private)]
-    pub memory: Memory,
+    /// Whether the CPU can map device memory [default: private, with --pool coherent coherent].
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub memory: Option<Memory>,
     /// Who hands out device memory.
     #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
     pub pool: PoolName,
@@ -163,10 +164,12 @@ const RUN_HELP: &str = "\
 Examples:
   bifolio run --ram 64M -- sort big.txt
   bifolio run --ram 64M --json report.json -- python3 script.py
+  bifolio run --ram 64M --pool freelist -- sort big.txt
 
 Output, exit status and signals are the program's own; the report goes to standard error. The program must be
 dynamically linked and not setuid. It keeps its heap when it replaces itself by exec; programs that it starts
-run as always.";
+run as always. The device memory of a program's heap is private with every pool, also with --pool coherent, as KFD's
+is where the device sits on PCIe: a touch brings the folio home.";
 
 /// Where a report goes.
 #[derive(Debug, Args)]
@@ -288,8 +291,10 @@ may be. Exits with 0 whether or not goals are met.";
 
 /// Takes the name of a pool, and lists them all in the help.
 fn pools() -> impl TypedValueParser<Value = PoolName> {
-    PossibleValuesParser::new(PoolName::ALL.iter().map(|pool| pool.as_str()))
-        .try_map(|name| name.parse::<PoolName>())
+    PossibleValuesParser::new(
+        PoolName::ALL.iter().map(|pool| PossibleValue::new(pool.as_str()).help(pool.about())),
+    )
+    .try_map(|name| name.parse::<PoolName>())
 }
 
 /// Takes the name of a way to reset folios, and lists both in the help.

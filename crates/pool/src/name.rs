@@ -59,6 +59,23 @@ impl PoolName {
         }
     }
 
+    /// Says in a few words what the pool is like.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            PoolName::Buddy => {
+                "Objects over a buddy allocator, as Xe; memory is free again with an object's last folio"
+            }
+            PoolName::FreeList => {
+                "Lists of free folios, as Nouveau but repaired; memory is free again with each folio"
+            }
+            PoolName::Coherent => {
+                "Objects of up to 2 MiB that neighbouring folios share, as KFD on coherent memory"
+            }
+            PoolName::Mirror => "Free lists that keep all they ever had, as the kernel's HMM test device",
+        }
+    }
+
     /// Returns the kind of memory that the pool is made for. Each of them serves the other kind too.
     #[must_use]
     pub const fn memory(self) -> MemoryKind {

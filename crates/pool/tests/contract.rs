@@ -81,7 +81,7 @@ impl Model {
     }
 
     fn check(&self) {
-        self.pool.check_consistency().expect(self.name.as_str());
+        assert_eq!(self.pool.check_consistency(), Ok(()), "{}", self.name);
         let usage = self.pool.usage();
         let pages: u64 = self.held.values().map(|held| held.order.pages()).sum();
         assert_eq!(usage.references, self.held.len() as u64, "{}", self.name);
@@ -274,7 +274,7 @@ fn hammer(map: &PageMap<Arc<dyn DevicePool>>, seed: u64, done: &AtomicU64) {
             done.fetch_add(1, Ordering::Relaxed);
             match order.smaller() {
                 Some(half) if next(2) == 0 => {
-                    kept.extend(folio.split(half).expect("nobody else").map(|piece| piece.unlock()))
+                    kept.extend(folio.split(half).expect("nobody else").map(|piece| piece.unlock()));
                 }
                 _ => kept.push(folio.unlock()),
             }

@@ -8,7 +8,7 @@ use bifolio_folio::{MemoryKind, Order, PAGE_SIZE, Reset};
 use bifolio_runtime::{PoolName, SpaceConfig};
 use bifolio_sys::host::Host;
 
-use crate::args::JobArgs;
+use crate::args::{JobArgs, Memory};
 use crate::figures::bytes;
 
 /// The memory of a job; all sizes in bytes.
@@ -106,7 +106,7 @@ impl Plan {
             data,
             vram: whole_pages(args.vram.of(data)),
             ram: args.ram.map(|ram| whole_pages(ram.of(data))),
-            kind: args.memory.kind(),
+            kind: args.memory.map_or(args.pool.memory(), Memory::kind),
             pool: args.pool,
             reset: args.reset,
             units: args.units,

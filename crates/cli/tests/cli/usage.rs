@@ -94,19 +94,22 @@ Options:
           System memory that the data may use at once; without it, there is no limit
 
       --memory <KIND>
-          Whether the CPU can map device memory
+          Whether the CPU can map device memory [default: private, with --pool coherent coherent]
 
           Possible values:
           - private:  It cannot: a touch brings the folio home
           - coherent: It can: folios of 64 KiB and more are read and written where they are
-          
-          [default: private]
 
       --pool <POOL>
           Who hands out device memory
+
+          Possible values:
+          - buddy:    Objects over a buddy allocator, as Xe; memory is free again with an object's last folio
+          - freelist: Lists of free folios, as Nouveau but repaired; memory is free again with each folio
+          - coherent: Objects of up to 2 MiB that neighbouring folios share, as KFD on coherent memory
+          - mirror:   Free lists that keep all they ever had, as the kernel's HMM test device
           
           [default: buddy]
-          [possible values: buddy]
 
       --reset <WHEN>
           When the page words of folios are made clean: as they end, or as the next folio is formed there
@@ -135,6 +138,7 @@ Examples:
   bifolio demo pagerank                            Debian's packages, device memory for a quarter
   bifolio demo pagerank --vram 1/16 --checked      a sixteenth, rules checked after every move
   bifolio demo pagerank --memory coherent          the CPU reads device memory in place
+  bifolio demo pagerank --pool coherent            the same, with objects that neighbouring folios share
   bifolio demo pagerank --json report.json edges   your own edge list
 
 "#]]
@@ -157,9 +161,8 @@ Options:
       --root <NAME>    Node to start from, by name; without it, the one that points to most others
       --vram <SIZE>    Device memory, such as 16M, or a share of the data, such as 1/4 [default: 1/4]
       --ram <SIZE>     System memory that the data may use at once; without it, there is no limit
-      --memory <KIND>  Whether the CPU can map device memory [default: private] [possible values: private, coherent]
-      --pool <POOL>    Who hands out device memory [default: buddy] [possible values: buddy]
-      --reset <WHEN>   When the page words of folios are made clean: as they end, or as the next folio is formed there [default: split-on-free] [possible values: split-on-free, reinit-on-form]
+      --memory <KIND>  Whether the CPU can map device memory [default: private, with --pool coherent coherent] [possible values: private, coherent]
+      --pool <POOL>    Who hands out device memory [default: buddy] [possible values: buddy, freelist, coherent, mirror]
       --units <N>      Threads of the device, 1 to 64 [default: 2]
       --checked        Check the rules after every move of a folio, and not only at the end
       --json <FILE>    Write the figures as JSON to FILE; `-` prints them instead of the text
