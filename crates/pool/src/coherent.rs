@@ -25,6 +25,7 @@ use bifolio_buddy::Buddy;
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
 use crate::counted::{Counted, further_pieces};
+use crate::owner::Owner;
 use crate::sync::{Mutex, MutexGuard};
 use crate::{DevicePool, Home, NewError, Usage};
 
@@ -54,29 +55,15 @@ struct Inner {
 /// Device memory for some addresses of a block.
 #[derive(Debug)]
 struct Object {
-    /// The first of its addresses.
-    home: Home,
-    head: Pfn,
-    order: Order,
+    /// Which of the block's pages have their place where.
+    at: Owner,
     /// A bit for each page: whether it is handed out.
     used: [u64; 8],
 }
 
 impl Object {
-    fn new(home: Home, head: Pfn, order: Order) -> Object {
-        Object { home, head, order, used: [0; 8] }
-    }
-
-    /// Returns how far a page of the block lies inside the object's addresses.
-    fn offset_of(&self, home: Home) -> Option<u64> {
-        let into = home.page.checked_sub(self.home.page).map(u64::from)?;
-        (home.block == self.home.block && into < self.order.pages()).then_some(into)
-    }
-
-    fn home_of(&self, page: Pfn) -> Option<Home> {
-        let into = page.offset_from(self.head).filter(|into| *into < self.order.pages())?;
-        let page = self.home.page.checked_add(u16::try_from(into).ok()?)?;
-        Some(Home { page, ..self.home })
+    fn new(at: Owner) -> Object {
+        Object { at, used: [0; 8] }
     }
 
     /// Tells whether none of these pages is handed out.
@@ -141,13 +128,13 @@ impl Inner {
     fn serving(&self, home: Home) -> Option<(u32, &Object, u64)> {
         let (_, &number) = self.serving.range(..=home).next_back()?;
         let object = self.objects.get(number)?;
-        Some((number, object, object.offset_of(home)?))
+        Some((number, object, object.at.offset_of(home)?))
     }
 
     /// Finds the place for a folio on an object that is there, if nobody has it.
     fn place(&self, order: Order, home: Home) -> Option<(u32, u64)> {
         let (number, object, offset) = self.serving(home)?;
-        let fits = order <= object.order && offset.is_multiple_of(order.pages());
+        let fits = order <= object.at.order && offset.is_multiple_of(order.pages());
         (fits && object.is_unused(offset, order)).then_some((number, offset))
     }
 
@@ -161,14 +148,14 @@ impl Inner {
         };
         let object = self.objects.get_mut(number)?;
         object.set_used(offset, order, true);
-        Some((Pfn::new(object.head.get() + offset), number))
+        Some((Pfn::new(object.at.head.get() + offset), number))
     }
 
-    /// Makes an object for these addresses and what lies around them, as large as there is memory for. If their place
-    /// on another object is taken, by a folio that somebody still holds, it is for them alone.
+    /// Makes an object for these addresses and what lies around them, as large as there is memory for. It is for them
+    /// alone if they are nobody's, or if their place on another object is taken, by a folio that somebody still holds.
     fn make(&mut self, order: Order, home: Home) -> Option<(u32, u64)> {
-        let taken = self.serving(home).is_some_and(|(_, object, _)| order <= object.order);
-        let shared = !taken && u64::from(home.page).is_multiple_of(order.pages());
+        let taken = self.serving(home).is_some_and(|(_, object, _)| order <= object.at.order);
+        let shared = !taken && home != Home::NOBODY && u64::from(home.page).is_multiple_of(order.pages());
         let largest = if shared { self.order.max(order) } else { order };
         largest.descending_to(order).find_map(|size| self.make_of(size, home, shared))
     }
@@ -177,7 +164,7 @@ impl Inner {
         let head = Pfn::new(self.memory.allocate(u32::from(size.get())).ok()?);
         let offset = if shared { u64::from(home.page) % size.pages() } else { 0 };
         let first = Home { page: home.page - u16::try_from(offset).ok()?, ..home };
-        let Ok(number) = self.objects.insert(Object::new(first, head, size)) else {
+        let Ok(number) = self.objects.insert(Object::new(Owner { home: first, head, order: size })) else {
             self.free(head, size);
             return None;
         };
@@ -190,10 +177,10 @@ impl Inner {
 
     /// Puts an object that has no references to the dead.
     fn bury(&mut self, number: u32, object: &Object) {
-        if self.serving.get(&object.home) == Some(&number) {
-            self.serving.remove(&object.home);
+        if self.serving.get(&object.at.home) == Some(&number) {
+            self.serving.remove(&object.at.home);
         }
-        self.dead.push((object.head, object.order));
+        self.dead.push((object.at.head, object.at.order));
     }
 
     fn release(&mut self) -> u64 {
@@ -225,7 +212,7 @@ impl DevicePool for CoherentPool {
     }
 
     fn home(&self, page: Pfn, data: u32) -> Option<Home> {
-        self.lock().objects.get(data)?.home_of(page)
+        self.lock().objects.get(data)?.at.home_of(page)
     }
 
     fn has(&self, order: Order, home: Home) -> bool {
@@ -239,7 +226,7 @@ impl DevicePool for CoherentPool {
 
     /// An object keeps its memory until its last folio has gone, so a larger one goes as a whole.
     fn to_empty(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
-        let holds = self.lock().objects.get(data).map(|object| object.order);
+        let holds = self.lock().objects.get(data).map(|object| object.at.order);
         let order = holds.map_or(order, |holds| order.max(holds));
         (page.align_down(order), order)
     }
@@ -269,7 +256,7 @@ impl DevicePool for CoherentPool {
         let stale = inner
             .serving
             .iter()
-            .find(|(home, number)| inner.objects.get(**number).is_none_or(|object| object.home != **home));
+            .find(|(home, number)| inner.objects.get(**number).is_none_or(|object| object.at.home != **home));
         match (unused, stale) {
             (Some((number, _)), _) => Err(format!("object {number} has references and no folio")),
             (_, Some((home, number))) => Err(format!("object {number} is not at {home:?}")),
@@ -283,7 +270,7 @@ impl Pool for CoherentPool {
         let (head, order) = range.surrender();
         let mut inner = self.lock();
         if let Some(object) = inner.objects.get_mut(data)
-            && let Some(offset) = head.offset_from(object.head)
+            && let Some(offset) = head.offset_from(object.at.head)
         {
             object.set_used(offset, order, false);
         }

@@ -16,6 +16,7 @@ use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
 use crate::chunks::{Chunks, Empty};
 use crate::counted::{Counted, further_pieces};
+use crate::owner::Owner;
 use crate::sync::{Mutex, MutexGuard};
 use crate::{DevicePool, Home, NewError, Usage};
 
@@ -31,23 +32,6 @@ struct Inner {
     owners: Counted<Owner>,
     /// Pages that are handed out.
     held: u64,
-}
-
-/// Whose bytes an allocation holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Owner {
-    pub(crate) home: Home,
-    pub(crate) head: Pfn,
-    pub(crate) order: Order,
-}
-
-impl Owner {
-    /// Returns the home of a page of the allocation.
-    pub(crate) fn home_of(&self, page: Pfn) -> Option<Home> {
-        let into = page.offset_from(self.head).filter(|into| *into < self.order.pages())?;
-        let page = self.home.page.checked_add(u16::try_from(into).ok()?)?;
-        Some(Home { page, ..self.home })
-    }
 }
 
 impl FreeListPool {

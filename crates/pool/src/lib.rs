@@ -25,6 +25,7 @@ mod free_lists;
 pub mod freelist;
 pub mod mirror;
 mod name;
+mod owner;
 mod sync;
 
 pub use buddy::BuddyPool;

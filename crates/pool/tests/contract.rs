@@ -250,6 +250,24 @@ fn ends_of_odd_sizes_are_used() {
 }
 
 #[test]
+fn plain_objects_get_what_they_ask_for_and_are_nobodys() {
+    for (name, pool) in all_pools(5 * 512 + 77) {
+        let mut memory = Vec::new();
+        let page = pool.allocate(Order::ZERO, home(0, 7)).expect("all is free");
+        assert_eq!(pool.add_plain(700, &mut memory), 700, "{name}");
+        assert_eq!(memory.iter().map(|(range, _)| range.pages()).sum::<u64>(), 700, "{name}");
+        for (range, data) in memory {
+            let owner = pool.home(range.head(), data);
+            assert!(owner.is_none_or(|owner| owner == Home::NOBODY), "{name}: {owner:?}");
+            pool.give_back(range, data);
+        }
+        pool.give_back(page.0, page.1);
+        pool.release();
+        assert_eq!((pool.usage(), pool.free_pages()), (Usage::default(), 5 * 512 + 77), "{name}");
+    }
+}
+
+#[test]
 fn no_pages_and_too_many_are_refused() {
     for name in PoolName::ALL {
         assert!(name.make(0).is_err(), "{name}");
