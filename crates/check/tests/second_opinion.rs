@@ -5,6 +5,7 @@ use bifolio_check::design::{Action, Bounds, Design};
 use bifolio_check::designs::{linux_mainline, linux_v3};
 use bifolio_check::explore::{Limits, explore};
 use bifolio_check::linux::World;
+use bifolio_check::svm::{Memory, Others, Setup, Transactions};
 use stateright::{Checker, Model};
 
 /// A design as stateright wants it: states are canonical, and nothing follows what our explorer does not follow.
@@ -65,4 +66,14 @@ fn stateright_counts_the_same_states_of_shipped_folios() {
     let world = Folios::new(Bounds::of(4, 2, 2));
     assert_eq!(ours(&world), (1_864, 19));
     assert_eq!(theirs(world), ours(&world));
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_shipped_transactions() {
+    let others = Others { holder: true, teardown: true, fork: true };
+    let memory = Memory::Anonymous;
+    let setup = Setup { memory, blocks: 2, block_pages: 1, device: 1, ram: 1, reserve: 0, actors: 2, others };
+    let ours = ours(&Transactions::new(setup));
+    assert_eq!(ours, (26_874, 30));
+    assert_eq!(theirs(Transactions::new(setup)), ours);
 }

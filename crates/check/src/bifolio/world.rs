@@ -174,17 +174,7 @@ impl Design for Folios {
     }
 
     fn built(&self) -> &'static [(u8, &'static str)] {
-        &[
-            (3, "type: form and free are called on the pagemap, a page does not say which one it is of"),
-            (13, "type: Order, Run and Span carry their unit"),
-            (14, "one folio moves into one span of its own order"),
-            (15, "the last put takes one short lock of the pool and no folio lock"),
-            (20, "the device's table is entered and left by the same span"),
-            (21, "type: device memory is bounds-checked at every access"),
-            (24, "type: there is only try_lock"),
-            (25, "an engine has one pagemap"),
-            (26, "plans are made, and victims looked at again, under the block's lock"),
-        ]
+        &[(3, "type: form and free are called on the pagemap, a page does not say which one it is of")]
     }
 
     fn tell(&self, before: &State, action: Action, after: &State) -> Told {

@@ -1,113 +1,74 @@
-//! What each step of a transaction does to the world.
+//! What each step of a transaction does to the world, and what is judged of it at once.
 
-use bifolio_folio::{Folio as Handle, FreeRange, Live, Order, PageMap, Pfn};
+use bifolio_folio::{MemoryKind, PageMap, Pfn};
+use bifolio_rules::RuleSet;
+use bifolio_rules::facts::{self, Counted, HandedOut, Pages, Removed, Used};
 use bifolio_svm::step::Folio;
-use bifolio_svm::{Block, Handle as Place, Outcome, Run, Span, Step};
+use bifolio_svm::{Handle, Outcome, Run, Span, Step};
 
 use crate::bifolio::ledger::Ledger;
-use crate::bifolio::state::block;
-use crate::svm::state::{BLOCK_PAGES, GARBAGE, State, View, Virtual};
-use bifolio_rules::RuleSet;
-use bifolio_rules::facts::{self, HandedOut, Pages};
+use crate::svm::book::{Seen, Site};
+use crate::svm::folios;
+use crate::svm::setup::{Memory, Setup};
+use crate::svm::slip::Slip;
+use crate::svm::state::{BLOCK_PAGES, GARBAGE, State, Teardown, View, Virtual};
 
 /// How a step is made to go.
 pub(super) mod how {
-    /// As well as it can.
+    /// As well as it can. Any other way: it fails, or is refused.
     pub const WELL: u8 = 0;
-    /// It fails, in the first way it may.
-    pub const FAILING: u8 = 1;
-    /// It fails in the other way, or is left for later.
-    pub const OTHERWISE: u8 = 2;
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests choose a fault"))]
-/// One deliberate fault of a runner, chosen by tests only, to see that the checker finds it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum Slip {
-    #[default]
-    None,
-    TakeOutLeavesView,
-    RestoreForgotten,
-    CopyToDeviceForgotten,
-    ClearForgotten,
-    CopyToRamForgotten,
-    UnmapDeviceForgotten,
-    UnmapCoherentForgotten,
-    ReleaseFolioForgotten,
-    ReleaseRamForgotten,
-    DiscardForgotten,
-    SplitForgotten,
-    MapDeviceForgotten,
-    InstallForgotten,
-}
-
-impl Slip {
-    /// Whether the runner says that it did the step, and did not.
-    fn skips(self, step: &Step) -> bool {
-        matches!(
-            (self, step),
-            (Slip::TakeOutLeavesView, Step::TakeOut { .. })
-                | (Slip::RestoreForgotten, Step::Restore { .. })
-                | (Slip::CopyToDeviceForgotten, Step::CopyToDevice { .. })
-                | (Slip::ClearForgotten, Step::ClearDevice { .. })
-                | (Slip::CopyToRamForgotten, Step::CopyToRam { .. })
-                | (Slip::UnmapDeviceForgotten, Step::UnmapDevice { .. })
-                | (Slip::UnmapCoherentForgotten, Step::UnmapCoherent { .. })
-                | (Slip::ReleaseFolioForgotten, Step::ReleaseFolio { .. })
-                | (Slip::ReleaseRamForgotten, Step::ReleaseRam { .. })
-                | (Slip::DiscardForgotten, Step::Discard { .. })
-                | (Slip::MapDeviceForgotten, Step::MapDevice { .. })
-                | (Slip::InstallForgotten, Step::Install { .. })
-        )
-    }
-}
-
-/// In how many ways a step may go.
-pub(super) fn ways(step: &Step) -> u8 {
+/// In how many ways a step may go; none for making room, which is done by a transaction of its own.
+pub(super) fn ways(step: &Step, memory: Memory, inner: bool) -> u8 {
     match step {
+        Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => u8::from(inner),
         Step::ReleaseFolio { .. }
         | Step::ReleaseRam { .. }
         | Step::Restore { .. }
         | Step::UnmapDevice { .. }
         | Step::Finish(_) => 1,
-        Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } | Step::Install { wanted: None, .. } => 3,
+        Step::Install { .. } if inner && memory != Memory::Anonymous => 1,
         _ => 2,
     }
 }
 
-/// Does steps on a state whose words are in the pagemap.
+/// Does steps on a state.
 pub(super) struct Performer<'w> {
     pub map: &'w PageMap<Ledger>,
     pub state: State,
-    /// The block that the transaction works on, before the step.
-    pub place: &'w Block,
-    pub base: usize,
-    pub ram_limit: u8,
+    /// Where the pages of the block are, before the step.
+    pub sites: [Site; BLOCK_PAGES],
+    /// First page of the program in the block.
+    pub base: u8,
+    pub task: Seen,
+    /// Whether it makes room for another transaction.
+    pub inner: bool,
+    pub setup: &'w Setup,
     pub slip: Slip,
     pub broken: RuleSet,
 }
 
-impl<'w> Performer<'w> {
+impl Performer<'_> {
     pub(super) fn perform(&mut self, step: Step, way: u8) -> Outcome {
         if way != how::WELL {
-            return self.not_well(step, way);
+            return self.slip.report(&step, refusal(&step));
         }
         if self.slip.skips(&step) {
-            return Outcome::Done;
+            return self.slip.report(&step, Outcome::Done);
         }
-        if let (Slip::SplitForgotten, Step::SplitFolio { folio }) = (self.slip, step) {
-            return Outcome::Split { upper: folio.handle };
-        }
+        let step = self.slip.alter(step);
+        self.judge_device_pages(&step);
         match step {
-            Step::FormFolio { span } => self.form(span.order()),
-            Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => Outcome::Done,
+            Step::FormFolio { span } => self.form(span),
+            Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => Outcome::NoMemory,
             Step::ReleaseFolio { folio } => self.release(folio),
             Step::SplitFolio { folio } => self.split(folio),
             Step::ReserveRam { span } => self.reserve(span),
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
-            Step::TakeOut { span } => self.in_ram(span, |page| (page.cpu, page.taken) = (View::Fault, true)),
-            Step::Restore { span } => self.in_ram(span, |page| (page.cpu, page.taken) = (View::Ram, false)),
-            Step::Install { span, .. } => self.each(span.run(), |_, page| show(page)),
+            Step::TakeOut { span } => self.take_out(span),
+            Step::Restore { span } => self.in_ram(span.run(), show),
+            Step::Install { span, .. } => self.install(span),
             Step::InstallZero { span } => self.each(span.run(), |_, page| {
                 page.ram = Some(0);
                 show(page);
@@ -116,7 +77,7 @@ impl<'w> Performer<'w> {
             Step::ClearDevice { run, to } => self.fill(run, to, |_| 0),
             Step::CopyToRam { span, from } => self.copy_to_ram(span, from),
             Step::MapDevice { span, to } => self.map_device(span, to),
-            Step::UnmapDevice { span } => self.each(span.run(), |_, page| page.table = None),
+            Step::UnmapDevice { span } => self.unmap_device(span),
             Step::MapCoherent { span, to } => {
                 let first = low(to);
                 self.each(span.run(), |offset, page| page.cpu = View::Device(first + offset))
@@ -127,20 +88,23 @@ impl<'w> Performer<'w> {
         }
     }
 
-    fn not_well(&mut self, step: Step, way: u8) -> Outcome {
-        match step {
-            Step::FormFolio { .. } | Step::ReserveRam { .. } => Outcome::NoMemory,
-            Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } if way == how::FAILING => Outcome::NoMemory,
-            // Left to the next touch: bytes are there, the program does not see them yet.
-            Step::Install { span, .. } if way == how::OTHERWISE => {
-                self.each(span.run(), |_, page| page.taken = false)
-            }
-            Step::ReclaimDevice { .. }
-            | Step::ReclaimRam { .. }
-            | Step::SplitFolio { .. }
-            | Step::TakeOut { .. } => Outcome::Busy,
-            _ => Outcome::Failed,
-        }
+    /// Folio and span have one order (I14), and nothing beyond the folio and its backing is used (I21).
+    fn judge_device_pages(&mut self, step: &Step) {
+        let (to, pages, order) = match *step {
+            Step::CopyToDevice { run, to } | Step::ClearDevice { run, to } => (to, run.pages, None),
+            Step::CopyToRam { span, from: to }
+            | Step::MapDevice { span, to }
+            | Step::MapCoherent { span, to } => (to, span.pages(), Some(span.order().get())),
+            _ => return,
+        };
+        let (first, last) = (u32::from(low(to)), u32::from(low(to)) + u32::from(pages));
+        let used = Used {
+            pages: (first..last).fold(0, |all: Pages, page| all | 1 << page.min(15)),
+            own: Pages::from(folios::own_pages(&self.state, low(to))),
+        };
+        self.broken.require(facts::i21(&used), 21);
+        let folio = folios::covering(&self.state, low(to)).map(|(_, order)| order);
+        self.broken.require(order.is_none_or(|order| facts::i14(folio, order)), 14);
     }
 
     fn page(&mut self, number: u16) -> Option<&mut Virtual> {
@@ -148,7 +112,7 @@ impl<'w> Performer<'w> {
         if number >= BLOCK_PAGES {
             return None;
         }
-        self.state.pages.get_mut(self.base + number)
+        self.state.pages.get_mut(usize::from(self.base) + number)
     }
 
     fn each(&mut self, run: Run, mut change: impl FnMut(u8, &mut Virtual)) -> Outcome {
@@ -160,92 +124,99 @@ impl<'w> Performer<'w> {
         Outcome::Done
     }
 
-    fn in_ram(&mut self, span: Span, change: impl Fn(&mut Virtual)) -> Outcome {
-        let runs: Vec<Run> = self.place.ram().runs(span.run()).collect();
-        runs.into_iter().for_each(|run| {
-            self.each(run, |_, page| change(page));
-        });
-        Outcome::Done
+    /// Changes the pages that are in system memory as the block says.
+    fn in_ram(&mut self, run: Run, change: impl Fn(&mut Virtual)) -> Outcome {
+        let sites = self.sites;
+        self.each(run, |offset, page| {
+            if sites.get(usize::from(run.first) + usize::from(offset)) == Some(&Site::Ram) {
+                change(page);
+            }
+        })
     }
 
-    fn form(&mut self, order: Order) -> Outcome {
-        let ledger = self.map.pool();
-        let (free, k) = (ledger.free.get(), order.get());
-        let pages = u8::try_from(self.map.pages()).unwrap_or(0);
-        let mut starts = (0..pages).step_by(1 << k.min(7));
-        let Some(page) = starts.find(|&page| k < 3 && free & block(page, k) == block(page, k)) else {
-            return Outcome::NoMemory;
-        };
-        ledger.allocate(page, k);
-        let pfn = Pfn::new(u64::from(page));
-        match self.map.form(FreeRange::claim(pfn, order), u32::from(page)) {
-            Ok(folio) => {
-                let _ = folio.unlock().into_raw();
-                Outcome::Formed(Folio { pfn, order, handle: Place(u32::from(page)) })
+    fn form(&mut self, span: Span) -> Outcome {
+        let owner = self.base + small(span.first());
+        let teardown = self.state.teardown;
+        if self.slip == Slip::FormAfterKill {
+            self.state.teardown = Teardown::Alive;
+        }
+        let formed = folios::form(self.map, &mut self.state, span.order().get(), owner, &mut self.broken);
+        self.state.teardown = teardown;
+        self.broken.require(formed.is_none() || teardown == Teardown::Alive, 16);
+        match formed {
+            Some(page) => {
+                let (pfn, handle) = (Pfn::new(u64::from(page)), Handle(u32::from(page)));
+                Outcome::Formed(Folio { pfn, order: span.order(), handle })
             }
-            Err(_) => {
-                self.broken.require(false, 9);
-                ledger.take_back(u32::from(page));
-                Outcome::NoMemory
-            }
+            None => Outcome::NoMemory,
         }
     }
 
-    fn resume(&mut self, folio: Folio) -> Option<Handle<'w, Ledger, Live>> {
-        let handle = self.map.resume::<Live>(folio.pfn, folio.order);
-        self.broken.require(handle.is_some(), 17);
-        handle
-    }
-
+    /// Drops the block's reference. It is one step whoever else holds the folio: a put never waits (I15).
     fn release(&mut self, folio: Folio) -> Outcome {
-        drop(self.resume(folio));
-        let first = usize::from(low(folio.pfn));
-        let pages = 1 << folio.order.get();
-        self.state.device[first..first + pages].fill(GARBAGE);
+        let named = (low(folio.pfn), folio.order.get());
+        let was = folios::put(self.map, &mut self.state, named);
+        self.broken.require(was, 17);
+        if self.slip == Slip::ReleaseTakesAllReferences && folios::covering(&self.state, named.0).is_some() {
+            folios::put(self.map, &mut self.state, named);
+        }
         Outcome::Done
     }
 
     fn split(&mut self, folio: Folio) -> Outcome {
-        let (Some(handle), Some(half)) = (self.resume(folio), folio.order.smaller()) else {
-            return Outcome::Busy;
-        };
-        let locked = match handle.try_lock() {
-            Ok(locked) => locked,
-            Err(handle) => {
-                let _ = handle.into_raw();
-                return Outcome::Busy;
-            }
-        };
-        match locked.split(half) {
-            Ok(pieces) => pieces.for_each(|piece| drop_raw(piece.unlock())),
-            Err(error) => {
-                drop_raw(error.folio.unlock());
-                return Outcome::Busy;
+        let named = (low(folio.pfn), folio.order.get());
+        if self.slip == Slip::SplitOfHeld && self.state.held == Some(named.0) {
+            folios::put(self.map, &mut self.state, named);
+        }
+        match folios::split(self.map, &mut self.state, named) {
+            Some(true) => Outcome::Split { upper: upper_of(&folio) },
+            Some(false) => Outcome::Busy,
+            None => {
+                self.broken.require(false, 17);
+                Outcome::Busy
             }
         }
-        let upper = u32::from(low(folio.pfn)) + (1 << half.get());
-        Outcome::Split { upper: Place(upper) }
     }
 
     fn reserve(&mut self, span: Span) -> Outcome {
         let pages = small(span.pages());
-        if self.state.ram_used + pages > self.ram_limit {
+        let reserve = if self.task.making_room || self.inner { 0 } else { self.setup.reserve };
+        if self.state.ram_used + pages > self.setup.ram.saturating_sub(reserve) {
             return Outcome::NoMemory;
         }
-        self.state.ram_used += pages;
-        Outcome::Done
+        self.state.ram_used += self.slip.counted(pages);
+        self.each(span.run(), |_, page| page.reserved = true)
     }
 
     fn release_ram(&mut self, span: Span, pages: u16) -> Outcome {
-        self.broken.require(self.state.ram_used >= small(pages), 18);
-        self.state.ram_used = self.state.ram_used.saturating_sub(small(pages));
-        let mut in_view = false;
-        let done = self.each(span.run(), |_, page| {
+        let (mut truth, mut in_view) = (0, false);
+        self.each(span.run(), |_, page| {
+            truth += i32::from(page.reserved);
             in_view |= page.cpu == View::Ram;
-            (page.ram, page.taken) = (None, false);
+            (page.ram, page.taken, page.reserved) = (None, false, false);
         });
+        self.broken.require(facts::i13(&Counted { counter: i32::from(pages), truth }), 13);
+        self.state.ram_used = self.state.ram_used.saturating_sub(small(pages));
+        if self.slip == Slip::CopyBeforeTakeOut {
+            return self.each(span.run(), |_, page| page.cpu = View::Fault);
+        }
         self.broken.require(!in_view, 27);
-        done
+        Outcome::Done
+    }
+
+    fn take_out(&mut self, span: Span) -> Outcome {
+        if self.slip == Slip::CopyBeforeTakeOut {
+            return Outcome::Done;
+        }
+        self.in_ram(span.run(), |page| (page.cpu, page.taken) = (View::Fault, true))
+    }
+
+    /// Shows what was filled; where nobody waits, shared memory is shown at the next touch only.
+    fn install(&mut self, span: Span) -> Outcome {
+        if self.inner && self.setup.memory != Memory::Anonymous {
+            return self.each(span.run(), |_, page| page.taken = false);
+        }
+        self.each(span.run(), |_, page| show(page))
     }
 
     fn fill(&mut self, run: Run, to: Pfn, value: impl Fn(&Virtual) -> u8) -> Outcome {
@@ -260,10 +231,15 @@ impl<'w> Performer<'w> {
 
     fn copy_to_ram(&mut self, span: Span, from: Pfn) -> Outcome {
         let (device, first) = (self.state.device, low(from));
-        self.each(span.run(), |offset, page| {
+        let early = self.slip == Slip::ShownBeforeCopy;
+        let done = self.each(span.run(), |offset, page| {
             page.ram = device.get(usize::from(first + offset)).copied();
-            page.taken = true;
-        })
+            (page.taken, page.cpu) = (true, if early { View::Ram } else { page.cpu });
+        });
+        if self.slip == Slip::FolioGoesBeforeInstall {
+            folios::put(self.map, &mut self.state, (first, span.order().get()));
+        }
+        done
     }
 
     fn map_device(&mut self, span: Span, to: Pfn) -> Outcome {
@@ -278,14 +254,47 @@ impl<'w> Performer<'w> {
         done
     }
 
-    fn discard(&mut self, run: Run) -> Outcome {
-        let mut used = 0;
-        let done = self.each(run, |_, page| {
-            used += u8::from(page.ram.is_some());
-            *page = Virtual { table: page.table, ..Virtual::default() };
+    fn unmap_device(&mut self, span: Span) -> Outcome {
+        let mut removed = Removed { named: 0, entered: 0 };
+        let done = self.each(span.run(), |offset, page| {
+            removed.named |= 1 << offset;
+            removed.entered |= Pages::from(page.table.is_some()) << offset;
+            page.table = None;
         });
-        self.state.ram_used = self.state.ram_used.saturating_sub(used);
+        self.broken.require(facts::i20(&removed), 20);
         done
+    }
+
+    /// Forgets pages; what the block says was in system memory is given back.
+    fn discard(&mut self, run: Run) -> Outcome {
+        let in_ram = |number: u16| self.sites.get(usize::from(number)) == Some(&Site::Ram);
+        let used = small((run.first..run.end()).filter(|number| in_ram(*number)).count() as u16);
+        if self.slip != Slip::DiscardKeepsReservation {
+            self.state.ram_used = self.state.ram_used.saturating_sub(used);
+        }
+        self.each(run, |_, page| *page = Virtual { table: page.table, ..Virtual::default() })
+    }
+}
+
+/// What a step answers that is refused or fails.
+fn refusal(step: &Step) -> Outcome {
+    match step {
+        Step::FormFolio { .. } | Step::ReserveRam { .. } => Outcome::NoMemory,
+        Step::SplitFolio { .. } | Step::TakeOut { .. } => Outcome::Busy,
+        _ => Outcome::Failed,
+    }
+}
+
+/// The place of the upper half of a folio.
+pub(super) fn upper_of(folio: &Folio) -> Handle {
+    Handle(u32::from(low(folio.pfn)) + (1 << folio.order.get() >> 1))
+}
+
+/// How a block's memory is reached, in the terms of the shipped code.
+pub(super) fn kind_of(memory: Memory) -> MemoryKind {
+    match memory {
+        Memory::Shared | Memory::Anonymous => MemoryKind::Private,
+        Memory::Coherent => MemoryKind::Coherent,
     }
 }
 
@@ -293,11 +302,7 @@ fn show(page: &mut Virtual) {
     (page.cpu, page.taken) = (View::Ram, false);
 }
 
-fn drop_raw(folio: Handle<'_, Ledger, Live>) {
-    let _ = folio.into_raw();
-}
-
-fn low(pfn: Pfn) -> u8 {
+pub(super) fn low(pfn: Pfn) -> u8 {
     (pfn.get() & 7) as u8
 }
 

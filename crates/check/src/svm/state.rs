@@ -1,12 +1,7 @@
-//! State of a world of transactions, and the table of blocks, machines and steps that it points into.
-
-use std::collections::HashMap;
-use std::hash::Hash;
-
-use bifolio_svm::{Block, Outcome, Step, Transaction};
+//! State of a world of transactions.
 
 /// Room for device pages.
-pub const PAGES: usize = 8;
+pub const DEVICE: usize = 4;
 /// Blocks of virtual memory.
 pub const BLOCKS: usize = 2;
 /// Room for pages in use in each block.
@@ -14,7 +9,7 @@ pub const BLOCK_PAGES: usize = 2;
 /// Virtual pages.
 pub const VIRTUAL: usize = BLOCKS * BLOCK_PAGES;
 /// Actors that run transactions.
-pub const ACTORS: usize = 2;
+pub const ACTORS: usize = 3;
 
 /// Bytes of a page: nothing that anyone may read.
 pub const GARBAGE: u8 = 15;
@@ -33,6 +28,8 @@ pub struct Virtual {
     pub table: Option<u8>,
     /// Taken out of view by a transaction.
     pub taken: bool,
+    /// System memory is reserved for it, or holds it.
+    pub reserved: bool,
 }
 
 /// Where the program's page table leads.
@@ -47,109 +44,119 @@ pub enum View {
     Device(u8),
 }
 
-/// A transaction under way; numbers are of the [`Book`].
+impl Virtual {
+    /// All of it in 23 bits.
+    pub(super) fn bits(self) -> u64 {
+        let small = |value: Option<u8>| value.map_or(0x1f, u64::from);
+        let cpu = match self.cpu {
+            View::Fault => 0,
+            View::Ram => 1,
+            View::Device(at) => 2 + u64::from(at),
+        };
+        let flags = u64::from(self.taken) << 1 | u64::from(self.reserved);
+        small(self.expected) << 18 | small(self.ram) << 13 | small(self.table) << 8 | cpu << 4 | flags
+    }
+}
+
+/// A transaction under way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Running {
-    /// The machine.
-    pub machine: u16,
-    /// The block it works on.
+pub struct Frame {
+    /// Number of the task in the book.
+    pub task: u16,
+    /// The block it has locked.
     pub block: u8,
-    /// The step that is to be done next.
-    pub step: u16,
-    /// Order of the last allocation it tried.
-    pub tried: u8,
+}
+
+/// An actor that runs transactions: one that it was asked for and, while that waits for room, one that makes it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Actor {
+    /// What it was asked for.
+    pub outer: Option<Frame>,
+    /// What makes room for it.
+    pub inner: Option<Frame>,
+    /// The folio that it looked at without a lock: page of the program, device page.
+    pub victim: Option<(u8, u8)>,
+    /// Something was evicted.
+    pub evicted: bool,
+    /// Something belonged to another actor.
+    pub contended: bool,
+}
+
+impl Actor {
+    /// The transaction that takes the next step.
+    pub fn top(&self) -> Option<Frame> {
+        self.inner.or(self.outer)
+    }
+
+    /// Transactions under way.
+    pub fn frames(&self) -> impl Iterator<Item = Frame> + use<> {
+        self.outer.into_iter().chain(self.inner)
+    }
+}
+
+/// How far teardown of the pagemap has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Teardown {
+    /// Not begun.
+    #[default]
+    Alive,
+    /// Nothing can be formed any more.
+    Killed,
+    /// Found drained, and over.
+    Ended,
 }
 
 /// All of a world.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct State {
     /// Words of the pagemap, packed.
-    pub words: [u16; PAGES],
-    /// Backings, packed.
-    pub backings: [u8; PAGES],
+    pub words: [u16; DEVICE],
+    /// Backings by first page, packed.
+    pub backings: [u8; DEVICE],
     /// Bytes of device pages.
-    pub device: [u8; PAGES],
+    pub device: [u8; DEVICE],
+    /// Virtual page that the backing's first page was allocated for, by first page.
+    pub owners: [u8; DEVICE],
     /// Free device pages.
     pub free: u8,
     /// The pagemap's counter.
     pub live: u8,
     /// Pages of system memory in use.
     pub ram_used: u8,
-    /// Blocks; numbers of the [`Book`].
+    /// Teardown of the pagemap.
+    pub teardown: Teardown,
+    /// Device page whose folio a third party holds a reference of.
+    pub held: Option<u8>,
+    /// During a fork: pages that the child has, bit by page.
+    pub child: Option<u8>,
+    /// Blocks; numbers of the book.
     pub blocks: [u16; BLOCKS],
     /// Pages of the program.
     pub pages: [Virtual; VIRTUAL],
-    /// Transactions under way.
-    pub running: [Option<Running>; ACTORS],
-}
-
-/// Things that are too large for a state: a number stands for each.
-#[derive(Debug)]
-pub struct Numbered<T> {
-    items: Vec<T>,
-    numbers: HashMap<T, u16>,
-}
-
-impl<T: Clone + Eq + Hash> Numbered<T> {
-    /// The number of a thing.
-    pub fn number(&mut self, item: &T) -> u16 {
-        if let Some(&number) = self.numbers.get(item) {
-            return number;
-        }
-        let number = u16::try_from(self.items.len()).expect("small worlds have fewer than 65536 machines");
-        self.items.push(item.clone());
-        self.numbers.insert(item.clone(), number);
-        number
-    }
-
-    /// The thing of a number.
-    pub fn get(&self, number: u16) -> &T {
-        &self.items[usize::from(number)]
-    }
-}
-
-impl<T> Default for Numbered<T> {
-    fn default() -> Numbered<T> {
-        Numbered { items: Vec::new(), numbers: HashMap::new() }
-    }
-}
-
-/// What numbers in states stand for, and what machines did before: they are deterministic.
-#[derive(Debug, Default)]
-pub struct Book {
-    /// Blocks.
-    pub blocks: Numbered<Block>,
-    /// Machines.
-    pub machines: Numbered<Transaction>,
-    steps: Vec<Step>,
-}
-
-impl Book {
-    /// The number of a step.
-    pub fn step_number(&mut self, step: Step) -> u16 {
-        let known = self.steps.iter().position(|other| *other == step);
-        let number = known.unwrap_or_else(|| {
-            self.steps.push(step);
-            self.steps.len() - 1
-        });
-        u16::try_from(number).expect("small worlds have few steps")
-    }
-
-    /// The step of a number.
-    pub fn step(&self, number: u16) -> Step {
-        self.steps[usize::from(number)]
-    }
-
-    /// Runs the shipped machine: takes the outcome of the last step, returns machine, block and next step.
-    pub fn advance(&mut self, machine: u16, block: u16, outcome: Outcome) -> (u16, u16, u16) {
-        let mut transaction = self.machines.get(machine).clone();
-        let mut place = self.blocks.get(block).clone();
-        let step = transaction.step(&mut place, outcome);
-        (self.machines.number(&transaction), self.blocks.number(&place), self.step_number(step))
-    }
+    /// Who runs transactions.
+    pub actors: [Actor; ACTORS],
 }
 
 impl State {
+    /// Nothing at all.
+    pub(super) fn empty() -> State {
+        State {
+            words: [0; DEVICE],
+            backings: [0; DEVICE],
+            device: [GARBAGE; DEVICE],
+            owners: [0; DEVICE],
+            free: 0,
+            live: 0,
+            ram_used: 0,
+            teardown: Teardown::Alive,
+            held: None,
+            child: None,
+            blocks: [0; BLOCKS],
+            pages: [Virtual::default(); VIRTUAL],
+            actors: [Actor::default(); ACTORS],
+        }
+    }
+
     /// Writes a page through one of its mappings: every other copy is out of date from now on.
     pub fn write(&mut self, number: u8, through: View) {
         let value = 1 + number;
@@ -165,6 +172,36 @@ impl State {
             View::Ram => page.ram = Some(value),
             View::Device(device) => self.device[usize::from(device)] = value,
             View::Fault => {}
+        }
+    }
+
+    /// Whether a transaction has the block.
+    pub fn is_locked(&self, block: u8) -> bool {
+        self.actors.iter().flat_map(Actor::frames).any(|frame| frame.block == block)
+    }
+
+    /// Whether another actor than `actor` has the block.
+    pub fn is_locked_by_other(&self, block: u8, actor: u8) -> bool {
+        self.holder_of(block).is_some_and(|holder| holder != usize::from(actor))
+    }
+
+    /// The actor that has the block.
+    pub fn holder_of(&self, block: u8) -> Option<usize> {
+        self.actors.iter().position(|actor| actor.frames().any(|frame| frame.block == block))
+    }
+
+    /// Whether no transaction is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.actors.iter().all(|actor| actor.outer.is_none())
+    }
+
+    /// Puts what was found at each device page, and is free now, out of anyone's reach.
+    pub fn spoil_freed(&mut self, before: &[u16; DEVICE]) {
+        for (page, was) in before.iter().enumerate().filter(|(_, word)| **word != 0) {
+            if self.words[page] == 0 {
+                let end = page + (1 << crate::bifolio::state::order_in(*was));
+                self.device[page..end.min(DEVICE)].fill(GARBAGE);
+            }
         }
     }
 }
