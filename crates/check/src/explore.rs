@@ -13,7 +13,7 @@
 use std::{fmt, thread};
 
 use crate::design::{Action, Applied, Design};
-use crate::set::{StateSet, hash_of};
+use crate::set::{LOOKS, StateSet, hash_of};
 use bifolio_rules::{Rule, RuleSet};
 
 /// States that one worker expands in one round.
@@ -111,9 +111,16 @@ struct Candidates<S> {
     steps: u64,
 }
 
-impl<S> Candidates<S> {
+impl<S: Copy + Eq> Candidates<S> {
     fn new(seen: RuleSet) -> Candidates<S> {
         Candidates { unseen: Vec::new(), broken: Vec::new(), seen, steps: 0 }
+    }
+
+    /// Moves the states that are not in the set over.
+    fn take_unseen(&mut self, states: &StateSet<S>, reached: &mut Vec<(u64, S, StateId)>) {
+        let keys = reached.iter().map(|(hash, state, _)| (*hash, state));
+        states.missing(keys, |place| self.unseen.push(reached[place]));
+        reached.clear();
     }
 
     fn note(&mut self, broken: RuleSet, parent: StateId, action: Action) {
@@ -217,8 +224,11 @@ impl<'d, D: Design> Walk<'d, D> {
 
     fn take(&mut self, part: Candidates<D::Kept>) {
         self.steps += part.steps;
-        for (hash, state, parent) in &part.unseen {
-            self.states.insert(*hash, state, *parent);
+        for some in part.unseen.chunks(LOOKS) {
+            self.states.touch(some.iter().map(|(hash, ..)| *hash));
+            for (hash, state, parent) in some {
+                self.states.insert(*hash, state, *parent);
+            }
         }
         for (rule, parent, action) in part.broken {
             if !self.seen.contains(rule) {
@@ -283,7 +293,7 @@ fn expand<D: Design>(
 ) -> Candidates<D::Kept> {
     let mut out = Candidates::new(seen);
     let mut scratch = design.scratch();
-    let mut actions = Vec::new();
+    let (mut actions, mut reached) = (Vec::new(), Vec::with_capacity(LOOKS));
     for index in from..to {
         let state = design.restore(states.get(index).0);
         let id = StateId::try_from(index).expect("fewer states than numbers");
@@ -300,11 +310,12 @@ fn expand<D: Design>(
                 continue;
             }
             let next = design.keep(&applied.state);
-            let hash = hash_of(&next);
-            if !states.contains(hash, &next) {
-                out.unseen.push((hash, next, id));
+            reached.push((hash_of(&next), next, id));
+            if reached.len() == LOOKS {
+                out.take_unseen(states, &mut reached);
             }
         }
     }
+    out.take_unseen(states, &mut reached);
     out
 }

@@ -69,6 +69,9 @@ pub fn hash_of<S: Hash>(state: &S) -> u64 {
     hasher.finish()
 }
 
+/// States that are looked for at once, see [`StateSet::missing`].
+pub const LOOKS: usize = 128;
+
 /// The states seen.
 #[derive(Debug)]
 pub struct StateSet<S> {
@@ -112,6 +115,38 @@ impl<S: Copy + Eq> StateSet<S> {
     #[must_use]
     pub fn contains(&self, hash: u64, state: &S) -> bool {
         self.find(hash, state).is_none()
+    }
+
+    /// Looks for many states at once and calls `missing` with the places of those that are not there.
+    ///
+    /// The table is larger than any cache, and a look at it waits for memory. Here all first looks are done before the
+    /// first answer is needed, so that the processor waits for many of them at the same time.
+    pub fn missing<'k>(
+        &self,
+        keys: impl Iterator<Item = (u64, &'k S)> + Clone,
+        mut missing: impl FnMut(usize),
+    ) where
+        S: 'k,
+    {
+        let mut looks = [(0, None); LOOKS];
+        for (look, (hash, _)) in looks.iter_mut().zip(keys.clone()) {
+            look.0 = self.table[self.start(hash)];
+        }
+        for (slot, state) in &mut looks {
+            *state = self.arena.get(index_in(*slot)).copied();
+        }
+        for (place, ((hash, key), (slot, state))) in keys.zip(looks).enumerate() {
+            let there = tag(slot) == tag(hash) && state.as_ref() == Some(key);
+            if slot == 0 || !there && !self.contains(hash, key) {
+                missing(place);
+            }
+        }
+    }
+
+    /// Reads the places where states will be looked for, so that they are in the cache soon.
+    pub fn touch(&self, hashes: impl Iterator<Item = u64>) {
+        let all = hashes.fold(0, |all, hash| all ^ self.table[self.start(hash)]);
+        std::hint::black_box(all);
     }
 
     /// Adds a state unless it is there. Returns its index if it is new.
@@ -175,7 +210,7 @@ fn tag(hash: u64) -> u64 {
 }
 
 fn index_in(slot: u64) -> usize {
-    usize::try_from((slot & 0xffff_ffff) - 1).unwrap_or(usize::MAX)
+    usize::try_from((slot & 0xffff_ffff).wrapping_sub(1)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

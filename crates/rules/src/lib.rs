@@ -104,6 +104,7 @@ impl RuleSet {
     }
 
     /// Adds a rule unless it was kept.
+    #[inline]
     pub fn require(&mut self, kept: bool, number: u8) {
         if !kept {
             self.0 |= 1 << Rule::known(number).0;

@@ -1,100 +1,98 @@
 //! Compares a state with what the handles that exist say, and names the rule that a difference breaks.
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "pages, orders and counts of a small world fit in 8 bits"
-)]
-
-use std::rc::Rc;
-
-use bifolio_folio::PageMap;
 
 use crate::bifolio::Folios;
-use crate::bifolio::ledger::Ledger;
-use crate::bifolio::operations::Done;
-use crate::bifolio::state::{Hand, PAGES, State, block, name, ones, order_in};
+use crate::bifolio::fault::Fault;
+use crate::bifolio::lanes::Lanes;
+use crate::bifolio::operations::Step;
+use crate::bifolio::state::{
+    Hand, LIVE, LIVE_BIT, LOCKED, NAMED_BIT, ORDER_SHIFT, SHAPE, State, all_pages, block, ones, order_in,
+    pages_of,
+};
 use crate::bifolio::world::verb;
 use crate::design::{Action, Applied};
 use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, Ended, Formed, Freed, Looked, Pages, Touched};
 
 /// Judges a step.
-pub(super) fn judge(
-    world: &Folios,
-    map: &Rc<PageMap<Ledger>>,
-    before: &State,
-    action: Action,
-    done: &Done,
-) -> Applied<State> {
-    let state = done.state;
-    let mut broken = done.broken;
-    let truth = Truth::of(&state);
+pub(super) fn judge(world: &Folios, before: &State, action: Action, done: &Step<'_>) -> Applied<State> {
+    let (state, mut broken) = (done.state, done.broken);
+    let truth = Truth::of(&state, before, done.pages_before);
     words(&state, &truth, action, done, &mut broken);
     counters(&state, &truth, before, action, &mut broken);
-    backings(world, &state, &truth, &mut broken);
+    backings(world, before, &state, &truth, &mut broken);
     calls(before, &truth, action, done, &mut broken);
     if done.formed {
-        formed(before, &state, action, &mut broken);
+        formed(before, &state, action, done.pages_before, &mut broken);
     }
-    let ends = map.is_drained() && world.fault != crate::bifolio::fault::Fault::NeverDrained;
-    let ends = ends || (world.fault == crate::bifolio::fault::Fault::DrainedTooEarly && state.dead);
-    broken.require(!truth.locked_twice, 11);
-    let live = u8::try_from(truth.pages.count_ones()).unwrap_or(u8::MAX);
     if state.dead {
-        broken.require(facts::i16_ended(&Ended { ends, live }), 16);
+        let ends = match world.fault {
+            Fault::NeverDrained => false,
+            Fault::DrainedTooEarly => true,
+            _ => done.drained,
+        };
+        broken.require(facts::i16_ended(&Ended { ends, live: truth.live() }), 16);
     }
     Applied { state, broken, fatal: false }
 }
 
 /// What the handles say: for each head page the word it should have, and the pages of all folios.
 struct Truth {
-    words: [u16; PAGES],
+    words: Lanes,
     /// Pages at which a folio begins.
     heads: u8,
     /// Pages of folios.
     pages: u8,
     /// Whether a folio is locked by two.
     locked_twice: bool,
+    /// Whether all folios are where they were before the step.
+    same_shape: bool,
 }
 
 impl Truth {
-    fn of(state: &State) -> Truth {
-        const LIVE: u16 = 1 << 4;
-        const LOCKED: u16 = 1 << 5;
-        let mut truth = Truth { words: [0; PAGES], heads: 0, pages: 0, locked_twice: false };
-        state.references(|head, order, locked| {
-            let word = &mut truth.words[usize::from(head)];
-            let locked = if locked { LOCKED } else { 0 };
-            truth.locked_twice |= *word & locked != 0;
-            *word = ((*word & (LOCKED | 15)) + 1) | LIVE | u16::from(order) << 7 | locked;
-            truth.heads |= 1 << head;
-            truth.pages |= block(head, order);
-        });
-        for (first, _, order) in state.owners() {
-            for head in ones(truth.heads & block(first, order)) {
-                truth.words[usize::from(head)] |= u16::from(name(first, order)) << 10;
+    /// Asks the handles of a state; nothing was wrong with the state before.
+    fn of(state: &State, before: &State, pages_before: u8) -> Truth {
+        let (mut words, mut locked, mut locked_twice) = (state.shelf.0, 0u8, false);
+        for held in state.held.iter().filter(|held| held.hand >= Hand::Locked) {
+            let mut flags = LIVE | u16::from(held.order) << ORDER_SHIFT;
+            if held.hand == Hand::Locked {
+                flags |= LOCKED;
+                locked_twice |= locked >> held.page & 1 == 1;
+                locked |= 1 << held.page;
             }
+            // One more reference.
+            words = (words + (1 << (16 * held.page))) | (u128::from(flags) << (16 * held.page));
         }
-        truth
+        let heads = Lanes(words).pages_with(LIVE_BIT);
+        let same_shape = (words ^ before.words.0) & Lanes::all(SHAPE).0 == 0;
+        let pages = if same_shape { pages_before } else { pages_of(Lanes(words)) };
+        words |= state.owners.0 & Lanes(words).where_set(LIVE_BIT).0;
+        Truth { words: Lanes(words), heads, pages, locked_twice, same_shape }
+    }
+
+    /// Number of pages in folios.
+    fn live(&self) -> u8 {
+        u8::try_from(self.pages.count_ones()).unwrap_or(u8::MAX)
     }
 }
 
-fn words(state: &State, truth: &Truth, action: Action, done: &Done, broken: &mut RuleSet) {
+fn words(state: &State, truth: &Truth, action: Action, done: &Step<'_>, broken: &mut RuleSet) {
     let mut used = truth.heads;
     if state.words != truth.words {
-        let words = (0u8..).zip(state.words.iter().zip(&truth.words));
-        used = words.clone().filter(|(_, (is, _))| **is != 0).fold(0, |all, (page, _)| all | 1 << page);
+        let words = (0u8..).zip(state.words.each().into_iter().zip(truth.words.each()));
+        used = words.clone().filter(|(_, (is, _))| *is != 0).fold(0, |all, (page, _)| all | 1 << page);
         for (page, (is, should)) in words.filter(|(_, (is, should))| is != should) {
-            broken.require(false, rule_of(page, *is, *should, action, done));
+            broken.require(false, rule_of(page, is, should, action, done));
         }
     }
     broken.require(facts::i10(&Looked { free: Pages::from(state.free), like_frozen: Pages::from(used) }), 10);
+    broken.require(!truth.locked_twice, 11);
 }
 
 /// The rule that a wrong word breaks.
-fn rule_of(page: u8, is: u16, should: u16, action: Action, done: &Done) -> u8 {
+fn rule_of(page: u8, is: u16, should: u16, action: Action, done: &Step<'_>) -> u8 {
     const BORN: u16 = 0x2f;
     const FROZEN: u16 = 1 << 6;
-    if done.reused.is_some_and(|(head, order)| block(head, order) >> page & 1 == 1) {
+    if done.reused().is_some_and(|(head, order)| block(head, order) >> page & 1 == 1) {
         return 5;
     }
     let touched = Touched { pages: 1 << page, of_others: Pages::from(!done.own) };
@@ -111,33 +109,47 @@ fn rule_of(page: u8, is: u16, should: u16, action: Action, done: &Done) -> u8 {
 }
 
 fn counters(state: &State, truth: &Truth, before: &State, action: Action, broken: &mut RuleSet) {
-    let live = i32::try_from(truth.pages.count_ones()).unwrap_or(i32::MAX);
-    broken.require(facts::i8(&Counted { counter: i32::from(state.live), truth: live }), 8);
+    let counted = Counted { counter: i32::from(state.live), truth: i32::from(truth.live()) };
+    broken.require(facts::i8(&counted), 8);
     broken.require(state.dead == (before.dead || action.verb == verb::KILL), 16);
 }
 
-fn backings(world: &Folios, state: &State, truth: &Truth, broken: &mut RuleSet) {
-    let mut owned = 0;
-    for (first, references, order) in state.owners() {
-        let mine = block(first, order);
-        owned |= mine;
-        // One for each folio, and for each range that is not formed yet.
-        let ranges = state.held.iter().filter(|held| held.hand == Hand::Range && mine >> held.page & 1 == 1);
-        let users = i32::try_from((truth.heads & mine).count_ones() as usize + ranges.count());
-        let counted = Counted { counter: i32::from(references), truth: users.unwrap_or(i32::MAX) };
-        broken.require(facts::i7(&counted), 7);
+fn backings(world: &Folios, before: &State, state: &State, truth: &Truth, broken: &mut RuleSet) {
+    let owned = state.owners.pages_with(NAMED_BIT);
+    let unchanged = truth.same_shape && state.backings == before.backings && ranges(state) == ranges(before);
+    if !unchanged {
+        broken.require(all_have_their_references(state, truth), 7);
     }
-    let all = ((1u16 << world.bounds.pages) - 1) as u8;
     // What is used must not be free; what is neither is lost and cannot be handed out.
     broken.require((owned | truth.pages) & state.free == 0, 7);
-    broken.require(owned | state.free == all, 9);
+    broken.require(owned | state.free == all_pages(world.bounds.pages), 9);
 }
 
-fn calls(before: &State, truth: &Truth, action: Action, done: &Done, broken: &mut RuleSet) {
+/// Whether each backing has a reference for each folio on it, and for each range of it that is not formed yet.
+fn all_have_their_references(state: &State, truth: &Truth) -> bool {
+    let ranges = ranges(state);
+    state.backings().all(|(first, references, order)| {
+        let mine = block(first, order);
+        let unformed: u32 = ones(mine).map(|page| ranges >> (4 * page) & 15).sum();
+        let users = (truth.heads & mine).count_ones() + unformed;
+        facts::i7(&Counted {
+            counter: i32::from(references),
+            truth: i32::try_from(users).unwrap_or(i32::MAX),
+        })
+    })
+}
+
+/// How many hold a range that begins at each page, 4 bits a page.
+fn ranges(state: &State) -> u32 {
+    let ranges = state.held.iter().filter(|held| held.hand == Hand::Range);
+    ranges.map(|held| 1 << (4 * held.page)).sum()
+}
+
+fn calls(before: &State, truth: &Truth, action: Action, done: &Step<'_>, broken: &mut RuleSet) {
     let held = before.held[usize::from(action.actor)];
-    let (count, calls) = done.calls;
+    let (count, calls) = done.calls();
     let dropping = matches!(action.verb, verb::DROP | verb::DROP_AND_REUSE);
-    let gone = truth.words[usize::from(held.page)] == 0 || done.reused.is_some();
+    let gone = truth.heads >> held.page & 1 == 0 || done.reused().is_some();
     if dropping && gone {
         let told = (count == 1 && calls[0].0 == held.page).then_some(calls[0].1);
         broken.require(facts::i4(&Freed { order: held.order, told, clean: true }), 4);
@@ -146,9 +158,8 @@ fn calls(before: &State, truth: &Truth, action: Action, done: &Done, broken: &mu
     }
 }
 
-fn formed(before: &State, state: &State, action: Action, broken: &mut RuleSet) {
-    let live = Truth::of(before).pages;
-    let word = state.words[usize::from(action.page)];
+fn formed(before: &State, state: &State, action: Action, live: u8, broken: &mut RuleSet) {
+    let word = state.words.at(action.page);
     let formed = Formed {
         range: Pages::from(block(action.page, action.order)),
         live: Pages::from(live),

@@ -4,11 +4,11 @@
 //! from the words. So it is enough to keep for each page a *lane* of 16 bits, and whether the pagemap is dead:
 //!
 //! ```text
-//!   15   14     12  11   10   9  8     7     6  5   4     2  1    0
-//! +----+----------+----+--------+-------+-------+---+------+---+------+
-//! | LV | references| LK | order  | named | data  | a | owner| - | dead |    owner: 1 + order of the backing, or 0
-//! +----+----------+----+--------+-------+-------+---+------+---+------+    a: one of the references is laid aside
-//!  \_______ of the head's word __________________/        all pages of it     first lane only
+//!   15  14   13 12   10 9 8   7   6    5    4   3    2      0
+//! +---+--------+-------+-+-----+----+----+----+----+----------+     a  one of the references is laid aside
+//! | n |  data  | owner |0|order| a  | LK | LV | D  |references|     n, data: the order of the block in the data
+//! +---+--------+-------+-+-----+----+----+----+----+----------+     owner: the same of the page's backing  
+//!                of each page                        D: dead, in the first lane
 //! ```
 //!
 //! # Renaming
@@ -22,61 +22,53 @@
 //!
 //! For the same reason an action on a page is left out if its node has a *twin*, an equal half before it: see
 //! [`without_twins`].
-
 #![expect(
     clippy::cast_possible_truncation,
     reason = "lanes, pages, orders and counts of a small world are cut out of larger words"
 )]
 
-use crate::bifolio::state::{ACTORS, Hand, Held, PAGES, State, backing, block, name};
+use crate::bifolio::lanes::Lanes;
+use crate::bifolio::state::{
+    ACTORS, Hand, Held, LIVE, LIVE_BIT, LOCKED, NAMED_BIT, SHAPE, State, all_pages, backing, block, data_in,
+    ones, order_in,
+};
 
 /// A state as it is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kept([u64; 2]);
 
-/// Set in the last lane of a dead pagemap.
-const DEAD: u128 = 1;
-/// A lane that is part of a live folio's head.
-const LIVE: u16 = 1 << 15;
-const LOCKED: u16 = 1 << 11;
-const NAMED: u16 = 1 << 8;
-const ASIDE: u16 = 1 << 5;
-
-/// Lanes of all pages, the first one highest.
-type Lanes = u128;
-
-/// The owner field in all lanes of the block of each order at page 0.
-const OWNER: [Lanes; 4] = [owner(0), owner(1), owner(2), owner(3)];
-
-const fn owner(order: u32) -> Lanes {
-    let (mut lanes, mut page) = (0, 0);
-    while page < 1 << order {
-        lanes |= ((order as Lanes + 1) << 2) << (16 * (7 - page));
-        page += 1;
+impl std::hash::Hash for Kept {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.0[0]);
+        hasher.write_u64(self.0[1]);
     }
-    lanes
 }
+
+/// The bit of the first lane that tells of a dead pagemap.
+const DEAD: u128 = 1 << 3;
+/// A lane with a reference laid aside.
+const ASIDE: u16 = 1 << ASIDE_BIT;
+const ASIDE_BIT: u32 = 6;
+/// What is kept of the data of a word, in its place: whether there is any, and the order of the block that it names.
+const OF_DATA: u16 = 7 << 13;
+/// What a lane has of a word: all but the fourth bit of the references, "frozen", the third bit of the order, and the
+/// page in the data.
+const OF_WORD: u16 = !(1 << 3 | 1 << 6 | 1 << 9 | 7 << 10);
 
 /// Lanes of a state, as its pages are named.
 fn lanes(state: &State) -> Lanes {
-    let mut lanes = 0;
-    for (&word, &aside) in state.words.iter().zip(&state.shelf) {
-        lanes = lanes << 16 | Lanes::from(of_word(word) | if aside == 0 { 0 } else { ASIDE });
-    }
-    let mut owners = u64::from_le_bytes(state.backings);
-    while owners != 0 {
-        let first = owners.trailing_zeros() / 8;
-        let order = owners >> (8 * first + 5) & 3;
-        lanes |= OWNER[order as usize] >> (16 * first);
-        owners &= !(0xff << (8 * first));
-    }
-    lanes
+    let aside = (state.shelf.0 & Lanes::all(LIVE).0) << 2;
+    let owners = (state.owners.0 & Lanes::all(OF_DATA).0) >> 3;
+    Lanes(state.words.0 & Lanes::all(OF_WORD).0 | aside | owners)
 }
 
-/// The fields of a word: references and flags, order, and the order in its data.
-fn of_word(word: u16) -> u16 {
-    let (live, locked) = (word >> 4 & 1, word >> 5 & 1);
-    live << 15 | (word & 7) << 12 | locked << 11 | (word >> 7 & 3) << 9 | (word >> 13 & 7) << 6
+/// Data fields from their kept part: where there is any, it names the block of its order around the page.
+fn data(kept: Lanes) -> Lanes {
+    let one = Lanes::all(1).0;
+    let (low, high) = (kept.0 >> 13 & one, kept.0 >> 14 & one);
+    let inside = (low | high) << 10 | high << 11 | (low & high) << 12;
+    let pages = Lanes::from([0, 1 << 10, 2 << 10, 3 << 10, 4 << 10, 5 << 10, 6 << 10, 7 << 10]).0;
+    Lanes((kept.0 | pages & !inside) & kept.where_set(NAMED_BIT).0)
 }
 
 impl Kept {
@@ -84,20 +76,31 @@ impl Kept {
     #[must_use]
     pub fn of(state: &State, largest: u8) -> Kept {
         let sorted = sorted(lanes(state), largest) | if state.dead { DEAD } else { 0 };
-        let halves = [(sorted >> 64) as u64, sorted as u64];
-        Kept(halves)
+        Kept([sorted as u64, (sorted >> 64) as u64])
     }
 
     /// Returns a state of this class in a world of `pages` pages.
     #[must_use]
     pub fn state(self, pages: u8) -> State {
-        let lanes = Lanes::from(self.0[0]) << 64 | Lanes::from(self.0[1]);
-        let mut state = State { free: 0, dead: lanes & DEAD != 0, ..State::fresh(pages) };
+        let lanes = Lanes(u128::from(self.0[1]) << 64 | u128::from(self.0[0]));
+        let (heads, aside) = (lanes.pages_with(LIVE_BIT), lanes.where_set(ASIDE_BIT).0);
+        let of_word = lanes.0 & Lanes::all(OF_WORD).0 & !DEAD;
+        let owners = data(Lanes((lanes.0 & Lanes::all(OF_DATA >> 3).0) << 3));
+        let mut state = State {
+            words: Lanes(of_word & Lanes::all(!OF_DATA).0 | data(Lanes(of_word & Lanes::all(OF_DATA).0)).0),
+            shelf: Lanes((lanes.0 & Lanes::all(SHAPE & OF_WORD).0 | Lanes::all(1).0) & aside),
+            dead: lanes.0 & DEAD != 0,
+            owners,
+            free: all_pages(pages) & !owners.pages_with(NAMED_BIT),
+            ..State::fresh(pages)
+        };
         let mut hands = Hands { held: [Held::default(); ACTORS], next: 0 };
-        for page in 0..pages {
-            let lane = (lanes >> (16 * (7 - page))) as u16;
-            put_word(&mut state, &mut hands, page, lane);
-            put_owner(&mut state, &mut hands, page, lane, lanes);
+        for head in ones(heads) {
+            hands.give_all(head, lanes.at(head));
+            state.live += 1 << order_in(state.words.at(head));
+        }
+        for page in ones(owners.pages_with(NAMED_BIT)) {
+            put_backing(&mut state, &mut hands, page, heads);
         }
         state.held = hands.held;
         state
@@ -110,6 +113,16 @@ struct Hands {
 }
 
 impl Hands {
+    /// Gives the references of a folio to actors, those laid aside excepted.
+    fn give_all(&mut self, page: u8, lane: u16) {
+        let (order, locked, aside) = (order_in(lane & OF_WORD), lane & LOCKED != 0, lane & ASIDE != 0);
+        if locked {
+            self.give(Hand::Locked, page, order);
+        }
+        let others = u16::from(locked) + u16::from(aside)..lane & 7;
+        others.for_each(|_| self.give(Hand::Live, page, order));
+    }
+
     fn give(&mut self, hand: Hand, page: u8, order: u8) {
         if let Some(free) = self.held.get_mut(self.next) {
             *free = Held { hand, page, order };
@@ -118,45 +131,23 @@ impl Hands {
     }
 }
 
-fn put_word(state: &mut State, hands: &mut Hands, page: u8, lane: u16) {
-    let at = usize::from(page);
-    let (references, locked, order) = (lane >> 12 & 7, lane >> 11 & 1, (lane >> 9 & 3) as u8);
-    let data = if lane & NAMED == 0 { 0 } else { name(page, (lane >> 6 & 3) as u8) };
-    state.words[at] =
-        references | (lane >> 15) << 4 | locked << 5 | u16::from(order) << 7 | u16::from(data) << 10;
-    if lane & LIVE == 0 {
+/// Gives the backing that begins at a page its references, and a range of it to an actor if it has no folio.
+fn put_backing(state: &mut State, hands: &mut Hands, page: u8, heads: u8) {
+    let name = data_in(state.owners.at(page));
+    let (first, order) = (name & 7, name >> 3 & 3);
+    if first != page {
         return;
     }
-    let aside = lane & ASIDE != 0;
-    if aside {
-        state.shelf[at] = order + 1;
-    }
-    if lane & LOCKED != 0 {
-        hands.give(Hand::Locked, page, order);
-    }
-    (locked + u16::from(aside)..references).for_each(|_| hands.give(Hand::Live, page, order));
-    state.live += 1 << order;
-}
-
-fn put_owner(state: &mut State, hands: &mut Hands, page: u8, lane: u16, lanes: Lanes) {
-    let Some(order) = ((lane >> 2 & 7) as u8).checked_sub(1) else {
-        state.free |= 1 << page;
-        return;
-    };
-    if page & ((1 << order) - 1) != 0 {
-        return;
-    }
-    let heads = (page..page + (1 << order)).filter(|page| lanes >> (16 * (7 - page) + 15) & 1 == 1).count();
-    if heads == 0 {
+    let folios = (heads & block(page, order)).count_ones() as u8;
+    if folios == 0 {
         hands.give(Hand::Range, page, order);
     }
-    let references = heads.max(1) as u8;
-    state.backings[usize::from(page)] = backing(references, order);
+    state.backings[usize::from(page)] = backing(folios.max(1), order);
 }
 
 /// Puts the larger half of each node of an order up to `largest` first, then the blocks of that order by size.
-fn sorted(lanes: Lanes, largest: u8) -> Lanes {
-    let singles: [u64; PAGES] = std::array::from_fn(|page| lane(lanes, page));
+fn sorted(lanes: Lanes, largest: u8) -> u128 {
+    let singles = lanes.each().map(u64::from);
     if largest == 0 {
         return joined(singles, 16);
     }
@@ -166,46 +157,40 @@ fn sorted(lanes: Lanes, largest: u8) -> Lanes {
     }
     let fours: [u64; 2] = std::array::from_fn(|at| larger_first(&pairs, at, 32));
     // There are two of them, be they halves or blocks.
-    Lanes::from(fours[0].max(fours[1])) << 64 | Lanes::from(fours[0].min(fours[1]))
-}
-
-fn lane(lanes: Lanes, page: usize) -> u64 {
-    (lanes >> (16 * (7 - page)) & 0xffff) as u64
+    u128::from(fours[0].min(fours[1])) << 64 | u128::from(fours[0].max(fours[1]))
 }
 
 fn larger_first(parts: &[u64], at: usize, bits: u32) -> u64 {
     let (one, other) = (parts[2 * at], parts[2 * at + 1]);
-    one.max(other) << bits | one.min(other)
+    one.min(other) << bits | one.max(other)
 }
 
-fn joined<const N: usize>(mut parts: [u64; N], bits: u32) -> Lanes {
-    parts.sort_unstable_by(|one, other| other.cmp(one));
-    parts.iter().fold(0, |all, part| all << bits | Lanes::from(*part))
+fn joined<const N: usize>(mut parts: [u64; N], bits: u32) -> u128 {
+    parts.sort_unstable();
+    parts.iter().fold(0, |all, part| all << bits | u128::from(*part))
 }
 
 /// Pages without those that differ from an earlier page by a renaming that leaves the state as it is: pages in the
 /// second of two equal halves, or of two equal blocks of the largest order.
 #[must_use]
 pub fn without_twins(state: &State, largest: u8) -> u8 {
-    let lanes = lanes(state);
-    let singles: [u64; PAGES] = std::array::from_fn(|page| lane(lanes, page));
-    let pairs: [u64; 4] = std::array::from_fn(|at| singles[2 * at] << 16 | singles[2 * at + 1]);
-    let fours: [u64; 2] = std::array::from_fn(|at| pairs[2 * at] << 32 | pairs[2 * at + 1]);
-    let mut twins = 0;
+    let singles = lanes(state).each().map(u64::from);
     if largest == 0 {
         return !repeated(&singles, 0);
     }
-    for at in 0..4 {
-        twins |= if singles[2 * at] == singles[2 * at + 1] { block(2 * at as u8 + 1, 0) } else { 0 };
-    }
+    let pairs: [u64; 4] = std::array::from_fn(|at| singles[2 * at] << 16 | singles[2 * at + 1]);
+    let twins = second_halves(&singles, 0);
     if largest == 1 {
         return !(twins | repeated(&pairs, 1));
     }
-    for at in 0..2 {
-        twins |= if pairs[2 * at] == pairs[2 * at + 1] { block(4 * at as u8 + 2, 1) } else { 0 };
-    }
-    twins |= if fours[0] == fours[1] { block(4, 2) } else { 0 };
-    !twins
+    let fours: [u64; 2] = std::array::from_fn(|at| pairs[2 * at] << 32 | pairs[2 * at + 1]);
+    !(twins | second_halves(&pairs, 1) | second_halves(&fours, 2))
+}
+
+/// Pages of second halves that are equal to the first one; the halves have this order.
+fn second_halves(halves: &[u64], order: u8) -> u8 {
+    let pairs = halves.chunks_exact(2).enumerate().filter(|(_, pair)| pair[0] == pair[1]);
+    pairs.fold(0, |all, (at, _)| all | block(((2 * at + 1) as u8) << order, order))
 }
 
 /// Pages of blocks that are equal to an earlier one.
@@ -217,14 +202,16 @@ fn repeated(blocks: &[u64], order: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bifolio::state::pack;
+    use crate::bifolio::state::{name, pack};
 
     /// A world in which an actor holds a locked folio of order 1 at a page.
     fn locked(actor: usize, page: u8) -> State {
         let mut state = State::fresh(8);
-        state.backings[usize::from(page)] = backing(1, 1);
+        let mut backings = [0; 8];
+        backings[usize::from(page)] = backing(1, 1);
+        state.set_backings(backings);
         let data = u64::from(name(page, 1));
-        state.words[usize::from(page)] = pack((data << 40) | (1 << 35) | (3 << 32) | 1).expect("small");
+        state.words.set(page, pack((data << 40) | (1 << 35) | (3 << 32) | 1).expect("small"));
         state.held[actor] = Held { hand: Hand::Locked, page, order: 1 };
         state.free &= !block(page, 1);
         state.live = 2;

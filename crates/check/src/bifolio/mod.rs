@@ -12,6 +12,7 @@
 
 pub mod fault;
 pub mod kept;
+pub mod lanes;
 pub mod ledger;
 pub mod state;
 

@@ -6,18 +6,75 @@ use bifolio_folio::{Folio, FreeRange, Live, Locked, Order, PageMap, Pfn, RawFoli
 
 use crate::bifolio::Folios;
 use crate::bifolio::fault::Fault;
+use crate::bifolio::lanes::Lanes;
 use crate::bifolio::ledger::{Call, Ledger};
-use crate::bifolio::state::{Hand, Held, PAGES, State, backing_parts, block, name, pack, unpack};
+use crate::bifolio::state::{Hand, Held, PAGES, State, backing_parts, block, name, pack, pages_of, unpack};
 use crate::bifolio::world::verb;
 use crate::design::{Action, Told};
 use bifolio_rules::RuleSet;
 
 const DEAD: u64 = 1 << 63;
 
-type Map = Rc<PageMap<Ledger>>;
+/// A pagemap on which steps are done, and what is in it.
+pub struct Bench {
+    map: Rc<PageMap<Ledger>>,
+    /// Words that are in the pagemap between steps.
+    loaded: Lanes,
+    /// The same, unpacked.
+    words: [u64; PAGES],
+    /// Pages of the folios that these words tell of.
+    pages: u8,
+}
 
-/// What a step led to, before it is judged.
-pub(super) struct Done {
+impl Bench {
+    /// Makes the pagemap of a world.
+    pub(super) fn new(world: &Folios) -> Bench {
+        let map = Ledger::pagemap(world.bounds.pages, world.fault);
+        Bench { map, loaded: Lanes::default(), words: [0; PAGES], pages: 0 }
+    }
+
+    /// Does one step.
+    pub(super) fn apply<'w>(&'w mut self, world: &'w Folios, before: &State, action: Action) -> Step<'w> {
+        self.put_in(before);
+        let mut step = Step {
+            world,
+            map: &self.map,
+            state: *before,
+            action,
+            broken: RuleSet::NONE,
+            own: block(action.page, action.order),
+            formed: false,
+            pages_before: self.pages,
+            drained: false,
+        };
+        step.run();
+        step.drained = step.map.is_drained();
+        step.take_out(before, &self.words);
+        step
+    }
+
+    fn put_in(&mut self, state: &State) {
+        if self.loaded != state.words {
+            self.loaded = state.words;
+            self.words = state.words.each().map(unpack);
+            self.pages = pages_of(state.words);
+            self.map.restore(&self.words, 0);
+        }
+        self.map.restore(&[], u64::from(state.live) | if state.dead { DEAD } else { 0 });
+        let ledger = self.map.pool();
+        ledger.free.set(state.free);
+        ledger.backings.set(state.backings);
+        ledger.calls.set(Default::default());
+        ledger.reuse.set(false);
+        ledger.reused.set(None);
+    }
+}
+
+/// A step, and what it led to.
+pub(super) struct Step<'w> {
+    world: &'w Folios,
+    map: &'w PageMap<Ledger>,
+    action: Action,
     /// The state after it: words as they are, handles as they should be.
     pub state: State,
     /// Rules that the answer of the operation itself breaks.
@@ -26,65 +83,47 @@ pub(super) struct Done {
     pub own: u8,
     /// Whether a folio was formed.
     pub formed: bool,
-    /// Block that was formed anew inside `folio_free`.
-    pub reused: Option<Call>,
-    /// Calls of `folio_free`.
-    pub calls: (u8, [Call; 2]),
-}
-
-/// Does one step.
-pub(super) fn apply(world: &Folios, map: &mut Map, before: &State, action: Action) -> Done {
-    put_in(map, before);
-    let mut step = Step {
-        world,
-        map,
-        state: *before,
-        action,
-        broken: RuleSet::NONE,
-        own: block(action.page, action.order),
-        formed: false,
-    };
-    step.run();
-    let (mut state, mut broken, own, formed) = (step.state, step.broken, step.own, step.formed);
-    let mut words = [0; PAGES];
-    map.snapshot_words(&mut words);
-    let mut live = map.snapshot_live();
-    sabotage(world, before, action, &mut words, &mut live);
-    for (packed, word) in state.words.iter_mut().zip(words) {
-        let fits = pack(word);
-        broken.require(fits.is_some(), 2);
-        *packed = fits.unwrap_or(0);
-    }
-    let ledger = map.pool();
-    state.dead = live & DEAD != 0;
-    state.live = u8::try_from(live & !DEAD).unwrap_or(u8::MAX);
-    state.free = ledger.free.get();
-    state.backings = ledger.backings.get();
-    Done { state, broken, own, formed, reused: ledger.reused.get(), calls: ledger.calls.get() }
-}
-
-fn put_in(map: &Map, state: &State) {
-    let words: [u64; PAGES] = state.words.map(unpack);
-    map.restore(&words, u64::from(state.live) | if state.dead { DEAD } else { 0 });
-    let ledger = map.pool();
-    ledger.free.set(state.free);
-    ledger.backings.set(state.backings);
-    ledger.calls.set(Default::default());
-    ledger.reuse.set(false);
-    ledger.reused.set(None);
-}
-
-struct Step<'w> {
-    world: &'w Folios,
-    map: &'w PageMap<Ledger>,
-    state: State,
-    action: Action,
-    broken: RuleSet,
-    own: u8,
-    formed: bool,
+    /// Pages that were in folios before.
+    pub pages_before: u8,
+    /// Whether the pagemap says that it is drained.
+    pub drained: bool,
 }
 
 impl<'w> Step<'w> {
+    /// Block that was formed anew inside `folio_free`.
+    pub fn reused(&self) -> Option<Call> {
+        self.map.pool().reused.get()
+    }
+
+    /// Calls of `folio_free`: how many, and the first two.
+    pub fn calls(&self) -> (u8, [Call; 2]) {
+        self.map.pool().calls.get()
+    }
+
+    /// Takes the state out of the pagemap and puts the words back that were there before.
+    fn take_out(&mut self, before: &State, before_words: &[u64; PAGES]) {
+        let mut words = [0; PAGES];
+        self.map.snapshot_words(&mut words);
+        let changed = words != *before_words;
+        let mut live = self.map.snapshot_live();
+        sabotage(self.world, before, self.action, &mut words, &mut live);
+        if changed || self.world.fault != Fault::None {
+            for (page, (word, _)) in
+                (0..).zip(words.iter().zip(before_words)).filter(|(_, (word, was))| word != was)
+            {
+                let packed = pack(*word);
+                self.broken.require(packed.is_some(), 2);
+                self.state.words.set(page, packed.unwrap_or(0));
+            }
+            self.map.restore(before_words, 0);
+        }
+        let ledger = self.map.pool();
+        self.state.dead = live & DEAD != 0;
+        self.state.live = u8::try_from(live & !DEAD).unwrap_or(u8::MAX);
+        self.state.free = ledger.free.get();
+        self.state.set_backings(ledger.backings.get());
+    }
+
     fn run(&mut self) {
         match self.action.verb {
             verb::ALLOCATE => self.allocate(),
@@ -152,7 +191,7 @@ impl<'w> Step<'w> {
 
     fn take(&mut self) {
         let Action { page, order, .. } = self.action;
-        self.state.shelf[usize::from(page)] = 0;
+        self.state.shelf.set(page, 0);
         match self.resume::<Live>() {
             Some(folio) => self.lay(folio),
             None => *self.held() = Held { hand: Hand::Live, page, order },
@@ -305,7 +344,7 @@ impl<'w> Step<'w> {
             *self.held() = Held { hand: Hand::Locked, page, order };
         } else {
             let _: RawFolio<Live> = piece.unlock().into_raw();
-            self.state.shelf[usize::from(page)] = order + 1;
+            self.state.lay_aside(page, order);
         }
     }
 
@@ -333,7 +372,7 @@ impl<'w> Step<'w> {
 
     fn shelve(&mut self) {
         let Held { page, order, .. } = *self.held();
-        self.state.shelf[usize::from(page)] = order + 1;
+        self.state.lay_aside(page, order);
         *self.held() = Held::default();
     }
 }
@@ -349,7 +388,7 @@ fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PA
     let at = usize::from(head);
     let (formed, dropped) = (verb == verb::FORM && words[at] != 0, verb == verb::DROP);
     let (freed, split) = (dropped && words[at] == 0, verb == verb::SPLIT);
-    let halved = split && before.words[at] != super::state::pack(words[at]).unwrap_or(0);
+    let halved = split && unpack(before.words.at(head)) != words[at];
     let pages = 1u64 << if verb == verb::FORM { order } else { held.order };
     let after = at + usize::try_from(pages).unwrap_or(1);
     let neighbour = after < usize::from(world.bounds.pages);
@@ -387,7 +426,7 @@ fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PA
 }
 
 fn put_back(before: &State, words: &mut [u64; PAGES]) {
-    *words = before.words.map(unpack);
+    *words = before.words.each().map(unpack);
 }
 
 /// A step in words.
@@ -424,13 +463,12 @@ pub(super) fn tell(before: &State, action: Action, after: &State) -> Told {
 /// A state in words.
 pub(super) fn view(world: &Folios, state: &State) -> Vec<String> {
     let pages = 0..world.bounds.pages;
-    let mut lines: Vec<String> =
-        pages.clone().map(|page| page_line(page, state.words[usize::from(page)])).collect();
+    let mut lines: Vec<String> = pages.clone().map(|page| page_line(page, state.words.at(page))).collect();
     for (actor, held) in world.actors(state).filter(|(_, held)| held.hand != Hand::Empty) {
         lines.push(format!("actor {}: {:?} page {} order {}", actor + 1, held.hand, held.page, held.order));
     }
-    for (page, shelved) in (0..).zip(state.shelf).filter(|(_, shelved)| *shelved > 0) {
-        lines.push(format!("aside {page}: a reference of order {}", shelved - 1));
+    for (page, order) in pages.clone().filter_map(|page| Some((page, state.aside(page)?))) {
+        lines.push(format!("aside {page}: a reference of order {order}"));
     }
     for page in pages.clone().filter(|page| state.backings[usize::from(*page)] != 0) {
         let (references, order) = backing_parts(state.backings[usize::from(page)]);

@@ -4,10 +4,27 @@
     reason = "pages, orders and counts of a small world fit in 8 bits"
 )]
 
+use crate::bifolio::lanes::Lanes;
+
 /// Room for pages of the largest world.
 pub const PAGES: usize = 8;
 /// Room for actors of the largest world.
 pub const ACTORS: usize = 3;
+
+/// In a packed word: the page is the head of a folio.
+pub const LIVE: u16 = 1 << LIVE_BIT;
+/// The bits of a packed word that tell where a folio is.
+pub const SHAPE: u16 = LIVE | 7 << ORDER_SHIFT;
+/// The number of that bit.
+pub const LIVE_BIT: u32 = 4;
+/// In a packed word: somebody has the folio lock.
+pub const LOCKED: u16 = 1 << 5;
+/// Where the order begins in a packed word.
+pub const ORDER_SHIFT: u32 = 7;
+/// The number of the bit that is set in any data.
+pub const NAMED_BIT: u32 = 15;
+/// Where the data begin in a packed word.
+pub const DATA_SHIFT: u32 = 10;
 
 /// What an actor holds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -38,11 +55,13 @@ pub struct Held {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct State {
     /// Page words, as [`pack`] makes them.
-    pub words: [u16; PAGES],
-    /// References laid aside, by head page: 1 + order, or 0.
-    pub shelf: [u8; PAGES],
+    pub words: Lanes,
+    /// References laid aside, by head page: what each stands for in the word, or 0.
+    pub shelf: Lanes,
     /// References of the backing that begins at the page, in the low 5 bits, and its order above.
     pub backings: [u8; PAGES],
+    /// For each page the data that a word on its backing has; follows from the backings.
+    pub owners: Lanes,
     /// What the actors hold.
     pub held: [Held; ACTORS],
     /// Pages that the pool may hand out.
@@ -71,13 +90,19 @@ pub fn unpack(packed: u16) -> u64 {
 /// Order in a packed word.
 #[must_use]
 pub fn order_in(packed: u16) -> u8 {
-    (packed >> 7 & 7) as u8
+    (packed >> ORDER_SHIFT & 7) as u8
 }
 
 /// Data in a packed word.
 #[must_use]
 pub fn data_in(packed: u16) -> u8 {
-    (packed >> 10) as u8
+    (packed >> DATA_SHIFT) as u8
+}
+
+/// Pages of the folios whose heads have these words.
+#[must_use]
+pub fn pages_of(words: Lanes) -> u8 {
+    ones(words.pages_with(LIVE_BIT)).fold(0, |all, head| all | block(head, order_in(words.at(head))))
 }
 
 /// What names the block of an order that a page lies in, as the data of its folios: never 0.
@@ -86,10 +111,17 @@ pub fn name(page: u8, order: u8) -> u8 {
     32 | order << 3 | page & !((1 << order) - 1)
 }
 
+/// All pages of a world.
+#[must_use]
+pub fn all_pages(pages: u8) -> u8 {
+    ((1u16 << pages) - 1) as u8
+}
+
 /// The pages of a block.
 #[must_use]
 pub fn block(page: u8, order: u8) -> u8 {
-    (((1u16 << (1 << order)) - 1) << page) as u8
+    const AT_0: [u8; 8] = [0x01, 0x03, 0x0f, 0xff, 0xff, 0xff, 0xff, 0xff];
+    AT_0[usize::from(order & 7)] << (page & 7)
 }
 
 /// References and order of a packed backing.
@@ -109,11 +141,12 @@ impl State {
     #[must_use]
     pub fn fresh(pages: u8) -> State {
         State {
-            words: [0; PAGES],
-            shelf: [0; PAGES],
+            words: Lanes::default(),
+            shelf: Lanes::default(),
             backings: [0; PAGES],
+            owners: Lanes::default(),
             held: [Held::default(); ACTORS],
-            free: ((1u16 << pages) - 1) as u8,
+            free: all_pages(pages),
             live: 0,
             dead: false,
         }
@@ -124,13 +157,36 @@ impl State {
         for held in self.held.iter().filter(|held| held.hand >= Hand::Locked) {
             each(held.page, held.order, held.hand == Hand::Locked);
         }
-        for page in filled(self.shelf) {
-            each(page, self.shelf[usize::from(page)] - 1, false);
+        for page in ones(self.shelf.pages_with(LIVE_BIT)) {
+            each(page, order_in(self.shelf.at(page)), false);
         }
     }
 
+    /// Lays a reference of the folio at a page aside.
+    pub fn lay_aside(&mut self, page: u8, order: u8) {
+        self.shelf.set(page, 1 | LIVE | u16::from(order) << ORDER_SHIFT);
+    }
+
+    /// Order of the reference that is laid aside for the folio at a page, if there is one.
+    #[must_use]
+    pub fn aside(&self, page: u8) -> Option<u8> {
+        let aside = self.shelf.at(page);
+        (aside != 0).then(|| order_in(aside))
+    }
+
+    /// Replaces the backings.
+    pub fn set_backings(&mut self, backings: [u8; PAGES]) {
+        if backings == self.backings {
+            return;
+        }
+        self.backings = backings;
+        self.owners = Lanes(self.backings().fold(0, |all, (first, _, order)| {
+            all | Lanes::block(first, order, u16::from(name(first, order)) << DATA_SHIFT).0
+        }));
+    }
+
     /// Iterates over the backings: first page, references, order.
-    pub fn owners(&self) -> impl Iterator<Item = (u8, u8, u8)> {
+    pub fn backings(&self) -> impl Iterator<Item = (u8, u8, u8)> {
         let backings = self.backings;
         filled(backings).map(move |first| {
             let (references, order) = backing_parts(backings[usize::from(first)]);

@@ -1,13 +1,9 @@
 //! [`Folios`]: the world as a [`Design`].
 
-use std::rc::Rc;
-
-use bifolio_folio::PageMap;
-
 use crate::bifolio::fault::Fault;
 use crate::bifolio::kept::{Kept, without_twins};
-use crate::bifolio::ledger::Ledger;
-use crate::bifolio::state::{ACTORS, Hand, Held, PAGES, State, block, ones, order_in};
+use crate::bifolio::operations::Bench;
+use crate::bifolio::state::{ACTORS, Hand, Held, PAGES, State, all_pages, block, ones, order_in};
 use crate::bifolio::{judge, operations};
 use crate::design::{Action, Applied, Bounds, Design, Told};
 use bifolio_rules::RuleSet;
@@ -69,13 +65,13 @@ impl Folios {
             }
         }
         for page in ones(pages) {
-            let word = state.words[usize::from(page)];
+            let word = state.words.at(page);
             if word != 0 {
                 // By the last page, which takes the longest way to the head.
                 push(verb::GET, page + (1 << order_in(word)) - 1, 0);
             }
-            if state.shelf[usize::from(page)] != 0 {
-                push(verb::TAKE, page, state.shelf[usize::from(page)] - 1);
+            if let Some(order) = state.aside(page) {
+                push(verb::TAKE, page, order);
             }
         }
         if state.free != 0 {
@@ -97,7 +93,7 @@ impl Folios {
 
     fn drop_actions(&self, state: &State, actor: u8, page: u8, order: u8, out: &mut Vec<Action>) {
         out.push(Action { actor, verb: verb::DROP, page, order });
-        let last = state.words[usize::from(page)] & 15 == 1;
+        let last = state.words.at(page) & 15 == 1;
         let somebody = self.actors(state).any(|(_, held)| held.hand == Hand::Empty);
         if last && somebody && !state.dead {
             out.push(Action { actor, verb: verb::DROP_AND_REUSE, page, order });
@@ -112,10 +108,10 @@ impl Folios {
 impl Design for Folios {
     type State = State;
     type Kept = Kept;
-    type Scratch = Rc<PageMap<Ledger>>;
+    type Scratch = Bench;
 
-    fn scratch(&self) -> Self::Scratch {
-        Ledger::pagemap(self.bounds.pages, self.fault)
+    fn scratch(&self) -> Bench {
+        Bench::new(self)
     }
 
     fn initial(&self) -> State {
@@ -123,8 +119,8 @@ impl Design for Folios {
     }
 
     fn actions(&self, state: &State, out: &mut Vec<Action>) {
-        let all = ((1u16 << self.bounds.pages) - 1).to_le_bytes()[0];
-        let pages = all & if self.twins { u8::MAX } else { without_twins(state, self.bounds.order) };
+        let pages = all_pages(self.bounds.pages)
+            & if self.twins { u8::MAX } else { without_twins(state, self.bounds.order) };
         for (actor, held) in self.actors(state) {
             let alike = state.held[..usize::from(actor)].contains(&held);
             if !self.twins && (alike || held.hand != Hand::Empty && pages >> held.page & 1 == 0) {
@@ -141,7 +137,7 @@ impl Design for Folios {
                 Hand::Locked => self.locked_actions(state, actor, page, order, out),
                 Hand::Live => {
                     push(verb::TRY_LOCK);
-                    if state.shelf[usize::from(page)] == 0 {
+                    if state.aside(page).is_none() {
                         push(verb::SHELVE);
                     }
                     self.drop_actions(state, actor, page, order, out);
@@ -150,9 +146,9 @@ impl Design for Folios {
         }
     }
 
-    fn apply(&self, map: &mut Self::Scratch, state: &State, action: Action) -> Applied<State> {
-        let done = operations::apply(self, map, state, action);
-        judge::judge(self, map, state, action, &done)
+    fn apply(&self, bench: &mut Bench, state: &State, action: Action) -> Applied<State> {
+        let step = bench.apply(self, state, action);
+        judge::judge(self, state, action, &step)
     }
 
     fn keep(&self, state: &State) -> Kept {
@@ -191,8 +187,8 @@ impl Design for Folios {
 }
 
 /// What is held and laid aside, by kind and order: must be the same whatever the pages are called.
-fn handles(state: &State) -> ([Held; ACTORS], [u8; PAGES]) {
-    let (mut held, mut aside) = (state.held.map(|held| Held { page: 0, ..held }), state.shelf);
+fn handles(state: &State) -> ([Held; ACTORS], [u16; PAGES]) {
+    let (mut held, mut aside) = (state.held.map(|held| Held { page: 0, ..held }), state.shelf.each());
     held.sort_unstable();
     aside.sort_unstable();
     (held, aside)
