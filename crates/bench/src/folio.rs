@@ -27,6 +27,8 @@ impl Pool for Forgets {
     }
 
     fn folio_split(&self, _head: Pfn, _from: Order, _to: Order, _data: u32) {}
+
+    fn folio_collapse(&self, _head: Pfn, _from: Order, _to: Order, _data: u32) {}
 }
 
 /// Measures all rows of folios: one for each way to reset them, all measured in turns.

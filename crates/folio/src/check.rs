@@ -33,7 +33,7 @@ pub enum Inconsistency {
         /// Its word.
         word: u64,
     },
-    /// A folio that is being split while all should be quiet (I10).
+    /// A folio that is being split or collapsed while all should be quiet (I10).
     #[error("I10: folio at page {pfn} is frozen")]
     Frozen {
         /// The head page.
@@ -67,7 +67,7 @@ pub enum Inconsistency {
 
 impl<P: Pool> PageMap<P> {
     /// Iterates over all folios in the order of their pages. With other threads at work each item is a
-    /// value of the past, and pieces of a folio that is being split may or may not be among them.
+    /// value of the past, and pieces of a folio that is being split or collapsed may or may not be among them.
     pub fn folios(&self) -> impl Iterator<Item = FolioView> {
         self.numbered_words().filter_map(|(head, word)| {
             let word = Word::from_raw(word.load(Ordering::Acquire));

@@ -7,7 +7,8 @@
 //!   FreeRange --form--> Locked --unlock--> Live --drop, not the last--> (nothing left)
 //!                        |  ^               |
 //!                  split |  +---try_lock----+--drop, the last--> ended --Pool::folio_free--> free
-//!                        v
+//!                        v  ^
+//!                        |  | collapse
 //!                  Locked x pieces
 //! ```
 //!
@@ -16,10 +17,10 @@
 //!
 //! | State | may | when dropped |
 //! |---|---|---|
-//! | `Locked` | be unlocked or split; hand out further references | unlocks and puts, in one step |
+//! | `Locked` | be unlocked, split or collapsed; hand out further references | unlocks and puts, in one step |
 //! | `Live` | be cloned; try to lock | puts |
 //!
-//! The order of a folio cannot change under a holder: a split needs the only reference. So a handle keeps it
+//! The order of a folio cannot change under a holder: split and collapse need the only reference. So a handle keeps it
 //! and never reads it from the page again (I17).
 
 use core::fmt;
@@ -161,6 +162,30 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
         self.word().fetch_and(!Word::LOCK, Ordering::Release);
         let (map, head, order) = self.into_parts();
         Folio::from_parts(map, head, order)
+    }
+
+    /// Keeps everybody from taking a reference, for a split or a collapse. Returns the frozen word, or the number of
+    /// references if this is not the only one.
+    pub(crate) fn freeze(&self) -> Result<Word, u32> {
+        let (word, mut seen) = (self.word(), self.load());
+        loop {
+            let references = seen.references();
+            if references != 1 {
+                return Err(references);
+            }
+            let frozen = seen.frozen();
+            let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+            match word.compare_exchange_weak(seen.raw(), frozen.raw(), success, failure) {
+                Ok(_) => return Ok(frozen),
+                Err(now) => seen = Word::from_raw(now),
+            }
+        }
+    }
+
+    /// Takes a freeze back that led to nothing.
+    pub(crate) fn thaw(&self) {
+        // Relaxed: nothing was changed meanwhile, and being an exchange it passes on what its predecessors released.
+        self.word().fetch_and(!Word::FREEZE, Ordering::Relaxed);
     }
 }
 

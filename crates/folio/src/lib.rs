@@ -6,7 +6,7 @@
 //! ```text
 //!   free --form(order)--> locked --unlock--> live --last put--> ended --folio_free(range, order)--> free
 //!                            |     <-lock---
-//!                            +--split--> locked pieces
+//!                            +--split--> locked pieces --collapse--> locked
 //! ```
 //!
 //! # A free page carries nothing
@@ -14,7 +14,7 @@
 //! All state of a folio is one 64-bit word at its head page; the words of tails and of free pages are zero. Hence:
 //! - forming and freeing cost the same at every order: no tail is written;
 //! - nothing stale can be read in a later life, and nothing has to be cleared for the next one;
-//! - a folio that is frozen by a split and a free page cannot be confused;
+//! - a folio that is frozen by a split or a collapse and a free page cannot be confused;
 //! - the freed range goes to the pool *with its order*, once per folio, after the folio has ended.
 //!
 //! That is the default, [`Reset::OnFree`]. With [`Reset::OnForm`] the last put leaves order and data behind, as Linux
@@ -37,6 +37,7 @@
 //!         self.0.lock().unwrap().push(range);
 //!     }
 //!     fn folio_split(&self, _head: Pfn, _from: Order, _to: Order, _data: u32) {}
+//!     fn folio_collapse(&self, _head: Pfn, _from: Order, _to: Order, _data: u32) {}
 //! }
 //!
 //! let shelf = Shelf(Mutex::new(vec![FreeRange::claim(Pfn::ZERO, Order::PMD)]));
@@ -65,7 +66,7 @@
 //! | I3 | the pagemap is named by the caller, never read from a page | [`PageMap::form`], [`Folio::pagemap`] |
 //! | I4 | each folio is freed once, with its order | the put that ends the live word is the one that calls [`Pool::folio_free`] |
 //! | I5, I17 | nothing of a folio is touched once it is handed back | handles remember head and order |
-//! | I7 | one reference of the backing object per folio | [`Pool::folio_split`] |
+//! | I7 | one reference of the backing object per folio | [`Pool::folio_split`], [`Pool::folio_collapse`] |
 //! | I8 | the pagemap counts the pages in live folios | counted before the word is written, taken off after the pool is told |
 //! | I10 | frozen and free differ | a frozen word is live |
 //! | I11 | new folios are locked with one reference | [`PageMap::form`] returns `Folio<Locked>` |
@@ -186,6 +187,52 @@
 //! # }
 //! ```
 //!
+//! Only lock holders collapse, and the pieces are gone afterwards.
+//!
+//! ```compile_fail,E0599
+//! # use bifolio_folio::*;
+//! # fn twin<'m, P: Pool>(lower: Folio<'m, P, Live>, upper: Folio<'m, P, Live>) {
+//! let whole = lower.collapse(upper); // not locked
+//! # }
+//! ```
+//! ```compile_fail,E0308
+//! # use bifolio_folio::*;
+//! # fn twin<'m, P: Pool>(lower: Folio<'m, P, Locked>, upper: Folio<'m, P, Live>) {
+//! let whole = lower.collapse(upper); // the other is not locked
+//! # }
+//! ```
+//! ```compile_fail,E0382
+//! # use bifolio_folio::*;
+//! # fn twin<'m, P: Pool>(lower: Folio<'m, P, Locked>, upper: Folio<'m, P, Locked>) {
+//! let whole = lower.collapse(upper);
+//! let piece = upper.unlock(); // use of moved value
+//! # }
+//! ```
+//! ```compile_fail,E0382
+//! # use bifolio_folio::*;
+//! # fn twin<'m, P: Pool>(pieces: Vec<Folio<'m, P, Locked>>) {
+//! let whole = Folio::collapse_all(pieces);
+//! pieces.into_iter().for_each(drop); // use of moved value
+//! # }
+//! ```
+//! ```
+//! # use bifolio_folio::*;
+//! # fn twin<'m, P: Pool>(lower: Folio<'m, P, Locked>, upper: Folio<'m, P, Live>) {
+//! if let Ok(upper) = upper.try_lock() {
+//!     match lower.collapse(upper) {
+//!         Ok(whole) => drop(whole.unlock()),
+//!         Err(error) => drop(error.pieces.map(Folio::unlock)),
+//!     }
+//! }
+//! # }
+//! # fn many<'m, P: Pool>(pieces: Vec<Folio<'m, P, Locked>>) {
+//! match Folio::collapse_all(pieces) {
+//!     Ok(whole) => drop(whole.unlock()),
+//!     Err(error) => error.pieces.into_iter().for_each(drop),
+//! }
+//! # }
+//! ```
+//!
 //! Nobody makes a folio, or a state of one, out of nothing.
 //!
 //! ```compile_fail,E0451
@@ -254,6 +301,7 @@
 extern crate alloc;
 
 mod check;
+mod collapse;
 mod folio;
 mod form;
 mod order;
@@ -273,6 +321,7 @@ mod word;
 mod tests;
 
 pub use check::{FolioView, Inconsistency};
+pub use collapse::{CollapseError, CollapseErrorKind};
 pub use folio::{Folio, Live, Locked, State};
 pub use form::{FormError, FormErrorKind};
 pub use order::{Order, PAGE_SHIFT, PAGE_SIZE};

@@ -65,8 +65,8 @@ pub enum GetError {
     /// No folio covers the page.
     #[error("page is free")]
     Free,
-    /// The folio is being split; its pieces can be had in a moment.
-    #[error("folio is frozen by a split")]
+    /// The folio is being split or collapsed; what becomes of it can be had in a moment.
+    #[error("folio is frozen by a split or a collapse")]
     Frozen,
     /// The folio has [`REFERENCES_MAX`](crate::REFERENCES_MAX) references.
     #[error("folio has too many references")]
@@ -81,6 +81,8 @@ pub struct PageMap<P> {
     first: Pfn,
     /// Pages in live folios, and the kill flag.
     pub(crate) live: AtomicU64,
+    /// Collapses so far: if it changed, a lookup that found nothing may have missed a folio.
+    collapses: AtomicU64,
     kind: MemoryKind,
     largest: Order,
     reset: Reset,
@@ -113,7 +115,8 @@ impl<P: Pool> PageMap<P> {
             return Err(PageMapError::TooLarge { first, pages });
         }
         let words = free_words(pages).ok_or(PageMapError::OutOfMemory { pages })?;
-        Ok(PageMap { words, first, live: AtomicU64::new(0), kind, largest, reset, pool })
+        let (live, collapses) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(PageMap { words, first, live, collapses, kind, largest, reset, pool })
     }
 
     /// Returns how the CPU reaches this memory.
@@ -180,7 +183,7 @@ impl<P: Pool> PageMap<P> {
     /// Returns head and order of the folio that covers the page, a value of the past when other threads work.
     #[must_use]
     pub fn head_of(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
-        self.heads_covering(pfn).find_map(|(head, word)| {
+        self.probe(pfn, |head, word| {
             let order = Word::from_raw(word.load(Ordering::Acquire)).order()?;
             pfn.is_within(head, order).then_some((head, order))
         })
@@ -189,9 +192,10 @@ impl<P: Pool> PageMap<P> {
     /// Takes a reference of the folio that covers the page, for a caller who holds none yet.
     ///
     /// Probes from the largest possible head down, at most 19 words. A split writes the pieces before it
-    /// makes the head small, so a page that is live all the time is never reported free because of a split. The
-    /// reference is taken by one compare-and-swap of the whole word, so it cannot be of a folio that has
-    /// meanwhile been freed, or formed anew with an order that does not cover the page.
+    /// makes the head small, and a lookup that was overtaken by a collapse probes again, so a page that is live all the
+    /// time is never reported free because of either. The reference is taken by one compare-and-swap of
+    /// the whole word, so it cannot be of a folio that has meanwhile been freed, or formed anew with an order that
+    /// does not cover the page.
     ///
     /// # Errors
     /// [`GetError`]: nothing was changed.
@@ -199,12 +203,11 @@ impl<P: Pool> PageMap<P> {
         if !self.contains(pfn) {
             return Err(GetError::Outside);
         }
-        for (head, word) in self.heads_covering(pfn) {
-            if let Some(order) = get_if_covering(word, head, pfn)? {
-                return Ok(Folio::from_parts(self, head, order));
-            }
-        }
-        Err(GetError::Free)
+        let found = self.probe(pfn, |head, word| {
+            let order = get_if_covering(word, head, pfn).transpose()?;
+            Some(order.map(|order| Folio::from_parts(self, head, order)))
+        });
+        found.unwrap_or(Err(GetError::Free))
     }
 
     /// Returns the word of a page, or `None` outside the pagemap.
@@ -240,6 +243,26 @@ impl<P: Pool> PageMap<P> {
         // Release: the pool's work happens before anyone finds the pagemap drained.
         let live = self.live.fetch_sub(pages, Ordering::Release);
         debug_assert!(live & !DEAD >= pages, "I8: {pages} pages taken off {}", live & !DEAD);
+    }
+
+    /// Counts a collapse, between making the head large and ending the other pieces.
+    pub(crate) fn count_collapse(&self) {
+        // Release, and an exchange, so that it passes on what earlier collapses released: see `probe`.
+        self.collapses.fetch_add(1, Ordering::Release);
+    }
+
+    /// Looks at the possible heads of a page, the largest block first, until one answers; again if a collapse
+    /// may have carried the page from a head not yet looked at to one already passed.
+    fn probe<T>(&self, pfn: Pfn, look: impl Fn(Pfn, &AtomicU64) -> Option<T>) -> Option<T> {
+        loop {
+            // Acquire: the heads of the collapses counted here are large for the looks that follow.
+            let before = self.collapses.load(Ordering::Acquire);
+            let found = self.heads_covering(pfn).find_map(|(head, word)| look(head, word));
+            // Relaxed: looks are `Acquire`, so whoever saw a piece end sees that collapse counted.
+            if found.is_some() || self.collapses.load(Ordering::Relaxed) == before {
+                return found;
+            }
+        }
     }
 
     fn heads_covering(&self, pfn: Pfn) -> impl Iterator<Item = (Pfn, &AtomicU64)> {

@@ -7,10 +7,11 @@ use crate::range::FreeRange;
 /// Owner of the free memory of a [`PageMap`](crate::PageMap): gets every folio back, once.
 ///
 /// `data` is the value given to [`PageMap::form`](crate::PageMap::form), for instance the index of the
-/// backing object. With one reference of that object per live folio, `folio_free` drops one and `folio_split`
-/// takes the missing ones, and the object has as many references as folios at any time (I7).
+/// backing object. With one reference of that object per live folio, `folio_free` drops one, `folio_split`
+/// takes the missing ones and `folio_collapse` drops the needless, and the object has as many references as folios at
+/// any time (I7).
 ///
-/// Both calls come from whatever thread drops the last reference or splits, so they must not wait for long
+/// All calls come from whatever thread drops the last reference, splits or collapses, so they must not wait for long
 /// and never for a folio lock; work that may block is left to somebody else (I15). They must not panic: the
 /// pages concerned would stay counted and the pagemap would never drain.
 pub trait Pool {
@@ -27,6 +28,14 @@ pub trait Pool {
     /// references of the backing object. A split around one page is told as a sequence of halvings, each
     /// of the half that contains the page, so the same rule gives the right sum. The split cannot be refused.
     fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32);
+
+    /// Learns that 2^(to - from) folios of order `from`, the first at `head`, become one of order `to`.
+    ///
+    /// The inverse of [`folio_split`](Pool::folio_split), called while all pieces are frozen, before the whole can be
+    /// seen: the pool drops `2^(to - from) - 1` references of the backing object, of which one stays. Pieces of
+    /// different orders are told as a sequence of joins of two halves, the smaller blocks first, so the same rule
+    /// gives the right sum: one less than there were pieces. The collapse cannot be refused.
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32);
 }
 
 /// Lets a pagemap share its pool with the allocating side.
@@ -38,6 +47,10 @@ impl<P: Pool + ?Sized> Pool for &P {
     fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
         (**self).folio_split(head, from, to, data);
     }
+
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        (**self).folio_collapse(head, from, to, data);
+    }
 }
 
 /// Lets a pagemap share its pool with the allocating side.
@@ -48,5 +61,9 @@ impl<P: Pool + ?Sized> Pool for alloc::sync::Arc<P> {
 
     fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
         (**self).folio_split(head, from, to, data);
+    }
+
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        (**self).folio_collapse(head, from, to, data);
     }
 }

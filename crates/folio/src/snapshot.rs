@@ -13,6 +13,7 @@
 //! # impl Pool for Nowhere {
 //! #     fn folio_free(&self, _: FreeRange, _: u32) {}
 //! #     fn folio_split(&self, _: Pfn, _: Order, _: Order, _: u32) {}
+//! #     fn folio_collapse(&self, _: Pfn, _: Order, _: Order, _: u32) {}
 //! # }
 //! let map = PageMap::new(MemoryKind::Private, Pfn::ZERO, 4, Nowhere)?;
 //! let (mut words, live) = ([0; 4], map.snapshot_live());

@@ -153,34 +153,15 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
         }
         let data = match self.freeze() {
             Ok(frozen) => frozen.data(),
-            Err(kind) => return Err(SplitError { kind, folio: self }),
+            Err(references) => {
+                return Err(SplitError { kind: SplitErrorKind::Shared { references }, folio: self });
+            }
         };
         self.tell_pool(cut, data);
         let cuts = cut.pieces(self.order());
         self.write_pieces(cuts.clone(), data);
         let (map, head, _) = self.into_parts();
         Ok(Pieces { map, head, cuts })
-    }
-
-    fn freeze(&self) -> Result<Word, SplitErrorKind> {
-        let mut seen = self.load();
-        loop {
-            let references = seen.references();
-            if references != 1 {
-                return Err(SplitErrorKind::Shared { references });
-            }
-            let frozen = seen.frozen();
-            let exchanged = self.word().compare_exchange_weak(
-                seen.raw(),
-                frozen.raw(),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            match exchanged {
-                Ok(_) => return Ok(frozen),
-                Err(now) => seen = Word::from_raw(now),
-            }
-        }
     }
 
     fn tell_pool(&self, cut: Cut, data: u32) {

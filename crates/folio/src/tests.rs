@@ -13,6 +13,7 @@ struct NoPool;
 impl Pool for NoPool {
     fn folio_free(&self, _: FreeRange, _: u32) {}
     fn folio_split(&self, _: Pfn, _: Order, _: Order, _: u32) {}
+    fn folio_collapse(&self, _: Pfn, _: Order, _: Order, _: u32) {}
 }
 
 fn pagemap(reset: Reset) -> PageMap<NoPool> {

@@ -8,7 +8,7 @@
 //! +------------------------+---------+----+----+----+---------------------------------+
 //!  LV live    the page is the head of a folio
 //!  LK locked  one holder has the folio lock
-//!  FZ frozen  the lock holder splits the folio; nobody may take a reference
+//!  FZ frozen  the lock holder splits or collapses the folio; nobody may take a reference
 //! ```
 //!
 //! | State | LV LK FZ | references | who may change the word |
@@ -16,7 +16,7 @@
 //! | free page, or tail of a folio | 0 0 0 | 0 | the owner of the range, by forming a folio: -> locked |
 //! | locked (as formed, or later) | 1 1 0 | >= 1 | anyone: +1, -1; lock holder: unlock, freeze |
 //! | live | 1 0 0 | >= 1 | anyone: +1, -1, lock; last reference: -> free in one step |
-//! | frozen | 1 1 1 | 1 | lock holder only: -> a locked piece |
+//! | frozen | 1 1 1 | 1 | lock holder only: -> a locked piece, a locked whole, or a tail |
 //!
 //! In the first row order and data are zero as well under [`Reset::OnFree`]. Under [`Reset::OnForm`] they are what
 //! the last folio that began at the page left there, and mean nothing: whoever reads a word looks at LV first, and
@@ -35,9 +35,9 @@
 //! - **put** is `AcqRel`: every holder's use happens before the pool reuses the pages. (`Acquire` is for the last
 //!   put only, which cannot be known before the exchange.)
 //! - **lock** is `Acquire`, **unlock** `Release`, as for any lock.
-//! - **freeze** is `Acquire`: the uses of holders that have gone happen before the split.
+//! - **freeze** is `Acquire`: the uses of holders that have gone happen before the split or the collapse.
 //! - **pieces** are stored with `Release`, the head last, so that a reader who finds the head small also
-//!   finds the pieces.
+//!   finds the pieces. What a collapse stores is `Release` too, with a count that lookups compare: see there.
 
 use core::fmt;
 
@@ -76,6 +76,9 @@ impl Word {
 
     /// What to set in a word to lock, and to clear to unlock.
     pub(crate) const LOCK: u64 = LOCKED;
+
+    /// What to clear in a word to take a freeze back.
+    pub(crate) const FREEZE: u64 = FROZEN;
 
     /// Makes the word of a new folio: one reference, locked (I11). `data` is at most [`DATA_MAX`].
     pub(crate) fn formed(order: Order, data: u32) -> Word {
@@ -142,7 +145,7 @@ impl Word {
         Word(self.0 & left_over(reset))
     }
 
-    /// Returns the word of the same folio while it is being split.
+    /// Returns the word of the same folio while it is being split or collapsed.
     pub(crate) const fn frozen(self) -> Word {
         Word(self.0 | FROZEN)
     }

@@ -163,6 +163,10 @@ impl Pool for BuddyPool {
     fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
         self.objects().take_references(data, (1 << (from.get() - to.get())) - 1);
     }
+
+    fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
+        self.drop_references(data, (1 << (to.get() - from.get())) - 1);
+    }
 }
 
 /// Allocates up to `pages` pages, as few blocks as there are.

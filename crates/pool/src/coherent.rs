@@ -282,4 +282,9 @@ impl Pool for CoherentPool {
     fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
         self.lock().objects.take(data, further_pieces(from, to));
     }
+
+    fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
+        // The reference of the whole stays, so no object dies of this.
+        self.lock().objects.put(data, further_pieces(to, from));
+    }
 }

@@ -116,4 +116,9 @@ impl Pool for FreeListPool {
     fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
         self.lock().owners.take(data, further_pieces(from, to));
     }
+
+    fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
+        // The reference of the whole stays, so no owner is forgotten.
+        self.lock().owners.put(data, further_pieces(to, from));
+    }
 }

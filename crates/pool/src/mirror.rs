@@ -106,4 +106,8 @@ impl Pool for MirrorPool {
     fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
         self.lists.folio_split(head, from, to, data);
     }
+
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        self.lists.folio_collapse(head, from, to, data);
+    }
 }

@@ -21,7 +21,10 @@ use crate::reset::Reset;
 pub(crate) struct Told {
     pub(crate) frees: u64,
     pub(crate) pages: u64,
+    /// Folios more after splits than before.
     pub(crate) pieces: u64,
+    /// Folios less after collapses than before.
+    pub(crate) joined: u64,
     /// Marks found at the last free.
     pub(crate) marks: u64,
 }
@@ -73,6 +76,10 @@ impl Pool for Ledger {
 
     fn folio_split(&self, _head: Pfn, from: Order, to: Order, _data: u32) {
         self.told.lock().expect("no test panics").pieces += from.pages() / to.pages() - 1;
+    }
+
+    fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, _data: u32) {
+        self.told.lock().expect("no test panics").joined += to.pages() / from.pages() - 1;
     }
 }
 

@@ -19,6 +19,8 @@ extern crate alloc;
 
 #[path = "../../folio/src/check.rs"]
 mod check;
+#[path = "../../folio/src/collapse.rs"]
+mod collapse;
 #[path = "../../folio/src/folio.rs"]
 mod folio;
 #[path = "../../folio/src/form.rs"]
@@ -42,6 +44,7 @@ mod split;
 #[path = "../../folio/src/word.rs"]
 mod word;
 
+mod collapses;
 mod ledger;
 mod lives;
 mod references;

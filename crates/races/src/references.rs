@@ -26,7 +26,7 @@ fn three_holders_free_once_and_after_every_use() {
         drop(folio);
 
         holders.into_iter().for_each(|holder| holder.join().expect("no panic"));
-        assert_all_free(&map, Told { frees: 1, pages: 1, pieces: 0, marks: 3 });
+        assert_all_free(&map, Told { frees: 1, pages: 1, pieces: 0, joined: 0, marks: 3 });
     });
 }
 
@@ -47,7 +47,7 @@ fn clone_against_put_of_another_holder_loses_no_reference() {
         holder.join().expect("no panic");
         assert_eq!(clone.references(), 1);
         drop(clone);
-        assert_all_free(&map, Told { frees: 1, pages: 1, pieces: 0, marks: 0 });
+        assert_all_free(&map, Told { frees: 1, pages: 1, pieces: 0, joined: 0, marks: 0 });
     });
 }
 

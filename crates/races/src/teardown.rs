@@ -53,7 +53,7 @@ fn i16_drained_is_for_good_and_after_the_pools_work() {
         map.kill();
         if map.is_drained() {
             let (formed, told) = (map.pool().marks(), map.pool().told());
-            assert_eq!(told, Told { frees: formed, pages: formed, pieces: 0, marks: formed });
+            assert_eq!(told, Told { frees: formed, pages: formed, pieces: 0, joined: 0, marks: formed });
             assert!(map.is_drained());
         }
 
@@ -76,7 +76,7 @@ fn i16_last_put_against_kill_drains() {
 
         holder.join().expect("no panic");
         assert!(map.is_drained());
-        assert_eq!(map.pool().told(), Told { frees: 1, pages: 2, pieces: 0, marks: 0 });
+        assert_eq!(map.pool().told(), Told { frees: 1, pages: 2, pieces: 0, joined: 0, marks: 0 });
     });
 }
 

@@ -137,4 +137,9 @@ impl Pool for Ledger {
         };
         self.count((data & 7) as u8, add);
     }
+
+    fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
+        let pieces = 1i16 << (to.get() - from.get());
+        self.count((data & 7) as u8, 1 - pieces);
+    }
 }

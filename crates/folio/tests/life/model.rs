@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bifolio_folio::{
-    Folio, FolioView, FormErrorKind, FreeRange, GetError, Live, Locked, Order, PageMap, Pfn, SplitError,
-    SplitErrorKind,
+    CollapseErrorKind, Folio, FolioView, FormErrorKind, FreeRange, GetError, Live, Locked, Order, PageMap,
+    Pfn, SplitError, SplitErrorKind,
 };
 use proptest::prelude::*;
 
@@ -23,6 +23,7 @@ enum Op {
     Unlock(usize),
     Split { handle: usize, to: u8 },
     SplitAround { handle: usize, page: u64, to: u8 },
+    Collapse { handle: usize, to: u8 },
     TryGet(u64),
     Aside(usize),
     Kill,
@@ -39,6 +40,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => handle.prop_map(Op::Unlock),
         4 => (handle, 0u8..=7).prop_map(|(handle, to)| Op::Split { handle, to }),
         4 => (handle, page.clone(), 0u8..=7).prop_map(|(handle, page, to)| Op::SplitAround { handle, page, to }),
+        4 => (handle, 1u8..=7).prop_map(|(handle, to)| Op::Collapse { handle, to }),
         4 => page.prop_map(Op::TryGet),
         2 => handle.prop_map(Op::Aside),
     ]
@@ -107,6 +109,7 @@ impl<'m> World<'m> {
             Op::Unlock(handle) => self.unlock(handle),
             Op::Split { handle, to } => self.split(handle, to),
             Op::SplitAround { handle, page, to } => self.split_around(handle, page, to),
+            Op::Collapse { handle, to } => self.collapse(handle, to),
             Op::TryGet(page) => self.try_get(Pfn::new(page)),
             Op::Aside(handle) => self.aside(handle),
             Op::Kill => {
@@ -292,6 +295,54 @@ impl<'m> World<'m> {
         self.handles.push(Handle::Locked(error.folio));
     }
 
+    /// Tries to make one folio of all locked ones that begin in a block around a handle's.
+    fn collapse(&mut self, index: usize, to: u8) {
+        let Some(index) = index.checked_rem(self.handles.len()) else { return };
+        let block = (self.handles[index].head().align_down(order(to)), order(to));
+        let mut pieces = Vec::new();
+        for handle in std::mem::take(&mut self.handles) {
+            match handle {
+                Handle::Locked(folio) if folio.head().is_within(block.0, block.1) => pieces.push(folio),
+                other => self.handles.push(other),
+            }
+        }
+        let mut views: Vec<_> = pieces.iter().map(|piece| self.folios[&piece.head()]).collect();
+        views.sort_by_key(|view| view.head);
+        match Folio::collapse_all(pieces) {
+            Ok(whole) => {
+                assert_eq!(collapse_error(&views), None);
+                self.joined(&views, whole);
+            }
+            Err(error) => {
+                assert_eq!(collapse_error(&views), Some(error.kind));
+                assert_eq!(error.pieces.len(), views.len());
+                self.handles.extend(error.pieces.into_iter().map(Handle::Locked));
+            }
+        }
+    }
+
+    fn joined(&mut self, views: &[FolioView], whole: Folio<'m, TestPool, Locked>) {
+        let (head, data) = (views[0].head, views[0].data);
+        let smallest = views.iter().map(|view| view.order).min().expect("two or more");
+        self.folios.retain(|head, _| !views.iter().any(|view| view.head == *head));
+        self.add(head, whole.order(), data);
+        if views.iter().all(|view| view.order == smallest) {
+            self.calls.push(Call::Collapse { head, from: smallest, to: whole.order(), data });
+        } else {
+            // In which order the joins are told is not the model's business; each pair of halves is one.
+            let calls = self.map.pool().books().calls.split_off(self.calls.len());
+            assert_eq!(calls.len(), views.len() - 1);
+            let mut blocks: Vec<_> = views.iter().map(|view| (view.head, view.order)).collect();
+            for call in calls {
+                blocks = join(blocks, call, data);
+                self.calls.push(call);
+            }
+            assert_eq!(blocks, [(head, whole.order())]);
+            self.map.pool().books().calls.clone_from(&self.calls);
+        }
+        self.handles.push(Handle::Locked(whole));
+    }
+
     fn try_get(&mut self, pfn: Pfn) {
         let inside = (FIRST..FIRST + PAGES).contains(&pfn.get());
         match (self.map.try_get(pfn), self.covering(pfn)) {
@@ -330,6 +381,37 @@ impl<'m> World<'m> {
         assert_eq!((books.free_pages() + live, books.backing), (PAGES, model.len() as u64));
         assert_eq!(books.calls, self.calls);
     }
+}
+
+/// Replaces the two halves that the call speaks of by their block.
+fn join(mut blocks: Vec<(Pfn, Order)>, call: Call, expected: u32) -> Vec<(Pfn, Order)> {
+    let Call::Collapse { head, from, to, data } = call else { panic!("{call:?} during a collapse") };
+    assert_eq!((Some(to), data), (from.larger(), expected));
+    let lower = blocks.iter().position(|&block| block == (head, from)).expect("a lower half");
+    assert_eq!(blocks.remove(lower + 1), (head.buddy(from), from));
+    blocks[lower] = (head, to);
+    blocks
+}
+
+/// Why folios sorted by page cannot collapse.
+fn collapse_error(views: &[FolioView]) -> Option<CollapseErrorKind> {
+    let [first, _, ..] = views else { return Some(CollapseErrorKind::TooFew) };
+    let mut end = first.head;
+    for view in views {
+        if view.data != first.data {
+            return Some(CollapseErrorKind::OtherData { page: view.head });
+        }
+        if view.head != end {
+            return Some(CollapseErrorKind::Gap { page: end });
+        }
+        end = Pfn::new(end.get() + view.order.pages());
+    }
+    let (head, pages) = (first.head, end.get() - first.head.get());
+    if !pages.is_power_of_two() || !head.get().is_multiple_of(pages) {
+        return Some(CollapseErrorKind::NotABlock { head, pages });
+    }
+    let shared = views.iter().find(|view| view.references > 1)?;
+    Some(CollapseErrorKind::Shared { page: shared.head, references: shared.references })
 }
 
 proptest! {

@@ -10,6 +10,7 @@ use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, PageMapError, Pfn, Po
 pub enum Call {
     Free { head: Pfn, order: Order, data: u32 },
     Split { head: Pfn, from: Order, to: Order, data: u32 },
+    Collapse { head: Pfn, from: Order, to: Order, data: u32 },
 }
 
 /// What is behind the mutex.
@@ -68,7 +69,7 @@ impl Books {
     pub fn freed(&self) -> Vec<(Pfn, Order, u32)> {
         let freed = self.calls.iter().filter_map(|call| match *call {
             Call::Free { head, order, data } => Some((head, order, data)),
-            Call::Split { .. } => None,
+            Call::Split { .. } | Call::Collapse { .. } => None,
         });
         freed.collect()
     }
@@ -129,6 +130,13 @@ impl Pool for TestPool {
         let mut books = self.books();
         books.calls.push(Call::Split { head, from, to, data });
         books.backing += (from.pages() / to.pages()) - 1;
+    }
+
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        let mut books = self.books();
+        books.calls.push(Call::Collapse { head, from, to, data });
+        let left = books.backing.checked_sub((to.pages() / from.pages()) - 1);
+        books.backing = left.expect("I7: a reference of the backing for each folio");
     }
 }
 

@@ -1,10 +1,11 @@
 //! Requests that are refused change nothing and give back what they were given.
 
 use bifolio_folio::{
-    DATA_MAX, FormErrorKind, FreeRange, GetError, MemoryKind, Order, PageMapError, Pfn, SplitErrorKind,
+    CollapseErrorKind, DATA_MAX, Folio, FormErrorKind, FreeRange, GetError, Locked, MemoryKind, Order,
+    PageMap, PageMapError, Pfn, SplitErrorKind,
 };
 
-use crate::pool::{TestPool, map_of, order, pagemap, pagemap_at};
+use crate::pool::{Call, TestPool, map_of, order, pagemap, pagemap_at};
 
 fn new_error(first: u64, pages: u64) -> Option<PageMapError> {
     map_of(MemoryKind::Coherent, Pfn::new(first), pages, TestPool::default()).err()
@@ -128,4 +129,70 @@ fn split_with_a_second_reference_gives_the_folio_back() {
     assert_eq!(map.pool().books().calls, []);
     drop(second);
     assert_eq!(error.folio.split(order(2)).expect("only reference").len(), 2);
+}
+
+/// A folio: head, order, data.
+type Shape = (u64, u8, u32);
+
+fn formed<'m>(map: &'m PageMap<TestPool>, folios: &[Shape]) -> Vec<Folio<'m, TestPool, Locked>> {
+    let form = |&(head, size, data): &Shape| {
+        let range = map.pool().allocate_at(Pfn::new(head), order(size)).expect("free");
+        map.form(range, data).expect("free")
+    };
+    folios.iter().map(form).collect()
+}
+
+#[test]
+fn collapse_of_what_is_not_one_block_gives_the_pieces_back() {
+    let cases: [(&[Shape], CollapseErrorKind); 7] = [
+        (&[], CollapseErrorKind::TooFew),
+        (&[(0, 2, 0)], CollapseErrorKind::TooFew),
+        (&[(0, 1, 0), (4, 1, 0)], CollapseErrorKind::Gap { page: Pfn::new(2) }),
+        (&[(2, 1, 0), (4, 1, 0)], CollapseErrorKind::NotABlock { head: Pfn::new(2), pages: 4 }),
+        (&[(0, 2, 0), (4, 1, 0)], CollapseErrorKind::NotABlock { head: Pfn::new(0), pages: 6 }),
+        (&[(0, 0, 5), (1, 0, 4)], CollapseErrorKind::OtherData { page: Pfn::new(1) }),
+        (&[(0, 0, 5), (1, 0, 5), (2, 1, 4)], CollapseErrorKind::OtherData { page: Pfn::new(2) }),
+    ];
+    for (folios, kind) in cases {
+        let map = pagemap(order(3));
+        let error = Folio::collapse_all(formed(&map, folios)).expect_err("not one block");
+        assert_eq!(error.kind, kind);
+        let back: Vec<_> =
+            error.pieces.iter().map(|it| (it.head().get(), it.order().get(), it.data())).collect();
+        assert_eq!(back, folios);
+        assert!(error.pieces.iter().all(|piece| piece.is_locked() && piece.references() == 1));
+        assert_eq!((map.pool().books().calls.len(), map.check_consistency()), (0, Ok(())));
+    }
+}
+
+#[test]
+fn collapse_with_a_folio_of_another_pagemap_gives_both_back() {
+    let (map, other) = (pagemap(order(1)), pagemap(order(1)));
+    let lower = formed(&map, &[(0, 0, 0)]).remove(0);
+    let upper = formed(&other, &[(1, 0, 0)]).remove(0);
+
+    let error = lower.collapse(upper).expect_err("two pagemaps");
+
+    assert_eq!(error.kind, CollapseErrorKind::OtherPagemap { page: Pfn::new(1) });
+    let [lower, upper] = error.pieces;
+    assert_eq!((lower.unlock().references(), upper.unlock().references()), (1, 1));
+}
+
+#[test]
+fn collapse_with_a_shared_piece_gives_all_back_and_nothing_is_frozen() {
+    let map = pagemap(order(2));
+    let range = map.pool().allocate(order(2)).expect("free");
+    let pieces: Vec<_> = map.form(range, 0).expect("free").split(Order::ZERO).expect("unshared").collect();
+    let holder = pieces[2].get().expect("few references");
+
+    let error = Folio::collapse_all(pieces).expect_err("shared");
+
+    assert_eq!(error.kind, CollapseErrorKind::Shared { page: Pfn::new(2), references: 2 });
+    assert_eq!(error.kind.to_string(), "folio at page 0x2 has 2 references");
+    assert_eq!((error.pieces.len(), map.check_consistency()), (4, Ok(())));
+    assert!((0..4).all(|page| map.try_get(Pfn::new(page)).is_ok()), "frozen");
+    assert!(!map.pool().books().calls.iter().any(|call| matches!(call, Call::Collapse { .. })));
+    drop(holder);
+    let whole = Folio::collapse_all(error.pieces).expect("quiet now");
+    assert_eq!((whole.order(), whole.references(), whole.is_locked()), (order(2), 1, true));
 }

@@ -1,6 +1,6 @@
 //! One regression test per rule of the life of a folio, named after it.
 
-use bifolio_folio::{FormErrorKind, FreeRange, GetError, MemoryKind, Order, PageMap, Pfn, Pool};
+use bifolio_folio::{Folio, FormErrorKind, FreeRange, GetError, MemoryKind, Order, PageMap, Pfn, Pool};
 
 use crate::pool::{Call, map_of, order, pagemap};
 
@@ -76,6 +76,8 @@ impl Pool for Reuse {
     }
 
     fn folio_split(&self, _: Pfn, _: Order, _: Order, _: u32) {}
+
+    fn folio_collapse(&self, _: Pfn, _: Order, _: Order, _: u32) {}
 }
 
 #[test]
@@ -147,6 +149,43 @@ fn i7_split_around_a_page_tells_the_pool_one_halving_after_the_other() {
 }
 
 #[test]
+fn i7_backing_keeps_one_reference_when_pieces_collapse() {
+    let map = pagemap(Order::PMD);
+    let range = map.pool().allocate(Order::PMD).expect("free");
+    let pieces = map.form(range, 7).expect("free").split(Order::ZERO).expect("only reference");
+
+    let whole = Folio::collapse_all(pieces.collect()).expect("quiet");
+
+    assert_eq!((map.pool().books().backing, map.live_pages()), (1, 512));
+    let collapse = Call::Collapse { head: pfn(0), from: Order::ZERO, to: Order::PMD, data: 7 };
+    assert_eq!(map.pool().books().calls.last(), Some(&collapse));
+    assert_eq!((whole.order(), whole.data(), whole.references()), (Order::PMD, 7, 1));
+    drop(whole);
+    let books = map.pool().books();
+    assert_eq!((books.backing, books.free_pages()), (0, 512));
+}
+
+#[test]
+fn i7_collapse_of_unequal_pieces_tells_the_pool_the_halvings_backwards() {
+    let map = pagemap(Order::PMD);
+    let range = map.pool().allocate(Order::PMD).expect("free");
+    let folio = map.form(range, 7).expect("free");
+    let mut pieces: Vec<_> = folio.split_around(pfn(300), order(4)).expect("only reference").collect();
+    map.pool().books().calls.clear();
+    pieces.rotate_left(3);
+
+    let whole = Folio::collapse_all(pieces).expect("quiet");
+
+    let join =
+        |head, from| Call::Collapse { head: pfn(head), from: order(from), to: order(from + 1), data: 7 };
+    assert_eq!(
+        map.pool().books().calls,
+        [join(288, 4), join(256, 5), join(256, 6), join(256, 7), join(0, 8)]
+    );
+    assert_eq!((map.pool().books().backing, whole.head(), whole.order()), (1, pfn(0), Order::PMD));
+}
+
+#[test]
 fn i8_counter_equals_pages_in_folios_and_a_split_does_not_move_it() {
     let map = pagemap(Order::PMD);
     let range = map.pool().allocate(Order::PMD).expect("free");
@@ -160,6 +199,20 @@ fn i8_counter_equals_pages_in_folios_and_a_split_does_not_move_it() {
     assert_eq!(map.live_pages(), 496);
     drop(pieces);
     assert_eq!(map.live_pages(), 0);
+}
+
+#[test]
+fn i2_tails_of_a_collapsed_folio_are_as_free_pages_are() {
+    let map = pagemap(order(3));
+    let range = map.pool().allocate(order(3)).expect("free");
+    let pieces = map.form(range, 9).expect("free").split(Order::ZERO).expect("only reference");
+
+    drop(Folio::collapse_all(pieces.collect()).expect("quiet"));
+
+    assert_eq!((map.folios().count(), map.check_consistency()), (0, Ok(())));
+    let range = map.pool().allocate_at(pfn(5), Order::ZERO).expect("free");
+    let small = map.form_checked(range, 1).expect("clean");
+    assert_eq!((small.order(), small.data(), small.references()), (Order::ZERO, 1, 1));
 }
 
 #[test]
@@ -190,6 +243,10 @@ impl Pool for Scanner {
         let pages = (0..=from.pages()).filter_map(|offset| head.checked_add(offset));
         self.seen.lock().expect("no panic").extend(pages.map(|page| map.try_get(page).err()));
     }
+
+    fn folio_collapse(&self, head: Pfn, _: Order, to: Order, data: u32) {
+        self.folio_split(head, to, Order::ZERO, data);
+    }
 }
 
 #[test]
@@ -207,8 +264,16 @@ fn i10_frozen_folio_and_free_page_are_told_apart() {
         *map.pool().seen.lock().expect("no panic"),
         [frozen, frozen, frozen, frozen, Some(GetError::Free)]
     );
-    assert!(map.try_get(pfn(2)).is_ok());
-    drop(pieces);
+    let found = map.try_get(pfn(2)).expect("a piece");
+    drop(found);
+
+    map.pool().seen.lock().expect("no panic").clear();
+    let _whole = Folio::collapse_all(pieces.collect()).expect("only references");
+    assert_eq!(
+        *map.pool().seen.lock().expect("no panic"),
+        [frozen, frozen, frozen, frozen, Some(GetError::Free)]
+    );
+    assert_eq!(map.try_get(pfn(2)).map(|folio| folio.order()), Ok(order(2)));
 }
 
 #[test]

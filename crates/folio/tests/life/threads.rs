@@ -134,7 +134,7 @@ impl Shared {
         assert_eq!(self.map.check_consistency(), Ok(()));
         let books = self.map.pool().books();
         assert_eq!((self.map.live_pages(), books.free_pages(), books.backing), (0, PAGES, 0));
-        let (mut frees, mut pages_freed, mut pieces_added) = (0, 0, 0);
+        let (mut frees, mut pages_freed, mut pieces_added, mut pieces_joined) = (0, 0, 0, 0);
         for call in &books.calls {
             match *call {
                 Call::Free { order, .. } => {
@@ -142,10 +142,11 @@ impl Shared {
                     pages_freed += order.pages();
                 }
                 Call::Split { from, to, .. } => pieces_added += from.pages() / to.pages() - 1,
+                Call::Collapse { from, to, .. } => pieces_joined += to.pages() / from.pages() - 1,
             }
         }
         assert_eq!(pages_freed, self.pages_formed.load(Ordering::Relaxed));
-        assert_eq!(frees, self.folios_formed.load(Ordering::Relaxed) + pieces_added);
+        assert_eq!(frees + pieces_joined, self.folios_formed.load(Ordering::Relaxed) + pieces_added);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use bifolio_folio::{MemoryKind, PageMap};
+use bifolio_folio::{Folio, MemoryKind, PageMap};
 
 use super::*;
 
@@ -39,6 +39,9 @@ fn object_has_512_references_after_a_split_and_goes_with_the_last() {
     assert_eq!(references(), 1);
     let pieces: Vec<_> = folio.split(Order::ZERO).expect("nobody else holds it").collect();
     assert_eq!(references(), 512);
+    let folio = Folio::collapse_all(pieces).expect("nobody else holds any");
+    assert_eq!(references(), 1);
+    let pieces: Vec<_> = folio.split(Order::ZERO).expect("nobody else holds it").collect();
     let mut pieces = pieces.into_iter();
     drop(pieces.next());
     assert_eq!((references(), pagemap.pool().release(), pagemap.pool().free_pages()), (511, 0, 0));
