@@ -262,6 +262,14 @@ impl Space {
         self.engine.unmap(span.start()..span.end())
     }
 
+    /// Splits the folios on the device that hold pages of `span`, where they are: see [`Engine::split`].
+    ///
+    /// # Errors
+    /// As [`Engine::split`].
+    pub fn split(&self, span: Span, order: Order) -> Result<u64, Failure> {
+        self.engine.split(span.start()..span.end(), order)
+    }
+
     /// The device.
     #[must_use]
     pub fn device(&self) -> &Arc<Builtin> {

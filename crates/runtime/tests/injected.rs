@@ -66,7 +66,7 @@ impl Device for FlakyDevice {
     }
 
     fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError> {
-        let map = batch.iter().any(|update| matches!(update, TableUpdate::Map { .. }));
+        let map = batch.iter().any(|update| !matches!(update, TableUpdate::Unmap { .. }));
         if map && self.fuse.blows() { Err(DeviceError::Lost) } else { self.inner.update(batch) }
     }
 
@@ -233,6 +233,7 @@ enum Request {
     ToRam,
     Unmap,
     Detach,
+    Split,
 }
 
 fn perform(machine: &Machine, request: Request) {
@@ -243,12 +244,19 @@ fn perform(machine: &Machine, request: Request) {
         Request::ToDevice => machine.engine.prefetch(start..end, Side::Device).is_ok(),
         Request::ToRam => machine.engine.prefetch(start..end, Side::Ram).is_ok(),
         Request::Unmap => machine.engine.unmap(start + 5 * PAGE..start + 300 * PAGE).is_ok(),
+        Request::Split => machine.engine.split(start + 100 * PAGE..start + 103 * PAGE, Order::ZERO).is_ok(),
         Request::Detach => machine.engine.detach(Duration::ZERO).is_ok(),
     };
 }
 
-const REQUESTS: [Request; 5] =
-    [Request::DeviceFault, Request::ToDevice, Request::ToRam, Request::Unmap, Request::Detach];
+const REQUESTS: [Request; 6] = [
+    Request::DeviceFault,
+    Request::ToDevice,
+    Request::ToRam,
+    Request::Unmap,
+    Request::Detach,
+    Request::Split,
+];
 
 fn survives_every_failure(kind: MemoryKind, device_pages: u64, ram_pages: u64) {
     for request in REQUESTS {

@@ -91,8 +91,13 @@ impl Block {
     /// The first piece that holds any page of `run`.
     #[must_use]
     pub fn first_piece_in(&self, run: Run) -> Option<&Piece> {
+        self.pieces_in(run).next()
+    }
+
+    /// Yields the pieces that hold any page of `run`, in order.
+    pub fn pieces_in(&self, run: Run) -> impl Iterator<Item = &Piece> {
         let at = self.pieces.partition_point(|piece| piece.span.end() <= run.first);
-        self.pieces.get(at).filter(|piece| piece.span.first() < run.end())
+        self.pieces[at..].iter().take_while(move |piece| piece.span.first() < run.end())
     }
 
     /// Makes pages live and empty, as an allocation that begins.

@@ -99,10 +99,19 @@ pub enum Step {
         /// Device page of its first page.
         to: Pfn,
     },
-    /// Remove the span from the device's page table; on return no unit of the device uses it: `Done`.
+    /// Remove the span from the device's page table, as far as it is there; on return no unit of the device uses it:
+    /// `Done`.
     UnmapDevice {
         /// The span.
         span: Span,
+    },
+    /// Enter the span in the device's page table as one, in place of the entries that its pages have; no unit finds them
+    /// missing meanwhile: `Done` or `Failed`; then some of them may be entered still.
+    RemapDevice {
+        /// The span.
+        span: Span,
+        /// Device page of its first page, where entries lead already.
+        to: Pfn,
     },
     /// Map coherent device memory into the CPU's view and wake sleepers: `Done` or `Failed`.
     MapCoherent {
@@ -185,6 +194,8 @@ pub enum Moved {
     Populated(Span),
     /// Pages were unmapped.
     Unmapped(Run),
+    /// Folios that hold pages of this run were split, if they were larger than asked.
+    Split(Run),
 }
 
 /// Why a transaction failed. All bytes are where they were.

@@ -3,6 +3,7 @@
 use bifolio_folio::Order;
 
 use crate::populate::Populate;
+use crate::split::Split;
 use crate::to_device::ToDevice;
 use crate::to_ram::ToRam;
 use crate::unmap::Unmap;
@@ -19,6 +20,8 @@ pub enum Transaction {
     Populate(Populate),
     /// Pages are unmapped.
     Unmap(Unmap),
+    /// Folios are split where they are.
+    Split(Split),
 }
 
 impl Transaction {
@@ -60,6 +63,12 @@ impl Transaction {
         Transaction::Unmap(Unmap::new(run))
     }
 
+    /// Splits the folios above order `to` that hold pages of `run`, as far as those pages need it.
+    #[must_use]
+    pub fn split(run: Run, to: Order) -> Transaction {
+        Transaction::Split(Split::new(run, to))
+    }
+
     /// Takes the outcome of the last step ([`Outcome::Start`] at first) and returns the next one.
     ///
     /// # Panics
@@ -71,6 +80,7 @@ impl Transaction {
             Transaction::ToRam(inner) => inner.step(block, outcome),
             Transaction::Populate(inner) => inner.step(block, outcome),
             Transaction::Unmap(inner) => inner.step(block, outcome),
+            Transaction::Split(inner) => inner.step(block, outcome),
         }
     }
 }

@@ -131,6 +131,24 @@ fn pinned_page_keeps_its_neighbours_where_folios_cannot_be_smaller() {
 }
 
 #[test]
+fn split_is_uniform_over_a_whole_folio_and_around_a_single_page() {
+    let mut world = written(MemoryKind::Private, 512, 512);
+    world.run(to_device(0, 9)).expect("the device is empty");
+    let around = world.run(Transaction::split(Run { first: 300, pages: 1 }, Order::ZERO)).expect("quiet");
+    assert_eq!(around.splits, 9);
+    let orders: Vec<u8> = world.block.pieces().iter().map(|piece| piece.span.order().get()).collect();
+    assert_eq!(orders, [8, 5, 3, 2, 0, 0, 1, 4, 6, 7]);
+    world.check();
+    let uniform = world.run(Transaction::split(whole_block(), Order::ZERO)).expect("quiet");
+    assert_eq!((uniform.splits, world.block.pieces().len()), (511 - 9, 512));
+    world.check();
+    for page in [0, 300, 511] {
+        assert!(world.device_write(page, 7), "page {page} stays in the device's page table");
+    }
+    world.check();
+}
+
+#[test]
 fn full_device_evicts_within_the_same_block() {
     let mut world = written(MemoryKind::Private, 16, 512);
     for page in [0, 64, 128, 192] {
@@ -150,6 +168,8 @@ fn every_kind_of_transaction(world: &World) -> Vec<Transaction> {
         Transaction::cpu_fault(&world.block, 300, &policy(2)),
         Transaction::to_ram(300),
         Transaction::unmap(Run { first: 3, pages: 250 }),
+        Transaction::split(Run { first: 3, pages: 30 }, Order::ZERO),
+        Transaction::split(Run { first: 300, pages: 1 }, order(1)),
     ]
 }
 
@@ -210,6 +230,7 @@ enum Request {
     ToDevice(u16, u8),
     Unmap(u16, u16),
     Map(u16, u16),
+    Split(u16, u16, u8),
     Pin(u16),
     Unpin(u16),
 }
@@ -222,6 +243,8 @@ fn request() -> impl Strategy<Value = Request> {
         1 => page.clone().prop_map(Request::ToRam),
         1 => (page.clone(), 0u8..10).prop_map(|(page, k)| Request::ToDevice(page, k)),
         1 => (page.clone(), 1u16..300).prop_map(|(first, n)| Request::Unmap(first, n.min(512 - first))),
+        1 => (page.clone(), 1u16..300, 0u8..9)
+            .prop_map(|(first, n, k)| Request::Split(first, n.min(512 - first), k)),
         1 => page.clone().prop_map(Request::Pin),
         1 => page.clone().prop_map(Request::Unpin),
         1 => (page, 1u16..300).prop_map(|(first, n)| Request::Map(first, n.min(512 - first))),
@@ -244,6 +267,9 @@ fn apply(world: &mut World, request: &Request, value: u64, policy: &Granularity)
         }
         Request::ToRam(page) => world.run(Transaction::to_ram(page)).map(|_| true),
         Request::ToDevice(page, k) => world.run(to_device(page, k)).map(|_| true),
+        Request::Split(first, pages, k) => {
+            world.run(Transaction::split(Run { first, pages }, order(k))).map(|_| true)
+        }
         Request::Unmap(first, pages) => world.run(Transaction::unmap(Run { first, pages })).map(|_| true),
     };
     if let Ok(reached) = outcome {

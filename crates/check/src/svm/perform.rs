@@ -76,7 +76,7 @@ impl Performer<'_> {
             Step::CopyToDevice { run, to } => self.fill(run, to, |page| page.ram.unwrap_or(GARBAGE)),
             Step::ClearDevice { run, to } => self.fill(run, to, |_| 0),
             Step::CopyToRam { span, from } => self.copy_to_ram(span, from),
-            Step::MapDevice { span, to } => self.map_device(span, to),
+            Step::MapDevice { span, to } | Step::RemapDevice { span, to } => self.map_device(span, to),
             Step::UnmapDevice { span } => self.unmap_device(span),
             Step::MapCoherent { span, to } => {
                 let first = low(to);

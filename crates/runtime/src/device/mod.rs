@@ -61,7 +61,17 @@ pub enum TableUpdate {
         /// Order.
         order: Order,
     },
-    /// Removes `2^order` pages; once the point is reached, no unit uses them.
+    /// Enters `2^order` pages as one, in place of the entries they have, smaller or larger, which lead to the same
+    /// device pages. Units that run find each page there all the time, if it was, and its use stays remembered.
+    Remap {
+        /// Virtual address of the first page.
+        address: usize,
+        /// Device page of the first page.
+        to: Pfn,
+        /// Order.
+        order: Order,
+    },
+    /// Removes `2^order` pages, whatever the orders they were entered at; once the point is reached, no unit uses them.
     Unmap {
         /// Virtual address of the first page.
         address: usize,

@@ -55,6 +55,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
             Step::CopyToRam { span, from } => self.copy_to_ram(span, from),
             Step::MapDevice { span, to } => self.map_device(span, to),
             Step::UnmapDevice { span } => self.unmap_device(span),
+            Step::RemapDevice { span, to } => self.remap_device(span, to),
             Step::MapCoherent { span, to } => self.view().map_coherent(self.place(span), to).outcome(),
             Step::UnmapCoherent { span } => self.view().unmap_coherent(self.place(span)).outcome(),
             Step::Discard { run } => self.discard(run, cell),
@@ -121,6 +122,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
         match upper {
             Some(upper) => {
                 let page = page + u16::try_from(half.pages()).expect("half a block at most");
+                self.engine.statistics.add(Counter::Splits, 1);
                 Outcome::Split { upper: order.push(Evictable { block, page, data, folio: Some(upper) }) }
             }
             None => Outcome::Busy,
@@ -248,6 +250,11 @@ impl<'e, V: CpuView> Drive<'e, V> {
     fn map_device(&self, span: Span, to: Pfn) -> Outcome {
         let address = self.place(span).address();
         self.update(TableUpdate::Map { address, to, order: span.order() }).outcome()
+    }
+
+    fn remap_device(&self, span: Span, to: Pfn) -> Outcome {
+        let address = self.place(span).address();
+        self.update(TableUpdate::Remap { address, to, order: span.order() }).outcome()
     }
 
     fn unmap_device(&self, span: Span) -> Outcome {

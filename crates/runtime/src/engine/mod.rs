@@ -7,6 +7,7 @@ pub mod detach;
 pub(crate) mod drive;
 pub mod pin;
 pub(crate) mod reclaim;
+mod reshape;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -315,12 +316,11 @@ impl<V: CpuView> Engine<V> {
     }
 
     fn count(&self, finished: &Finished) {
-        self.statistics.add(Counter::Splits, u64::from(finished.splits));
         self.statistics.add(Counter::Fallbacks, u64::from(finished.fallbacks));
         match finished.moved {
             Moved::ToDevice(span) => self.statistics.add_folio(Direction::ToDevice, span.order()),
             Moved::ToRam(span) => self.statistics.add_folio(Direction::ToRam, span.order()),
-            Moved::AlreadyThere(_) | Moved::Populated(_) | Moved::Unmapped(_) => {}
+            Moved::AlreadyThere(_) | Moved::Populated(_) | Moved::Unmapped(_) | Moved::Split(_) => {}
         }
     }
 

@@ -192,17 +192,20 @@ impl Device for Builtin {
 
     fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError> {
         for update in batch {
-            let (TableUpdate::Map { address, order, .. } | TableUpdate::Unmap { address, order }) = *update;
+            let (TableUpdate::Map { address, order, .. }
+            | TableUpdate::Remap { address, order, .. }
+            | TableUpdate::Unmap { address, order }) = *update;
             if !self.table.covers(address, order.pages()) {
                 return Err(DeviceError::NoTable(address));
             }
         }
         let apply = |update: &TableUpdate| match *update {
             TableUpdate::Map { address, to, order } => self.table.map(address, to, order.pages()),
+            TableUpdate::Remap { address, to, order } => self.table.remap(address, to, order.pages()),
             TableUpdate::Unmap { address, order } => self.table.unmap(address, order.pages()),
         };
         // New translations harm no unit that runs: what was not mapped is in no TLB.
-        if batch.iter().all(|update| matches!(update, TableUpdate::Map { .. })) {
+        if !batch.iter().any(|update| matches!(update, TableUpdate::Unmap { .. })) {
             batch.iter().for_each(apply);
         } else {
             self.gate.while_stopped(|| batch.iter().for_each(apply));

@@ -53,6 +53,18 @@ impl Table {
         }
     }
 
+    /// Enters those of `pages` pages that are not there; the others lead there already. Each page has an entry of its
+    /// own, so a change of order changes none.
+    pub fn remap(&self, address: usize, to: Pfn, pages: u64) {
+        for (at, entry) in self.entries(address, pages) {
+            let value = (to.get() + at) << FLAG_BITS | PRESENT;
+            // Release as in `map`. A unit may mark an entry meanwhile, but never makes one.
+            let entered = entry.compare_exchange(0, value, Ordering::Release, Ordering::Relaxed);
+            let leads_there = entered.map_or_else(|found| found >> FLAG_BITS == value >> FLAG_BITS, |_| true);
+            debug_assert!(leads_there, "entry {at} from {address:#x} leads elsewhere");
+        }
+    }
+
     /// Removes `pages` pages.
     pub fn unmap(&self, address: usize, pages: u64) {
         self.entries(address, pages).for_each(|(_, entry)| entry.store(0, Ordering::Relaxed));
@@ -122,6 +134,16 @@ mod tests {
         assert_eq!(table.walk(BASE + 511 * PAGE), None);
         assert_eq!(table.walk(BASE + 512 * PAGE), Some(Pfn::new(42)));
         assert_eq!(table.walk(BASE - 1), None);
+    }
+
+    #[test]
+    fn remapped_pages_lead_where_they_led_and_their_use_stays_remembered() {
+        let table = table();
+        table.map(BASE, Pfn::new(8), 2);
+        assert_eq!(table.walk(BASE), Some(Pfn::new(8)));
+        table.remap(BASE, Pfn::new(8), 4);
+        assert_eq!(table.walk(BASE + 3 * PAGE), Some(Pfn::new(11)));
+        assert_eq!(table.touched(BASE, 4), 2);
     }
 
     #[test]
