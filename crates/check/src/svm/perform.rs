@@ -94,6 +94,7 @@ impl Performer<'_> {
             Step::CopyToDevice { run, to } | Step::ClearDevice { run, to } => (to, run.pages, None),
             Step::CopyToRam { span, from: to }
             | Step::MapDevice { span, to }
+            | Step::RemapDevice { span, to }
             | Step::MapCoherent { span, to } => (to, span.pages(), Some(span.order().get())),
             _ => return,
         };
