@@ -23,7 +23,9 @@ mod sync;
 
 pub use bifolio_pool::PoolName;
 pub use engine::audit::Violation;
+pub use engine::plain::PlainError;
 pub use engine::{Engine, Side};
 pub use heap::{Heap, HeapConfig, HeapError};
+pub use space::object::{Object, ObjectError, Pinned};
 pub use space::{Space, SpaceConfig, SpaceError};
 pub use statistics::{Counter, Direction, Snapshot, Statistics};

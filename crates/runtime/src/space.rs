@@ -22,6 +22,8 @@ use crate::engine::{Engine, Parts, Side};
 use crate::fault_loop::{Handlers, HandlersError, Readers};
 use crate::statistics::{Counter, Snapshot, Statistics};
 
+pub mod object;
+
 /// What a [`Space`] is to be like. All sizes are in bytes and rounded up to whole pages.
 pub struct SpaceConfig {
     /// Address space for allocations.
@@ -124,11 +126,26 @@ pub struct Space {
 }
 
 struct Allocations {
+    /// Address of the space.
+    base: usize,
     pages: Buddy,
     /// Pages that a folio on the device has at least: what is allocated is a multiple of it.
     granule: usize,
     /// Pages of each allocation, by its address.
     made: BTreeMap<usize, usize>,
+}
+
+impl Allocations {
+    /// Takes a range of addresses, `pages` long.
+    fn take(&mut self, pages: usize) -> Result<usize, AllocateError> {
+        let range = self.pages.allocate_contiguous(pages as u64)?;
+        Ok(self.base + usize::try_from(range.start).expect("pages of the space") * PAGE)
+    }
+
+    fn give_back(&mut self, address: usize, pages: usize) {
+        let first = ((address - self.base) / PAGE) as u64;
+        self.pages.free_range(first..first + pages as u64).expect("allocated as this range");
+    }
 }
 
 /// Threads that answer CPU faults.
@@ -173,6 +190,7 @@ impl Space {
         let answer = answer_with(&engine);
         let handlers = Some(Handlers::start(uffd, HANDLERS, readers, &answer)?);
         let allocations = Allocations {
+            base: engine.view().addresses().start(),
             pages: Buddy::new((size / PAGE) as u64)?,
             granule: 1 << smallest.get(),
             made: BTreeMap::new(),
@@ -187,9 +205,7 @@ impl Space {
     pub fn allocate(&self, bytes: usize) -> Result<usize, AllocateError> {
         let mut allocations = self.allocations();
         let pages = bytes.max(1).div_ceil(PAGE).next_multiple_of(allocations.granule);
-        let range = allocations.pages.allocate_contiguous(pages as u64)?;
-        let first = usize::try_from(range.start).expect("pages of the space");
-        let address = self.engine.view().addresses().start() + first * PAGE;
+        let address = allocations.take(pages)?;
         allocations.made.insert(address, pages);
         self.engine.map(address..address + pages * PAGE);
         Ok(address)
@@ -206,8 +222,7 @@ impl Space {
             .unmap(address..address + pages * PAGE)
             .map_err(|why| FreeError::InUse { address, why })?;
         allocations.made.remove(&address);
-        let first = ((address - self.engine.view().addresses().start()) / PAGE) as u64;
-        allocations.pages.free_range(first..first + pages as u64).expect("allocated as this range");
+        allocations.give_back(address, pages);
         Ok(())
     }
 

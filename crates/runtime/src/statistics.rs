@@ -24,6 +24,12 @@ pub enum Counter {
     BytesUseful,
     /// Folios evicted from the device to make room there.
     Evictions,
+    /// Plain objects evicted from the device to make room there.
+    ObjectEvictions,
+    /// Plain objects brought back to the device after they had been evicted.
+    ObjectReturns,
+    /// Bytes of plain objects copied from and to the device.
+    BytesObjects,
     /// Folios moved to the device to make room in system memory.
     Reclaims,
     /// Live folios split.

@@ -5,7 +5,7 @@ use bifolio_svm::Piece;
 
 use crate::blocks::{BlockCell, Found};
 use crate::cpu::CpuView;
-use crate::engine::Engine;
+use crate::engine::{Engine, lock};
 use crate::statistics::Counter;
 
 /// Something that is not as the rules say.
@@ -72,8 +72,8 @@ impl<V: CpuView> Engine<V> {
         let usage = self.pagemap.pool().usage();
         let taken = self.pagemap.pages() - self.pagemap.pool().free_pages();
         expect("pages taken from the pool", taken, usage.pages);
-        expect("references of objects", usage.references, folios);
-        expect("resident pages", self.budget.used_pages(), in_ram);
+        expect("references of objects", usage.references, folios + lock(&self.victims).plain_ranges());
+        expect("resident pages", self.budget.used_pages(), in_ram + self.plain.pages());
         self.statistics.add(Counter::Violations, found.len() as u64);
         found
     }

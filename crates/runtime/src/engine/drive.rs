@@ -9,8 +9,9 @@ use bifolio_svm::{Outcome, PageSet, Run, Span, Step};
 use crate::blocks::{BlockCell, Found};
 use crate::cpu::{CpuView, Place, Refused};
 use crate::device::{Copy, DeviceError, TableUpdate};
-use crate::engine::reclaim::Reclaimed;
-use crate::engine::{Engine, Evictable, home_of, lock};
+use crate::engine::reclaim::{Asking, Reclaimed, Wanted};
+use crate::engine::victims::FolioRange;
+use crate::engine::{Engine, home_of, lock};
 use crate::statistics::Counter;
 
 /// Depth of a request that may take system memory beyond the budget.
@@ -72,7 +73,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
     }
 
     fn form(&self, span: Span) -> Outcome {
-        let Engine { pagemap, evictable, .. } = self.engine;
+        let Engine { pagemap, victims, .. } = self.engine;
         if pagemap.is_dead() {
             return Outcome::Detached;
         }
@@ -82,9 +83,9 @@ impl<'e, V: CpuView> Drive<'e, V> {
         match pagemap.form(range, data) {
             Ok(folio) => {
                 let (pfn, order) = (folio.head(), folio.order());
-                let folio = Some(folio.unlock().into_raw());
-                let evictable_folio = Evictable { block: self.found.id, page: span.first(), data, folio };
-                let handle = lock(evictable).push(evictable_folio);
+                let (first, whole) = pagemap.pool().to_empty(pfn, data, order);
+                let range = FolioRange { first, order: whole, data };
+                let handle = lock(victims).push_folio(range, folio.unlock().into_raw());
                 Outcome::Formed(Folio { pfn, order, handle })
             }
             Err(refused) => {
@@ -95,37 +96,30 @@ impl<'e, V: CpuView> Drive<'e, V> {
     }
 
     fn release_folio(&self, folio: Folio) -> Outcome {
-        let evictable = lock(&self.engine.evictable).remove(folio.handle);
-        let raw = evictable.folio.expect("only a split takes the reference, and puts it back");
+        let raw = lock(&self.engine.victims).remove_folio(folio.handle);
         drop(self.engine.pagemap.from_raw(raw));
         Outcome::Done
     }
 
     fn split(&self, folio: Folio) -> Outcome {
-        let mut order = lock(&self.engine.evictable);
-        let entry = order.get_mut(folio.handle).expect("a block's folio has its place");
-        let (block, page, data) = (entry.block, entry.page, entry.data);
-        let raw = entry.folio.take().expect("only a split takes the reference, and puts it back");
+        let mut victims = lock(&self.engine.victims);
+        let raw = victims.lend(folio.handle);
         let half = folio.order.smaller().expect("only orders of 1 and more are split");
         let split = match self.engine.pagemap.from_raw(raw).try_lock() {
             Ok(locked) => locked.split(half).map_err(|refused| refused.folio.unlock()),
             Err(live) => Err(live),
         };
-        let (lower, upper) = match split {
-            Ok(pieces) => {
-                let mut pieces = pieces.map(|piece| piece.unlock().into_raw());
-                (pieces.next(), pieces.next())
-            }
-            Err(live) => (Some(live.into_raw()), None),
-        };
-        order.get_mut(folio.handle).expect("it is there still").folio = lower;
-        match upper {
-            Some(upper) => {
-                let page = page + u16::try_from(half.pages()).expect("half a block at most");
+        match split {
+            Ok(mut pieces) => {
+                let mut piece = || pieces.next().expect("a folio has two halves").unlock().into_raw();
+                victims.put_back(folio.handle, piece());
                 self.engine.statistics.add(Counter::Splits, 1);
-                Outcome::Split { upper: order.push(Evictable { block, page, data, folio: Some(upper) }) }
+                Outcome::Split { upper: victims.push_piece(folio.handle, piece()) }
             }
-            None => Outcome::Busy,
+            Err(live) => {
+                victims.put_back(folio.handle, live.into_raw());
+                Outcome::Busy
+            }
         }
     }
 
@@ -159,17 +153,18 @@ impl<'e, V: CpuView> Drive<'e, V> {
     }
 
     fn reclaim_device(&self, span: Span, cell: &mut BlockCell) -> Outcome {
+        let wanted = Wanted { order: span.order(), home: home_of(&self.found, span) };
         if self.depth > 0 {
-            return Outcome::NoMemory;
+            return self.engine.reclaim_plain(wanted).outcome();
         }
-        self.engine.reclaim_device(span, &self.found, cell).outcome()
+        self.engine.reclaim_device(wanted, &mut Some(Asking { found: &self.found, cell })).outcome()
     }
 
     fn reclaim_ram(&mut self, pages: u16, cell: &mut BlockCell) -> Outcome {
         if self.depth > 0 {
             return Outcome::NoMemory;
         }
-        match self.engine.reclaim_ram(u64::from(pages), &self.found, cell) {
+        match self.engine.reclaim_ram(u64::from(pages), &mut Some(Asking { found: &self.found, cell })) {
             // The device may be full just because this very folio is there: the reserve breaks the circle.
             Reclaimed::Nothing if !self.making_room => {
                 self.making_room = true;

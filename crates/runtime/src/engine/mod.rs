@@ -1,20 +1,23 @@
 //! The engine: runs transactions on blocks, doing their steps on the CPU's view, the device and the pool.
 //!
-//! Lock order: a block, then the eviction orders, then the pool. A second block is only ever tried (I24).
+//! Lock order: a block or a plain object, then the eviction orders, then the pool. A second block or plain object is only
+//! ever tried (I24).
 
 pub mod audit;
 pub mod detach;
 pub(crate) mod drive;
 pub mod pin;
+pub(crate) mod plain;
 pub(crate) mod reclaim;
 mod reshape;
+pub(crate) mod victims;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use bifolio_folio::{Live, PageMap, RawFolio};
+use bifolio_folio::PageMap;
 use bifolio_pool::{DevicePool, Home};
 use bifolio_svm::{
     Budget, EvictionOrder, Failure, Finished, Moved, Outcome, Policy, Run, Span, Step, Transaction,
@@ -24,19 +27,10 @@ use crate::blocks::{BlockCell, BlockId, Blocks, Found};
 use crate::cpu::{CpuView, address_of};
 use crate::device::{Device, DeviceFault, FaultHandler};
 use crate::engine::drive::Drive;
+use crate::engine::plain::PlainObjects;
+use crate::engine::victims::Victims;
 use crate::statistics::{Counter, Direction, Statistics};
 use crate::sync::{Mutex, MutexGuard, thread};
-
-/// A folio on the device, as the eviction order knows it.
-#[derive(Debug)]
-pub(crate) struct Evictable {
-    pub(crate) block: BlockId,
-    pub(crate) page: u16,
-    /// The pool's number for what it is on.
-    pub(crate) data: u32,
-    /// The block's reference of the folio; absent while the folio is being formed.
-    pub(crate) folio: Option<RawFolio<Live>>,
-}
 
 /// Everything that transactions share.
 pub struct Engine<V: CpuView> {
@@ -44,11 +38,13 @@ pub struct Engine<V: CpuView> {
     pub(crate) device: Arc<dyn Device>,
     pub(crate) pagemap: PageMap<Arc<dyn DevicePool>>,
     pub(crate) blocks: Blocks,
-    pub(crate) evictable: Mutex<EvictionOrder<Evictable>>,
+    /// What is on the device, by age.
+    pub(crate) victims: Mutex<Victims>,
     pub(crate) resident: Mutex<EvictionOrder<BlockId>>,
     pub(crate) budget: Budget,
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) statistics: Statistics,
+    pub(crate) plain: PlainObjects,
     pub(crate) checked: bool,
     /// Pages whose touch raises SIGBUS.
     poisoned: Mutex<BTreeSet<(BlockId, u16)>>,
@@ -97,7 +93,8 @@ impl<V: CpuView> Engine<V> {
             device: parts.device,
             blocks: Blocks::new(parts.pagemap.kind()),
             pagemap: parts.pagemap,
-            evictable: Mutex::default(),
+            victims: Mutex::default(),
+            plain: PlainObjects::default(),
             resident: Mutex::default(),
             budget: parts.budget,
             policy: parts.policy,
@@ -277,6 +274,7 @@ impl<V: CpuView> Engine<V> {
                 Err(Failure::Busy) => {
                     self.statistics.add(Counter::Busy, 1);
                     drop(cell);
+                    self.plain.wait_for_memory();
                     give_way(retry);
                 }
                 result => return result,

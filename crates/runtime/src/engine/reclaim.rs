@@ -1,12 +1,14 @@
-//! Making room: which folios leave the device, and which blocks leave system memory.
+//! Making room: which objects leave the device, and which blocks leave system memory.
 
 use bifolio_folio::{Order, Pfn};
+use bifolio_pool::Home;
 use bifolio_svm::to_device::ToDevice;
 use bifolio_svm::{Failure, Moved, Outcome, Span, Transaction};
 
 use crate::blocks::{BlockCell, BlockId, Found};
 use crate::cpu::CpuView;
-use crate::engine::{Engine, address, home_of, lock};
+use crate::engine::victims::Candidate;
+use crate::engine::{Engine, address, lock};
 use crate::statistics::Counter;
 
 /// How many of the oldest are looked at before giving up.
@@ -37,114 +39,172 @@ impl Reclaimed {
     }
 }
 
-/// What came of evicting some folios.
+/// What came of evicting some objects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Sweep {
-    /// At least one was evicted.
-    evicted: bool,
+pub(crate) struct Sweep {
+    /// At least one folio or object was evicted.
+    pub(crate) evicted: bool,
     /// At least one belongs to another transaction.
-    contended: bool,
+    pub(crate) contended: bool,
 }
 
 impl Sweep {
+    pub(crate) const EVICTED: Sweep = Sweep { evicted: true, contended: false };
+    pub(crate) const CONTENDED: Sweep = Sweep { evicted: false, contended: true };
+
     fn add(&mut self, other: Sweep) {
         self.evicted |= other.evicted;
         self.contended |= other.contended;
     }
 }
 
-/// A folio that may be evicted, as it was when looked at.
+/// What room is wanted for.
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
-    handle: bifolio_svm::Handle,
-    block: BlockId,
-    page: u16,
-    head: Pfn,
-    data: u32,
-    order: Order,
+pub(crate) struct Wanted {
+    pub(crate) order: Order,
+    pub(crate) home: Home,
+}
+
+impl Wanted {
+    /// Pages anywhere, one at least.
+    pub(crate) const PAGES: Wanted = Wanted { order: Order::ZERO, home: Home::NOBODY };
+}
+
+/// The block whose transaction asks for room; its holder may evict from it.
+pub(crate) struct Asking<'a, 'b> {
+    pub(crate) found: &'a Found<'b>,
+    pub(crate) cell: &'a mut BlockCell,
 }
 
 impl<V: CpuView> Engine<V> {
-    /// Evicts folios from the device until one of `order` fits. `held` is the block whose transaction asks.
+    /// Evicts objects from the device until what is wanted fits.
     ///
-    /// The victims are all folios around the least recently used one that stand in the way of a folio of that order,
-    /// as the pool says. A folio that the device used since it was last looked at
-    /// gets a second chance.
-    pub(crate) fn reclaim_device(&self, span: Span, held: &Found<'_>, cell: &mut BlockCell) -> Reclaimed {
-        let (pool, order) = (self.pagemap.pool(), span.order());
+    /// The victims are the least recently used object and all others that stand in the way of a folio of that order, as
+    /// the pool says. An object whose folios the device used since it was last looked at gets a second chance.
+    pub(crate) fn reclaim_device(&self, wanted: Wanted, asking: &mut Option<Asking<'_, '_>>) -> Reclaimed {
+        let pool = self.pagemap.pool();
         let mut sweep = Sweep::default();
         for second_chance in [true, false] {
-            for candidate in self.candidates() {
+            let oldest = lock(&self.victims).oldest(CANDIDATES);
+            for candidate in oldest {
                 if second_chance && self.was_used(&candidate) {
                     continue;
                 }
-                let (first, size) = pool.to_empty(candidate.head, candidate.data, order);
-                sweep.add(self.evict_range(first, size, held, cell));
+                sweep.add(self.evict(&candidate, wanted, asking));
                 pool.release();
-                if pool.has(order, home_of(held, span)) {
+                if pool.has(wanted.order, wanted.home) {
                     return Reclaimed::Room;
                 }
             }
         }
         // What was evicted made room, which somebody else was quick to take.
-        if sweep.evicted { Reclaimed::Room } else { Reclaimed::failed(sweep.contended) }
+        if sweep.evicted {
+            return Reclaimed::Room;
+        }
+        // What a plain object is being given is in no order yet.
+        let given = asking.is_some() && self.plain.is_given_memory();
+        Reclaimed::failed(sweep.contended || given)
     }
 
-    fn candidates(&self) -> Vec<Candidate> {
-        let evictable = lock(&self.evictable);
-        let known = |(handle, entry): (_, &crate::engine::Evictable)| {
-            let folio = entry.folio.as_ref()?;
-            let (head, order, data) = (folio.head(), folio.order(), entry.data);
-            Some(Candidate { handle, block: entry.block, page: entry.page, head, data, order })
-        };
-        evictable.oldest_first().filter_map(known).take(CANDIDATES).collect()
-    }
-
-    fn was_used(&self, candidate: &Candidate) -> bool {
-        let Some(found) = self.blocks.get(candidate.block) else { return false };
-        let at = address(&found, candidate.page);
-        let used = self.device.test_and_clear_accessed(at, candidate.order);
-        if used {
-            let mut evictable = lock(&self.evictable);
-            // It may have been released since; then somebody else's folio moves up, which harms nobody.
-            if evictable.get(candidate.handle).is_some() {
-                evictable.touch(candidate.handle);
+    /// Evicts plain objects alone, for one who makes room in system memory: they have theirs already.
+    pub(crate) fn reclaim_plain(&self, wanted: Wanted) -> Reclaimed {
+        let mut sweep = Sweep::default();
+        let oldest = lock(&self.victims).oldest_plain(CANDIDATES);
+        for object in oldest {
+            sweep.add(self.evict_plain(&object).0);
+            self.pagemap.pool().release();
+            if sweep.evicted && self.pagemap.pool().has(wanted.order, wanted.home) {
+                return Reclaimed::Room;
             }
+        }
+        Reclaimed::failed(sweep.contended)
+    }
+
+    /// Tells whether the device used any folio of an object since this was last asked.
+    fn was_used(&self, candidate: &Candidate) -> bool {
+        let Candidate::Folios { place, range } = *candidate else { return false };
+        let mut used = false;
+        self.for_folios(range.first, range.order, |head, order, data| {
+            let home = self.pagemap.pool().home(head, data);
+            let place = home.and_then(|home| Some((self.blocks.get(BlockId(home.block))?, home.page)));
+            if let Some((found, page)) = place {
+                // All are asked, so that each use counts once.
+                used |= self.device.test_and_clear_accessed(address(&found, page), order);
+            }
+        });
+        if used {
+            lock(&self.victims).touch(place, range);
         }
         used
     }
 
-    /// Evicts every folio in the `2^order` device pages from `first`, as far as their blocks are free.
-    fn evict_range(&self, first: Pfn, order: Order, held: &Found<'_>, cell: &mut BlockCell) -> Sweep {
-        let mut sweep = Sweep::default();
+    /// Calls `each` with head, order and data of every live folio in the `2^order` device pages from `first`.
+    fn for_folios(&self, first: Pfn, order: Order, mut each: impl FnMut(Pfn, Order, u32)) {
         let end = first.get() + order.pages();
         let mut at = first.get();
         while at < end {
             at += match self.pagemap.try_get(Pfn::new(at)) {
                 Ok(folio) => {
-                    let (head, pages) = (folio.head(), folio.pages());
-                    let data = folio.data();
+                    let (head, order, data) = (folio.head(), folio.order(), folio.data());
+                    // Not held while somebody works on it: a reference would keep it from being freed.
                     drop(folio);
-                    sweep.add(self.evict_folio(head, data, held, cell));
-                    head.get() + pages - at
+                    each(head, order, data);
+                    head.get() + order.pages() - at
                 }
                 Err(_) => 1,
             };
         }
+    }
+
+    /// Evicts an object, and whatever else is where a folio of the wanted order is to be.
+    fn evict(&self, candidate: &Candidate, wanted: Wanted, asking: &mut Option<Asking<'_, '_>>) -> Sweep {
+        let (pool, order) = (self.pagemap.pool(), wanted.order);
+        match candidate {
+            Candidate::Folios { range, .. } => {
+                let (first, size) = pool.to_empty(range.first, range.data, order);
+                if size >= range.order {
+                    self.evict_range(first, size, asking)
+                } else {
+                    self.evict_range(range.first, range.order, asking)
+                }
+            }
+            Candidate::Plain(object) => {
+                let (mut sweep, around) = self.evict_plain(object);
+                pool.release();
+                if let Some(first) = around.filter(|_| !pool.has(order, wanted.home)) {
+                    sweep.add(self.evict_range(first.align_down(order), order, asking));
+                }
+                sweep
+            }
+        }
+    }
+
+    /// Evicts every object in the `2^order` device pages from `first`, as far as they are free. None if one is pinned:
+    /// the others would go for nothing.
+    fn evict_range(&self, first: Pfn, order: Order, asking: &mut Option<Asking<'_, '_>>) -> Sweep {
+        let mut sweep = Sweep::default();
+        let plain = lock(&self.victims).plain_within(first, order);
+        if plain.iter().any(|object| object.is_pinned()) {
+            return sweep;
+        }
+        plain.iter().for_each(|object| sweep.add(self.evict_plain(object).0));
+        self.for_folios(first, order, |head, _, data| sweep.add(self.evict_folio(head, data, asking)));
         sweep
     }
 
     /// Evicts one folio, unless somebody else has its block.
-    fn evict_folio(&self, head: Pfn, data: u32, held: &Found<'_>, cell: &mut BlockCell) -> Sweep {
+    fn evict_folio(&self, head: Pfn, data: u32, asking: &mut Option<Asking<'_, '_>>) -> Sweep {
         // Without a home, or with another at the same number, the folio has just been freed.
         let home = self.pagemap.pool().home(head, data);
         let place = home.and_then(|home| Some((self.blocks.get(BlockId(home.block))?, home.page)));
-        match place {
-            None => Sweep::default(),
-            Some((found, page)) if found.id == held.id => self.evict_page(head, page, held, cell),
-            Some((found, page)) => match found.try_lock() {
+        match (place, asking) {
+            (None, _) => Sweep::default(),
+            (Some((found, page)), Some(held)) if found.id == held.found.id => {
+                self.evict_page(head, page, held.found, held.cell)
+            }
+            (Some((found, page)), _) => match found.try_lock() {
                 Some(mut other) => self.evict_page(head, page, &found, &mut other),
-                None => Sweep { evicted: false, contended: true },
+                None => Sweep::CONTENDED,
             },
         }
     }
@@ -157,19 +217,20 @@ impl<V: CpuView> Engine<V> {
         match self.run(found, cell, Transaction::to_ram(page), 1) {
             Ok(_) => {
                 self.statistics.add(Counter::Evictions, 1);
-                Sweep { evicted: true, contended: false }
+                Sweep::EVICTED
             }
             Err(why) => Sweep { evicted: false, contended: why == Failure::Busy },
         }
     }
 
-    /// Moves pages of other blocks, or else of this one, to the device until `pages` pages of system memory are
-    /// free. `held` is the block whose transaction asks.
-    pub(crate) fn reclaim_ram(&self, pages: u64, held: &Found<'_>, cell: &mut BlockCell) -> Reclaimed {
+    /// Moves pages of other blocks, or else of the one that asks, to the device until `pages` pages of system memory are
+    /// free.
+    pub(crate) fn reclaim_ram(&self, pages: u64, asking: &mut Option<Asking<'_, '_>>) -> Reclaimed {
+        let held = asking.as_ref().map(|asking| asking.found.id);
         let oldest: Vec<BlockId> =
             lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
         let (mut freed, mut contended) = (0, false);
-        for found in oldest.into_iter().filter(|id| *id != held.id).filter_map(|id| self.blocks.get(id)) {
+        for found in oldest.into_iter().filter(|id| Some(*id) != held).filter_map(|id| self.blocks.get(id)) {
             match found.try_lock() {
                 Some(mut other) => freed += self.move_out(&found, &mut other, pages - freed),
                 None => contended = true,
@@ -178,7 +239,9 @@ impl<V: CpuView> Engine<V> {
                 return Reclaimed::Room;
             }
         }
-        freed += self.move_out(held, cell, pages - freed);
+        if let Some(Asking { found, cell }) = asking {
+            freed += self.move_out(found, cell, pages - freed);
+        }
         if freed >= pages { Reclaimed::Room } else { Reclaimed::failed(contended) }
     }
 

@@ -1,0 +1,197 @@
+//! Who leaves the device next: the order of objects by their last use.
+//!
+//! Device memory is given back by the object, so it is objects that age, not folios: all folios that the pool empties
+//! together ([`DevicePool::to_empty`](bifolio_pool::DevicePool::to_empty)) have one place in the order, however often
+//! they are split, and a plain object has one as well. What was used last stands last: a folio's forming, a plain
+//! object's last unpinning, or an access of the device that is seen when the object's turn comes. Pinned objects are in
+//! no order.
+//!
+//! ```text
+//!   objects      oldest [folios] -> [plain] -> [folios] newest
+//!                          ^                      ^
+//!   folios               |    |                 |    one entry each, with the block's reference of the folio
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bifolio_folio::{FreeRange, Live, Order, Pfn, RawFolio};
+use bifolio_svm::{EvictionOrder, Handle};
+use slab::Slab;
+
+use crate::engine::plain::PlainObject;
+
+/// Everything that is on the device, and the order in which it would have to go.
+#[derive(Debug, Default)]
+pub(crate) struct Victims {
+    folios: Slab<Held>,
+    objects: EvictionOrder<Victim>,
+    /// Objects with folios, by their first page.
+    by_first: HashMap<Pfn, Handle>,
+    /// The ranges of plain objects, by first page, with their lengths in pages.
+    plain: BTreeMap<u64, (u64, Arc<PlainObject>)>,
+}
+
+/// A folio on the device, with its block's reference.
+#[derive(Debug)]
+struct Held {
+    object: Handle,
+    /// Absent while the folio is being split.
+    folio: Option<RawFolio<Live>>,
+}
+
+#[derive(Debug)]
+enum Victim {
+    Folios { range: FolioRange, folios: u32 },
+    Plain(Arc<PlainObject>),
+}
+
+/// Device pages that go together, and the number that folios there carry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FolioRange {
+    pub(crate) first: Pfn,
+    pub(crate) order: Order,
+    pub(crate) data: u32,
+}
+
+/// What may be evicted, as it was when looked at.
+#[derive(Clone, Debug)]
+pub(crate) enum Candidate {
+    /// All folios of a range.
+    Folios { place: Handle, range: FolioRange },
+    /// An object without folios.
+    Plain(Arc<PlainObject>),
+}
+
+impl Victims {
+    /// Adds a folio that was formed in `range`, which now is the most recently used.
+    pub(crate) fn push_folio(&mut self, range: FolioRange, folio: RawFolio<Live>) -> Handle {
+        let object = match self.by_first.get(&range.first) {
+            Some(&object) => {
+                self.objects.touch(object);
+                object
+            }
+            None => {
+                let object = self.objects.push(Victim::Folios { range, folios: 0 });
+                self.by_first.insert(range.first, object);
+                object
+            }
+        };
+        self.add_folio(object, folio)
+    }
+
+    /// Adds a folio that was split off the one at `sibling`: of the same object, as old as that.
+    pub(crate) fn push_piece(&mut self, sibling: Handle, folio: RawFolio<Live>) -> Handle {
+        let object = self.held(sibling).object;
+        self.add_folio(object, folio)
+    }
+
+    fn add_folio(&mut self, object: Handle, folio: RawFolio<Live>) -> Handle {
+        if let Some(Victim::Folios { folios, .. }) = self.objects.get_mut(object) {
+            *folios += 1;
+        }
+        let key = self.folios.insert(Held { object, folio: Some(folio) });
+        Handle(u32::try_from(key).expect("device memory has fewer than 2^32 folios"))
+    }
+
+    /// Removes a folio, and its object if it was the last one there.
+    pub(crate) fn remove_folio(&mut self, at: Handle) -> RawFolio<Live> {
+        let Held { object, folio } = self.folios.remove(at.0 as usize);
+        if let Some(Victim::Folios { range, folios }) = self.objects.get_mut(object) {
+            *folios -= 1;
+            if *folios == 0 {
+                self.by_first.remove(&range.first);
+                self.objects.remove(object);
+            }
+        }
+        folio.expect(LENT)
+    }
+
+    /// Takes the reference of a folio for a moment, to split it.
+    pub(crate) fn lend(&mut self, at: Handle) -> RawFolio<Live> {
+        self.held(at).folio.take().expect(LENT)
+    }
+
+    /// Puts back what [`Victims::lend`] gave, or the part of it that is left.
+    pub(crate) fn put_back(&mut self, at: Handle, folio: RawFolio<Live>) {
+        self.held(at).folio = Some(folio);
+    }
+
+    fn held(&mut self, at: Handle) -> &mut Held {
+        &mut self.folios[at.0 as usize]
+    }
+
+    /// Adds the ranges of a plain object, which is in no order until it is pushed.
+    pub(crate) fn enter(&mut self, object: &Arc<PlainObject>, memory: &[(FreeRange, u32)]) {
+        for (range, _) in memory {
+            self.plain.insert(range.head().get(), (range.pages(), Arc::clone(object)));
+        }
+    }
+
+    /// Removes the ranges of a plain object.
+    pub(crate) fn leave(&mut self, memory: &[(FreeRange, u32)]) {
+        for (range, _) in memory {
+            self.plain.remove(&range.head().get());
+        }
+    }
+
+    /// Makes a plain object the most recently used that may be evicted.
+    pub(crate) fn push_plain(&mut self, object: &Arc<PlainObject>) -> Handle {
+        self.objects.push(Victim::Plain(Arc::clone(object)))
+    }
+
+    /// Makes a plain object in the order the most recently used.
+    pub(crate) fn touch_plain(&mut self, turn: Handle) {
+        self.objects.touch(turn);
+    }
+
+    /// Takes a plain object out of the order.
+    pub(crate) fn remove_plain(&mut self, turn: Handle) {
+        self.objects.remove(turn);
+    }
+
+    /// The plain objects that have pages in the `2^order` from `first`, each as often as it has ranges there.
+    pub(crate) fn plain_within(&self, first: Pfn, order: Order) -> Vec<Arc<PlainObject>> {
+        let end = first.get() + order.pages();
+        let below = self.plain.range(..end).rev();
+        // The ranges do not overlap, so those further down end further down.
+        let within = below.take_while(|(start, (pages, _))| *start + pages > first.get());
+        within.map(|(_, (_, object))| Arc::clone(object)).collect()
+    }
+
+    /// Number of ranges of plain objects.
+    pub(crate) fn plain_ranges(&self) -> u64 {
+        self.plain.len() as u64
+    }
+
+    /// The least recently used objects, the oldest first.
+    pub(crate) fn oldest(&self, count: usize) -> Vec<Candidate> {
+        let candidate = |(place, victim): (Handle, &Victim)| match victim {
+            Victim::Folios { range, .. } => Candidate::Folios { place, range: *range },
+            Victim::Plain(object) => Candidate::Plain(Arc::clone(object)),
+        };
+        self.objects.oldest_first().take(count).map(candidate).collect()
+    }
+
+    /// The least recently used plain objects, the oldest first.
+    pub(crate) fn oldest_plain(&self, count: usize) -> Vec<Arc<PlainObject>> {
+        if self.plain.is_empty() {
+            return Vec::new();
+        }
+        let plain = |(_, victim): (Handle, &Victim)| match victim {
+            Victim::Folios { .. } => None,
+            Victim::Plain(object) => Some(Arc::clone(object)),
+        };
+        self.objects.oldest_first().filter_map(plain).take(count).collect()
+    }
+
+    /// Makes the folios of a range the most recently used, if they are still there.
+    pub(crate) fn touch(&mut self, place: Handle, range: FolioRange) {
+        let same = |victim: &Victim| matches!(victim, Victim::Folios { range: now, .. } if *now == range);
+        if self.objects.get(place).is_some_and(same) {
+            self.objects.touch(place);
+        }
+    }
+}
+
+const LENT: &str = "only a split takes the reference, and puts it back";
