@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bifolio_folio::Order;
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
-use bifolio_runtime::{Counter, Object, ObjectError, PlainError, Side, Space, SpaceConfig};
+use bifolio_runtime::{Counter, Object, ObjectError, PlainError, PoolName, Side, Space, SpaceConfig};
 use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
 
@@ -379,4 +379,34 @@ fn nothing_is_lost_where_both_compete_at_2_mib_with_little_ram() {
         return;
     }
     nothing_is_lost_where_both_compete(9, 4 * MIB, Some(6 * MIB));
+}
+
+#[test]
+fn objects_and_shared_memory_evict_each_other_on_every_pool() {
+    if !kernel::grants("objects_and_shared_memory_evict_each_other_on_every_pool", kernel::SHARED) {
+        return;
+    }
+    for pool in PoolName::ALL.iter().copied() {
+        let space = Space::new(SpaceConfig { pool, ..config(32 * MIB, 8 * MIB, 6) }).expect("a space");
+        let span = on_device(&space, 8 * MIB);
+        let objects: Vec<_> = [5 * MIB, MIB + PAGE, PAGE]
+            .map(|bytes| space.allocate_object(bytes).expect("shared memory makes room"))
+            .into_iter()
+            .collect();
+        for (number, object) in objects.iter().enumerate() {
+            object.write(0, &pattern(number, 3, object.len())).expect("inside");
+        }
+        all_is_well(&space);
+        space.launch(&Add { address: span.start(), bytes: span.len(), value: 1 }).expect("objects make room");
+        assert!(space.statistics().get(Counter::ObjectEvictions) > 0, "{pool}");
+        all_is_well(&space);
+        for (number, object) in objects.iter().enumerate() {
+            object.validate().expect("shared memory makes room");
+            assert!(contents(object) == pattern(number, 3, object.len()), "object {number} on {pool}");
+        }
+        check_pages(&space, span, 1);
+        all_is_well(&space);
+        drop(objects);
+        space.close().expect("all folios are gone");
+    }
 }
