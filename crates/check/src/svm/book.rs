@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash};
 
-use bifolio_svm::{Block, Outcome, Step, Transaction};
+use bifolio_svm::{Block, Outcome, Run, Step, Transaction};
 
 use crate::set::{WordHasher, hash_of};
 use crate::svm::state::BLOCK_PAGES;
@@ -88,6 +88,8 @@ pub enum Site {
 pub struct Says {
     /// Where its pages are.
     pub sites: [Site; BLOCK_PAGES],
+    /// Which of them are pinned.
+    pub pinned: [bool; BLOCK_PAGES],
     /// Whether its own walk finds no contradiction.
     pub consistent: bool,
 }
@@ -199,12 +201,9 @@ impl Book {
 }
 
 fn says(block: &Block) -> Says {
-    let mut number = 0;
-    let sites = [(); BLOCK_PAGES].map(|()| {
-        number += 1;
-        site(block, number - 1)
-    });
-    Says { sites, consistent: block.check_consistency().is_ok() }
+    let sites = std::array::from_fn(|number| site(block, number as u16));
+    let pinned = std::array::from_fn(|number| block.is_pinned(Run { first: number as u16, pages: 1 }));
+    Says { sites, pinned, consistent: block.check_consistency().is_ok() }
 }
 
 fn site(block: &Block, number: u16) -> Site {

@@ -4,7 +4,7 @@ use bifolio_folio::{Folio as Handle, FreeRange, Live, Order, PageMap, Pfn};
 use bifolio_rules::RuleSet;
 
 use crate::bifolio::ledger::Ledger;
-use crate::bifolio::state::{PAGES, backing_parts, block, data_in, order_in, pack, unpack};
+use crate::bifolio::state::{LIVE, PAGES, backing_parts, block, data_in, order_in, pack, unpack};
 use crate::svm::state::{DEVICE, State, Teardown};
 
 /// Set in the counter of a pagemap that was killed.
@@ -28,7 +28,7 @@ pub(super) fn on_pagemap<R>(
 }
 
 fn put_in(map: &PageMap<Ledger>, state: &State) {
-    let dead = if state.teardown == Teardown::Alive { 0 } else { DEAD };
+    let dead = if state.is_killed() { DEAD } else { 0 };
     map.restore(&state.words.map(unpack), u64::from(state.live) | dead);
     let ledger = map.pool();
     let mut backings = [0; PAGES];
@@ -61,7 +61,7 @@ pub(super) fn form(
     owner: u8,
     broken: &mut RuleSet,
 ) -> Option<u8> {
-    let killed = state.teardown != Teardown::Alive;
+    let killed = state.is_killed();
     let free = state.free;
     let page = (0..DEVICE as u8).step_by(1 << order).find(|&page| {
         let wanted = block(page, order);
@@ -133,12 +133,17 @@ pub(super) fn is_drained(map: &PageMap<Ledger>, state: &State) -> bool {
     map.is_drained()
 }
 
+/// First pages of the folios, with the words there.
+pub(super) fn heads(state: &State) -> impl Iterator<Item = (u8, u16)> + use<> {
+    (0u8..).zip(state.words).filter(|(_, word)| word & LIVE != 0)
+}
+
 /// Head and order of the folio that covers a page.
 pub(super) fn covering(state: &State, page: u8) -> Option<Named> {
     (0..=page.min(DEVICE as u8 - 1)).rev().find_map(|head| {
         let word = state.words[usize::from(head)];
         let order = order_in(word);
-        (word != 0 && block(head, order) >> page & 1 == 1).then_some((head, order))
+        (word & LIVE != 0 && block(head, order) >> page & 1 == 1).then_some((head, order))
     })
 }
 

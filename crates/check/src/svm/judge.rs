@@ -5,15 +5,12 @@ use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, Finalized, GaveUp, Removed};
 use bifolio_svm::{Failure, Finished, Moved, Run};
 
-use crate::bifolio::state::{backing_parts, data_in, order_in};
+use crate::bifolio::state::{LOCKED, backing_parts, data_in, order_in};
 use crate::svm::book::{Book, Says, Seen, Site};
 use crate::svm::folios;
 use crate::svm::slip::Slip;
 use crate::svm::state::{BLOCK_PAGES, BLOCKS, DEVICE, GARBAGE, State, Teardown, View, Virtual};
 use crate::svm::world::verb;
-
-/// Set in a word while somebody has the folio's lock.
-const LOCKED: u16 = 1 << 5;
 
 /// Judges a state.
 pub(super) fn state(state: &State, book: &Book, slip: Slip, broken: &mut RuleSet) {
@@ -23,8 +20,10 @@ pub(super) fn state(state: &State, book: &Book, slip: Slip, broken: &mut RuleSet
     let waits = waits_for(state, slip);
     broken.require(facts::i24(&waits), 24);
     for block in 0..BLOCKS {
+        let says = book.says(state.blocks[block]);
+        any_block(state, says, block, broken);
         if !state.is_locked(block as u8) {
-            idle_block(state, book.says(state.blocks[block]), block, broken);
+            idle_block(state, says, block, broken);
         }
     }
     if state.is_quiet() {
@@ -49,17 +48,17 @@ fn byte_at(state: &State, device: u8) -> u8 {
 }
 
 fn counters(state: &State, broken: &mut RuleSet) {
-    let folios = || state.words.iter().filter(|word| **word != 0);
-    let pages = folios().map(|word| 1 << order_in(*word)).sum();
+    let folios = || folios::heads(state).map(|(_, word)| word);
+    let pages = folios().map(|word| 1 << order_in(word)).sum();
     broken.require(facts::i8(&Counted { counter: i32::from(state.live), truth: pages }), 8);
     for (first, backing) in (0u8..).zip(state.backings) {
-        let truth = folios().filter(|word| data_in(**word) == first).count() as i32;
+        let truth = folios().filter(|word| data_in(*word) == first).count() as i32;
         let references = i32::from(backing_parts(backing).0);
         broken.require(references == 0 || facts::i7(&Counted { counter: references, truth }), 7);
     }
     let reserved = state.pages.iter().filter(|page| page.reserved).count() as i32;
     broken.require(facts::i13(&Counted { counter: i32::from(state.ram_used), truth: reserved }), 13);
-    let locked = folios().filter(|word| **word & LOCKED != 0).count();
+    let locked = folios().filter(|word| word & LOCKED != 0).count();
     broken.require(facts::i18(locked as u8), 18);
     broken.require(state.teardown != Teardown::Ended || folios().next().is_none(), 16);
 }
@@ -82,9 +81,18 @@ fn waits_for(state: &State, slip: Slip) -> [Option<usize>; crate::svm::state::AC
     })
 }
 
+/// Judges a block whoever has it: it does not contradict itself, and who pinned a page finds its bytes where it is.
+fn any_block(state: &State, says: &Says, block: usize, broken: &mut RuleSet) {
+    broken.require(says.consistent, 12);
+    for (page, _) in state.pages[block * BLOCK_PAGES..].iter().zip(says.pinned).filter(|(_, pinned)| *pinned)
+    {
+        broken.require(page.ram == page.expected && !page.taken, 27);
+    }
+}
+
 /// Judges a block that no transaction has.
 fn idle_block(state: &State, says: &Says, block: usize, broken: &mut RuleSet) {
-    let (mut out_of_view, mut kept, mut right) = (0, 0, says.consistent);
+    let (mut out_of_view, mut kept, mut right) = (0, 0, true);
     for (page, site) in state.pages[block * BLOCK_PAGES..].iter().zip(says.sites) {
         out_of_view += u8::from(page.taken);
         kept += u8::from(page.reserved != (site == Site::Ram));
@@ -151,7 +159,8 @@ pub(super) fn end(
         sites.iter().skip(usize::from(run.first)).take(usize::from(run.pages)).all(is)
     };
     let moved = match finished.moved {
-        Moved::AlreadyThere(_) | Moved::Split(_) => true,
+        Moved::AlreadyThere(_) => true,
+        Moved::Split(run) => all(run, |site| !matches!(site, Site::Device { order: 1.., .. })),
         Moved::ToDevice(span) => all(span.run(), |site| matches!(site, Site::Device { .. })),
         Moved::ToRam(span) | Moved::Populated(span) => all(span.run(), |site| *site == Site::Ram),
         Moved::Unmapped(run) => all(run, |site| *site == Site::Dead),

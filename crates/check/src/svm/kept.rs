@@ -3,7 +3,7 @@
 //! Free pages, the pagemap's counter and the use of system memory follow from the rest in a state that keeps all
 //! rules, so they are left out.
 
-use crate::bifolio::state::{backing_parts, block, order_in};
+use crate::bifolio::state::{LIVE, backing_parts, block, order_in};
 use crate::svm::state::{Actor, DEVICE, Frame, State, Teardown, View, Virtual};
 
 const WORDS: usize = 6;
@@ -127,7 +127,7 @@ fn count(state: &mut State, pages: u8) {
             state.free &= !block(first, order);
         }
     }
-    let folios = state.words.iter().filter(|word| **word != 0);
+    let folios = state.words.iter().filter(|word| **word & LIVE != 0);
     state.live = folios.map(|word| 1 << order_in(*word)).sum();
     state.ram_used = state.pages.iter().map(|page| u8::from(page.reserved)).sum();
 }

@@ -10,10 +10,11 @@
 //! |---|---|---|
 //! | program | threads of the program | writes any page that is in view; maps pages; forks |
 //! | device | units of the device | writes any page that is in the device's table |
-//! | actor 1, 2, 3 | a thread that answers a CPU fault or a device fault, a driver that prefetches, an evictor, a thread that unmaps: each in turn | one shipped [`Transaction`](bifolio_svm::Transaction) at a time, step by step, on a block that it has locked |
+//! | actor 1, 2, 3 | a thread that answers a CPU fault or a device fault, a driver that prefetches or splits, an evictor, a thread that unmaps: each in turn | one shipped [`Transaction`](bifolio_svm::Transaction) at a time, step by step, on a block that it has locked |
 //! | the same, inside | making room while its own transaction waits for it, as `runtime::reclaim` does | looks at a victim without a lock, *tries* its block, looks again, evicts by a second transaction; several times, and answers |
 //! | holder | whoever has a reference of a folio for a while: a scanner, the kernel's `try_get` | takes one of any folio at any time; drops it at any time |
-//! | teardown | `Space::close` | kills the pagemap at any time; ends once it is drained |
+//! | pins | `Engine::pin` | pins a page of system memory, which then stays there; unpins it |
+//! | teardown | `Engine::detach` | kills the pagemap at any time; has every folio brought home, beyond the limit of system memory; ends once it is drained |
 //! | child | a forked child, as `runtime::heap::fork` serves it | has what is in system memory at once; fetches page by page what is on the device, while requests of the parent wait |
 //!
 //! A transaction owns its block until its end, so a block that is locked is passed over by all others, and a request
@@ -25,14 +26,15 @@
 //!
 //! Which victim is best: every folio is tried. Waking of sleepers: a transaction that answers a fault must leave the page in
 //! view, or in the table. Retries after `Busy`: the request is made again, or not. The reserve of system memory
-//! is there if the [`Setup`] has one. Pages are pinned or shared with a child whenever they are taken out and that is
-//! refused. Device pages are handed out from the first free one on.
+//! is there if the [`Setup`] has one. Who shares pages with a child, or pins them without our knowing, refuses that they are
+//! taken out: that is one of the ways in which a step may fail. Device pages are handed out from the first free one on.
 //!
 //! # Where the rules are judged
 //!
 //! | When | Rules |
 //! |---|---|
 //! | in every state | I7, I8, I13, I16, I18 (locks), I20, I24, I27 |
+//! | of every block | I12 (its own walk), I27 (pinned pages) |
 //! | of a block that nobody has | I12, I18 (reservations), I20, I27 |
 //! | when no transaction is under way | I23 |
 //! | at a step | I9, I13, I14, I16, I17, I20, I21, I22 |

@@ -4,7 +4,7 @@ use crate::explore::{Limits, explore};
 use crate::svm::slip::Slip;
 use crate::svm::{Memory, Others, Setup, Transactions};
 
-const ALONE: Others = Others { holder: false, teardown: false, fork: false };
+const ALONE: Others = Others { holder: false, teardown: false, pins: false, fork: false };
 
 /// Folios of order 1 that are split, and pages that move one by one.
 const PAGES: Setup = Setup {
@@ -23,6 +23,8 @@ const HELD: Setup = Setup { device: 2, others: Others { holder: true, teardown: 
 /// Two blocks of one page whose transactions compete for one page of each memory.
 const BLOCKS: Setup = Setup { blocks: 2, block_pages: 1, device: 2, ram: 1, actors: 2, ..PAGES };
 const TIGHT: Setup = Setup { device: 1, ..BLOCKS };
+/// Somebody pins pages.
+const PINNED: Setup = Setup { others: Others { pins: true, ..ALONE }, ..PAGES };
 /// A program that forks.
 const FORKING: Setup = Setup { memory: Memory::Anonymous, others: Others { fork: true, ..ALONE }, ..PAGES };
 
@@ -104,11 +106,14 @@ slips! {
     ParentDoesNotWait in FORKING by 27,
     ChildMissesDevice in FORKING by 27,
     NoSmallerOrder in PAGES by 19,
+    PinWithoutLock in PINNED by 27,
+    RemapFailureIgnored in PAGES by 20,
+    RemapOnePageOn in PAGES by 20,
 }
 
 #[test]
 fn shipped_transactions_keep_every_rule() {
-    for setup in [PAGES, COHERENT, HELD, BLOCKS, TIGHT, FORKING] {
+    for setup in [PAGES, COHERENT, HELD, BLOCKS, TIGHT, PINNED, FORKING] {
         assert_eq!(found(setup, Slip::None), Vec::<u8>::new(), "{setup:?}");
     }
 }

@@ -1,31 +1,49 @@
-//! Those who run no transactions: a holder of folios, teardown, and a forked child.
+//! Those who run no transactions: who pins pages, a holder of folios, teardown, and a forked child.
 
 use bifolio_folio::PageMap;
 use bifolio_rules::facts::{self, Ended};
 
 use crate::bifolio::ledger::Ledger;
 use crate::design::Applied;
-use crate::svm::book::Site;
+use crate::svm::book::{Book, Site};
 use crate::svm::folios;
 use crate::svm::setup::Memory;
 use crate::svm::slip::Slip;
-use crate::svm::state::{GARBAGE, State, Teardown, VIRTUAL, View};
+use crate::svm::state::{BLOCK_PAGES, GARBAGE, State, Teardown, VIRTUAL, View};
 use crate::svm::world::{Transactions, verb};
 
 impl Transactions {
     /// What those can do who run no transactions.
-    pub(super) fn others_actions(&self, state: &State, push: &mut impl FnMut(u8, u8)) {
+    pub(super) fn others_actions(&self, state: &State, book: &Book, push: &mut impl FnMut(u8, u8)) {
+        if self.setup.others.pins {
+            self.pin_actions(state, book, push);
+        }
         self.holder_actions(state, push);
         self.teardown_actions(state, push);
         self.fork_actions(state, push);
+    }
+
+    /// Pages of system memory are pinned one by one, by whoever has just brought them home.
+    fn pin_actions(&self, state: &State, book: &Book, push: &mut impl FnMut(u8, u8)) {
+        for page in self.numbers() {
+            if state.is_locked(page / BLOCK_PAGES as u8) && self.slip != Slip::PinWithoutLock {
+                continue;
+            }
+            let says = book.says(state.blocks[usize::from(page) / BLOCK_PAGES]);
+            let inside = usize::from(page) % BLOCK_PAGES;
+            match (says.pinned[inside], says.sites[inside]) {
+                (true, _) => push(verb::UNPIN, page),
+                (false, Site::Ram) => push(verb::PIN, page),
+                (false, _) => {}
+            }
+        }
     }
 
     fn holder_actions(&self, state: &State, push: &mut impl FnMut(u8, u8)) {
         match state.held {
             Some(page) => push(verb::DROP, page),
             None if self.setup.others.holder => {
-                let heads = (0u8..).zip(state.words).filter(|(_, word)| *word != 0);
-                heads.for_each(|(head, _)| push(verb::HOLD, head));
+                folios::heads(state).for_each(|(head, _)| push(verb::HOLD, head));
             }
             None => {}
         }
@@ -87,7 +105,7 @@ impl Transactions {
         let state = &mut applied.state;
         let held_is_all = self.slip == Slip::EndsWhileHeld && state.held.is_some();
         let ends = folios::is_drained(map, state) || held_is_all;
-        let live = state.words.iter().filter(|word| **word != 0).count() as u8;
+        let live = folios::heads(state).count() as u8;
         applied.broken.require(facts::i16_ended(&Ended { ends, live }), 16);
         if ends {
             state.teardown = Teardown::Ended;

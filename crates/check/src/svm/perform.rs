@@ -12,11 +12,14 @@ use crate::svm::folios;
 use crate::svm::setup::{Memory, Setup};
 use crate::svm::slip::Slip;
 use crate::svm::state::{BLOCK_PAGES, GARBAGE, State, Teardown, View, Virtual};
+use crate::svm::world::verb;
 
 /// How a step is made to go.
 pub(super) mod how {
-    /// As well as it can. Any other way: it fails, or is refused.
+    /// As well as it can.
     pub const WELL: u8 = 0;
+    /// It fails, and what it was to replace is gone. Any other way: it fails, or is refused.
+    pub const HALF_WAY: u8 = 2;
 }
 
 /// In how many ways a step may go; none for making room, which is done by a transaction of its own.
@@ -28,6 +31,7 @@ pub(super) fn ways(step: &Step, memory: Memory, inner: bool) -> u8 {
         | Step::Restore { .. }
         | Step::UnmapDevice { .. }
         | Step::Finish(_) => 1,
+        Step::RemapDevice { .. } => 3,
         Step::Install { .. } if inner && memory != Memory::Anonymous => 1,
         _ => 2,
     }
@@ -44,6 +48,8 @@ pub(super) struct Performer<'w> {
     pub task: Seen,
     /// Whether it makes room for another transaction.
     pub inner: bool,
+    /// Whether it may take system memory beyond the limit.
+    pub beyond: bool,
     pub setup: &'w Setup,
     pub slip: Slip,
     pub broken: RuleSet,
@@ -51,6 +57,9 @@ pub(super) struct Performer<'w> {
 
 impl Performer<'_> {
     pub(super) fn perform(&mut self, step: Step, way: u8) -> Outcome {
+        if let (Step::RemapDevice { span, .. }, how::HALF_WAY) = (step, way) {
+            self.each(span.run(), |_, page| page.table = None);
+        }
         if way != how::WELL {
             return self.slip.report(&step, refusal(&step));
         }
@@ -76,7 +85,8 @@ impl Performer<'_> {
             Step::CopyToDevice { run, to } => self.fill(run, to, |page| page.ram.unwrap_or(GARBAGE)),
             Step::ClearDevice { run, to } => self.fill(run, to, |_| 0),
             Step::CopyToRam { span, from } => self.copy_to_ram(span, from),
-            Step::MapDevice { span, to } | Step::RemapDevice { span, to } => self.map_device(span, to),
+            Step::MapDevice { span, to } => self.map_device(span, to),
+            Step::RemapDevice { span, to } => self.remap_device(span, to),
             Step::UnmapDevice { span } => self.unmap_device(span),
             Step::MapCoherent { span, to } => {
                 let first = low(to);
@@ -149,7 +159,8 @@ impl Performer<'_> {
                 let (pfn, handle) = (Pfn::new(u64::from(page)), Handle(u32::from(page)));
                 Outcome::Formed(Folio { pfn, order: span.order(), handle })
             }
-            None => Outcome::NoMemory,
+            None if teardown == Teardown::Alive => Outcome::NoMemory,
+            None => Outcome::Detached,
         }
     }
 
@@ -182,7 +193,9 @@ impl Performer<'_> {
     fn reserve(&mut self, span: Span) -> Outcome {
         let pages = small(span.pages());
         let reserve = if self.task.making_room || self.inner { 0 } else { self.setup.reserve };
-        if self.state.ram_used + pages > self.setup.ram.saturating_sub(reserve) {
+        // Without a device there is no other place for bytes.
+        let limited = !self.beyond && !self.state.is_killed();
+        if limited && self.state.ram_used + pages > self.setup.ram.saturating_sub(reserve) {
             return Outcome::NoMemory;
         }
         self.state.ram_used += self.slip.counted(pages);
@@ -255,6 +268,17 @@ impl Performer<'_> {
         done
     }
 
+    /// Enters a span in place of the entries of its pages, which lead to the same memory.
+    fn remap_device(&mut self, span: Span, to: Pfn) -> Outcome {
+        let mut removed = Removed { named: 0, entered: 0 };
+        self.each(span.run(), |offset, page| {
+            removed.named |= 1 << offset;
+            removed.entered |= Pages::from(page.table == Some(low(to) + offset)) << offset;
+        });
+        self.broken.require(facts::i20(&removed), 20);
+        self.map_device(span, to)
+    }
+
     fn unmap_device(&mut self, span: Span) -> Outcome {
         let mut removed = Removed { named: 0, entered: 0 };
         let done = self.each(span.run(), |offset, page| {
@@ -262,7 +286,8 @@ impl Performer<'_> {
             removed.entered |= Pages::from(page.table.is_some()) << offset;
             page.table = None;
         });
-        self.broken.require(facts::i20(&removed), 20);
+        // What could not be entered anew may be gone.
+        self.broken.require(self.task.why == verb::SPLIT || facts::i20(&removed), 20);
         done
     }
 

@@ -57,8 +57,7 @@ impl Transactions {
         }
         match step {
             Step::ReclaimDevice { .. } => {
-                let heads = (0u8..).zip(state.words).filter(|(_, word)| *word != 0);
-                heads.for_each(|(head, _)| push(verb::LOOK, head, 0));
+                folios::heads(state).for_each(|(head, _)| push(verb::LOOK, head, 0));
             }
             _ => spans(state, book, |page, order| push(verb::MOVE_OUT, page, order)),
         }
@@ -163,12 +162,12 @@ impl Transactions {
 fn spans(state: &State, book: &Book, mut each: impl FnMut(u8, u8)) {
     for (block, number) in (0u8..).zip(state.blocks) {
         let base = block * BLOCK_PAGES as u8;
-        match book.says(number).sites {
-            [Site::Ram, Site::Ram] => each(base, 1),
-            sites => {
-                let in_ram = (0u8..).zip(sites).filter(|(_, site)| *site == Site::Ram);
-                in_ram.for_each(|(page, _)| each(base + page, 0));
-            }
+        let says = book.says(number);
+        let movable = |page: usize| says.sites[page] == Site::Ram && !says.pinned[page];
+        if (0..BLOCK_PAGES).all(movable) {
+            each(base, 1);
+        } else {
+            (0..BLOCK_PAGES).filter(|page| movable(*page)).for_each(|page| each(base + page as u8, 0));
         }
     }
 }

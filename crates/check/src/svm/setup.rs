@@ -24,6 +24,8 @@ pub struct Others {
     pub holder: bool,
     /// Somebody kills the pagemap, and waits until it is drained.
     pub teardown: bool,
+    /// Pages of system memory are pinned for a while.
+    pub pins: bool,
     /// The program forks; only with [`Memory::Anonymous`].
     pub fork: bool,
 }

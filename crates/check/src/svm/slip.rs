@@ -40,6 +40,7 @@ pub(crate) enum Slip {
     DiscardFailureIgnored,
     MapDeviceFailureIgnored,
     SplitBusyIgnored,
+    RemapFailureIgnored,
     // Steps on the wrong pages.
     TakeOutFirstPageOnly,
     RestoreFirstPageOnly,
@@ -50,6 +51,7 @@ pub(crate) enum Slip {
     CopyToRamOnePageOn,
     MapDeviceFirstPageOnly,
     MapDeviceOnePageOn,
+    RemapOnePageOn,
     UnmapDeviceFirstPageOnly,
     UnmapDeviceWholeBlock,
     DiscardFirstPageOnly,
@@ -72,6 +74,7 @@ pub(crate) enum Slip {
     ParentDoesNotWait,
     ChildMissesDevice,
     NoSmallerOrder,
+    PinWithoutLock,
 }
 
 impl Slip {
@@ -111,6 +114,7 @@ impl Slip {
                 | (Slip::DiscardFailureIgnored, Step::Discard { .. })
                 | (Slip::MapDeviceFailureIgnored, Step::MapDevice { .. })
                 | (Slip::SplitBusyIgnored, Step::SplitFolio { .. })
+                | (Slip::RemapFailureIgnored, Step::RemapDevice { .. })
         )
     }
 
@@ -151,6 +155,9 @@ impl Slip {
         match (self, step) {
             (Slip::MapDeviceFirstPageOnly, Step::MapDevice { span, to }) => {
                 Step::MapDevice { span: first(span), to }
+            }
+            (Slip::RemapOnePageOn, Step::RemapDevice { span, to }) => {
+                Step::RemapDevice { span, to: next(to) }
             }
             (Slip::MapDeviceOnePageOn, Step::MapDevice { span, to }) => {
                 Step::MapDevice { span, to: next(to) }

@@ -21,6 +21,8 @@ pub(super) fn told(action: Action, step: Option<Step>) -> Told {
         verb::DROP => by("holder", "drops its reference".to_owned()),
         verb::KILL => by("teardown", "kills the pagemap".to_owned()),
         verb::END => by("teardown", "looks whether the pagemap is drained".to_owned()),
+        verb::PIN => by("driver", format!("pins page {page}")),
+        verb::UNPIN => by("driver", format!("unpins page {page}")),
         verb::FORK => by("program", "forks: the child has what is in system memory".to_owned()),
         verb::FILL => by("child", format!("fetches page {page} from the device")),
         _ => by(&format!("actor {}", actor + 1), transaction(action, step)),
@@ -32,6 +34,8 @@ fn transaction(action: Action, step: Option<Step>) -> String {
     match action.verb {
         verb::CPU_FAULT => format!("answers a CPU fault on page {page}"),
         verb::DEVICE_FAULT => format!("answers a device fault on page {page}"),
+        verb::BRING => format!("brings the folio of page {page} home, for teardown"),
+        verb::SPLIT => format!("splits the folio of page {page} where it is"),
         verb::EVICT => format!("evicts the folio of page {page}"),
         verb::PREFETCH => format!("prefetches page {page} to the device"),
         verb::UNMAP => format!("unmaps page {page}"),

@@ -3,20 +3,20 @@
 use std::rc::Rc;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bifolio_folio::PageMap;
+use bifolio_folio::{Order, PageMap};
 use bifolio_rules::RuleSet;
 use bifolio_svm::{Block, Failure, Granularity, Run, Step, Transaction};
 
 use crate::bifolio::fault::Fault;
 use crate::bifolio::ledger::Ledger;
 use crate::design::{Action, Applied, Bounds, Design, Told};
-use crate::svm::book::{Answer, Book, Site};
+use crate::svm::book::{Answer, Book, Seen, Site};
 use crate::svm::canonical::canonical;
 use crate::svm::kept::Kept;
 use crate::svm::perform::{Performer, kind_of, ways};
 use crate::svm::setup::Setup;
 use crate::svm::slip::Slip;
-use crate::svm::state::{Actor, BLOCK_PAGES, State, VIRTUAL, View, Virtual};
+use crate::svm::state::{Actor, BLOCK_PAGES, State, Teardown, VIRTUAL, View, Virtual};
 use crate::svm::{folios, judge, tell};
 
 /// What is done in an action.
@@ -34,6 +34,10 @@ pub(super) mod verb {
     pub const PREFETCH: u8 = 6;
     pub const UNMAP: u8 = 7;
     pub const UNMAP_BLOCK: u8 = 8;
+    /// A driver that wants small pages splits a folio where it is.
+    pub const SPLIT: u8 = 23;
+    /// Teardown brings a folio home, beyond the limit of system memory.
+    pub const BRING: u8 = 22;
     /// An actor does the step its transaction asks for.
     pub const STEP: u8 = 9;
     /// From here on: an actor makes room.
@@ -48,6 +52,8 @@ pub(super) mod verb {
     pub const END: u8 = 17;
     pub const FORK: u8 = 18;
     pub const FILL: u8 = 19;
+    pub const PIN: u8 = 20;
+    pub const UNPIN: u8 = 21;
 }
 
 /// Actor number of everyone who runs no transaction.
@@ -117,7 +123,7 @@ impl Transactions {
     }
 
     /// What the program, the units of the device, and those do who run no transactions.
-    fn outside_actions(&self, state: &State, out: &mut Vec<Action>) {
+    fn outside_actions(&self, state: &State, book: &Book, out: &mut Vec<Action>) {
         let mut push = |verb, page| out.push(Action { actor: OUTSIDE, verb, page, order: 0 });
         for number in self.numbers() {
             let page = &state.pages[usize::from(number)];
@@ -132,7 +138,7 @@ impl Transactions {
                 push(verb::DEVICE_WRITE, number);
             }
         }
-        self.others_actions(state, &mut push);
+        self.others_actions(state, book, &mut push);
     }
 
     fn begin_actions(&self, state: &State, book: &Book, actor: u8, out: &mut Vec<Action>) {
@@ -151,10 +157,12 @@ impl Transactions {
             push(verb::CPU_FAULT, live && it.cpu == View::Fault);
             push(verb::DEVICE_FAULT, live && it.table.is_none());
             push(verb::EVICT, on_device);
+            push(verb::BRING, on_device && state.teardown == Teardown::Killed);
             push(verb::PREFETCH, site == Site::Ram);
             push(verb::UNMAP, live);
             let whole = self.setup.block_pages > 1 && usize::from(page).is_multiple_of(BLOCK_PAGES);
             push(verb::UNMAP_BLOCK, live && whole);
+            push(verb::SPLIT, whole && matches!(site, Site::Device { order: 1, .. }));
         }
     }
 
@@ -163,8 +171,9 @@ impl Transactions {
         match action.verb {
             verb::CPU_FAULT => Transaction::cpu_fault(place, page, &self.policy),
             verb::DEVICE_FAULT => Transaction::device_fault(page, &self.policy),
-            verb::EVICT => Transaction::to_ram(page),
+            verb::EVICT | verb::BRING => Transaction::to_ram(page),
             verb::PREFETCH => Transaction::to_device(page, self.policy.largest, &self.policy),
+            verb::SPLIT => Transaction::split(Run { first: page, pages: 1 }, Order::ZERO),
             verb::UNMAP => Transaction::unmap(Run { first: page, pages: 1 }),
             _ => Transaction::unmap(Run { first: 0, pages: BLOCK_PAGES as u16 }),
         }
@@ -192,7 +201,8 @@ impl Transactions {
             sites: says.sites,
             base: frame.block * BLOCK_PAGES as u8,
             task,
-            inner: actor.inner.is_some(),
+            inner: actor.inner.is_some() || task.why == verb::BRING,
+            beyond: task.why == verb::BRING,
             setup: &self.setup,
             slip: self.slip,
             broken: RuleSet::NONE,
@@ -231,12 +241,12 @@ impl Transactions {
         }
     }
 
-    fn map_page(&self, state: &mut State, page: u8) {
-        state.pages[usize::from(page)].expected = Some(0);
+    /// Changes a block under its lock, without a transaction.
+    fn on_block(&self, state: &mut State, page: u8, change: fn(&mut Block, Run)) {
         let number = &mut state.blocks[usize::from(page) / BLOCK_PAGES];
         let mut book = self.write();
         let mut place = book.block(*number).clone();
-        place.map(Run { first: u16::from(page) % BLOCK_PAGES as u16, pages: 1 });
+        change(&mut place, Run { first: u16::from(page) % BLOCK_PAGES as u16, pages: 1 });
         *number = book.block_number(&place);
     }
 }
@@ -271,7 +281,7 @@ impl Design for Transactions {
 
     fn actions(&self, state: &State, out: &mut Vec<Action>) {
         let book = self.read();
-        self.outside_actions(state, out);
+        self.outside_actions(state, &book, out);
         let mut idle_seen = false;
         for (actor, it) in (0u8..).zip(&state.actors[..usize::from(self.setup.actors)]) {
             let Some(frame) = it.top() else {
@@ -281,8 +291,8 @@ impl Design for Transactions {
                 }
                 continue;
             };
-            let (step, inner) = (book.task(frame.task).step, it.inner.is_some());
-            let ways = ways(&step, self.setup.memory, inner);
+            let Seen { step, why, .. } = book.task(frame.task);
+            let ways = ways(&step, self.setup.memory, it.inner.is_some() || why == verb::BRING);
             (0..ways).for_each(|order| out.push(Action { actor, verb: verb::STEP, page: 0, order }));
             if ways == 0 {
                 self.room_actions(state, &book, actor, &step, out);
@@ -298,7 +308,12 @@ impl Design for Transactions {
             verb::DEVICE_WRITE => {
                 applied.state.write(action.page, page.table.map_or(View::Fault, View::Device));
             }
-            verb::MAP => self.map_page(&mut applied.state, action.page),
+            verb::MAP => {
+                applied.state.pages[usize::from(action.page)].expected = Some(0);
+                self.on_block(&mut applied.state, action.page, Block::map);
+            }
+            verb::PIN => self.on_block(&mut applied.state, action.page, Block::pin),
+            verb::UNPIN => self.on_block(&mut applied.state, action.page, Block::unpin),
             verb::STEP => self.step(map, &mut applied, action),
             verb::LOOK => self.look(&mut applied, action),
             verb::TRY => self.try_victim(&mut applied, action),

@@ -3,11 +3,11 @@
 use crate::svm::setup::{Memory, Others, Setup};
 
 /// Nobody else is there.
-const ALONE: Others = Others { holder: false, teardown: false, fork: false };
-/// A third party holds folios for a while, and the pagemap is torn down.
-const ENDING: Others = Others { holder: true, teardown: true, fork: false };
-/// The program forks, too.
-const ALL: Others = Others { fork: true, ..ENDING };
+const ALONE: Others = Others { holder: false, teardown: false, pins: false, fork: false };
+/// A third party holds folios for a while, and pages are pinned.
+const HELD: Others = Others { holder: true, pins: true, ..ALONE };
+/// The pagemap is torn down, too.
+const ENDING: Others = Others { teardown: true, ..HELD };
 
 /// One block of two pages: folios of order 1 that are split, and pages that move one by one.
 const PAGES: Setup = Setup {
@@ -21,17 +21,29 @@ const PAGES: Setup = Setup {
     others: ENDING,
 };
 /// Two blocks of one page, whose transactions compete for two device pages and one page of system memory.
-const BLOCKS: Setup = Setup { blocks: 2, block_pages: 1, ram: 1, actors: 2, ..PAGES };
+const BLOCKS: Setup = Setup { blocks: 2, block_pages: 1, ram: 1, actors: 2, others: HELD, ..PAGES };
+/// The same with one device page, torn down.
+const ENDING_BLOCKS: Setup = Setup { device: 1, others: ENDING, ..BLOCKS };
 /// Two blocks of two pages: folios make room for one another, in other blocks and in their own.
 const ROOM: Setup = Setup { blocks: 2, others: ALONE, ..PAGES };
+
+const fn coherent(setup: Setup) -> Setup {
+    Setup { memory: Memory::Coherent, ..setup }
+}
+
+const fn forking(setup: Setup) -> Setup {
+    Setup { memory: Memory::Anonymous, others: Others { fork: true, ..setup.others }, ..setup }
+}
 
 /// The worlds, each with a name.
 pub const WORLDS: &[(&str, Setup)] = &[
     ("pages", PAGES),
-    ("coherent pages", Setup { memory: Memory::Coherent, ..PAGES }),
-    ("forking pages", Setup { memory: Memory::Anonymous, others: ALL, ..PAGES }),
+    ("coherent pages", coherent(PAGES)),
+    ("forking pages", forking(PAGES)),
     ("blocks", BLOCKS),
-    ("coherent blocks", Setup { memory: Memory::Coherent, ..BLOCKS }),
-    ("forking blocks", Setup { memory: Memory::Anonymous, others: ALL, ..BLOCKS }),
+    ("coherent blocks", coherent(BLOCKS)),
+    ("forking blocks", forking(BLOCKS)),
+    ("ending blocks", ENDING_BLOCKS),
+    ("coherent ending blocks", coherent(ENDING_BLOCKS)),
     ("room", ROOM),
 ];
