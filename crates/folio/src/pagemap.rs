@@ -119,6 +119,13 @@ impl<P: Pool> PageMap<P> {
         Ok(PageMap { words, first, live, collapses, kind, largest, reset, pool })
     }
 
+    /// Replaces the pool by one made of it, such as one that watches what the first one does.
+    #[must_use]
+    pub fn map_pool<Q: Pool>(self, make: impl FnOnce(P) -> Q) -> PageMap<Q> {
+        let PageMap { words, first, live, kind, largest, reset, pool } = self;
+        PageMap { words, first, live, kind, largest, reset, pool: make(pool) }
+    }
+
     /// Returns how the CPU reaches this memory.
     #[must_use]
     pub fn kind(&self) -> MemoryKind {

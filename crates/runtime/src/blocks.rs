@@ -7,6 +7,7 @@ use bifolio_folio::MemoryKind;
 use bifolio_svm::{BLOCK_PAGES, Block, Handle, Run};
 use bifolio_sys::PAGE;
 
+use crate::engine::checked::waits_for_a_block;
 use crate::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Number of a block in its [`Blocks`].
@@ -38,6 +39,7 @@ pub struct Found<'b> {
 impl<'b> Found<'b> {
     /// Waits for the block.
     pub fn lock(&self) -> MutexGuard<'b, BlockCell> {
+        waits_for_a_block();
         // A transaction that panicked left a state that its own assertions refused; going on is no worse.
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
     }

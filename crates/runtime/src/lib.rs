@@ -22,7 +22,7 @@ pub mod statistics;
 mod sync;
 
 pub use bifolio_pool::PoolName;
-pub use engine::audit::Violation;
+pub use engine::checked::{Checker, Violation};
 pub use engine::plain::PlainError;
 pub use engine::{Engine, Side};
 pub use heap::{Heap, HeapConfig, HeapError};

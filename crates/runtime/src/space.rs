@@ -15,7 +15,7 @@ use crate::blocks::{BLOCK_LEN, RegionError};
 use crate::cpu::shared::{Keep, SharedError, SharedView};
 use crate::device::builtin::{Builtin, BuiltinError, Kernel, Memory};
 use crate::device::{Device, DeviceFault, FaultHandler};
-use crate::engine::audit::Violation;
+use crate::engine::checked::Violation;
 use crate::engine::detach::DetachError;
 use crate::engine::pin::Pinned;
 use crate::engine::{Engine, Parts, Side};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bifolio_folio::Order;
+use bifolio_rules::Rule;
 use bifolio_sys::{MapError, Mapping, Memfd, PAGE, Place, Protection, SharedBytes};
 
 /// One counter. Orders are counted apart: see [`Statistics::add_folio`].
@@ -68,7 +69,9 @@ pub enum Direction {
     ToRam,
 }
 
-const CELLS: usize = COUNTERS + 2 * ORDERS;
+/// Judgements of rules by number come last.
+const JUDGED: usize = COUNTERS + 2 * ORDERS;
+const CELLS: usize = JUDGED + bifolio_rules::COUNT as usize;
 
 /// Counters in one page of memory, which may be shared with another process.
 #[derive(Clone, Debug)]
@@ -110,6 +113,11 @@ impl Statistics {
         self.bump(folio_cell(direction, order.index()), 1);
     }
 
+    /// Counts judgements of a rule, kept or not.
+    pub fn add_judged(&self, rule: Rule, times: u64) {
+        self.bump(judged_cell(rule), times);
+    }
+
     /// Reads all counters. Counters that change meanwhile are read before or after.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -136,6 +144,10 @@ fn folio_cell(direction: Direction, order: usize) -> usize {
     COUNTERS + direction as usize * ORDERS + order
 }
 
+fn judged_cell(rule: Rule) -> usize {
+    JUDGED + usize::from(rule.number()) - 1
+}
+
 /// All counters at one time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Snapshot {
@@ -153,6 +165,12 @@ impl Snapshot {
     #[must_use]
     pub fn seconds(&self, counter: Counter) -> f64 {
         Duration::from_nanos(self.get(counter)).as_secs_f64()
+    }
+
+    /// How often a rule was judged. Never, unless every transition is checked.
+    #[must_use]
+    pub fn judged(&self, rule: Rule) -> u64 {
+        self.cells[judged_cell(rule)]
     }
 
     /// Folios that moved, by order.
@@ -176,7 +194,10 @@ mod tests {
         assert_eq!(snapshot.get(Counter::ComputeNs), 7);
         assert_eq!(snapshot.folios(Direction::ToDevice)[0], 1);
         assert_eq!(snapshot.folios(Direction::ToRam)[9], 1);
+        statistics.add_judged(Rule::known(27), 5);
         assert_eq!(snapshot.cells.iter().sum::<u64>(), 9);
+        let snapshot = statistics.snapshot();
+        assert_eq!((snapshot.judged(Rule::known(27)), snapshot.judged(Rule::known(26))), (5, 0));
     }
 
     #[test]

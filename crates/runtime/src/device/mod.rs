@@ -176,4 +176,11 @@ pub trait Device: Send + Sync {
 
     /// Number of the `2^order` mapped pages at `address` that were used since they were mapped.
     fn touched_pages(&self, address: usize, order: Order) -> u64;
+
+    /// The bytes of `pages` pages of device memory, for whoever checks them; `None` if they cannot be had here without
+    /// a copy.
+    fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {
+        let _ = (first, pages);
+        None
+    }
 }

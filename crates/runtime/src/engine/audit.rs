@@ -1,99 +1,107 @@
-//! Checking the rules on the running system: after each transaction if asked for, and as a whole when all is quiet.
+//! Comparing everything with everything when all is quiet, checked or not. What `--checked` judges meanwhile is in
+//! [`checked`](crate::engine::checked).
 
-use bifolio_folio::{Order, Pfn};
-use bifolio_svm::Piece;
+use bifolio_rules::Rule;
+use bifolio_rules::facts::{self, Counted, Ended, Finalized, Formed, Stretch};
 
-use crate::blocks::{BlockCell, Found};
+use crate::blocks::Found;
 use crate::cpu::CpuView;
+use crate::engine::checked::Violation;
 use crate::engine::{Engine, lock};
-use crate::statistics::Counter;
+use crate::statistics::{Counter, Statistics};
 
-/// Something that is not as the rules say.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Violation {
-    /// A block contradicts itself.
-    #[error("block at {base:#x}: {what}")]
-    Block {
-        /// Address of the block.
-        base: usize,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// A block counts on a folio that is not there, or is another (I1, I4).
-    #[error("block at {base:#x}: no live folio of order {} at device page {pfn}", order.get())]
-    Folio {
-        /// Address of the block.
-        base: usize,
-        /// First device page.
-        pfn: Pfn,
-        /// Order that the block knows.
-        order: Order,
-    },
-    /// The words of the pagemap contradict each other (I2, I8, I11).
-    #[error("pagemap: {0}")]
-    PageMap(String),
-    /// Live pages and pages that blocks hold differ: a leak or a double free (I7, I8).
-    #[error("{counted} {what} are counted, {held} are held")]
-    Count {
-        /// What was counted.
-        what: &'static str,
-        /// The counter.
-        counted: u64,
-        /// What a walk over all blocks finds.
-        held: u64,
-    },
+/// What an audit found.
+struct Audit<'s> {
+    statistics: &'s Statistics,
+    found: Vec<Violation>,
+}
+
+impl Audit<'_> {
+    fn judge(&mut self, number: u8, kept: bool, what: impl FnOnce() -> String) {
+        let rule = Rule::known(number);
+        self.statistics.add_judged(rule, 1);
+        if !kept {
+            self.found.push(Violation { rule, what: what() });
+        }
+    }
+
+    /// Judges a counter against what a walk finds, by one of the rules that are about counters.
+    fn count(&mut self, number: u8, what: &str, counter: u64, truth: u64) {
+        let counted = Counted { counter, truth };
+        let kept = match number {
+            7 => facts::i7(&counted),
+            8 => facts::i8(&counted),
+            _ => facts::i13(&counted),
+        };
+        self.judge(number, kept, || format!("{counter} {what} are counted, {truth} are held"));
+    }
 }
 
 impl<V: CpuView> Engine<V> {
-    /// Walks everything and returns what breaks a rule. No transaction may be under way.
+    /// Walks everything and returns what breaks a rule, now or, in a checked engine, at any time before: the first
+    /// [`KEPT`](crate::engine::checked::KEPT) of those. No transaction may be under way.
     ///
     /// What is found is counted as violations too.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
-        let mut found = Vec::new();
+        let mut audit = Audit { statistics: &self.statistics, found: Vec::new() };
         let (mut on_device, mut folios, mut in_ram) = (0, 0, 0);
-        for block in self.blocks.made() {
-            let cell = block.lock();
-            found.extend(self.block_violations(&block, &cell));
+        for found in self.blocks.made() {
+            let cell = found.lock();
+            self.audit_block(&mut audit, &found, &cell.block);
             on_device += u64::from(cell.block.device().count());
             folios += cell.block.pieces().len() as u64;
             in_ram += u64::from(cell.block.ram().count());
         }
-        if let Err(what) = self.pagemap.check_consistency() {
-            found.push(Violation::PageMap(what.to_string()));
-        }
-        let mut expect = |what, counted, held| {
-            if counted != held {
-                found.push(Violation::Count { what, counted, held });
-            }
-        };
-        expect("live device pages", self.pagemap.live_pages(), on_device);
+        self.audit_pagemap(&mut audit, on_device);
         self.pagemap.pool().release();
         let usage = self.pagemap.pool().usage();
         let taken = self.pagemap.pages() - self.pagemap.pool().free_pages();
-        expect("pages taken from the pool", taken, usage.pages);
-        expect("references of objects", usage.references, folios + lock(&self.victims).plain_ranges());
-        expect("resident pages", self.budget.used_pages(), in_ram + self.plain.pages());
-        self.statistics.add(Counter::Violations, found.len() as u64);
-        found
+        audit.count(7, "pages taken from the pool", taken, usage.pages);
+        audit.count(7, "references of objects", usage.references, folios + lock(&self.victims).plain_ranges());
+        audit.count(13, "resident pages", self.budget.used_pages(), in_ram + self.plain.pages());
+        self.statistics.add(Counter::Violations, audit.found.len() as u64);
+        let before = self.checker.as_ref().map(|checker| checker.violations()).unwrap_or_default();
+        if let Some(checker) = &self.checker {
+            audit.found.iter().cloned().for_each(|violation| checker.keep(violation));
+        }
+        before.into_iter().chain(audit.found).collect()
     }
 
-    /// Checks one block after a transaction, and counts what breaks a rule.
-    pub(crate) fn check_block(&self, found: &Found<'_>, cell: &BlockCell) {
-        let violations = self.block_violations(found, cell).len();
-        self.statistics.add(Counter::Violations, violations as u64);
+    fn audit_pagemap(&self, audit: &mut Audit<'_>, on_device: u64) {
+        let words = self.pagemap.check_consistency();
+        let facts = Formed {
+            range: Stretch { first: 0, pages: self.pagemap.pages() },
+            live: Stretch::NONE,
+            compound: Stretch::NONE,
+            as_from_nothing: words.is_ok(),
+            pagemap_right: true,
+            references: 1,
+            locked: true,
+            after_kill: false,
+        };
+        audit.judge(2, facts::i2(&facts), || format!("pagemap: {words:?}"));
+        audit.count(8, "live device pages", self.pagemap.live_pages(), on_device);
+        if self.pagemap.is_dead() {
+            let ended = Ended { ends: self.pagemap.is_drained(), live: on_device };
+            audit.judge(16, facts::i16_ended(&ended), || format!("after the kill: {ended:?}"));
+        }
     }
 
-    fn block_violations(&self, found: &Found<'_>, cell: &BlockCell) -> Vec<Violation> {
-        let base = found.base;
-        let itself = cell.block.check_consistency().err().map(|what| Violation::Block { base, what });
-        let missing =
-            |piece: &&Piece| self.pagemap.head_of(piece.pfn) != Some((piece.pfn, piece.span.order()));
-        let folios = cell.block.pieces().iter().filter(missing).map(|piece| Violation::Folio {
-            base,
-            pfn: piece.pfn,
-            order: piece.span.order(),
+    /// Judges whether a block agrees with itself, and with the words of its folios (I12).
+    fn audit_block(&self, audit: &mut Audit<'_>, found: &Found<'_>, block: &bifolio_svm::Block) {
+        let itself = block.check_consistency();
+        let lost = block
+            .pieces()
+            .iter()
+            .find(|piece| self.pagemap.head_of(piece.pfn) != Some((piece.pfn, piece.span.order())));
+        let finalized = Finalized {
+            out_of_view: u8::from(itself.is_err()),
+            leaked: u8::from(lost.is_some()),
+            folios_hold_pages: lost.is_none(),
+        };
+        audit.judge(12, facts::i12(&finalized), || {
+            format!("block at {:#x}: {itself:?}, no live folio for {lost:?}", found.base)
         });
-        itself.into_iter().chain(folios).collect()
     }
 }

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use bifolio_folio::{FormErrorKind, Order, Pfn};
 use bifolio_svm::step::Folio;
-use bifolio_svm::{Outcome, PageSet, Run, Span, Step};
+use bifolio_svm::{Failure, Finished, Outcome, PageSet, Run, Span, Step};
 
 use crate::blocks::{BlockCell, Found};
 use crate::cpu::{CpuView, Place, Refused};
 use crate::device::{Copy, DeviceError, TableUpdate};
+use crate::engine::checked::Watch;
 use crate::engine::reclaim::{Asking, Reclaimed, Wanted};
 use crate::engine::victims::FolioRange;
 use crate::engine::{Engine, home_of, lock};
@@ -19,23 +20,41 @@ pub(crate) const BEYOND: u8 = 2;
 
 /// A transaction that is being run.
 pub(crate) struct Drive<'e, V: CpuView> {
-    engine: &'e Engine<V>,
-    found: Found<'e>,
+    pub(super) engine: &'e Engine<V>,
+    pub(super) found: Found<'e>,
     /// 0 for a request, 1 for an eviction on behalf of one, [`BEYOND`] for a request that must not fail for want of
     /// system memory. Only requests evict.
     depth: u8,
     /// Whether it may use the reserve of system memory.
     making_room: bool,
-    staged: Option<V::Staged>,
+    pub(super) staged: Option<V::Staged>,
+    /// Judges what it does, in a checked engine.
+    watch: Option<Watch<'e>>,
 }
 
 impl<'e, V: CpuView> Drive<'e, V> {
     pub(crate) fn new(engine: &'e Engine<V>, found: Found<'e>, depth: u8) -> Self {
-        Drive { engine, found, depth, making_room: depth > 0, staged: None }
+        let watch = engine.checker.as_deref().map(Watch::begin);
+        Drive { engine, found, depth, making_room: depth > 0, staged: None, watch }
     }
 
     /// Does one step.
     pub(crate) fn perform(&mut self, step: Step, cell: &mut BlockCell) -> Outcome {
+        let Some(mut watch) = self.watch.take() else { return self.act(step, cell) };
+        let outcome = self.perform_watched(&mut watch, step, cell);
+        self.watch = Some(watch);
+        outcome
+    }
+
+    /// Ends the transaction: what it left behind is judged, in a checked engine.
+    pub(super) fn end(mut self, result: &Result<Finished, Failure>, cell: &BlockCell) {
+        if let Some(watch) = self.watch.take() {
+            self.judge_end(&watch, result, cell);
+        }
+    }
+
+    /// Does one step, without looking.
+    pub(super) fn act(&mut self, step: Step, cell: &mut BlockCell) -> Outcome {
         match step {
             Step::FormFolio { span } => self.form(span),
             Step::ReclaimDevice { span } => self.reclaim_device(span, cell),
@@ -80,7 +99,11 @@ impl<'e, V: CpuView> Drive<'e, V> {
         let Some((range, data)) = pagemap.pool().allocate(span.order(), home_of(&self.found, span)) else {
             return Outcome::NoMemory;
         };
-        match pagemap.form(range, data) {
+        let formed = match &self.engine.checker {
+            None => pagemap.form(range, data),
+            Some(checker) => checker.form(pagemap, range, data),
+        };
+        match formed {
             Ok(folio) => {
                 let (pfn, order) = (folio.head(), folio.order());
                 let (first, whole) = pagemap.pool().to_empty(pfn, data, order);

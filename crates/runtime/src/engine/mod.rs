@@ -4,6 +4,7 @@
 //! ever tried (I24).
 
 pub mod audit;
+pub mod checked;
 pub mod detach;
 pub(crate) mod drive;
 pub mod pin;
@@ -26,6 +27,7 @@ use bifolio_svm::{
 use crate::blocks::{BlockCell, BlockId, Blocks, Found};
 use crate::cpu::{CpuView, address_of};
 use crate::device::{Device, DeviceFault, FaultHandler};
+use crate::engine::checked::Checker;
 use crate::engine::drive::Drive;
 use crate::engine::plain::PlainObjects;
 use crate::engine::victims::Victims;
@@ -45,7 +47,8 @@ pub struct Engine<V: CpuView> {
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) statistics: Statistics,
     pub(crate) plain: PlainObjects,
-    pub(crate) checked: bool,
+    /// Judges every transition, if asked for.
+    pub(crate) checker: Option<Arc<Checker>>,
     /// Pages whose touch raises SIGBUS.
     poisoned: Mutex<BTreeSet<(BlockId, u16)>>,
 }
@@ -64,7 +67,7 @@ pub struct Parts<V> {
     pub policy: Box<dyn Policy>,
     /// Where it is counted.
     pub statistics: Statistics,
-    /// Whether every transaction is followed by a check of its block.
+    /// Whether the rules are judged at every transition: see [`checked`].
     pub checked: bool,
 }
 
@@ -88,18 +91,25 @@ impl<V: CpuView> Engine<V> {
     /// Makes an engine of no memory yet.
     #[must_use]
     pub fn new(parts: Parts<V>) -> Engine<V> {
+        let Parts { device, pagemap, statistics, .. } = parts;
+        let (checker, device, pagemap) = if parts.checked {
+            let (checker, device, pagemap) = Checker::install(statistics.clone(), device, pagemap);
+            (Some(checker), device, pagemap)
+        } else {
+            (None, device, pagemap)
+        };
         Engine {
             view: parts.view,
-            device: parts.device,
-            blocks: Blocks::new(parts.pagemap.kind()),
-            pagemap: parts.pagemap,
+            device,
+            blocks: Blocks::new(pagemap.kind()),
+            pagemap,
             victims: Mutex::default(),
             plain: PlainObjects::default(),
             resident: Mutex::default(),
             budget: parts.budget,
             policy: parts.policy,
-            statistics: parts.statistics,
-            checked: parts.checked,
+            statistics,
+            checker,
             poisoned: Mutex::default(),
         }
     }
@@ -126,6 +136,12 @@ impl<V: CpuView> Engine<V> {
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// The checker, if every transition is judged.
+    #[must_use]
+    pub fn checker(&self) -> Option<&Arc<Checker>> {
+        self.checker.as_ref()
     }
 
     /// The counters.
@@ -299,6 +315,7 @@ impl<V: CpuView> Engine<V> {
                 step => outcome = drive.perform(step, cell),
             }
         };
+        drive.end(&result, cell);
         self.account(found, cell);
         if let Ok(finished) = &result {
             self.count(finished);
@@ -306,9 +323,6 @@ impl<V: CpuView> Engine<V> {
         if depth == 0 {
             // No put releases (I15): what died in this transaction, or in one within it, is released here.
             self.pagemap.pool().release();
-        }
-        if self.checked {
-            self.check_block(found, cell);
         }
         result
     }

@@ -214,6 +214,9 @@ impl<V: CpuView> Engine<V> {
         if cell.block.piece_of(page).is_none_or(|piece| piece.pfn != head) {
             return Sweep::default();
         }
+        if let Some(checker) = &self.checker {
+            checker.victim(head, cell.block.piece_of(page).map(|piece| piece.pfn));
+        }
         match self.run(found, cell, Transaction::to_ram(page), 1) {
             Ok(_) => {
                 self.statistics.add(Counter::Evictions, 1);

@@ -28,7 +28,7 @@ use crate::cpu::anonymous::{AnonymousView, WatchError};
 use crate::cpu::staging::StagingError;
 use crate::device::Device;
 use crate::device::builtin::{Builtin, BuiltinError, Memory};
-use crate::engine::audit::Violation;
+use crate::engine::checked::Violation;
 use crate::engine::{Engine, Parts, give_way};
 use crate::fault_loop::{Answer, Handlers, HandlersError, Readers};
 use crate::statistics::{Counter, Statistics};

@@ -225,4 +225,8 @@ impl Device for Builtin {
     fn touched_pages(&self, address: usize, order: Order) -> u64 {
         self.table.touched(address, order.pages())
     }
+
+    fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {
+        self.memory.part(first, pages).ok()
+    }
 }
