@@ -122,8 +122,8 @@ impl<P: Pool> PageMap<P> {
     /// Replaces the pool by one made of it, such as one that watches what the first one does.
     #[must_use]
     pub fn map_pool<Q: Pool>(self, make: impl FnOnce(P) -> Q) -> PageMap<Q> {
-        let PageMap { words, first, live, kind, largest, reset, pool } = self;
-        PageMap { words, first, live, kind, largest, reset, pool: make(pool) }
+        let PageMap { words, first, live, collapses, kind, largest, reset, pool } = self;
+        PageMap { words, first, live, collapses, kind, largest, reset, pool: make(pool) }
     }
 
     /// Returns how the CPU reaches this memory.

@@ -58,7 +58,14 @@ impl<V: CpuView> Engine<V> {
         let usage = self.pagemap.pool().usage();
         let taken = self.pagemap.pages() - self.pagemap.pool().free_pages();
         audit.count(7, "pages taken from the pool", taken, usage.pages);
-        audit.count(7, "references of objects", usage.references, folios + lock(&self.victims).plain_ranges());
+        let pool = self.pagemap.pool().check_consistency();
+        audit.judge(7, pool.is_ok(), || format!("pool: {pool:?}"));
+        audit.count(
+            7,
+            "references of objects",
+            usage.references,
+            folios + lock(&self.victims).plain_ranges(),
+        );
         audit.count(13, "resident pages", self.budget.used_pages(), in_ram + self.plain.pages());
         self.statistics.add(Counter::Violations, audit.found.len() as u64);
         let before = self.checker.as_ref().map(|checker| checker.violations()).unwrap_or_default();
@@ -83,7 +90,8 @@ impl<V: CpuView> Engine<V> {
         audit.judge(2, facts::i2(&facts), || format!("pagemap: {words:?}"));
         audit.count(8, "live device pages", self.pagemap.live_pages(), on_device);
         if self.pagemap.is_dead() {
-            let ended = Ended { ends: self.pagemap.is_drained(), live: on_device };
+            let live: u64 = self.pagemap.folios().map(|folio| folio.order.pages()).sum();
+            let ended = Ended { ends: self.pagemap.is_drained(), live };
             audit.judge(16, facts::i16_ended(&ended), || format!("after the kill: {ended:?}"));
         }
     }

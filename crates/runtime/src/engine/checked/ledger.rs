@@ -120,6 +120,25 @@ impl Ledger {
         }
     }
 
+    /// Replaces the folios that make up the block of order `to` at `head` by one folio.
+    pub(super) fn collapse(&mut self, head: Pfn, to: Order) {
+        let Some(first) = self.at(head) else { return };
+        let pieces: Vec<u64> =
+            self.held.range(head.get()..head.get() + to.pages()).map(|(at, _)| *at).collect();
+        for piece in pieces {
+            self.remove(Pfn::new(piece));
+        }
+        self.insert(Held { order: to, ..first });
+    }
+
+    /// Whether the block of order `to` at `head` is all folios of order `from` on one object.
+    pub(super) fn is_tiled(&self, head: Pfn, from: Order, to: Order, data: u32) -> bool {
+        let folios =
+            (0..to.pages()).step_by(index(from.pages())).map(|at| self.at(Pfn::new(head.get() + at)));
+        folios.flatten().filter(|held| (held.order, held.data, held.used) == (from, data, Use::Folio)).count()
+            == index(to.pages() / from.pages())
+    }
+
     /// Pages in live folios.
     pub(super) fn live(&self) -> u64 {
         self.live
@@ -269,6 +288,19 @@ mod tests {
         assert_eq!(ledger.survivor(3), Some(upper));
         ledger.take_back(Pfn::new(24));
         assert_eq!((ledger.survivor(3), ledger.live(), ledger.covering(Pfn::new(24))), (None, 0, None));
+    }
+
+    #[test]
+    fn collapse_undoes_a_split() {
+        let mut ledger = Ledger::new(64);
+        ledger.hand_out(Pfn::new(16), order(4), 3, Use::HandedOut);
+        ledger.born(Pfn::new(16));
+        let whole = ledger.at(Pfn::new(16));
+        ledger.split(Pfn::new(16), order(2));
+        assert!(ledger.is_tiled(Pfn::new(16), order(2), order(4), 3));
+        assert!(!ledger.is_tiled(Pfn::new(16), order(2), order(5), 3));
+        ledger.collapse(Pfn::new(16), order(4));
+        assert_eq!((ledger.at(Pfn::new(16)), ledger.live()), (whole, 16));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!
 //! | Seen from | Judged there |
 //! |---|---|
-//! | `pool`: ranges handed out and taken back, splits | I1, I4, I7, I9, I10, I11, I15, I21 |
+//! | `pool`: ranges handed out and taken back, splits, collapses | I1, I4, I7, I9, I10, I11, I15, I21 |
 //! | `form`: folios formed | I1, I2, I3, I6, I8, I11, I16 |
 //! | `device`: copies, changes of the device's page table | I5, I20, I21, I22, I25 |
 //! | `steps`: steps and ends of transactions | I12, I13, I14, I17, I18, I19, I22, I23, I24, I26, I27 |

@@ -133,6 +133,24 @@ impl Checker {
             )
         });
     }
+
+    /// Judges a collapse of live folios, while they are frozen (I7, I10), and notes the whole.
+    fn collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        let mut ledger = self.ledger();
+        let (tiled, first) = (ledger.is_tiled(head, from, to, data), ledger.folio(head));
+        ledger.collapse(head, to);
+        drop(ledger);
+        let block = stretch(head, to);
+        let free = if first.is_some() { Stretch::NONE } else { block };
+        self.judge(10, facts::i10(&Looked { free, like_frozen: block }), || {
+            format!("pages are frozen by a collapse at page {head}, but they are free")
+        });
+        self.judge(7, facts::i7(&Counted { counter: u64::from(tiled), truth: 1 }), || {
+            format!(
+                "object {data} is told that order {from} becomes order {to} at page {head}, where there is {first:?}"
+            )
+        });
+    }
 }
 
 /// Free pages about to become one range.
@@ -197,6 +215,14 @@ impl DevicePool for CheckedPool {
         RELEASED.set(PUTTING.get());
         self.inner.release()
     }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+
+    fn check_consistency(&self) -> Result<(), String> {
+        self.inner.check_consistency()
+    }
 }
 
 impl Pool for CheckedPool {
@@ -209,5 +235,11 @@ impl Pool for CheckedPool {
     fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
         self.checker.split(head, from, to, data);
         self.inner.folio_split(head, from, to, data);
+    }
+
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        self.checker.collapse(head, from, to, data);
+        self.inner.folio_collapse(head, from, to, data);
+        self.object_survives(data);
     }
 }
