@@ -34,13 +34,15 @@ impl CheckedDevice {
 
     fn judge_update(&self, update: &TableUpdate) {
         match *update {
-            TableUpdate::Map { to, order, .. } => self.checker.mapping(stretch(to, order)),
-            TableUpdate::Unmap { address, order } => self.unmapping(virtual_pages(address, order)),
+            TableUpdate::Map { to, order, .. } | TableUpdate::Remap { to, order, .. } => {
+                self.checker.mapping(stretch(to, order));
+            }
+            TableUpdate::Unmap { address, order } => self.removing(virtual_pages(address, order)),
         }
     }
 
     /// Judges whether what is removed was entered (I20), and forgets it.
-    fn unmapping(&self, named: Stretch) {
+    fn removing(&self, named: Stretch) {
         let (entered, freed) = self.table().remove(named);
         let mut ledger = self.checker.ledger();
         freed.into_iter().for_each(|pages| ledger.map(pages, false));
@@ -51,7 +53,10 @@ impl CheckedDevice {
     }
 
     fn entered(&self, update: &TableUpdate) {
-        if let TableUpdate::Map { address, to, order } = *update {
+        if let TableUpdate::Remap { address, order, .. } = *update {
+            self.removing(virtual_pages(address, order));
+        }
+        if let TableUpdate::Map { address, to, order } | TableUpdate::Remap { address, to, order } = *update {
             self.table().0.insert(virtual_pages(address, order).first, (order.pages(), to));
             let mut ledger = self.checker.ledger();
             ledger.map(stretch(to, order), true);

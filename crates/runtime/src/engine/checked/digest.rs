@@ -2,9 +2,6 @@
 
 use bifolio_sys::{PAGE, SharedBytes};
 
-/// Words of 8 bytes in a page.
-const WORDS: usize = PAGE / 8;
-
 /// Digests of the pages of `bytes`, never 0. Equal pages have equal digests; of pages that differ, one pair in about
 /// 2^64 has.
 pub(super) fn digests(bytes: SharedBytes<'_>) -> Vec<u64> {
@@ -23,22 +20,26 @@ pub(super) fn of_zeros() -> u64 {
     digest(&[0; PAGE])
 }
 
-/// Four sums of products, so that the multiplications need not wait for each other.
+/// Four sums of products, so that the multiplications need not wait for each other. Plain loops and numbers: tests, which
+/// are hardly optimised, move much memory through this.
 fn digest(page: &[u8; PAGE]) -> u64 {
-    const MULTIPLIERS: [u64; 4] =
-        [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93];
-    let mut sums: [u64; 4] = MULTIPLIERS;
+    let [mut a, mut b, mut c, mut d] = MULTIPLIERS;
     let (words, _) = page.as_chunks::<8>();
-    for four in words.chunks_exact(4) {
-        for ((sum, word), multiplier) in sums.iter_mut().zip(four).zip(MULTIPLIERS) {
-            *sum = (*sum ^ u64::from_le_bytes(*word)).wrapping_mul(multiplier).rotate_left(29);
-        }
+    let mut at = 0;
+    while at < words.len() {
+        a = (a ^ u64::from_le_bytes(words[at])).wrapping_mul(MULTIPLIERS[0]).rotate_left(29);
+        b = (b ^ u64::from_le_bytes(words[at + 1])).wrapping_mul(MULTIPLIERS[1]).rotate_left(29);
+        c = (c ^ u64::from_le_bytes(words[at + 2])).wrapping_mul(MULTIPLIERS[2]).rotate_left(29);
+        d = (d ^ u64::from_le_bytes(words[at + 3])).wrapping_mul(MULTIPLIERS[3]).rotate_left(29);
+        at += 4;
     }
     let mix = |all: u64, sum: u64| (all ^ sum).wrapping_mul(MULTIPLIERS[0]).rotate_left(32);
-    sums.into_iter().fold(0, mix).max(1)
+    [a, b, c, d].into_iter().fold(0, mix).max(1)
 }
 
-const _: () = assert!(WORDS.is_multiple_of(4));
+const MULTIPLIERS: [u64; 4] =
+    [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93];
+const _: () = assert!(PAGE.is_multiple_of(32));
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bifolio_folio::{Order, Pfn};
 use bifolio_rules::facts::{self, Counted, Finalized, GaveUp};
 use bifolio_svm::step::Folio;
-use bifolio_svm::{Failure, Finished, Outcome, PageSet, Run, Span, Step};
+use bifolio_svm::{Failure, Finished, Moved, Outcome, PageSet, Run, Span, Step};
 use bifolio_sys::SharedBytes;
 
 use super::{Checker, digest, stretch};
@@ -116,6 +116,7 @@ impl<V: CpuView> Drive<'_, V> {
             Step::CopyToDevice { to, .. } | Step::ClearDevice { to, .. } => checker.named(to, None),
             Step::CopyToRam { span, from: pfn }
             | Step::MapDevice { span, to: pfn }
+            | Step::RemapDevice { span, to: pfn }
             | Step::MapCoherent { span, to: pfn } => {
                 checker.named(pfn, Some(span.order()));
                 let found = cell.block.piece_of(span.first()).map(|piece| piece.pfn);
@@ -241,7 +242,8 @@ impl<V: CpuView> Drive<'_, V> {
         let finalized = Finalized {
             out_of_view: u8::from(self.staged.is_some()),
             leaked: u8::from(leaked.is_some()),
-            folios_hold_pages: checker.pieces_live(cell) && watch.moved_only_by(result, &before, &now, cell),
+            folios_hold_pages: checker.pieces_live(cell, watch.concerned(result))
+                && watch.moved_only_by(result, &before, &now, cell),
         };
         let what = || format!("block at {base:#x}, after {result:?}: {finalized:?}");
         checker.judge(12, facts::i12(&finalized), what);
@@ -300,6 +302,21 @@ impl Watch<'_> {
         self.asked = Some(span.order().get().saturating_sub(smallest.get()));
     }
 
+    /// The pages that it was about, in the end.
+    fn concerned(&self, result: &Result<Finished, Failure>) -> Run {
+        match result.map(|finished| finished.moved) {
+            Ok(Moved::Unmapped(run) | Moved::Split(run)) => run,
+            Ok(
+                Moved::AlreadyThere(span)
+                | Moved::ToDevice(span)
+                | Moved::ToRam(span)
+                | Moved::Populated(span),
+            ) => span.run(),
+            // It may have been about any.
+            Err(_) => Span::block().run(),
+        }
+    }
+
     fn is_piece(&self, formed: &Folio, cell: &BlockCell) -> bool {
         cell.block.pieces().iter().any(|piece| piece.handle == formed.handle)
     }
@@ -351,10 +368,10 @@ impl Checker {
         });
     }
 
-    /// Whether the folios of all pieces of a block live, with the order that the block knows.
-    fn pieces_live(&self, cell: &BlockCell) -> bool {
+    /// Whether the folios of the pieces in `run` live, with the order that the block knows.
+    fn pieces_live(&self, cell: &BlockCell, run: Run) -> bool {
         let ledger = self.ledger();
-        cell.block.pieces().iter().all(|piece| {
+        cell.block.pieces_in(run).all(|piece| {
             ledger
                 .folio(piece.pfn)
                 .is_some_and(|folio| folio.pages() == stretch(piece.pfn, piece.span.order()))
