@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_pool::PoolName;
+use bifolio_pool::{DevicePool, MirrorPool, PoolName};
 use bifolio_runtime::cpu::shared::{Keep, SharedView};
 use bifolio_runtime::cpu::{CpuView, Place, Refused};
 use bifolio_runtime::device::builtin::{Builtin, Memory};
@@ -20,7 +20,7 @@ use bifolio_runtime::device::{Capabilities, Copy, Device, DeviceError, FaultHand
 use bifolio_runtime::engine::Parts;
 use bifolio_runtime::engine::detach::{DetachError, Stuck};
 use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
-use bifolio_runtime::{Counter, Engine, Side, Statistics};
+use bifolio_runtime::{Counter, Direction, Engine, Side, Statistics};
 use bifolio_svm::{Budget, Failure, Granularity, PageSet, Run};
 use bifolio_sys::{Features, PAGE, Reads, SharedBytes, Span, Uffd};
 
@@ -163,6 +163,11 @@ const WORDS: usize = BYTES / 8;
 impl Machine {
     /// A machine whose memory the CPU has written, with device memory and system memory of so many pages.
     fn written(kind: MemoryKind, device_pages: u64, ram_pages: u64) -> Machine {
+        let pool = PoolName::default().make(device_pages).expect("a pool");
+        Machine::with_pool(pool, kind, device_pages, ram_pages)
+    }
+
+    fn with_pool(pool: Arc<dyn DevicePool>, kind: MemoryKind, device_pages: u64, ram_pages: u64) -> Machine {
         let fuse = Arc::new(Fuse::default());
         let required = Features::MINOR_SHMEM | Features::EVENT_REMAP;
         let (uffd, _) = Uffd::open_ready(Reads::Blocking, required, Features::POISON).expect("a userfaultfd");
@@ -172,7 +177,6 @@ impl Machine {
         let view = SharedView::new(Arc::clone(&uffd), BYTES, Keep::Nothing, shown).expect("a view");
         let span = view.addresses();
         let inner = Builtin::new(memory, NonZeroUsize::MIN, span.start()..span.end());
-        let pool = PoolName::Buddy.make(device_pages).expect("a pool");
         let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
         let engine = Arc::new(Engine::new(Parts {
             view: FlakyView { inner: view, fuse: Arc::clone(&fuse) },
@@ -258,11 +262,12 @@ const REQUESTS: [Request; 6] = [
     Request::Split,
 ];
 
-fn survives_every_failure(kind: MemoryKind, device_pages: u64, ram_pages: u64) {
+fn survives_every_failure(name: PoolName, kind: MemoryKind, device_pages: u64, ram_pages: u64) {
     for request in REQUESTS {
         for first in [None, Some(Request::ToDevice), Some(Request::DeviceFault)] {
             for calls in 0.. {
-                let machine = Machine::written(kind, device_pages, ram_pages);
+                let pool = name.make(device_pages).expect("a pool");
+                let machine = Machine::with_pool(pool, kind, device_pages, ram_pages);
                 first.into_iter().for_each(|first| perform(&machine, first));
                 machine.fuse.set(calls);
                 perform(&machine, request);
@@ -281,7 +286,7 @@ fn private_memory_survives_every_failure() {
     if !kernel::grants("private_memory_survives_every_failure", kernel::SHARED) {
         return;
     }
-    survives_every_failure(MemoryKind::Private, 1024, 1024);
+    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 1024, 1024);
 }
 
 #[test]
@@ -289,7 +294,7 @@ fn private_memory_survives_every_failure_when_the_device_is_small() {
     if !kernel::grants("private_memory_survives_every_failure_when_the_device_is_small", kernel::SHARED) {
         return;
     }
-    survives_every_failure(MemoryKind::Private, 64, 1024);
+    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 64, 1024);
 }
 
 #[test]
@@ -297,7 +302,7 @@ fn private_memory_survives_every_failure_when_system_memory_is_small() {
     if !kernel::grants("private_memory_survives_every_failure_when_system_memory_is_small", kernel::SHARED) {
         return;
     }
-    survives_every_failure(MemoryKind::Private, 1024, 128);
+    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 1024, 128);
 }
 
 #[test]
@@ -305,7 +310,96 @@ fn coherent_memory_survives_every_failure() {
     if !kernel::grants("coherent_memory_survives_every_failure", kernel::SHARED) {
         return;
     }
-    survives_every_failure(MemoryKind::Coherent, 1024, 1024);
+    survives_every_failure(PoolName::Buddy, MemoryKind::Coherent, 1024, 1024);
+}
+
+/// The pools beyond the default one, on a device that is full with a few folios.
+fn survives_on_small_devices(name: PoolName) {
+    survives_every_failure(name, MemoryKind::Private, 64, 1024);
+    survives_every_failure(name, MemoryKind::Coherent, 128, 1024);
+}
+
+#[test]
+fn memory_of_free_lists_survives_every_failure() {
+    if !kernel::grants("memory_of_free_lists_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_on_small_devices(PoolName::FreeList);
+}
+
+#[test]
+fn memory_of_shared_objects_survives_every_failure() {
+    if !kernel::grants("memory_of_shared_objects_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_on_small_devices(PoolName::Coherent);
+    survives_every_failure(PoolName::Coherent, MemoryKind::Coherent, 1024, 1024);
+}
+
+#[test]
+fn memory_of_the_mirror_survives_every_failure() {
+    if !kernel::grants("memory_of_the_mirror_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_on_small_devices(PoolName::Mirror);
+}
+
+/// A machine over a mirror, with the mirror itself.
+fn mirrored(kind: MemoryKind, device_pages: u64) -> (Machine, Arc<MirrorPool>) {
+    let mirror = Arc::new(MirrorPool::new(device_pages).expect("a pool"));
+    let pool: Arc<dyn DevicePool> = Arc::<MirrorPool>::clone(&mirror);
+    (Machine::with_pool(pool, kind, device_pages, 1024), mirror)
+}
+
+#[test]
+fn allocation_that_is_refused_once_costs_an_order_and_no_byte() {
+    if !kernel::grants("allocation_that_is_refused_once_costs_an_order_and_no_byte", kernel::SHARED) {
+        return;
+    }
+    for kind in [MemoryKind::Private, MemoryKind::Coherent] {
+        let (machine, mirror) = mirrored(kind, 1024);
+        mirror.fail_next();
+        machine.engine.device_fault(machine.span.start()).expect("answered at a smaller order");
+
+        let statistics = machine.engine.statistics().snapshot();
+        assert_eq!(statistics.get(Counter::Fallbacks), 1, "{kind:?}: nothing could be evicted");
+        assert_eq!(statistics.folios(Direction::ToDevice)[8..], [1, 0], "{kind:?}: 1 MiB instead of 2");
+        machine.check();
+    }
+}
+
+#[test]
+fn allocation_that_is_refused_once_is_retried_after_an_eviction() {
+    if !kernel::grants("allocation_that_is_refused_once_is_retried_after_an_eviction", kernel::SHARED) {
+        return;
+    }
+    let (machine, mirror) = mirrored(MemoryKind::Private, 1024);
+    for half in [machine.span.start(), machine.span.start() + BYTES / 2] {
+        mirror.fail_next();
+        machine.engine.device_fault(half).expect("answered");
+    }
+    // The first fault had nothing to evict; the second evicts what the first brought, although there was room.
+    let statistics = machine.engine.statistics().snapshot();
+    assert_eq!((statistics.get(Counter::Fallbacks), statistics.get(Counter::Evictions)), (1, 1));
+    assert_eq!(statistics.folios(Direction::ToDevice)[8..], [2, 0]);
+    machine.check();
+}
+
+#[test]
+fn closing_a_mirror_evicts_all_and_gives_its_chunks_back() {
+    if !kernel::grants("closing_a_mirror_evicts_all_and_gives_its_chunks_back", kernel::SHARED) {
+        return;
+    }
+    for kind in [MemoryKind::Private, MemoryKind::Coherent] {
+        let (machine, mirror) = mirrored(kind, 1024);
+        perform(&machine, Request::ToDevice);
+        perform(&machine, Request::ToRam);
+        assert_eq!((mirror.chunks(), mirror.free_pages()), (1, 1024), "{kind:?}: all is free, and kept");
+        perform(&machine, Request::ToDevice);
+        assert_eq!(machine.engine.detach(Duration::ZERO), Ok(()));
+        assert_eq!((mirror.chunks(), mirror.free_pages()), (0, 1024), "{kind:?}");
+        machine.check();
+    }
 }
 
 /// Set in the child that is to die of a lost device.

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use bifolio_folio::{MemoryKind, Order};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
-use bifolio_runtime::{Counter, Direction, Side, Space, SpaceConfig};
+use bifolio_runtime::{Counter, Direction, PoolName, Side, Space, SpaceConfig};
 use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
 
@@ -105,6 +105,54 @@ fn coherent_memory_is_evicted_when_it_is_too_small() {
     let space = Space::new(config(MemoryKind::Coherent, 16 << 20, 1 << 20)).expect("a space");
     round_trips(&space, 4 << 20);
     assert!(space.statistics().get(Counter::Evictions) > 0);
+}
+
+#[test]
+fn every_pool_serves_private_and_coherent_memory() {
+    if !kernel::grants("every_pool_serves_private_and_coherent_memory", kernel::SHARED) {
+        return;
+    }
+    for pool in PoolName::ALL {
+        for kind in [MemoryKind::Private, MemoryKind::Coherent] {
+            let config = SpaceConfig { pool: *pool, ..config(kind, 16 << 20, (1 << 20) + 5 * PAGE) };
+            let space = Space::new(config).expect("a space");
+            round_trips(&space, 3 << 20);
+            assert!(space.statistics().get(Counter::Evictions) > 0, "{pool}, {kind:?}");
+            space.close().expect("all folios are gone");
+            assert_eq!(space.engine().pagemap().pool().free_pages(), 256 + 5, "{pool}, {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn part_of_a_folio_is_freed_and_the_rest_stays_on_the_device_with_every_pool() {
+    if !kernel::grants(
+        "part_of_a_folio_is_freed_and_the_rest_stays_on_the_device_with_every_pool",
+        kernel::SHARED,
+    ) {
+        return;
+    }
+    for pool in PoolName::ALL {
+        let mut config = SpaceConfig { pool: *pool, ..config(MemoryKind::Private, 16 << 20, 64 << 20) };
+        config.policy = Some(fixed(9));
+        let space = Space::new(config).expect("a space");
+        let span = Span::new(space.allocate(2 << 20).expect("room"), 2 << 20).expect("pages");
+        space.prefetch(span, Side::Device).expect("room on the device");
+        let hole = span.start() + 100 * PAGE..span.start() + 108 * PAGE;
+        space.engine().unmap(hole.clone()).expect("nobody uses it");
+
+        assert_eq!(space.engine().pagemap().live_pages(), 512 - 8, "{pool}");
+        assert_eq!(space.audit(), [], "{pool}");
+        let held = space.engine().pagemap().pool().usage().pages;
+        let frees_pieces = [PoolName::FreeList, PoolName::Mirror].contains(pool);
+        assert_eq!(held, if frees_pieces { 512 - 8 } else { 512 }, "{pool}");
+        space.engine().map(hole.clone());
+        space.prefetch(Span::new(hole.start, 8 * PAGE).expect("pages"), Side::Device).expect("room");
+        let serves_again = *pool == PoolName::Coherent || frees_pieces;
+        let held = space.engine().pagemap().pool().usage().pages;
+        assert_eq!(held, if serves_again { 512 } else { 512 + 8 }, "{pool}: what the hole takes");
+        assert_eq!(space.audit(), [], "{pool}");
+    }
 }
 
 #[test]

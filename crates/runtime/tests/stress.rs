@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bifolio_folio::{MemoryKind, Order};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
-use bifolio_runtime::{Counter, Direction, Side, Space, SpaceConfig};
+use bifolio_runtime::{Counter, Direction, PoolName, Side, Space, SpaceConfig};
 use bifolio_svm::Granularity;
 use bifolio_sys::{PAGE, Span};
 
@@ -77,8 +77,13 @@ fn push(space: &Space, span: Span, side: Side, seed: u64, stop: &AtomicBool) {
 }
 
 fn nothing_is_lost(kind: MemoryKind, order: u8, vram: usize, ram: Option<usize>) {
+    nothing_is_lost_with(PoolName::default(), kind, order, vram, ram);
+}
+
+fn nothing_is_lost_with(pool: PoolName, kind: MemoryKind, order: u8, vram: usize, ram: Option<usize>) {
     let mut config = SpaceConfig::new(2 * BYTES, vram);
     config.kind = kind;
+    config.pool = pool;
     config.ram = ram;
     config.checked = true;
     config.units = NonZeroUsize::MIN;
@@ -116,7 +121,9 @@ fn nothing_is_lost(kind: MemoryKind, order: u8, vram: usize, ram: Option<usize>)
     let done = (by_cpu.into_inner(), by_device.into_inner());
     let statistics = space.statistics();
     let moved: u64 = statistics.folios(Direction::ToDevice).iter().sum();
-    println!("{kind:?} order {order}: {done:?} increments by CPU and device, {moved} folios to the device");
+    println!(
+        "{pool}, {kind:?} order {order}: {done:?} increments by CPU and device, {moved} folios to the device"
+    );
     assert_eq!(counted, done, "lost or doubled writes");
     assert!(done.0 > 10_000 && done.1 > 0 && moved > 10, "the stress did happen");
     assert_eq!(space.audit(), []);
@@ -163,4 +170,32 @@ fn no_write_is_lost_when_system_memory_is_short_too() {
         return;
     }
     nothing_is_lost(MemoryKind::Private, 4, BYTES, Some(BYTES / 2));
+}
+
+#[test]
+fn no_write_is_lost_over_free_lists() {
+    if !kernel::grants("no_write_is_lost_over_free_lists", kernel::SHARED) {
+        return;
+    }
+    nothing_is_lost_with(PoolName::FreeList, MemoryKind::Private, 4, BYTES / 4, None);
+    nothing_is_lost_with(PoolName::FreeList, MemoryKind::Coherent, 5, BYTES / 2, None);
+}
+
+#[test]
+fn no_write_is_lost_on_shared_objects() {
+    if !kernel::grants("no_write_is_lost_on_shared_objects", kernel::SHARED) {
+        return;
+    }
+    // Objects hold 128 KiB and 256 KiB on devices of this size: several folios each.
+    nothing_is_lost_with(PoolName::Coherent, MemoryKind::Private, 2, BYTES / 4, None);
+    nothing_is_lost_with(PoolName::Coherent, MemoryKind::Coherent, 4, BYTES / 2, None);
+}
+
+#[test]
+fn no_write_is_lost_on_a_mirror() {
+    if !kernel::grants("no_write_is_lost_on_a_mirror", kernel::SHARED) {
+        return;
+    }
+    nothing_is_lost_with(PoolName::Mirror, MemoryKind::Private, 9, BYTES / 2, None);
+    nothing_is_lost_with(PoolName::Mirror, MemoryKind::Coherent, 6, BYTES / 4, None);
 }

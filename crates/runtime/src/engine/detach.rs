@@ -7,7 +7,7 @@
 //!   |
 //!  drain    wait until no device page is live --time is up--> somebody else holds folios: say which
 //!   |
-//!  finish   what died goes back to the pool
+//!  finish   what died goes back to the pool, and what the pool kept to the device
 //! ```
 //!
 //! Each step may be repeated: after a failure all bytes are readable through the CPU, and [`Engine::detach`] goes on
@@ -159,6 +159,7 @@ impl<V: CpuView> Engine<V> {
             give_way(retry);
         }
         self.pagemap.pool().release();
+        self.pagemap.pool().close();
         Ok(())
     }
 
