@@ -32,7 +32,11 @@ fn run(options: &[&str], program: &[&str]) -> Option<Output> {
 
 /// Runs a program plainly and with too little memory, and compares all that it tells the world.
 fn same_as_plain(ram: &str, program: &[&str]) {
-    let Some(run) = run(&["--quiet", "--checked", "--ram", ram], program) else { return };
+    same_as_plain_with(&["--quiet", "--checked", "--ram", ram], program);
+}
+
+fn same_as_plain_with(options: &[&str], program: &[&str]) {
+    let Some(run) = run(options, program) else { return };
     let plain = Command::new(program[0]).args(&program[1..]).stdin(Stdio::null()).output().expect("there");
     assert_eq!(run.status, plain.status, "{}", String::from_utf8_lossy(&run.stderr));
     assert!(run.stdout == plain.stdout, "output of {program:?} differs");
@@ -114,15 +118,45 @@ fn perl_computes_the_same() {
     same_as_plain("4M", &["perl", "-e", script]);
 }
 
-#[test]
-fn sort_sorts_the_same() {
+/// A text of unordered lines.
+fn lines() -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     let mut state = 1_u64;
     for _ in 0..200_000 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         writeln!(file, "{:x} {}", state >> 20, state % 1000).expect("room");
     }
-    same_as_plain("4M", &["sort", file.path().to_str().expect("a plain name")]);
+    file
+}
+
+#[test]
+fn sort_sorts_the_same() {
+    same_as_plain("4M", &["sort", lines().path().to_str().expect("a plain name")]);
+}
+
+/// Runs programs in too little system memory, on device memory of a pool.
+fn programs_run_the_same_on(pool: &str) {
+    let file = lines();
+    let path = file.path().to_str().expect("a plain name");
+    let options = ["--quiet", "--checked", "--ram", "4M", "--vram", "64M", "--pool", pool];
+    same_as_plain_with(&options, &["sort", path]);
+    same_as_plain_with(&options, &["gzip", "-c", path]);
+    same_as_plain_with(&options, &["python3", "-c", LISTS]);
+}
+
+#[test]
+fn programs_run_the_same_on_free_lists() {
+    programs_run_the_same_on("freelist");
+}
+
+#[test]
+fn programs_run_the_same_on_shared_objects() {
+    programs_run_the_same_on("coherent");
+}
+
+#[test]
+fn programs_run_the_same_on_a_mirror() {
+    programs_run_the_same_on("mirror");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bifolio_folio::MemoryKind;
 
-use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, MirrorPool};
+use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, MirrorPool, NewError};
 
 /// The pools that can be chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -21,22 +21,6 @@ pub enum PoolName {
     Coherent,
     /// [`MirrorPool`].
     Mirror,
-}
-
-/// Why a pool cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum NewError {
-    /// What the allocator refuses.
-    #[error("allocator cannot be made")]
-    Buddy(#[from] bifolio_buddy::NewError),
-    /// No memory, or more than can be listed.
-    #[error("pool of {pages} pages: it needs 1 to {most}")]
-    Pages {
-        /// What was asked.
-        pages: u64,
-        /// The most there can be.
-        most: u64,
-    },
 }
 
 /// A name that no pool has.

@@ -80,6 +80,22 @@ impl Model {
         }
     }
 
+    /// Joins two halves of a folio, both held, that are on the same thing and belong side by side.
+    fn collapse(&mut self, nth: usize) {
+        let halves = |(&head, &held): (&u64, &Held)| {
+            let other = self.held.get(&(head + held.order.pages()))?;
+            let larger = held.order.larger().filter(|larger| *larger <= Order::PMD)?;
+            let next = Home { page: held.home.page + u16::try_from(held.order.pages()).ok()?, ..held.home };
+            let alike = other.order == held.order && other.data == held.data && other.home == next;
+            (alike && Pfn::new(head).is_aligned(larger)).then_some((head, held, larger))
+        };
+        let candidates: Vec<_> = self.held.iter().filter_map(halves).collect();
+        let Some(&(head, held, larger)) = candidates.get(nth % candidates.len().max(1)) else { return };
+        self.pool.folio_collapse(Pfn::new(head), held.order, larger, held.data);
+        self.held.remove(&(head + held.order.pages()));
+        self.held.insert(head, Held { order: larger, ..held });
+    }
+
     fn check(&self) {
         assert_eq!(self.pool.check_consistency(), Ok(()), "{}", self.name);
         let usage = self.pool.usage();
@@ -125,6 +141,7 @@ enum Op {
     Allocate { order: u8, block: u32, page: u16 },
     Free(usize),
     Split(usize, u8),
+    Collapse(usize),
     Release,
 }
 
@@ -133,6 +150,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0_u8..=9, 0_u32..4, 0_u16..512).prop_map(|(order, block, page)| Op::Allocate { order, block, page }),
         3 => (0_usize..1000).prop_map(Op::Free),
         2 => (0_usize..1000, 0_u8..9).prop_map(|(nth, to)| Op::Split(nth, to)),
+        2 => (0_usize..1000).prop_map(Op::Collapse),
         1 => Just(Op::Release),
     ]
 }
@@ -145,6 +163,7 @@ fn run(model: &mut Model, op: Op) {
         }
         Op::Free(nth) => model.free(nth),
         Op::Split(nth, to) => model.split(nth, order(to)),
+        Op::Collapse(nth) => model.collapse(nth),
         Op::Release => {
             model.pool.release();
         }

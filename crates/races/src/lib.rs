@@ -1,6 +1,7 @@
-//! The sources of `bifolio-folio`, compiled against loom's atomics, and what must hold in every interleaving.
+//! The sources of `bifolio-folio` and of the pools that have one lock, compiled against loom's atomics and locks, and
+//! what must hold in every interleaving.
 //!
-//! Each module of that crate takes its atomics from `crate::sync`. Here that module stands on loom, so the very
+//! Each module of these crates takes them from `crate::sync`. Here that module stands on loom, so the very
 //! same lines run under the model checker, without any compiler flag: `cargo test -p bifolio-races`. Outside of
 //! tests this crate is empty.
 //!
@@ -16,6 +17,8 @@
 )]
 
 extern crate alloc;
+// What the pools know as another crate is this one.
+extern crate self as bifolio_folio;
 
 #[path = "../../folio/src/check.rs"]
 mod check;
@@ -44,10 +47,36 @@ mod split;
 #[path = "../../folio/src/word.rs"]
 mod word;
 
+#[path = "../../pool/src/chunks.rs"]
+mod chunks;
+#[path = "../../pool/src/coherent.rs"]
+mod coherent;
+#[path = "../../pool/src/counted.rs"]
+mod counted;
+#[path = "../../pool/src/device_pool.rs"]
+mod device_pool;
+#[path = "../../pool/src/error.rs"]
+mod error;
+#[path = "../../pool/src/free_lists.rs"]
+mod free_lists;
+#[path = "../../pool/src/freelist.rs"]
+mod freelist;
+#[path = "../../pool/src/owner.rs"]
+mod owner;
+
 mod collapses;
 mod ledger;
 mod lives;
+mod pools;
 mod references;
 mod splits;
 mod sync;
 mod teardown;
+
+use device_pool::{DevicePool, Home, Usage};
+use error::NewError;
+use order::Order;
+use pfn::Pfn;
+use pool::Pool;
+use range::FreeRange;
+use word::DATA_MAX;

@@ -17,6 +17,7 @@
 use loom::sync::atomic;
 
 pub(crate) use loom::sync::atomic::Ordering;
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 
 /// Stands for `core::sync::atomic::AtomicU64`.
 #[derive(Debug)]

@@ -166,6 +166,60 @@ fn folios_reset_on_form_give_the_same_result() {
     check_figures(&bifolio(&args));
 }
 
+/// A graph of some hundred KiB: each node points to a few that follow it, and to some far away.
+fn scattered_edges() -> String {
+    let mut text = String::new();
+    for node in 0_u64..3000 {
+        for step in [1, 7, node * node + 13, node * 31 + 5] {
+            text += &format!("{node} {}\n", (node + step) % 3000);
+        }
+    }
+    text
+}
+
+/// Runs both jobs with a pool, checked, on each kind of memory: everything must be as without it.
+fn pool_gives_the_same_result(test: &str, pool: &str) {
+    if !device_works(test) {
+        return;
+    }
+    let edges = scattered_edges();
+    for memory in ["private", "coherent"] {
+        for job in [&["pagerank", "--rounds", "2"][..], &["bfs"]] {
+            let options = ["--pool", pool, "--memory", memory, "--checked", "--json", "-", "-"];
+            let json = check_figures(&bifolio_reads(&[&["demo"], job, &options].concat(), &edges));
+            assert!(count(&json, "evictions") > 0, "{job:?} on {memory} memory: {json}");
+        }
+    }
+}
+
+#[test]
+fn free_lists_give_the_same_result() {
+    pool_gives_the_same_result("free_lists_give_the_same_result", "freelist");
+}
+
+#[test]
+fn shared_objects_give_the_same_result() {
+    pool_gives_the_same_result("shared_objects_give_the_same_result", "coherent");
+}
+
+#[test]
+fn mirror_gives_the_same_result() {
+    pool_gives_the_same_result("mirror_gives_the_same_result", "mirror");
+}
+
+#[test]
+fn coherent_pool_has_coherent_memory_unless_told_otherwise() {
+    if !device_works("coherent_pool_has_coherent_memory_unless_told_otherwise") {
+        return;
+    }
+    for (memory, expected) in [(&[][..], "coherent"), (&["--memory", "private"], "private")] {
+        let args = [&["demo", "bfs", "--pool", "coherent", "--vram", "256K"], memory, &["-"]].concat();
+        let ran = bifolio_reads(&args, EDGES);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        assert!(ran.stdout.contains(&format!("{expected} device memory")), "{}", ran.stdout);
+    }
+}
+
 #[test]
 fn one_unit_and_many_give_the_same_result() {
     if !device_works("one_unit_and_many_give_the_same_result") {

@@ -1,0 +1,17 @@
+//! Why there is no pool: [`NewError`].
+
+/// Why a pool cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NewError {
+    /// What the allocator refuses.
+    #[error("allocator cannot be made")]
+    Buddy(#[from] bifolio_buddy::NewError),
+    /// No memory, or more than can be listed.
+    #[error("pool of {pages} pages: it needs 1 to {most}")]
+    Pages {
+        /// What was asked.
+        pages: u64,
+        /// The most there can be.
+        most: u64,
+    },
+}
