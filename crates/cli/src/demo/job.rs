@@ -9,8 +9,9 @@ use bifolio_demo::run::{self, RunError};
 use bifolio_demo::sheet::{BuildError, Damaged, Sheet};
 use bifolio_demo::verify::{self, Mismatch};
 use bifolio_runtime::device::DeviceFault;
-use bifolio_runtime::{Space, SpaceError};
+use bifolio_runtime::{ObjectError, Space, SpaceError};
 
+use crate::demo::objects::{ObjectFigures, Rivals};
 use crate::demo::plan::Plan;
 use crate::demo::progress::Stages;
 use crate::report::Figures;
@@ -48,6 +49,8 @@ pub struct Done {
     pub found: Found,
     /// Largest difference from the plain run, or the first that is too large.
     pub verdict: Result<f64, Mismatch>,
+    /// What became of plain objects, if there were any.
+    pub objects: Option<ObjectFigures>,
     /// What it took.
     pub figures: Figures,
     /// The rules that broke.
@@ -66,6 +69,9 @@ pub enum JobError {
     /// The device failed.
     #[error("job failed on the device")]
     Run(#[from] RunError<DeviceFault>),
+    /// Plain objects could not be had or used.
+    #[error("plain objects cannot be used")]
+    Objects(#[from] ObjectError),
     /// What came back is impossible.
     #[error("records in shared memory are damaged")]
     Damaged(#[from] Damaged),
@@ -80,7 +86,9 @@ impl Job {
     pub fn run(&self, graph: &Graph, plan: &Plan, stages: &Stages) -> Result<Done, JobError> {
         let space = Space::new(plan.space())?;
         let started = Instant::now();
-        let found = self.on_device(&space, graph, stages)?;
+        let mut rivals = Rivals::allocate(&space, plan)?;
+        let found = self.on_device(&space, graph, &mut rivals, stages)?;
+        let objects = rivals.finish(&space)?;
         let total = started.elapsed();
         stages.begin("comparing with a plain run");
         let mut violations: Vec<String> = space.audit().iter().map(ToString::to_string).collect();
@@ -90,22 +98,32 @@ impl Job {
             violations.push(held.to_string());
         }
         let verdict = self.verify(graph, &found);
-        Ok(Done { found, verdict, figures, violations })
+        Ok(Done { found, verdict, objects, figures, violations })
     }
 
-    fn on_device(&self, space: &Space, graph: &Graph, stages: &Stages) -> Result<Found, JobError> {
+    fn on_device(
+        &self,
+        space: &Space,
+        graph: &Graph,
+        rivals: &mut Rivals<'_>,
+        stages: &Stages,
+    ) -> Result<Found, JobError> {
+        let mut advance = |done| {
+            stages.advance(done);
+            rivals.use_all();
+        };
         let mut machine = LiveMachine::new(space);
         stages.begin("building the graph in shared memory");
         let sheet = Sheet::build(&mut machine, graph)?;
         stages.begin("running on the device");
         match self {
             Self::PageRank(settings) => {
-                run::pagerank(&mut machine, &sheet, settings, |done| stages.advance(done))?;
+                run::pagerank(&mut machine, &sheet, settings, &mut advance)?;
                 stages.begin("reading the ranks");
                 Ok(Found::Ranks(sheet.ranks(&machine)?))
             }
             Self::Bfs { root } => {
-                run::bfs(&mut machine, &sheet, *root, |done| stages.advance(done))?;
+                run::bfs(&mut machine, &sheet, *root, &mut advance)?;
                 stages.begin("reading the levels");
                 Ok(Found::Levels { levels: sheet.levels(&machine)?, parents: sheet.parents(&machine)? })
             }

@@ -8,6 +8,7 @@
 
 mod input;
 mod job;
+mod objects;
 mod plan;
 mod progress;
 mod result;
@@ -90,7 +91,8 @@ pub fn demo(command: &DemoCommand) -> Result<u8, DemoError> {
     let done = job.run(&input.graph, &plan, &stages)?;
     drop(stages);
     write(args, &input, &plan, &done)?;
-    let broken = done.verdict.is_err() || done.figures.violations > 0;
+    let damaged = done.objects.as_ref().is_some_and(|objects| !objects.verified);
+    let broken = done.verdict.is_err() || damaged || done.figures.violations > 0;
     Ok(if broken { exit::BROKEN } else { exit::OK })
 }
 
@@ -115,7 +117,8 @@ fn write(args: &JobArgs, input: &Input, plan: &Plan, done: &Done) -> Result<(), 
     if !args.output.quiet && json != Some(&JsonTarget::Stdout) {
         print(&mut io::stdout().lock(), input, plan, done, &rows)?;
     }
-    let report = DemoReport { result: rows, verified: done.verdict.is_ok(), figures: &done.figures };
+    let (verified, objects) = (done.verdict.is_ok(), done.objects.as_ref());
+    let report = DemoReport { result: rows, verified, objects, figures: &done.figures };
     json.map_or(Ok(()), |target| target.write(&report))
 }
 
@@ -123,7 +126,9 @@ fn print(out: &mut impl Write, input: &Input, plan: &Plan, done: &Done, rows: &R
     print_setting(out, input, plan)?;
     writeln!(out)?;
     rows.print(out)?;
-    writeln!(out, "\n{}\n", result::verdict(done))?;
+    writeln!(out, "\n{}", result::verdict(done))?;
+    done.objects.iter().try_for_each(|objects| objects.print(out))?;
+    writeln!(out)?;
     report::print_summary(out, &done.figures)?;
     for violation in &done.violations {
         writeln!(out, "rule broken: {violation}")?;

@@ -221,6 +221,41 @@ fn coherent_pool_has_coherent_memory_unless_told_otherwise() {
 }
 
 #[test]
+fn objects_compete_with_the_data_and_both_keep_their_bytes() {
+    if !device_works("objects_compete_with_the_data_and_both_keep_their_bytes") {
+        return;
+    }
+    for (job, pool) in [("bfs", "buddy"), ("bfs", "freelist")] {
+        let args =
+            ["demo", job, "--vram", "1/8", "--objects", "1/8", "--pool", pool, "--checked", "--json", "-"];
+        let json = check_figures(&bifolio(&args));
+        let objects = &json["objects"];
+        assert_eq!(objects["verified"], json!(true), "{args:?}");
+        assert!(count(objects, "count") >= 8 && count(objects, "uses") > 0, "{objects}");
+        assert!(count(objects, "evictions") > 0 && count(objects, "returns") > 0, "{objects}");
+        assert!(count(&json, "evictions") > 0);
+    }
+}
+
+#[test]
+fn objects_are_told_of_in_the_text() {
+    if !device_works("objects_are_told_of_in_the_text") {
+        return;
+    }
+    let ran = bifolio_reads(&["demo", "bfs", "--root", "b", "--vram", "16K", "--objects", "32K", "-"], EDGES);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let said = "verified: 8 plain objects of 32 KiB hold what was written last, after 32 uses, ";
+    assert!(ran.stdout.lines().any(|line| line.starts_with(said)), "{}", ran.stdout);
+}
+
+#[test]
+fn objects_without_system_memory_to_be_evicted_to_are_refused() {
+    let ran = bifolio_reads(&["demo", "bfs", "--ram", "1M", "--objects", "1M", "-"], EDGES);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.contains("--ram of 1 MiB is too little: give at least"), "{}", ran.stderr);
+}
+
+#[test]
 fn one_unit_and_many_give_the_same_result() {
     if !device_works("one_unit_and_many_give_the_same_result") {
         return;

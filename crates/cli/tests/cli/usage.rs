@@ -93,6 +93,9 @@ Options:
       --ram <SIZE>
           System memory that the data may use at once; without it, there is no limit
 
+      --objects <SIZE>
+          Plain objects beside the data, which compete with it for device memory; their bytes are checked too
+
       --memory <KIND>
           Whether the CPU can map device memory [default: private, with --pool coherent coherent]
 
@@ -139,6 +142,7 @@ Examples:
   bifolio demo pagerank --vram 1/16 --checked      a sixteenth, rules checked after every move
   bifolio demo pagerank --memory coherent          the CPU reads device memory in place
   bifolio demo pagerank --pool coherent            the same, with objects that neighbouring folios share
+  bifolio demo pagerank --objects 1/4              with buffer objects that take device memory too
   bifolio demo pagerank --json report.json edges   your own edge list
 
 "#]]
@@ -158,16 +162,18 @@ Arguments:
   [FILE]  Edge list to work on, `-` for standard input; without it, Debian's packages
 
 Options:
-      --root <NAME>    Node to start from, by name; without it, the one that points to most others
-      --vram <SIZE>    Device memory, such as 16M, or a share of the data, such as 1/4 [default: 1/4]
-      --ram <SIZE>     System memory that the data may use at once; without it, there is no limit
-      --memory <KIND>  Whether the CPU can map device memory [default: private, with --pool coherent coherent] [possible values: private, coherent]
-      --pool <POOL>    Who hands out device memory [default: buddy] [possible values: buddy, freelist, coherent, mirror]
-      --units <N>      Threads of the device, 1 to 64 [default: 2]
-      --checked        Check the rules after every move of a folio, and not only at the end
-      --json <FILE>    Write the figures as JSON to FILE; `-` prints them instead of the text
-  -q, --quiet          Print nothing but errors and the JSON that was asked for
-  -h, --help           Print help (see more with '--help')
+      --root <NAME>     Node to start from, by name; without it, the one that points to most others
+      --vram <SIZE>     Device memory, such as 16M, or a share of the data, such as 1/4 [default: 1/4]
+      --ram <SIZE>      System memory that the data may use at once; without it, there is no limit
+      --objects <SIZE>  Plain objects beside the data, which compete with it for device memory; their bytes are checked too
+      --memory <KIND>   Whether the CPU can map device memory [default: private, with --pool coherent coherent] [possible values: private, coherent]
+      --pool <POOL>     Who hands out device memory [default: buddy] [possible values: buddy, freelist, coherent, mirror]
+      --reset <WHEN>    When the page words of folios are made clean: as they end, or as the next folio is formed there [default: split-on-free] [possible values: split-on-free, reinit-on-form]
+      --units <N>       Threads of the device, 1 to 64 [default: 2]
+      --checked         Check the rules after every move of a folio, and not only at the end
+      --json <FILE>     Write the figures as JSON to FILE; `-` prints them instead of the text
+  -q, --quiet           Print nothing but errors and the JSON that was asked for
+  -h, --help            Print help (see more with '--help')
 
 Examples:
   bifolio demo bfs                          Debian's packages, from the one that names most others

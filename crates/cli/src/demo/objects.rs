@@ -1,0 +1,195 @@
+//! Plain objects that compete with the graph for device memory: used after every round of the job, and checked each time.
+
+use std::io::{self, Write};
+
+use bifolio_folio::PAGE_SIZE;
+use bifolio_runtime::{Counter, Object, ObjectError, Snapshot, Space};
+use serde::Serialize;
+
+use crate::demo::plan::Plan;
+use crate::figures::{bytes, grouped};
+
+/// How many there are at least, so that some are here and some are there.
+const COUNT_LEAST: u64 = 8;
+/// The part of device memory that one takes at most.
+const SHARE: u64 = 8;
+
+/// The objects of a job, with what was written to each last.
+#[derive(Debug)]
+pub struct Rivals<'s> {
+    objects: Vec<Object<'s>>,
+    /// How often all of them were used.
+    rounds: u64,
+    /// The first use that failed.
+    failed: Option<ObjectError>,
+    /// Objects that did not hold what was written to them.
+    damaged: u64,
+}
+
+/// What became of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ObjectFigures {
+    /// How many there are.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How often one was used.
+    pub uses: u64,
+    /// How often one was evicted from the device.
+    pub evictions: u64,
+    /// How often one was brought back.
+    pub returns: u64,
+    /// Bytes copied from and to them.
+    pub copied: u64,
+    /// Whether each held what was written to it last, at every use and at the end.
+    pub verified: bool,
+}
+
+impl<'s> Rivals<'s> {
+    /// Allocates them, none if the plan has no bytes for any.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory.
+    pub fn allocate(space: &'s Space, plan: &Plan) -> Result<Self, ObjectError> {
+        let objects = sizes(plan.objects, plan.vram)
+            .map(|size| space.allocate_object(usize::try_from(size).unwrap_or(usize::MAX)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rivals = Self { objects, rounds: 0, failed: None, damaged: 0 };
+        rivals.objects.iter().enumerate().try_for_each(|(number, object)| write(object, number, 0))?;
+        Ok(rivals)
+    }
+
+    /// Uses each on the device: checks what it holds, and writes something new. After a failure it does nothing.
+    pub fn use_all(&mut self) {
+        let used = (0..self.objects.len()).try_for_each(|number| self.use_one(number));
+        self.rounds += 1;
+        if let Err(why) = used {
+            self.failed.get_or_insert(why);
+        }
+    }
+
+    fn use_one(&mut self, number: usize) -> Result<(), ObjectError> {
+        if self.failed.is_some() {
+            return Ok(());
+        }
+        let object = &self.objects[number];
+        let pinned = object.pin()?;
+        let intact = holds(object, number, self.rounds)?;
+        write(object, number, self.rounds + 1)?;
+        drop(pinned);
+        self.damaged += u64::from(!intact);
+        Ok(())
+    }
+
+    /// Checks all of them a last time, wherever they are. `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// The first use that failed.
+    pub fn finish(mut self, space: &Space) -> Result<Option<ObjectFigures>, ObjectError> {
+        if let Some(why) = self.failed.take() {
+            return Err(why);
+        }
+        for (number, object) in self.objects.iter().enumerate() {
+            self.damaged += u64::from(!holds(object, number, self.rounds)?);
+        }
+        Ok((!self.objects.is_empty()).then(|| self.figures(&space.statistics())))
+    }
+
+    fn figures(&self, snapshot: &Snapshot) -> ObjectFigures {
+        let count = self.objects.len() as u64;
+        ObjectFigures {
+            count,
+            bytes: self.objects.iter().map(|object| object.len() as u64).sum(),
+            uses: count * self.rounds,
+            evictions: snapshot.get(Counter::ObjectEvictions),
+            returns: snapshot.get(Counter::ObjectReturns),
+            copied: snapshot.get(Counter::BytesObjects),
+            verified: self.damaged == 0,
+        }
+    }
+}
+
+impl ObjectFigures {
+    /// Writes them as a sentence.
+    ///
+    /// # Errors
+    ///
+    /// If writing fails.
+    pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        let verdict = if self.verified { "verified" } else { "NOT VERIFIED" };
+        writeln!(
+            out,
+            "{verdict}: {} plain objects of {} hold what was written last, after {} uses, {} evictions, {} returns",
+            self.count,
+            bytes(self.bytes),
+            grouped(self.uses),
+            grouped(self.evictions),
+            grouped(self.returns),
+        )
+    }
+}
+
+/// The sizes of objects that add up to `total` bytes, whole pages each, none larger than its share of device memory.
+fn sizes(total: u64, vram: u64) -> impl Iterator<Item = u64> {
+    let pages = total.div_ceil(PAGE_SIZE);
+    let most = (vram / PAGE_SIZE / SHARE).max(1);
+    let count = pages.div_ceil(most).max(COUNT_LEAST).min(pages);
+    (0..count).map(move |number| (pages * (number + 1) / count - pages * number / count) * PAGE_SIZE)
+}
+
+/// Bytes at a time.
+const CHUNK: usize = 1 << 18;
+
+/// Calls `each` with offset and contents of each chunk of an object in a generation.
+fn chunks(
+    len: usize,
+    number: usize,
+    generation: u64,
+    mut each: impl FnMut(usize, &[u8]) -> Result<(), ObjectError>,
+) -> Result<(), ObjectError> {
+    let seed = (number as u64) << 48 ^ generation << 32;
+    let word = |at: usize| (at as u64 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    let mut chunk = Vec::with_capacity(CHUNK);
+    (0..len).step_by(CHUNK).try_for_each(|offset| {
+        chunk.clear();
+        chunk.extend((offset..len.min(offset + CHUNK)).step_by(8).flat_map(word));
+        each(offset, &chunk)
+    })
+}
+
+fn write(object: &Object<'_>, number: usize, generation: u64) -> Result<(), ObjectError> {
+    chunks(object.len(), number, generation, |offset, bytes| object.write(offset, bytes))
+}
+
+fn holds(object: &Object<'_>, number: usize, generation: u64) -> Result<bool, ObjectError> {
+    let (mut all, mut found) = (true, vec![0; CHUNK]);
+    chunks(object.len(), number, generation, |offset, expected| {
+        let found = &mut found[..expected.len()];
+        object.read(offset, found)?;
+        all &= found == expected;
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_add_up_and_fit_their_share() {
+        for (total, vram) in
+            [(0, 1 << 20), (1, 4096), (100 << 20, 8 << 20), (5 << 20, 1 << 30), (9 << 12, 1 << 20)]
+        {
+            let sizes: Vec<u64> = sizes(total, vram).collect();
+            assert_eq!(sizes.iter().sum::<u64>(), total.next_multiple_of(PAGE_SIZE));
+            let most = (vram / SHARE).max(PAGE_SIZE);
+            assert!(
+                sizes.iter().all(|size| (PAGE_SIZE..=most).contains(size)),
+                "{total} in {vram}: {sizes:?}"
+            );
+        }
+    }
+}
