@@ -242,6 +242,9 @@ pub struct CheckArgs {
     /// Memory for the states seen, such as 2G.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Size>,
+    /// Explore larger worlds of the shipped transactions as well; takes minutes, and some gigabytes.
+    #[arg(long)]
+    pub large: bool,
     /// Print rows as JSON instead of the table.
     #[arg(long)]
     pub json: bool,

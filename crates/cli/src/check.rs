@@ -86,7 +86,7 @@ fn rule_named(name: &str) -> Result<Rule, CheckError> {
 }
 
 fn explore(entry: &'static Entry, args: &CheckArgs) -> Result<Report, CheckError> {
-    let mut options = Options::default();
+    let mut options = Options { large: args.large, ..Options::default() };
     if args.pages.is_some() || args.max_order.is_some() || args.actors.is_some() {
         let Bounds { pages, order, actors } = entry.bounds;
         options.bounds = Some(Bounds {

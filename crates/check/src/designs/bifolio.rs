@@ -4,7 +4,7 @@ use crate::bifolio::Folios;
 use crate::design::Bounds;
 use crate::explore::{Limits, Progress};
 use crate::report::{Report, judge};
-use crate::svm::{Transactions, WORLDS};
+use crate::svm::{LARGE, Setup, Transactions, WORLDS};
 
 /// Name of the design.
 pub const NAME: &str = "bifolio";
@@ -17,7 +17,23 @@ pub const BOUNDS: Bounds = Bounds::of(8, 2, 3);
 /// Explores all models of the design.
 pub fn run(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
     let folios = judge(NAME, "folios", bounds, &Folios::new(bounds), limits, progress);
-    WORLDS.iter().fold(folios, |report, &(name, setup)| {
+    explored(folios, WORLDS, bounds, limits, progress)
+}
+
+/// Explores larger worlds of transactions after all others.
+pub fn run_large(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
+    explored(run(bounds, limits, progress), LARGE, bounds, limits, progress)
+}
+
+/// Joins what is found in worlds of transactions.
+fn explored(
+    report: Report,
+    worlds: &[(&'static str, Setup)],
+    bounds: Bounds,
+    limits: &Limits,
+    progress: &mut dyn FnMut(Progress),
+) -> Report {
+    worlds.iter().fold(report, |report, &(name, setup)| {
         let world = Transactions::new(setup.within(bounds));
         report.join(judge(NAME, name, world.bounds(), &world, limits, progress))
     })

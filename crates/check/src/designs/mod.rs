@@ -25,6 +25,8 @@ pub struct Options {
     pub bounds: Option<Bounds>,
     /// Memory, states and threads.
     pub limits: Limits,
+    /// Whether to explore larger worlds as well, where a design has some.
+    pub large: bool,
 }
 
 /// What runs a design.
@@ -40,6 +42,8 @@ pub struct Entry {
     /// The world it is run in unless told otherwise.
     pub bounds: Bounds,
     runner: Runner,
+    /// What runs it in larger worlds as well.
+    larger: Option<Runner>,
 }
 
 impl Entry {
@@ -50,7 +54,8 @@ impl Entry {
     pub fn run(&self, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Report, BoundsError> {
         let bounds = options.bounds.unwrap_or(self.bounds);
         bounds.check()?;
-        Ok((self.runner)(bounds, &options.limits, progress))
+        let runner = self.larger.filter(|_| options.large).unwrap_or(self.runner);
+        Ok(runner(bounds, &options.limits, progress))
     }
 }
 
@@ -64,6 +69,7 @@ macro_rules! linux {
             about: $module::CONTRACT.about,
             bounds: LINUX_BOUNDS,
             runner: |bounds, limits, progress| linux(&$module::CONTRACT, bounds, limits, progress),
+            larger: None,
         }
     };
 }
@@ -83,8 +89,15 @@ static DESIGNS: &[Entry] = &[
         about: buddy_dirty_lost::ABOUT,
         bounds: LINUX_BOUNDS,
         runner: buddy_dirty_lost::run,
+        larger: None,
     },
-    Entry { name: bifolio::NAME, about: bifolio::ABOUT, bounds: bifolio::BOUNDS, runner: bifolio::run },
+    Entry {
+        name: bifolio::NAME,
+        about: bifolio::ABOUT,
+        bounds: bifolio::BOUNDS,
+        runner: bifolio::run,
+        larger: Some(bifolio::run_large),
+    },
 ];
 
 fn linux(contract: &Contract, bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {

@@ -53,6 +53,14 @@ fn take_out(map: &PageMap<Ledger>, state: &mut State) {
     }
 }
 
+/// The first free block of an order.
+pub(super) fn first_free(state: &State, order: u8) -> Option<u8> {
+    (0..DEVICE as u8).step_by(1 << order).find(|&page| {
+        let wanted = block(page, order);
+        state.free & wanted == wanted
+    })
+}
+
 /// Forms a folio of the first free pages; `None` if there are none of this order, or the pagemap was killed.
 pub(super) fn form(
     map: &PageMap<Ledger>,
@@ -62,11 +70,7 @@ pub(super) fn form(
     broken: &mut RuleSet,
 ) -> Option<u8> {
     let killed = state.is_killed();
-    let free = state.free;
-    let page = (0..DEVICE as u8).step_by(1 << order).find(|&page| {
-        let wanted = block(page, order);
-        free & wanted == wanted
-    })?;
+    let page = first_free(state, order)?;
     let formed = on_pagemap(map, state, |map| {
         map.pool().allocate(page, order);
         let range = FreeRange::claim(pfn(page), Order::new(order)?);

@@ -1,4 +1,4 @@
-//! What is kept of a visited state: 48 bytes, the same for states that differ by names only.
+//! What is kept of a visited state: 56 bytes, the same for states that differ by names only.
 //!
 //! Free pages, the pagemap's counter and the use of system memory follow from the rest in a state that keeps all
 //! rules, so they are left out.
@@ -6,7 +6,7 @@
 use crate::bifolio::state::{LIVE, backing_parts, block, order_in};
 use crate::svm::state::{Actor, DEVICE, Frame, State, Teardown, View, Virtual};
 
-const WORDS: usize = 6;
+const WORDS: usize = 7;
 
 /// A state as it is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -17,10 +17,10 @@ mod width {
     pub const BYTES: u32 = 4;
     pub const MAYBE_BYTES: u32 = 5;
     pub const PAGE: u32 = 3;
-    pub const BLOCK: u32 = 1;
+    pub const BLOCK: u32 = 2;
     pub const NUMBER: u32 = 16;
     pub const BACKING: u32 = 8;
-    pub const CHILD: u32 = 5;
+    pub const CHILD: u32 = 7;
     pub const TEARDOWN: u32 = 2;
 }
 

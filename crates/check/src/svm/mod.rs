@@ -77,4 +77,4 @@ pub use kept::Kept;
 pub use setup::{Memory, Others, Setup};
 pub use state::State;
 pub use world::Transactions;
-pub use worlds::WORLDS;
+pub use worlds::{LARGE, WORLDS};

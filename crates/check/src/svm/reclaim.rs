@@ -4,7 +4,7 @@
 //! On the device, a victim is looked at without a lock; then its block is tried, and the victim is looked at
 //! again (I26). A block of another actor is passed over (I24); the block that the actor has is its own. In system
 //! memory, spans are chosen under the lock of their block. What is answered in the end is any of: room was made,
-//! if anything was; nothing could be done; contended, if a block was passed over.
+//! if anything was, by whomever; nothing could be done; contended, if a block was passed over or others are under way.
 
 use bifolio_folio::Order;
 use bifolio_rules::facts;
@@ -49,10 +49,12 @@ impl Transactions {
             return;
         }
         push(verb::ANSWER, 0, answer::NOTHING);
-        if it.evicted {
+        if it.evicted || self.has_room(state, step) {
             push(verb::ANSWER, 0, answer::ROOM);
         }
-        if it.contended {
+        // Memory that others take or free just now is with no block: whoever misses it says that it is in use.
+        let others = (0u8..).zip(state.actors).any(|(other, it)| other != actor && it.outer.is_some());
+        if it.contended || others {
             push(verb::ANSWER, 0, answer::CONTENDED);
         }
         match step {
@@ -60,6 +62,15 @@ impl Transactions {
                 folios::heads(state).for_each(|(head, _)| push(verb::LOOK, head, 0));
             }
             _ => spans(state, book, |page, order| push(verb::MOVE_OUT, page, order)),
+        }
+    }
+
+    /// Whether there is room by now.
+    fn has_room(&self, state: &State, step: &Step) -> bool {
+        match step {
+            Step::ReclaimDevice { span } => folios::first_free(state, span.order().get()).is_some(),
+            Step::ReclaimRam { pages } => u16::from(state.ram_used) + pages <= u16::from(self.setup.ram),
+            _ => false,
         }
     }
 

@@ -35,7 +35,7 @@ pub struct Others {
 pub struct Setup {
     /// How the CPU sees memory.
     pub memory: Memory,
-    /// Blocks of virtual memory, 1 or 2.
+    /// Blocks of virtual memory, at most 3.
     pub blocks: u8,
     /// Pages of each, 1 or 2.
     pub block_pages: u8,

@@ -5,7 +5,7 @@ use crate::bifolio::state::{LIVE, order_in};
 /// Room for device pages.
 pub const DEVICE: usize = 4;
 /// Blocks of virtual memory.
-pub const BLOCKS: usize = 2;
+pub const BLOCKS: usize = 3;
 /// Room for pages in use in each block.
 pub const BLOCK_PAGES: usize = 2;
 /// Virtual pages.

@@ -27,6 +27,10 @@ const ENDING_BLOCKS: Setup = Setup { device: 1, others: ENDING, ..BLOCKS };
 /// Two blocks of two pages: folios make room for one another, in other blocks and in their own.
 const ROOM: Setup = Setup { blocks: 2, others: ALONE, ..PAGES };
 
+/// Three blocks of one page, whose transactions compete for one page of each memory.
+const THREE_BLOCKS: Setup =
+    Setup { blocks: 3, device: 1, actors: 3, others: Others { holder: true, ..ALONE }, ..BLOCKS };
+
 const fn coherent(setup: Setup) -> Setup {
     Setup { memory: Memory::Coherent, ..setup }
 }
@@ -46,4 +50,15 @@ pub const WORLDS: &[(&str, Setup)] = &[
     ("ending blocks", ENDING_BLOCKS),
     ("coherent ending blocks", coherent(ENDING_BLOCKS)),
     ("room", ROOM),
+    ("three blocks", THREE_BLOCKS),
+];
+
+/// Larger worlds, for minutes and gigabytes.
+pub const LARGE: &[(&str, Setup)] = &[
+    ("ending pages, more of them", Setup { device: 4, ..PAGES }),
+    ("coherent room", coherent(ROOM)),
+    ("forking room", forking(ROOM)),
+    ("reserve and room", Setup { ram: 3, reserve: 1, ..ROOM }),
+    ("blocks, ending", Setup { others: ENDING, ..BLOCKS }),
+    ("three blocks, more memory", Setup { device: 2, ..THREE_BLOCKS }),
 ];
