@@ -7,6 +7,8 @@
 //! pages it must not take the data of such a word for a page that exists. It should keep these words in its
 //! states, since "they make no difference" is what it is to find out.
 //!
+//! The count of collapses that lookups compare is not part of a state: it matters only to a lookup under way.
+//!
 //! ```
 //! # use bifolio_folio::*;
 //! # struct Nowhere;

@@ -23,7 +23,7 @@ enum Op {
     Unlock(usize),
     Split { handle: usize, to: u8 },
     SplitAround { handle: usize, page: u64, to: u8 },
-    Collapse { handle: usize, to: u8 },
+    Collapse { handle: usize, larger: u8 },
     TryGet(u64),
     Aside(usize),
     Kill,
@@ -40,7 +40,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => handle.prop_map(Op::Unlock),
         4 => (handle, 0u8..=7).prop_map(|(handle, to)| Op::Split { handle, to }),
         4 => (handle, page.clone(), 0u8..=7).prop_map(|(handle, page, to)| Op::SplitAround { handle, page, to }),
-        4 => (handle, 1u8..=7).prop_map(|(handle, to)| Op::Collapse { handle, to }),
+        6 => (handle, 1u8..=3).prop_map(|(handle, larger)| Op::Collapse { handle, larger }),
         4 => page.prop_map(Op::TryGet),
         2 => handle.prop_map(Op::Aside),
     ]
@@ -109,7 +109,7 @@ impl<'m> World<'m> {
             Op::Unlock(handle) => self.unlock(handle),
             Op::Split { handle, to } => self.split(handle, to),
             Op::SplitAround { handle, page, to } => self.split_around(handle, page, to),
-            Op::Collapse { handle, to } => self.collapse(handle, to),
+            Op::Collapse { handle, larger } => self.collapse(handle, larger),
             Op::TryGet(page) => self.try_get(Pfn::new(page)),
             Op::Aside(handle) => self.aside(handle),
             Op::Kill => {
@@ -296,9 +296,11 @@ impl<'m> World<'m> {
     }
 
     /// Tries to make one folio of all locked ones that begin in a block around a handle's.
-    fn collapse(&mut self, index: usize, to: u8) {
+    fn collapse(&mut self, index: usize, larger: u8) {
         let Some(index) = index.checked_rem(self.handles.len()) else { return };
-        let block = (self.handles[index].head().align_down(order(to)), order(to));
+        let head = self.handles[index].head();
+        let to = order(self.view(head).order.get() + larger);
+        let block = (head.align_down(to), to);
         let mut pieces = Vec::new();
         for handle in std::mem::take(&mut self.handles) {
             match handle {

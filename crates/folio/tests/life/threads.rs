@@ -1,10 +1,10 @@
 //! Many threads on one pagemap. Each folio's pages are stamped with its `data` by whoever forms it; whoever
 //! holds the lock must find these stamps, or some page was in two folios, or an ordering is too weak.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
-use bifolio_folio::{Folio, FormErrorKind, Live, Locked, Order, PageMap, Pfn};
+use bifolio_folio::{CollapseErrorKind, Folio, FormErrorKind, GetError, Live, Locked, Order, PageMap, Pfn};
 
 use crate::pool::{Call, TestPool, order, pagemap_at};
 
@@ -119,12 +119,35 @@ impl Shared {
         let split = if choices.below(2) == 0 { locked.split(to) } else { locked.split_around(page, to) };
         match split {
             Ok(pieces) => {
-                held.extend(pieces.inspect(|piece| self.check_stamps(piece)).map(Folio::unlock).take(3));
+                let pieces: Vec<_> = pieces.inspect(|piece| self.check_stamps(piece)).collect();
+                if choices.below(2) == 0 {
+                    self.collapse(held, pieces);
+                } else {
+                    held.extend(pieces.into_iter().map(Folio::unlock).take(3));
+                }
                 1
             }
             Err(error) => {
                 held.push(error.folio.unlock());
                 0
+            }
+        }
+    }
+
+    /// Makes one folio of pieces, unless another thread has taken a reference of one.
+    fn collapse<'s>(
+        &'s self,
+        held: &mut Vec<Folio<'s, TestPool, Live>>,
+        pieces: Vec<Folio<'s, TestPool, Locked>>,
+    ) {
+        match Folio::collapse_all(pieces) {
+            Ok(whole) => {
+                self.check_stamps(&whole);
+                held.push(whole.unlock());
+            }
+            Err(error) => {
+                assert!(matches!(error.kind, CollapseErrorKind::Shared { .. }), "{:?}", error.kind);
+                held.extend(error.pieces.into_iter().map(Folio::unlock).take(3));
             }
         }
     }
@@ -164,7 +187,68 @@ fn all_counts_balance_after_many_threads_form_get_put_and_split() {
     let shared = Shared::new();
     let splits = run_threads(&shared, || {});
     shared.check_balance();
-    assert!(splits > 1000, "only {splits} splits: nothing was tested");
+    let collapse = |call: &&Call| matches!(call, Call::Collapse { .. });
+    let collapses = shared.map.pool().books().calls.iter().filter(collapse).count();
+    assert!(splits > 1000 && collapses > 1000, "only {splits} splits and {collapses} collapses");
+}
+
+#[test]
+fn page_that_is_split_off_and_collapsed_again_and_again_is_never_reported_free() {
+    const ENOUGH: u64 = 500;
+    let map = pagemap_at(Pfn::ZERO, 16);
+    let range = map.pool().allocate(order(4)).expect("free");
+    let whole = map.form(range, 0).expect("free");
+    let (found, enough) = (AtomicU64::new(0), AtomicBool::new(false));
+    let whole = thread::scope(|scope| {
+        let seeker = scope.spawn(|| {
+            // Page 0 is a head all the time, and never missed.
+            let pages = (1..16).cycle().map(Pfn::new).take_while(|_| !enough.load(Ordering::Relaxed));
+            let finds = pages.filter(|&page| finds_folio(&map, page));
+            finds.for_each(|_| _ = found.fetch_add(1, Ordering::Relaxed));
+        });
+        let (mut whole, mut collapses) = (whole, 0);
+        while !seeker.is_finished() && (collapses < ENOUGH || found.load(Ordering::Relaxed) < ENOUGH) {
+            let result = split_and_collapse(whole, Pfn::new(collapses % 16));
+            collapses += u64::from(result.is_ok());
+            whole = result.unwrap_or_else(|whole| whole);
+        }
+        enough.store(true, Ordering::Relaxed);
+        whole
+    });
+    assert_eq!((whole.order(), map.check_consistency()), (order(4), Ok(())));
+}
+
+/// Looks up a page that is live all the time; tells whether its folio was not just frozen.
+fn finds_folio(map: &PageMap<TestPool>, page: Pfn) -> bool {
+    match map.try_get(page) {
+        Ok(folio) => {
+            assert!(page.is_within(folio.head(), folio.order()));
+            true
+        }
+        Err(error) => {
+            assert_eq!(error, GetError::Frozen);
+            false
+        }
+    }
+}
+
+/// Splits around a page and collapses the pieces, as soon as nobody has a reference of one; the folio is given back
+/// in the error if it was shared already.
+fn split_and_collapse<'m>(
+    whole: Folio<'m, TestPool, Locked>,
+    page: Pfn,
+) -> Result<Folio<'m, TestPool, Locked>, Folio<'m, TestPool, Locked>> {
+    let mut pieces: Vec<_> = match whole.split_around(page, Order::ZERO) {
+        Ok(pieces) => pieces.collect(),
+        Err(error) => return Err(error.folio),
+    };
+    loop {
+        match Folio::collapse_all(pieces) {
+            Ok(whole) => return Ok(whole),
+            Err(error) => pieces = error.pieces,
+        }
+        thread::yield_now();
+    }
 }
 
 #[test]
