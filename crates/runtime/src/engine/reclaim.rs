@@ -46,15 +46,21 @@ pub(crate) struct Sweep {
     pub(crate) evicted: bool,
     /// At least one belongs to another transaction.
     pub(crate) contended: bool,
+    /// At least one cannot go, whoever waits.
+    pub(crate) refused: bool,
 }
 
 impl Sweep {
-    pub(crate) const EVICTED: Sweep = Sweep { evicted: true, contended: false };
-    pub(crate) const CONTENDED: Sweep = Sweep { evicted: false, contended: true };
+    /// What was looked for has gone.
+    pub(crate) const GONE: Sweep = Sweep { evicted: false, contended: false, refused: false };
+    pub(crate) const EVICTED: Sweep = Sweep { evicted: true, ..Sweep::GONE };
+    pub(crate) const CONTENDED: Sweep = Sweep { contended: true, ..Sweep::GONE };
+    pub(crate) const REFUSED: Sweep = Sweep { refused: true, ..Sweep::GONE };
 
     fn add(&mut self, other: Sweep) {
         self.evicted |= other.evicted;
         self.contended |= other.contended;
+        self.refused |= other.refused;
     }
 }
 
@@ -98,12 +104,21 @@ impl<V: CpuView> Engine<V> {
             }
         }
         // What was evicted made room, which somebody else was quick to take.
-        if sweep.evicted {
+        if sweep.evicted || pool.has(wanted.order, wanted.home) {
             return Reclaimed::Room;
         }
         // What a plain object is being given is in no order yet.
         let given = asking.is_some() && self.plain.is_given_memory();
-        Reclaimed::failed(sweep.contended || given)
+        let moving = !sweep.refused && self.is_device_memory_moving();
+        Reclaimed::failed(sweep.contended || given || moving)
+    }
+
+    /// Tells whether there is no device memory left, though nobody refused to go: then it is with transactions that have
+    /// allocated and not yet formed it, or that free it just now, which nobody sees as victims.
+    fn is_device_memory_moving(&self) -> bool {
+        let (_, smallest) = self.policy.to_device_orders();
+        let left = self.pagemap.pool().free_pages() >= smallest.pages();
+        !left && lock(&self.victims).plain_pages() < self.pagemap.pages()
     }
 
     /// Evicts plain objects alone, for one who makes room in system memory: they have theirs already.
@@ -185,7 +200,7 @@ impl<V: CpuView> Engine<V> {
         let mut sweep = Sweep::default();
         let plain = lock(&self.victims).plain_within(first, order);
         if plain.iter().any(|object| object.is_pinned()) {
-            return sweep;
+            return Sweep::REFUSED;
         }
         plain.iter().for_each(|object| sweep.add(self.evict_plain(object).0));
         self.for_folios(first, order, |head, _, data| sweep.add(self.evict_folio(head, data, asking)));
@@ -198,7 +213,7 @@ impl<V: CpuView> Engine<V> {
         let home = self.pagemap.pool().home(head, data);
         let place = home.and_then(|home| Some((self.blocks.get(BlockId(home.block))?, home.page)));
         match (place, asking) {
-            (None, _) => Sweep::default(),
+            (None, _) => Sweep::GONE,
             (Some((found, page)), Some(held)) if found.id == held.found.id => {
                 self.evict_page(head, page, held.found, held.cell)
             }
@@ -212,7 +227,7 @@ impl<V: CpuView> Engine<V> {
     fn evict_page(&self, head: Pfn, page: u16, found: &Found<'_>, cell: &mut BlockCell) -> Sweep {
         // The folio may have gone since; whatever holds the page now is not what was looked for.
         if cell.block.piece_of(page).is_none_or(|piece| piece.pfn != head) {
-            return Sweep::default();
+            return Sweep::GONE;
         }
         if let Some(checker) = &self.checker {
             checker.victim(head, cell.block.piece_of(page).map(|piece| piece.pfn));
@@ -222,7 +237,8 @@ impl<V: CpuView> Engine<V> {
                 self.statistics.add(Counter::Evictions, 1);
                 Sweep::EVICTED
             }
-            Err(why) => Sweep { evicted: false, contended: why == Failure::Busy },
+            Err(Failure::Busy) => Sweep::CONTENDED,
+            Err(_) => Sweep::REFUSED,
         }
     }
 
@@ -232,10 +248,14 @@ impl<V: CpuView> Engine<V> {
         let held = asking.as_ref().map(|asking| asking.found.id);
         let oldest: Vec<BlockId> =
             lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
-        let (mut freed, mut contended) = (0, false);
+        let all = oldest.len() < CANDIDATES;
+        let (mut freed, mut left, mut contended) = (0, self.plain.pages(), false);
         for found in oldest.into_iter().filter(|id| Some(*id) != held).filter_map(|id| self.blocks.get(id)) {
             match found.try_lock() {
-                Some(mut other) => freed += self.move_out(&found, &mut other, pages - freed),
+                Some(mut other) => {
+                    freed += self.move_out(&found, &mut other, pages - freed);
+                    left += u64::from(other.block.ram().count());
+                }
                 None => contended = true,
             }
             if freed >= pages {
@@ -244,7 +264,10 @@ impl<V: CpuView> Engine<V> {
         }
         if let Some(Asking { found, cell }) = asking {
             freed += self.move_out(found, cell, pages - freed);
+            left += u64::from(cell.block.ram().count());
         }
+        // Memory that is in use and in no block is with transactions that took it just now.
+        contended |= all && self.budget.used_pages() > left;
         if freed >= pages { Reclaimed::Room } else { Reclaimed::failed(contended) }
     }
 

@@ -164,6 +164,11 @@ impl Victims {
         self.plain.len() as u64
     }
 
+    /// Pages of plain objects.
+    pub(crate) fn plain_pages(&self) -> u64 {
+        self.plain.values().map(|(pages, _)| pages).sum()
+    }
+
     /// The least recently used objects, the oldest first.
     pub(crate) fn oldest(&self, count: usize) -> Vec<Candidate> {
         let candidate = |(place, victim): (Handle, &Victim)| match victim {

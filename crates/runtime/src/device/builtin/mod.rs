@@ -73,7 +73,7 @@ impl Memory {
     }
 
     /// The bytes of `pages` pages.
-    fn part(&self, first: Pfn, pages: u64) -> Result<SharedBytes<'_>, DeviceError> {
+    pub(crate) fn part(&self, first: Pfn, pages: u64) -> Result<SharedBytes<'_>, DeviceError> {
         let outside = DeviceError::OutOfRange { first, pages };
         let offset = usize::try_from(first.get()).ok().and_then(|page| page.checked_mul(PAGE));
         let len = usize::try_from(pages).ok().and_then(|pages| pages.checked_mul(PAGE));

@@ -213,10 +213,10 @@ impl<V: CpuView> Engine<V> {
     /// Brings an object to system memory, unless it is in use. Returns also where it began on the device.
     pub(crate) fn evict_plain(&self, object: &PlainObject) -> (Sweep, Option<Pfn>) {
         let Ok(mut place) = object.place.try_lock() else { return (Sweep::CONTENDED, None) };
-        let Place::Device { memory, turn: Some(_) } = &*place else { return (Sweep::default(), None) };
+        let Place::Device { memory, turn: Some(_) } = &*place else { return (Sweep::GONE, None) };
         let first = memory.first().map(|(range, _)| range.head());
         // Without system memory, or a device that answers, it stays where it is.
-        let Some(system) = self.save(memory, object.bytes()) else { return (Sweep::default(), None) };
+        let Some(system) = self.save(memory, object.bytes()) else { return (Sweep::REFUSED, None) };
         let before = std::mem::replace(&mut *place, Place::System(Some(system)));
         if let Place::Device { memory, turn } = before {
             self.take_back(memory, turn);

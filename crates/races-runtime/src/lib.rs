@@ -1,0 +1,61 @@
+//! The sources of `bifolio-runtime`, compiled against shuttle's locks, atomics and threads, on a simulated machine.
+//!
+//! `bifolio-races` walks through all interleavings of a few operations on one page word. Here whole transactions race:
+//! threads of a program, units of a device, handlers, evictions, teardown. That is too much to try everything, so each
+//! scenario runs under some hundred schedules: random ones, and ones that preempt threads at few, well spread places (PCT).
+//!
+//! ```text
+//!   shipped      blocks, engine, built-in device (units, gate, page table), pool     crate::sync stands on shuttle
+//!   simulated    simulation::view     the program's page table, and the kernel's part of userfaultfd
+//!                simulation::device   copies page by page, which may fail
+//!                simulation::oracle   what each word must read as (I27)
+//!                simulation::machine  all of it together, and the threads
+//! ```
+//!
+//! Each scenario demands: every read returns the last write, unless the page was unmapped meanwhile; nobody waits for ever,
+//! and nothing goes round in circles; in the end [`engine::Engine::audit`] is empty, each byte is where its block says, and
+//! after all is freed nothing is taken from the pool or the budget.
+//!
+//! # Running
+//!
+//! | To | Run |
+//! |---|---|
+//! | run what CI runs: the same schedules every time | `cargo test -p bifolio-races-runtime` |
+//! | run longer, each time on other schedules | `BIFOLIO_SHUTTLE_ITERATIONS=100000 cargo test --release -p bifolio-races-runtime` |
+//! | run one failure again | `BIFOLIO_SHUTTLE_SCHEDULE=9103... cargo test -p bifolio-races-runtime NAME` |
+//!
+//! A failed test prints its schedule: the hexadecimal lines between the quotation marks, to be given without line breaks.
+//! It holds as long as neither the scenario nor the sources change.
+//!
+//! # What this cannot find
+//!
+//! Shuttle takes all atomics for sequentially consistent; weak orderings are for `bifolio-races`. The page words are those
+//! of the real `bifolio-folio`: nobody goes on between two accesses of one within an operation, but
+//! [`simulation::machine::Machine::hold`] takes references in between operations. What the kernel does is a model of what
+//! the runtime's tests on the kernel saw; moves of anonymous memory are not modelled.
+//!
+//! # That it finds something
+//!
+//! Each [`mutant::Mutant`] is a deliberate fault, found by the schedules of CI (`tests/races/mutants.rs`). Of faults that
+//! were not deliberate, it found two: memory that another transaction was just taking or giving back was taken for memory
+//! that is not there, so that a device job ended, or a program got SIGBUS, in vain.
+#![forbid(unsafe_code)]
+#![allow(
+    dead_code,
+    rustdoc::broken_intra_doc_links,
+    reason = "what is borrowed changes at home: it may hold more than is used here, and link to modules that are not here"
+)]
+
+#[path = "../../runtime/src/blocks.rs"]
+pub mod blocks;
+pub mod cpu;
+#[path = "../../runtime/src/device/mod.rs"]
+pub mod device;
+#[path = "../../runtime/src/engine/mod.rs"]
+pub mod engine;
+pub mod mutant;
+pub mod runner;
+pub mod simulation;
+#[path = "../../runtime/src/statistics.rs"]
+pub mod statistics;
+mod sync;

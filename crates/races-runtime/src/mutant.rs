@@ -1,0 +1,47 @@
+//! Deliberate faults, which show that the tests can fail: each is found by one of them.
+
+use std::cell::Cell;
+
+/// One deliberate fault of the machine below, or of the locks, that stands for a mistake of the engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mutant {
+    /// A block that is tried is waited for: two transactions wait for each other (I24).
+    TryLockWaits,
+    /// Pages are taken out of view after they were copied: what is written meanwhile is lost (I27).
+    TakesOutAfterCopy,
+    /// Pages are shown without waking who waits for them.
+    ShowsWithoutWaking,
+    /// A page that cannot be brought is poisoned without waking who waits for it.
+    PoisonsWithoutWaking,
+    /// What is unmapped stays in view: its bytes can still be read.
+    UnmappedStaysInView,
+    /// The device keeps translations that it was told to drop: it writes to pages that have left (I27).
+    DeviceKeepsTranslations,
+    /// The device says that a copy is done which was not.
+    DeviceForgetsCopies,
+    /// Device memory is shown to its next owner as the last one left it (I22).
+    DeviceDoesNotClear,
+    /// A split takes no references of the backing: it is freed under the other pieces (I7).
+    SplitTakesNoReference,
+    /// The memory of a folio that was allocated and not formed is not given back.
+    GivesNothingBack,
+}
+
+std::thread_local! {
+    /// All threads of a simulation run on one thread of the machine.
+    static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
+
+/// Tells whether `mutant` is to be done.
+#[must_use]
+pub fn is(mutant: Mutant) -> bool {
+    ACTIVE.get() == Some(mutant)
+}
+
+/// Does `mutant` in all simulations that `work` runs on this thread.
+pub fn with<R>(mutant: Mutant, work: impl FnOnce() -> R) -> R {
+    ACTIVE.set(Some(mutant));
+    let result = work();
+    ACTIVE.set(None);
+    result
+}

@@ -1,0 +1,47 @@
+//! What `bifolio-runtime` takes from `std`, here from shuttle: each operation is a point where another thread may go on.
+
+use std::sync::{LockResult, TryLockError, TryLockResult};
+
+pub(crate) use shuttle::sync::MutexGuard;
+/// Of no interest to the scheduler: what is made in it neither locks nor waits.
+pub(crate) use std::sync::OnceLock;
+
+use crate::mutant::{self, Mutant};
+
+pub(crate) mod atomic {
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+}
+
+pub(crate) mod thread {
+    use std::time::Duration;
+
+    pub(crate) use shuttle::thread::{scope, yield_now};
+
+    /// Lets others go on. There is no time here.
+    pub(crate) fn sleep(_: Duration) {
+        yield_now();
+    }
+}
+
+/// Stands for `std::sync::Mutex`.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T> {
+    inner: shuttle::sync::Mutex<T>,
+}
+
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Mutex<T> {
+        Mutex { inner: shuttle::sync::Mutex::new(value) }
+    }
+
+    pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        self.inner.lock()
+    }
+
+    pub(crate) fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        if mutant::is(Mutant::TryLockWaits) {
+            return self.lock().map_err(TryLockError::Poisoned);
+        }
+        self.inner.try_lock()
+    }
+}

@@ -1,0 +1,9 @@
+//! What must hold whoever goes on when: see the documentation of the crate.
+
+mod eviction;
+mod faults;
+mod mutants;
+mod scarcity;
+mod scenario;
+mod teardown;
+mod unmapping;

@@ -1,0 +1,30 @@
+//! Deliberate faults are found, each by the test of the scenario that is named here.
+
+use bifolio_folio::MemoryKind::{Coherent, Private};
+use bifolio_races_runtime::mutant::Mutant;
+use bifolio_races_runtime::runner::finds;
+use bifolio_races_runtime::simulation::machine::Setup;
+
+use crate::{eviction, faults, teardown, unmapping};
+
+macro_rules! mutants {
+    ($($test:ident: $mutant:ident by $scenario:path, $kind:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            assert!(finds(Mutant::$mutant, || $scenario(Setup::new($kind))));
+        }
+    )*};
+}
+
+mutants! {
+    finds_try_lock_waits: TryLockWaits by eviction::two_blocks_from_each_other, Private;
+    finds_takes_out_after_copy: TakesOutAfterCopy by faults::two_threads_and_a_unit, Private;
+    finds_shows_without_waking: ShowsWithoutWaking by faults::two_threads_and_a_unit, Private;
+    finds_poisons_without_waking: PoisonsWithoutWaking by unmapping::middle_of_a_folio, Private;
+    finds_unmapped_stays_in_view: UnmappedStaysInView by unmapping::middle_of_a_folio, Private;
+    finds_device_keeps_translations: DeviceKeepsTranslations by faults::two_threads_and_a_unit, Private;
+    finds_device_forgets_copies: DeviceForgetsCopies by faults::two_threads_and_a_unit, Coherent;
+    finds_device_does_not_clear: DeviceDoesNotClear by eviction::victim_in_use, Private;
+    finds_split_takes_no_reference: SplitTakesNoReference by unmapping::middle_of_a_folio, Private;
+    finds_gives_nothing_back: GivesNothingBack by teardown::in_use, Private;
+}
