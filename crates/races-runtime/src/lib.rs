@@ -5,7 +5,7 @@
 //! scenario runs under some hundred schedules: random ones, and ones that preempt threads at few, well spread places (PCT).
 //!
 //! ```text
-//!   shipped      blocks, engine, built-in device (units, gate, page table), pool     crate::sync stands on shuttle
+//!   shipped      blocks, engine, heap, built-in device (units, gate, page table)     crate::sync stands on shuttle
 //!   simulated    simulation::view     the program's page table, and the kernel's part of userfaultfd
 //!                simulation::device   copies page by page, which may fail
 //!                simulation::oracle   what each word must read as (I27)
@@ -53,6 +53,10 @@ pub mod cpu;
 pub mod device;
 #[path = "../../runtime/src/engine/mod.rs"]
 pub mod engine;
+#[path = "../../runtime/src/fault_loop.rs"]
+pub mod fault_loop;
+#[path = "../../runtime/src/heap/mod.rs"]
+pub mod heap;
 pub mod mutant;
 pub mod runner;
 pub mod simulation;

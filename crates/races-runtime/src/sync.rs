@@ -2,7 +2,7 @@
 
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
-pub(crate) use shuttle::sync::MutexGuard;
+pub(crate) use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 /// Of no interest to the scheduler: what is made in it neither locks nor waits.
 pub(crate) use std::sync::OnceLock;
 
@@ -43,5 +43,24 @@ impl<T> Mutex<T> {
             return self.lock().map_err(TryLockError::Poisoned);
         }
         self.inner.try_lock()
+    }
+}
+
+/// Stands for `std::sync::RwLock`.
+#[derive(Debug, Default)]
+pub(crate) struct RwLock<T> {
+    inner: shuttle::sync::RwLock<T>,
+    /// What readers take instead, if they are not to be waited for.
+    aside: shuttle::sync::RwLock<T>,
+}
+
+impl<T> RwLock<T> {
+    pub(crate) fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        let alone = mutant::is(Mutant::StopDoesNotWait);
+        if alone { self.aside.read() } else { self.inner.read() }
+    }
+
+    pub(crate) fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        self.inner.write()
     }
 }

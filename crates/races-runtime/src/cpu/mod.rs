@@ -1,5 +1,8 @@
 //! The CPU's side of memory: the shipped trait; who implements it is [`crate::simulation::view`].
 
+pub mod anonymous;
+#[path = "../../../runtime/src/cpu/staging.rs"]
+pub mod staging;
 #[path = "../../../runtime/src/cpu/view.rs"]
 mod view;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_pool::{DevicePool, PoolName};
 use bifolio_svm::{Budget, Failure, Granularity, Run, Span};
-use bifolio_sys::{PAGE, SharedBytes};
+use bifolio_sys::PAGE;
 use shuttle::thread;
 
 use super::WORDS;
@@ -88,7 +88,7 @@ impl Machine {
         let chance = Arc::new(Chance::per_mille(setup.failures_per_mille));
         let memory = Memory::new(setup.device_pages).expect("device memory");
         let shown = (setup.kind == MemoryKind::Coherent).then(|| Arc::clone(memory.memfd()));
-        let view = SimulatedView::new(setup.blocks, shown.as_deref(), Arc::clone(&chance));
+        let view = SimulatedView::of(setup.blocks, shown.as_deref(), Arc::clone(&chance));
         let addresses = view.addresses().start()..view.addresses().end();
         let device = Arc::new(Builtin::new(memory, setup.units, addresses.clone()));
         let pool = PoolName::Buddy.make(setup.device_pages).expect("a pool");
@@ -170,20 +170,12 @@ impl Machine {
 
     /// Writes the word of a page that belongs to the calling thread; tells whether it could.
     pub fn write(&self, page: PageOf, word: usize) -> bool {
-        let (begun, value) = self.oracle.begin_write(self.number(page), word);
-        let store = |bytes: SharedBytes<'_>| bytes.store_u64(word * 8, value).expect("a word of a page");
-        let done = self.engine.view().touch(self.address(page), store).is_ok();
-        self.oracle.end_write(begun, done, self.may_fail());
-        done
+        self.engine.view().write(&self.oracle, self.number(page), word, self.may_fail())
     }
 
     /// Reads a word of a page; tells whether it could.
     pub fn read(&self, page: PageOf, word: usize) -> bool {
-        let begun = self.oracle.begin_read(self.number(page), word);
-        let load = |bytes: SharedBytes<'_>| bytes.load_u64(word * 8).expect("a word of a page");
-        let value = self.engine.view().touch(self.address(page), load).ok();
-        self.oracle.end_read(begun, value, self.may_fail());
-        value.is_some()
+        self.engine.view().read(&self.oracle, self.number(page), word, self.may_fail())
     }
 
     /// Moves pages to a side, as a prefetch.

@@ -5,6 +5,7 @@ pub mod device;
 pub mod machine;
 pub mod oracle;
 pub mod pool;
+pub mod process;
 pub mod view;
 
 /// Words of a page that are used: one for each thread that writes.

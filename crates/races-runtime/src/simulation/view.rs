@@ -10,7 +10,7 @@
 //! As in the kernel, a call on several pages is not atomic: threads go on between two pages. What the kernel would not do,
 //! such as showing a page that has no memory, is a panic. Memory that is freed is overwritten.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError};
 
 use bifolio_folio::Pfn;
@@ -20,6 +20,7 @@ use shuttle::sync::{Condvar, Mutex, MutexGuard};
 
 use super::WORDS;
 use super::chance::Chance;
+use super::oracle::Oracle;
 use crate::cpu::{CpuView, Place, Refused, span_of};
 use crate::mutant::{self, Mutant};
 
@@ -55,6 +56,9 @@ struct State {
     messages: VecDeque<u64>,
     next: u64,
     closed: bool,
+    /// Pages that show zeros though they belong to no block.
+    strays: BTreeSet<usize>,
+    inherited: bool,
 }
 
 /// The view of a simulated process, and its system memory.
@@ -78,7 +82,7 @@ impl SimulatedView {
     /// # Panics
     /// If the machine that simulates has no memory.
     #[must_use]
-    pub fn new(blocks: usize, device: Option<&Memfd>, chance: Arc<Chance>) -> SimulatedView {
+    pub fn of(blocks: usize, device: Option<&Memfd>, chance: Arc<Chance>) -> SimulatedView {
         let map = |memfd: &Memfd, len| {
             let place = MapPlace::Aligned(HUGE_PAGE);
             Mapping::shared(memfd, 0, len, Protection::ReadWrite, place).expect("address space")
@@ -95,6 +99,8 @@ impl SimulatedView {
             messages: VecDeque::new(),
             next: 0,
             closed: false,
+            strays: BTreeSet::new(),
+            inherited: false,
         };
         let (state, woken, queued) = (Mutex::new(state), Condvar::new(), Condvar::new());
         SimulatedView { memory, device, state, woken, queued, chance }
@@ -140,6 +146,30 @@ impl SimulatedView {
         }
     }
 
+    /// Writes the next value to a word of page number `page`, as the thread that owns it; tells whether it could.
+    pub(super) fn write(&self, oracle: &Oracle, page: usize, word: usize, may_fail: bool) -> bool {
+        let (begun, value) = oracle.begin_write(page, word);
+        let store = |bytes: SharedBytes<'_>| bytes.store_u64(word * 8, value).expect("a word of a page");
+        let done = self.touch(self.address(page), store).is_ok();
+        oracle.end_write(begun, done, may_fail);
+        done
+    }
+
+    /// Reads a word of page number `page`; tells whether it could.
+    pub(super) fn read(&self, oracle: &Oracle, page: usize, word: usize, may_fail: bool) -> bool {
+        let begun = oracle.begin_read(page, word);
+        let load = |bytes: SharedBytes<'_>| bytes.load_u64(word * 8).expect("a word of a page");
+        let value = self.touch(self.address(page), load).ok();
+        oracle.end_read(begun, value, may_fail);
+        value.is_some()
+    }
+
+    /// The address of page number `page`.
+    #[must_use]
+    pub fn address(&self, page: usize) -> usize {
+        self.memory.span().start() + page * PAGE
+    }
+
     fn sleep<'s>(&'s self, mut state: MutexGuard<'s, State>, page: usize) -> MutexGuard<'s, State> {
         let ticket = state.next;
         state.next += 1;
@@ -159,7 +189,7 @@ impl SimulatedView {
         loop {
             if let Some(ticket) = state.messages.pop_front() {
                 let page = state.sleepers[&ticket];
-                return Some(self.memory.span().start() + page * PAGE);
+                return Some(self.address(page));
             }
             if state.closed {
                 return None;
@@ -172,6 +202,46 @@ impl SimulatedView {
     pub fn close(&self) {
         self.state().closed = true;
         self.queued.notify_all();
+    }
+
+    /// System memory, without regard to what is in view.
+    pub(crate) fn memory(&self) -> &Mapping {
+        &self.memory
+    }
+
+    /// Shows zeros at a page that belongs to no block, until it is cleared.
+    pub(crate) fn show_stray(&self, address: usize) {
+        let page = self.page_of(address);
+        let mut state = self.state();
+        if state.entries[page] == Entry::Absent {
+            state.entries[page] = Entry::File;
+            state.backed[page] = true;
+            state.strays.insert(page);
+            self.page(page).fill_zero();
+        }
+        drop(state);
+        self.wake_span(page_span(address));
+    }
+
+    /// Takes away what was shown in `span` while it belonged to no block.
+    pub(crate) fn clear_strays(&self, span: Span) {
+        for page in self.pages_of(span) {
+            if self.state().strays.remove(&page) {
+                self.zap(page);
+                self.free(page);
+            }
+        }
+    }
+
+    /// Decides whether children inherit the view.
+    pub(crate) fn share_with_children(&self, share: bool) {
+        self.state().inherited = share;
+    }
+
+    /// Whether children inherit the view.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.state().inherited
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

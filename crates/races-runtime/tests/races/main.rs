@@ -2,6 +2,7 @@
 
 mod eviction;
 mod faults;
+mod fork;
 mod mutants;
 mod scarcity;
 mod scenario;

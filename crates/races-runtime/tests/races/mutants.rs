@@ -5,7 +5,7 @@ use bifolio_races_runtime::mutant::Mutant;
 use bifolio_races_runtime::runner::finds;
 use bifolio_races_runtime::simulation::machine::Setup;
 
-use crate::{eviction, faults, teardown, unmapping};
+use crate::{eviction, faults, fork, teardown, unmapping};
 
 macro_rules! mutants {
     ($($test:ident: $mutant:ident by $scenario:path, $kind:ident;)*) => {$(
@@ -14,6 +14,11 @@ macro_rules! mutants {
             assert!(finds(Mutant::$mutant, || $scenario(Setup::new($kind))));
         }
     )*};
+}
+
+#[test]
+fn finds_stop_does_not_wait() {
+    assert!(finds(Mutant::StopDoesNotWait, fork::forks_under_pressure));
 }
 
 mutants! {

@@ -167,12 +167,31 @@ impl Heap {
         let (access, view) = (uffd.access(), AnonymousView::new(Arc::clone(&uffd), WARM_PAGES)?);
         let blocks = Mapping::anonymous(space, Protection::ReadWrite, Place::Aligned(HUGE_PAGE))?;
         let whole = blocks.span();
-        let addresses = whole.start()..whole.end();
         view.add_region(blocks)?;
         view.watch(whole)?;
+        let in_handler = config.in_handler.unwrap_or(|| ());
+        let mut heap = Heap::over(view, access, whole, (vram, ram), config)?;
+        let answer = Arc::clone(&heap.inner);
+        let answer: Arc<Answer> = Arc::new(move |address| {
+            in_handler();
+            answer.fault(address);
+        });
+        heap.handlers = Some(Handlers::start(uffd, HANDLERS, Readers::Handlers, &answer)?);
+        Ok(heap)
+    }
+
+    /// Makes a heap of the addresses that `view` watches, with so many pages of device and of system memory. Nobody
+    /// answers its faults yet.
+    pub(crate) fn over(
+        view: AnonymousView,
+        access: Access,
+        whole: Span,
+        (vram, ram): (u64, u64),
+        config: HeapConfig,
+    ) -> Result<Heap, HeapError> {
+        let addresses = whole.start()..whole.end();
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
-        let in_handler = config.in_handler.unwrap_or(|| ());
         let engine = engine(view, vram, Budget::new(ram, 0), largest, config)?;
         engine.blocks().add_region(addresses.clone())?;
         let arena = Mutex::new(Arena::new(whole.start(), whole.len())?);
@@ -182,13 +201,7 @@ impl Heap {
         let (gate, stuck) = Default::default();
         let inner =
             Arc::new(Inner { engine, streams, gate, spare, arena, addresses, largest, access, stuck });
-        let answer = Arc::clone(&inner);
-        let answer: Arc<Answer> = Arc::new(move |address| {
-            in_handler();
-            answer.fault(address);
-        });
-        let handlers = Some(Handlers::start(uffd, HANDLERS, Readers::Handlers, &answer)?);
-        Ok(Heap { handlers, inner })
+        Ok(Heap { handlers: None, inner })
     }
 
     /// Which faults are caught: all, or only those of user mode.
