@@ -1,5 +1,6 @@
 //! What `bifolio-runtime` takes from `std`, here from shuttle: each operation is a point where another thread may go on.
 
+use std::cell::Cell;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
 pub(crate) use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
@@ -7,6 +8,38 @@ pub(crate) use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use std::sync::OnceLock;
 
 use crate::mutant::{self, Mutant};
+
+/// Stands for `std::thread_local!`, for cells.
+macro_rules! per_thread {
+    ($($(#[$attribute:meta])* static $name:ident: $cell:ident<$value:ty> = const { $make:expr };)*) => {$(
+        $(#[$attribute])*
+        static $name: $crate::sync::PerThread<$value> = {
+            shuttle::thread_local! { static KEY: $cell<$value> = const { $make }; }
+            $crate::sync::PerThread(&KEY)
+        };
+    )*};
+}
+pub(crate) use per_thread as thread_local;
+
+/// A cell that each simulated thread has for itself.
+pub(crate) struct PerThread<T: 'static>(pub(crate) &'static shuttle::thread::LocalKey<Cell<T>>);
+
+impl<T> PerThread<T> {
+    pub(crate) fn get(&'static self) -> T
+    where
+        T: Copy,
+    {
+        self.0.with(Cell::get)
+    }
+
+    pub(crate) fn set(&'static self, value: T) {
+        self.0.with(|cell| cell.set(value));
+    }
+
+    pub(crate) fn replace(&'static self, value: T) -> T {
+        self.0.with(|cell| cell.replace(value))
+    }
+}
 
 pub(crate) mod atomic {
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

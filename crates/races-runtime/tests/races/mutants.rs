@@ -31,5 +31,5 @@ mutants! {
     finds_device_forgets_copies: DeviceForgetsCopies by faults::two_threads_and_a_unit, Coherent;
     finds_device_does_not_clear: DeviceDoesNotClear by eviction::victim_in_use, Private;
     finds_split_takes_no_reference: SplitTakesNoReference by unmapping::middle_of_a_folio, Private;
-    finds_gives_nothing_back: GivesNothingBack by teardown::in_use, Private;
+    finds_gives_nothing_back: GivesNothingBack by teardown::formed_meanwhile, Private;
 }

@@ -1,5 +1,6 @@
 //! Taking the device away against faults of both sides, and against somebody who holds a folio (I16).
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bifolio_folio::MemoryKind::{self, Coherent, Private};
@@ -30,6 +31,16 @@ pub fn in_use(setup: Setup) {
             let stuck = matches!(gone, Err(DetachError::Stuck(_)));
             assert!(gone.is_ok() || (machine.may_fail() && stuck), "{gone:?}");
         },
+    ]);
+}
+
+/// The device goes while units fault in folio after folio.
+pub fn formed_meanwhile(setup: Setup) {
+    let machine = Machine::new(Setup { units: NonZeroUsize::new(2).expect("two"), ..setup });
+    machine.map(0, 0..16);
+    machine.run(&[
+        &|machine| machine.launch(&|on, number| unit(on, &[(0, 4 * number), (0, 8 + 4 * number)], number)),
+        &|machine| machine.detach(FOR_EVER).expect("nobody holds a folio for ever"),
     ]);
 }
 
@@ -67,6 +78,11 @@ fn both(explore: impl Fn(MemoryKind)) {
 #[test]
 fn device_goes_and_all_bytes_stay() {
     both(|kind| plain(kind, in_use));
+}
+
+#[test]
+fn nothing_is_formed_after_the_kill_and_all_memory_comes_back() {
+    plain(Private, formed_meanwhile);
 }
 
 #[test]
