@@ -17,6 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bifolio_buddy::{Block, Buddy, NewError, Request};
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
+use crate::counted::further_pieces;
+use crate::owner::Owner;
 use crate::{DevicePool, Home, Usage};
 
 mod objects;
@@ -39,7 +41,7 @@ impl BuddyPool {
     /// What the allocator refuses.
     pub fn new(pages: u64) -> Result<BuddyPool, NewError> {
         let buddy = Mutex::new(Buddy::new(pages)?);
-        Ok(BuddyPool { buddy, objects: Mutex::default(), dead: AtomicBool::new(false) })
+        Ok(BuddyPool { buddy, objects: Mutex::new(Objects::new()), dead: AtomicBool::new(false) })
     }
 
     fn buddy(&self) -> MutexGuard<'_, Buddy> {
@@ -80,8 +82,7 @@ impl BuddyPool {
     /// Drops references of an object, without a look at the allocator.
     fn drop_references(&self, number: u32, references: u32) {
         let died = self.objects().drop_references(number, references);
-        debug_assert!(died.is_some(), "{references} references dropped of object {number}, which has fewer");
-        if died == Some(true) {
+        if died {
             self.dead.store(true, Ordering::Release);
         }
     }
@@ -91,14 +92,12 @@ impl DevicePool for BuddyPool {
     fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
         let page = self.try_twice(|buddy| buddy.allocate(u32::from(order.get())).ok())?;
         let head = Pfn::new(page);
-        let mut objects = self.objects();
-        let Some(number) = objects.next_number() else {
-            drop(objects);
+        let inserted = self.objects().insert_folio(Owner { home, head, order });
+        let Some(number) = inserted else {
             let freed = self.buddy().free(page, u32::from(order.get()));
             debug_assert!(freed.is_ok(), "it was allocated just now: {freed:?}");
             return None;
         };
-        objects.insert_folio(head, order, home);
         Some((FreeRange::claim(head, order), number))
     }
 
@@ -108,14 +107,13 @@ impl DevicePool for BuddyPool {
             self.release_to(&mut buddy);
         }
         let blocks = allocate_blocks(&mut buddy, pages);
-        let mut objects = self.objects();
         let grows = memory.first().map(|(_, number)| *number);
-        let Some(number) = grows.or_else(|| objects.next_number()).filter(|_| !blocks.is_empty()) else {
+        let added = self.objects().add_blocks(grows, &blocks);
+        let Some(number) = added else {
             let freed = buddy.free_list(&blocks);
             debug_assert!(freed.is_ok(), "they were allocated just now: {freed:?}");
             return 0;
         };
-        objects.add_blocks(grows, &blocks);
         memory.extend(blocks.iter().map(|block| (claim(*block), number)));
         blocks.iter().map(|block| block.pages()).sum()
     }
@@ -153,6 +151,11 @@ impl DevicePool for BuddyPool {
         }
         self.release_to(&mut self.buddy())
     }
+
+    fn check_consistency(&self) -> Result<(), String> {
+        self.buddy().check_consistency().map_err(|what| what.to_string())?;
+        self.objects().check_consistency()
+    }
 }
 
 impl Pool for BuddyPool {
@@ -161,7 +164,7 @@ impl Pool for BuddyPool {
     }
 
     fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
-        self.objects().take_references(data, (1 << (from.get() - to.get())) - 1);
+        self.objects().take_references(data, further_pieces(from, to));
     }
 
     fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {

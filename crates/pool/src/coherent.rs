@@ -44,8 +44,6 @@ struct Inner {
     objects: Counted<Object>,
     /// The object that serves the addresses from a home on.
     serving: BTreeMap<Home, u32>,
-    /// Memory of objects that died and were not released yet.
-    dead: Vec<(Pfn, Order)>,
     /// Device pages of all objects, dead ones included.
     held: u64,
     /// Order of an object, if a larger one is not asked for and there is memory.
@@ -104,7 +102,6 @@ impl CoherentPool {
             memory: Buddy::new(pages)?,
             objects: Counted::new(),
             serving: BTreeMap::new(),
-            dead: Vec::new(),
             held: 0,
             order,
         };
@@ -164,7 +161,7 @@ impl Inner {
         let head = Pfn::new(self.memory.allocate(u32::from(size.get())).ok()?);
         let offset = if shared { u64::from(home.page) % size.pages() } else { 0 };
         let first = Home { page: home.page - u16::try_from(offset).ok()?, ..home };
-        let Ok(number) = self.objects.insert(Object::new(Owner { home: first, head, order: size })) else {
+        let Ok(number) = self.objects.insert(Object::new(Owner { home: first, head, order: size }), 1) else {
             self.free(head, size);
             return None;
         };
@@ -175,21 +172,22 @@ impl Inner {
         Some((number, offset))
     }
 
-    /// Puts an object that has no references to the dead.
-    fn bury(&mut self, number: u32, object: &Object) {
-        if self.serving.get(&object.at.home) == Some(&number) {
-            self.serving.remove(&object.at.home);
+    /// Lets an object that just died serve nobody any more.
+    fn bury(&mut self, number: u32) {
+        let home = self.objects.get(number).map(|object| object.at.home);
+        if let Some(home) = home.filter(|home| self.serving.get(home) == Some(&number)) {
+            self.serving.remove(&home);
         }
-        self.dead.push((object.at.head, object.at.order));
     }
 
     fn release(&mut self) -> u64 {
-        let dead = std::mem::take(&mut self.dead);
-        for &(head, order) in &dead {
-            self.held -= order.pages();
-            self.free(head, order);
+        let mut released = 0;
+        while let Some(Object { at, .. }) = self.objects.take_dead() {
+            self.held -= at.order.pages();
+            self.free(at.head, at.order);
+            released += 1;
         }
-        dead.len() as u64
+        released
     }
 
     fn free(&mut self, head: Pfn, order: Order) {
@@ -237,11 +235,7 @@ impl DevicePool for CoherentPool {
 
     fn usage(&self) -> Usage {
         let inner = self.lock();
-        Usage {
-            objects: inner.objects.len() as u64,
-            references: inner.objects.references(),
-            pages: inner.held,
-        }
+        Usage { objects: inner.objects.len(), references: inner.objects.references(), pages: inner.held }
     }
 
     fn release(&self) -> u64 {
@@ -252,7 +246,7 @@ impl DevicePool for CoherentPool {
         let inner = self.lock();
         inner.objects.check_consistency()?;
         inner.memory.check_consistency().map_err(|what| what.to_string())?;
-        let unused = inner.objects.iter().find(|(_, object)| object.used == [0; 8]);
+        let unused = inner.objects.living().find(|(_, object)| object.used == [0; 8]);
         let stale = inner
             .serving
             .iter()
@@ -274,8 +268,8 @@ impl Pool for CoherentPool {
         {
             object.set_used(offset, order, false);
         }
-        if let Some(object) = inner.objects.put(data, 1) {
-            inner.bury(data, &object);
+        if inner.objects.put(data, 1) {
+            inner.bury(data);
         }
     }
 

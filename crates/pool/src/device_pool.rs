@@ -21,7 +21,7 @@ impl Home {
 /// What the objects of a pool add up to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
-    /// Objects that live.
+    /// Objects that live, and dead ones whose memory was not released yet.
     pub objects: u64,
     /// Their references: one for each folio on them, and for each range that is handed out and not yet formed.
     pub references: u64,

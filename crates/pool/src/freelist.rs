@@ -64,7 +64,7 @@ impl DevicePool for FreeListPool {
     fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
         let mut inner = self.lock();
         let head = inner.chunks.take(order)?;
-        match inner.owners.insert(Owner { home, head, order }) {
+        match inner.owners.insert(Owner { home, head, order }, 1) {
             Ok(data) => {
                 inner.held += order.pages();
                 Some((FreeRange::claim(head, order), data))
@@ -110,7 +110,9 @@ impl Pool for FreeListPool {
         let mut inner = self.lock();
         inner.held -= order.pages();
         inner.chunks.give(head, order);
-        inner.owners.put(data, 1);
+        if inner.owners.put(data, 1) {
+            inner.owners.take_dead();
+        }
     }
 
     fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
