@@ -13,13 +13,13 @@ use crate::svm::state::{BLOCK_PAGES, BLOCKS, DEVICE, GARBAGE, State, Teardown, V
 use crate::svm::world::verb;
 
 /// Judges a state.
-pub(super) fn state(state: &State, book: &Book, slip: Slip, broken: &mut RuleSet) {
-    state.pages.iter().for_each(|page| bytes(state, page, broken));
+pub(super) fn state(state: &State, book: &Book, blocks: u8, slip: Slip, broken: &mut RuleSet) {
+    let blocks = usize::from(blocks).min(BLOCKS);
+    state.pages[..blocks * BLOCK_PAGES].iter().for_each(|page| bytes(state, page, broken));
     counters(state, broken);
     device_table(state, broken);
-    let waits = waits_for(state, slip);
-    broken.require(facts::i24(&waits), 24);
-    for block in 0..BLOCKS {
+    broken.require(facts::i24(&waits_for(state, slip)), 24);
+    for block in 0..blocks {
         let says = book.says(state.blocks[block]);
         any_block(state, says, block, broken);
         if !state.is_locked(block as u8) {

@@ -331,7 +331,7 @@ impl Design for Transactions {
             verb::FILL => self.fill(&mut applied, action.page),
             _ => self.begin(&mut applied, action),
         }
-        judge::state(&applied.state, &self.read(), self.slip, &mut applied.broken);
+        judge::state(&applied.state, &self.read(), self.setup.blocks, self.slip, &mut applied.broken);
         applied
     }
 
