@@ -21,7 +21,7 @@
 //! does, and forming overwrites them: a word without its live flag then means as little as zero. The rules
 //! and the cost are the same; [`Reset`] tells why.
 //!
-//! Metadata are 8 bytes a page, and one counter a pagemap.
+//! Metadata are 8 bytes a page, and two counters a pagemap: live pages, and collapses.
 //!
 //! # Example
 //!

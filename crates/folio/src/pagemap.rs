@@ -6,9 +6,9 @@
 //!   live    [ DEAD? | pages in live folios = 6 ]
 //! ```
 //!
-//! Eight bytes a page, and one counter. Rules kept here: I8 (the counter equals the pages in live folios, a
-//! split does not change it) and I16 (no form after [`kill`](PageMap::kill); drained for good once the counter
-//! is 0). The pagemap of a page is never looked up in the page: the caller names it (I3).
+//! Eight bytes a page, the counter, and another one of collapses. Rules kept here: I8 (the counter equals the pages in
+//! live folios; split and collapse do not change it) and I16 (no form after [`kill`](PageMap::kill); drained for good
+//! once the counter is 0). The pagemap of a page is never looked up in the page: the caller names it (I3).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
