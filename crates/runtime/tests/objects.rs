@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bifolio_folio::Order;
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
+use bifolio_runtime::engine::detach::{DetachError, StillPinned};
 use bifolio_runtime::{Counter, Object, ObjectError, PlainError, PoolName, Side, Space, SpaceConfig};
 use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
@@ -281,6 +282,31 @@ fn split_folios_of_one_object_go_together_and_leave_room_for_2_mib() {
     for page in (0..MIB / PAGE + 1).chain([511]) {
         assert_eq!(space.window(span).load_u64(page * PAGE), Ok(page as u64));
     }
+    all_is_well(&space);
+}
+
+#[test]
+fn closing_brings_objects_home_and_waits_for_those_in_use() {
+    if !kernel::grants("closing_brings_objects_home_and_waits_for_those_in_use", kernel::SHARED) {
+        return;
+    }
+    let space = space(16 * MIB, 8 * MIB, 9);
+    let objects = [MIB + PAGE, 2 * MIB].map(|bytes| space.allocate_object(bytes).expect("room"));
+    for (number, object) in objects.iter().enumerate() {
+        object.write(0, &pattern(number, 4, object.len())).expect("inside");
+    }
+    let pinned = objects[1].pin().expect("it is there");
+    let still = space.engine().detach(Duration::from_millis(1));
+    assert_eq!(still, Err(DetachError::StillPinned(StillPinned { pages: 512 })));
+    assert_eq!([&objects[0], &objects[1]].map(Object::is_on_device), [false, true]);
+    drop(pinned);
+    space.close().expect("nobody uses it any more");
+    assert_eq!(space.engine().pagemap().pool().free_pages(), 8 * MIB as u64 / 4096);
+    for (number, object) in objects.iter().enumerate() {
+        assert_eq!(object.validate(), Err(ObjectError::Memory(PlainError::Detached)));
+        assert!(contents(object) == pattern(number, 4, object.len()));
+    }
+    drop(objects);
     all_is_well(&space);
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!  kill     no folio is formed from here on (I16); device faults that need one get an error
 //!   |
-//!  evict    every folio comes home, beyond the limit of system memory if need be --Failed--> the rest stays put
+//!  evict    every folio and plain object comes home, beyond the limit of system memory if need be --Failed--> the rest stays put
 //!   |
 //!  drain    wait until no device page is live --time is up--> somebody else holds folios: say which
 //!   |
@@ -23,7 +23,8 @@ use bifolio_svm::{Failure, Finished, Moved, Run, Span, Transaction};
 use crate::blocks::Found;
 use crate::cpu::CpuView;
 use crate::engine::drive::BEYOND;
-use crate::engine::{Engine, address, give_way};
+use crate::engine::reclaim::Sweep;
+use crate::engine::{Engine, address, give_way, lock};
 
 /// Why the device could not be taken away. Nothing is lost, and it may be tried again.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -31,9 +32,20 @@ pub enum DetachError {
     /// Bytes could not be brought home.
     #[error(transparent)]
     Stuck(#[from] Stuck),
+    /// All folios are home, but the device uses plain objects.
+    #[error(transparent)]
+    StillPinned(#[from] StillPinned),
     /// All bytes are home, but somebody holds folios (I16).
     #[error(transparent)]
     StillHeld(#[from] StillHeld),
+}
+
+/// Plain objects that stay on the device, since they are pinned or cannot be copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{pages} device pages belong to plain objects that are still pinned or cannot be copied")]
+pub struct StillPinned {
+    /// Their pages.
+    pub pages: u64,
 }
 
 /// Folios that could not be brought home: their bytes are still on the device, where a CPU fault finds them.
@@ -100,6 +112,7 @@ impl<V: CpuView> Engine<V> {
     pub fn detach(&self, patience: Duration) -> Result<(), DetachError> {
         self.pagemap.kill();
         self.evict_all()?;
+        self.evict_all_plain(patience)?;
         self.drain(patience)?;
         Ok(())
     }
@@ -144,6 +157,29 @@ impl<V: CpuView> Engine<V> {
             };
         }
         first
+    }
+
+    /// Brings every plain object to system memory, where it stays. Waits for those that are pinned.
+    fn evict_all_plain(&self, patience: Duration) -> Result<(), StillPinned> {
+        // Who comes later is told that there is no device.
+        self.plain.wait_for_memory();
+        let start = Instant::now();
+        for retry in 0.. {
+            let objects = lock(&self.victims).all_plain();
+            for (_, object) in objects {
+                // What stays is counted below.
+                let _: (Sweep, Option<Pfn>) = self.evict_plain(&object);
+            }
+            let pages = lock(&self.victims).all_plain().iter().map(|(pages, _)| pages).sum();
+            if pages > 0 && start.elapsed() >= patience {
+                return Err(StillPinned { pages });
+            }
+            if pages == 0 {
+                break;
+            }
+            give_way(retry);
+        }
+        Ok(())
     }
 
     /// Waits until no device page is live.

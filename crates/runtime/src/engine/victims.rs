@@ -159,6 +159,11 @@ impl Victims {
         within.map(|(_, (_, object))| Arc::clone(object)).collect()
     }
 
+    /// All ranges of plain objects on the device: how many pages, and whose.
+    pub(crate) fn all_plain(&self) -> Vec<(u64, Arc<PlainObject>)> {
+        self.plain.values().cloned().collect()
+    }
+
     /// Number of ranges of plain objects.
     pub(crate) fn plain_ranges(&self) -> u64 {
         self.plain.len() as u64

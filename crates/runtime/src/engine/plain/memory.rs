@@ -19,6 +19,9 @@ impl<V: CpuView> Engine<V> {
     pub(super) fn gather(&self, pages: u64) -> Result<Memory, PlainError> {
         let pool = self.pagemap.pool();
         let (mut memory, mut left, mut retry) = (Memory::new(), pages, 0);
+        if self.pagemap.is_dead() {
+            return Err(PlainError::Detached);
+        }
         if pages > self.pagemap.pages() {
             return Err(PlainError::NoDeviceMemory { pages });
         }

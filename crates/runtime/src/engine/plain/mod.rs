@@ -51,6 +51,9 @@ pub enum PlainError {
         /// Pages of the object.
         pages: u64,
     },
+    /// The device was taken away: the bytes can be read and written, but not used there.
+    #[error("device is being taken away, or gone")]
+    Detached,
     /// The device failed.
     #[error("device failed")]
     Device(#[from] DeviceError),
