@@ -134,14 +134,19 @@ fn sort_sorts_the_same() {
     same_as_plain("4M", &["sort", lines().path().to_str().expect("a plain name")]);
 }
 
+const BLOCKS: &str = "
+blocks = [bytes([i % 251]) * 100_000 for i in range(200)]
+for turn in range(2): print(sum(sum(block[::997]) for block in blocks))
+";
+
 /// Runs programs in too little system memory, on device memory of a pool.
 fn programs_run_the_same_on(pool: &str) {
     let file = lines();
     let path = file.path().to_str().expect("a plain name");
-    let options = ["--quiet", "--checked", "--ram", "4M", "--vram", "64M", "--pool", pool];
-    same_as_plain_with(&options, &["sort", path]);
-    same_as_plain_with(&options, &["gzip", "-c", path]);
-    same_as_plain_with(&options, &["python3", "-c", LISTS]);
+    let options = ["--quiet", "--checked", "--vram", "64M", "--pool", pool, "--ram"];
+    same_as_plain_with(&[&options[..], &["4M"]].concat(), &["sort", path]);
+    same_as_plain_with(&[&options[..], &["4M"]].concat(), &["gzip", "-c", path]);
+    same_as_plain_with(&[&options[..], &["8M"]].concat(), &["python3", "-c", BLOCKS]);
 }
 
 #[test]
