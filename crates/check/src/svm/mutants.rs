@@ -18,8 +18,11 @@ const PAGES: Setup = Setup {
     others: ALONE,
 };
 const COHERENT: Setup = Setup { memory: Memory::Coherent, ..PAGES };
-/// A third party holds folios while the pagemap is torn down.
-const HELD: Setup = Setup { device: 2, others: Others { holder: true, teardown: true, ..ALONE }, ..PAGES };
+/// A third party holds folios; system memory for one page only keeps the world small.
+const HELD: Setup = Setup { ram: 1, others: Others { holder: true, ..ALONE }, ..PAGES };
+/// It holds one while the pagemap is torn down.
+const ENDING: Setup =
+    Setup { block_pages: 1, device: 1, others: Others { holder: true, teardown: true, ..ALONE }, ..PAGES };
 /// Two blocks of one page whose transactions compete for one page of each memory.
 const BLOCKS: Setup = Setup { blocks: 2, block_pages: 1, device: 2, ram: 1, actors: 2, ..PAGES };
 const TIGHT: Setup = Setup { device: 1, ..BLOCKS };
@@ -98,8 +101,8 @@ slips! {
     FolioGoesBeforeInstall in PAGES by 17,
     SplitOfHeld in HELD by 17,
     ReleaseTakesAllReferences in HELD by 17,
-    FormAfterKill in HELD by 16,
-    EndsWhileHeld in HELD by 16,
+    FormAfterKill in ENDING by 16,
+    EndsWhileHeld in ENDING by 16,
     EvictorWaits in TIGHT by 24,
     VictimNotLookedAtAgain in BLOCKS by 26,
     ForkAmidTransactions in FORKING by 27,
@@ -113,7 +116,7 @@ slips! {
 
 #[test]
 fn shipped_transactions_keep_every_rule() {
-    for setup in [PAGES, COHERENT, HELD, BLOCKS, TIGHT, PINNED, FORKING] {
+    for setup in [PAGES, COHERENT, HELD, ENDING, BLOCKS, TIGHT, PINNED, FORKING] {
         assert_eq!(found(setup, Slip::None), Vec::<u8>::new(), "{setup:?}");
     }
 }
