@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use bifolio_folio::Order;
+use bifolio_rules::Rule;
 use bifolio_runtime::statistics::ORDERS;
 use bifolio_runtime::{Counter, Direction, Snapshot};
 use comfy_table::Table;
@@ -29,12 +30,19 @@ pub struct Figures {
     pub fallbacks: u64,
     /// Rules that broke.
     pub violations: u64,
+    /// How often each rule was judged; left out unless every transition was checked.
+    #[serde(skip_serializing_if = "Judged::is_none")]
+    pub judged: Judged,
     /// Where the time went.
     pub seconds: Seconds,
     /// What is rare enough to be told only where it happens.
     #[serde(skip)]
     pub odd: Odd,
 }
+
+/// How often each rule was judged, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged([u64; bifolio_rules::COUNT as usize]);
 
 /// Page faults that were answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -99,6 +107,35 @@ pub struct Odd {
     pub bytes_plain: u64,
 }
 
+impl Judged {
+    fn from(snapshot: &Snapshot) -> Self {
+        let mut judged = Self([0; bifolio_rules::COUNT as usize]);
+        judged.0.iter_mut().zip(Rule::all()).for_each(|(times, rule)| *times = snapshot.judged(rule));
+        judged
+    }
+
+    fn is_none(&self) -> bool {
+        self.total() == 0
+    }
+
+    fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The rules that nothing was judged by.
+    fn never(&self) -> String {
+        let never = Rule::all().zip(self.0).filter(|(_, times)| *times == 0);
+        let names: Vec<String> = never.map(|(rule, _)| rule.to_string()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+    }
+}
+
+impl Serialize for Judged {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Rule::all().map(|rule| rule.to_string()).zip(self.0))
+    }
+}
+
 impl Serialize for ByOrder {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().enumerate())
@@ -122,6 +159,7 @@ impl Figures {
             splits: count(Counter::Splits),
             fallbacks: count(Counter::Fallbacks),
             violations: count(Counter::Violations),
+            judged: Judged::from(snapshot),
             seconds: Seconds::from(snapshot, total),
             odd: Odd {
                 redundant: count(Counter::RedundantFaults),
@@ -132,6 +170,14 @@ impl Figures {
                 bytes_plain: count(Counter::BytesPlain),
             },
         }
+    }
+}
+
+impl Figures {
+    /// Takes what was judged, and what broke, from later counters.
+    pub fn judge_again(&mut self, snapshot: &Snapshot) {
+        self.violations = snapshot.get(Counter::Violations);
+        self.judged = Judged::from(snapshot);
     }
 }
 
@@ -203,6 +249,10 @@ fn counts(figures: &Figures) -> Table {
     for (name, count) in told.chain([("rule violations", figures.violations)]) {
         rows.add_row(table::row([name.to_owned(), grouped(count)]));
     }
+    if !figures.judged.is_none() {
+        rows.add_row(table::row(["rules judged".to_owned(), grouped(figures.judged.total())]));
+        rows.add_row(table::row(["rules never judged".to_owned(), figures.judged.never()]));
+    }
     let Bytes { to_device, to_ram, useful } = figures.bytes;
     rows.add_row(table::row([
         "bytes touched where they went".to_owned(),
@@ -264,6 +314,17 @@ mod tests {
             ["faults", "folios", "bytes", "evictions", "splits", "fallbacks", "violations", "seconds"];
         expected.sort_unstable();
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn judgements_are_told_by_rule_and_only_of_checked_runs() {
+        let statistics = Statistics::new().expect("one page");
+        statistics.add_judged(Rule::known(4), 12);
+        let figures = Figures::from(&statistics.snapshot(), Duration::from_secs(1));
+        let json = serde_json::to_value(figures).expect("plain data");
+        assert_eq!((&json["judged"]["I4"], &json["judged"]["I27"]), (&12.into(), &0.into()));
+        assert_eq!(json["judged"].as_object().expect("an object").len(), 27);
+        assert!(figures.judged.never().starts_with("I1 I2 I3 I5"));
     }
 
     #[test]

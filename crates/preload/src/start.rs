@@ -119,8 +119,9 @@ fn open_heap(settings: &Settings, statistics: &Statistics) -> Result<Heap, HeapE
 extern "C" fn check_at_exit() {
     let _quiet = Quiet::enter();
     if let Some(heap) = heap() {
-        // What breaks a rule is counted.
-        let _: Vec<_> = heap.audit();
+        for violation in heap.audit() {
+            say(&format!("bifolio: rule broken: {violation}"));
+        }
     }
 }
 

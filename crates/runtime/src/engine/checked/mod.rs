@@ -34,6 +34,8 @@ mod form;
 mod ledger;
 mod pool;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use device::CheckedDevice;
 use ledger::Ledger;
