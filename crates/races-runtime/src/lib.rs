@@ -24,8 +24,17 @@
 //! | run longer, each time on other schedules | `BIFOLIO_SHUTTLE_ITERATIONS=100000 cargo test --release -p bifolio-races-runtime` |
 //! | run one failure again | `BIFOLIO_SHUTTLE_SCHEDULE=9103... cargo test -p bifolio-races-runtime NAME` |
 //!
-//! A failed test prints its schedule: the hexadecimal lines between the quotation marks, to be given without line breaks.
-//! It holds as long as neither the scenario nor the sources change.
+//! A failed test prints its schedule: the hexadecimal lines between the quotation marks. It holds as long as neither the
+//! scenario nor the sources change.
+//!
+//! | Scenarios in `tests/races` | What races |
+//! |---|---|
+//! | `faults` | faults of both sides on the same folios, prefetches, somebody who takes references |
+//! | `unmapping` | faults and moves against unmapping part of a folio, and mapping it again |
+//! | `eviction` | making room on the device against the victims' use, and two blocks that evict from each other |
+//! | `scarcity` | making room in system memory against faults of the device |
+//! | `fork` | a heap that stands still for a fork against faults and moves |
+//! | `teardown` | kill, evict, drain, finish against faults of both sides and against holders |
 //!
 //! # What this cannot find
 //!
@@ -36,9 +45,10 @@
 //!
 //! # That it finds something
 //!
-//! Each [`mutant::Mutant`] is a deliberate fault, found by the schedules of CI (`tests/races/mutants.rs`). Of faults that
-//! were not deliberate, it found two: memory that another transaction was just taking or giving back was taken for memory
-//! that is not there, so that a device job ended, or a program got SIGBUS, in vain.
+//! Each [`mutant::Mutant`] is a deliberate fault, found by the schedules of CI (`tests/races/mutants.rs`). It also found
+//! faults that were not deliberate. The first transaction had just allocated device memory and not yet formed its folio, or
+//! put a folio and not yet returned its memory; the second needed room, saw no victim, and said that there is no memory: the
+//! device job ended in vain. The same with system memory that was reserved and not yet a block's: SIGBUS in vain.
 #![forbid(unsafe_code)]
 #![allow(
     dead_code,

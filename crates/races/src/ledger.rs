@@ -110,15 +110,23 @@ pub(crate) fn assert_all_free(map: &Map, told: Told) {
 
 /// Runs a test in all interleavings, once for each way to reset folios.
 pub(crate) fn check(test: impl Fn(Reset) + Copy + Sync + Send + 'static) {
-    Reset::ALL.into_iter().for_each(|reset| loom::model(move || test(reset)));
+    explore(|_| None, test);
 }
 
 /// Runs a test in all interleavings with at most this many forced switches of threads, where trying all of them
-/// takes minutes; once for each way to reset folios.
+/// takes minutes; once for each way to reset folios. `LOOM_MAX_PREEMPTIONS` can ask for more.
 pub(crate) fn check_bounded(switches: usize, test: impl Fn(Reset) + Copy + Sync + Send + 'static) {
+    explore(|asked| Some(asked.unwrap_or(0).max(switches)), test);
+}
+
+/// Runs a test for each way to reset folios, with as many forced switches as `bound` makes of what the environment asks.
+fn explore(
+    bound: impl Fn(Option<usize>) -> Option<usize>,
+    test: impl Fn(Reset) + Copy + Sync + Send + 'static,
+) {
     for reset in Reset::ALL {
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(switches);
+        builder.preemption_bound = bound(builder.preemption_bound);
         builder.check(move || test(reset));
     }
 }
