@@ -32,13 +32,19 @@ pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
         cpu("fault.cpu.64k", Order::K64, 64, rounds, 1.15)?,
         cpu("fault.cpu.2m", Order::PMD, 16, rounds, 1.15)?,
         device("fault.device.2m", Order::PMD, 16, rounds, 1.15)?,
+        checked("checked.fault.2m", Order::PMD, 16, rounds, 10.0)?,
     ])
 }
 
 /// A space of `folios` folios of one order, all written once, and their addresses.
 pub(crate) fn space_of(order: Order, folios: usize) -> Result<(Space, Span), BenchError> {
     let bytes = folios * byte_len(order);
-    let mut config = SpaceConfig::new(bytes, bytes);
+    space_from(SpaceConfig::new(bytes, bytes), order)
+}
+
+/// The same by a configuration with device memory for all of the space.
+fn space_from(mut config: SpaceConfig, order: Order) -> Result<(Space, Span), BenchError> {
+    let bytes = config.size;
     config.units = NonZeroUsize::MIN;
     config.policy = Some(Box::new(Granularity { largest: order, smallest: order, populate: order }));
     let space = Space::new(config)?;
@@ -77,6 +83,25 @@ fn cpu(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) -> Res
         }
     }
     Ok(Row::time(name, ours.median_us(), bare.median_us(), goal))
+}
+
+/// Faults of the CPU where every rule is judged at every transition, against the same faults unchecked.
+fn checked(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) -> Result<Row, BenchError> {
+    let bytes = byte_len(order);
+    let plain = space_of(order, folios)?;
+    let config = SpaceConfig { checked: true, ..SpaceConfig::new(folios * bytes, folios * bytes) };
+    let judged = space_from(config, order)?;
+    let (mut ours, mut floor) = (Samples::default(), Samples::default());
+    for _ in 0..rounds {
+        for ((space, span), samples) in [(&judged, &mut ours), (&plain, &mut floor)] {
+            move_all(space, *span, Side::Device)?;
+            for folio in 0..folios {
+                let touch = || space.window(*span).read::<u8>(folio * bytes).expect("inside the allocation");
+                samples.time(touch);
+            }
+        }
+    }
+    Ok(Row::time(name, ours.median_us(), floor.median_us(), goal))
 }
 
 /// Touches each folio once from the device and notes how long each took.
