@@ -103,6 +103,8 @@ pub struct Odd {
     pub failures: u64,
     /// Pages that were resident beyond the limit, since both memories were full.
     pub beyond_ram: u64,
+    /// Times two halves of a folio became one again.
+    pub collapses: u64,
     /// Bytes of blocks that are plain memory, since there was no room for them.
     pub bytes_plain: u64,
 }
@@ -167,6 +169,7 @@ impl Figures {
                 reclaims: count(Counter::Reclaims),
                 failures: count(Counter::Failures),
                 beyond_ram: count(Counter::BeyondRam),
+                collapses: count(Counter::Collapses),
                 bytes_plain: count(Counter::BytesPlain),
             },
         }
@@ -240,6 +243,7 @@ fn counts(figures: &Figures) -> Table {
         ("reclaims from RAM", figures.odd.reclaims),
         ("redundant faults", figures.odd.redundant),
         ("busy retries", figures.odd.busy),
+        ("collapses", figures.odd.collapses),
         ("unanswered faults", figures.odd.failures),
         ("pages beyond the limit of RAM", figures.odd.beyond_ram),
         ("bytes left as plain memory", figures.odd.bytes_plain),

@@ -18,6 +18,7 @@ use crate::device::{Device, DeviceFault, FaultHandler};
 use crate::engine::checked::Violation;
 use crate::engine::detach::DetachError;
 use crate::engine::pin::Pinned;
+use crate::engine::reshape::Collapsed;
 use crate::engine::{Engine, Parts, Side};
 use crate::fault_loop::{Handlers, HandlersError, Readers};
 use crate::statistics::{Counter, Snapshot, Statistics};
@@ -283,6 +284,14 @@ impl Space {
     /// As [`Engine::split`].
     pub fn split(&self, span: Span, order: Order) -> Result<u64, Failure> {
         self.engine.split(span.start()..span.end(), order)
+    }
+
+    /// Collapses the folios on the device that lie in `span`, where they are: see [`Engine::collapse`].
+    ///
+    /// # Errors
+    /// As [`Engine::collapse`].
+    pub fn collapse(&self, span: Span) -> Result<Collapsed, Failure> {
+        self.engine.collapse(span.start()..span.end())
     }
 
     /// The device.

@@ -33,8 +33,10 @@ pub enum Counter {
     BytesObjects,
     /// Folios moved to the device to make room in system memory.
     Reclaims,
-    /// Live folios split.
+    /// Times a live folio was halved.
     Splits,
+    /// Times two halves became one folio again.
+    Collapses,
     /// Times a migration went down an order.
     Fallbacks,
     /// Transactions that found a page in use and left it where it was.

@@ -237,7 +237,7 @@ enum Request {
     ToRam,
     Unmap,
     Detach,
-    Split,
+    Reshape,
 }
 
 fn perform(machine: &Machine, request: Request) {
@@ -248,7 +248,10 @@ fn perform(machine: &Machine, request: Request) {
         Request::ToDevice => machine.engine.prefetch(start..end, Side::Device).is_ok(),
         Request::ToRam => machine.engine.prefetch(start..end, Side::Ram).is_ok(),
         Request::Unmap => machine.engine.unmap(start + 5 * PAGE..start + 300 * PAGE).is_ok(),
-        Request::Split => machine.engine.split(start + 100 * PAGE..start + 103 * PAGE, Order::ZERO).is_ok(),
+        Request::Reshape => {
+            let split = machine.engine.split(start + 100 * PAGE..start + 103 * PAGE, Order::ZERO).is_ok();
+            split && machine.engine.collapse(start..end).is_ok()
+        }
         Request::Detach => machine.engine.detach(Duration::ZERO).is_ok(),
     };
 }
@@ -259,7 +262,7 @@ const REQUESTS: [Request; 6] = [
     Request::ToRam,
     Request::Unmap,
     Request::Detach,
-    Request::Split,
+    Request::Reshape,
 ];
 
 fn survives_every_failure(name: PoolName, kind: MemoryKind, device_pages: u64, ram_pages: u64) {

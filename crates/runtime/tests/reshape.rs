@@ -7,18 +7,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bifolio_folio::{MemoryKind, Order, Pfn};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
-use bifolio_runtime::{Counter, Side, Space, SpaceConfig};
+use bifolio_runtime::engine::reshape::Collapsed;
+use bifolio_runtime::{Counter, PoolName, Side, Space, SpaceConfig};
 use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
 
 const BYTES: usize = 2 << 20;
 const PAGES: usize = BYTES / PAGE;
 
+const KINDS: [MemoryKind; 2] = [MemoryKind::Private, MemoryKind::Coherent];
+
 /// A space with one folio of 2 MiB on the device.
 fn one_folio(kind: MemoryKind) -> (Space, Span) {
+    one_folio_of(kind, PoolName::Buddy)
+}
+
+fn one_folio_of(kind: MemoryKind, pool: PoolName) -> (Space, Span) {
     let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
     let config = SpaceConfig {
         kind,
+        pool,
         checked: true,
         policy: Some(Box::new(Granularity { largest: Order::PMD, smallest, populate: Order::PMD })),
         ..SpaceConfig::new(2 * BYTES, 4 * BYTES)
@@ -99,7 +107,7 @@ fn folio_of_2_mib_becomes_512_folios_while_the_device_writes() {
     if !kernel::grants("folio_of_2_mib_becomes_512_folios_while_the_device_writes", kernel::SHARED) {
         return;
     }
-    for kind in [MemoryKind::Private, MemoryKind::Coherent] {
+    for kind in KINDS {
         let (space, span) = one_folio(kind);
         while_the_device_writes(&space, span, || {
             assert_eq!(references(&space), 1);
@@ -107,6 +115,69 @@ fn folio_of_2_mib_becomes_512_folios_while_the_device_writes() {
             assert_eq!((orders(&space, span), references(&space)), (vec![0; 512], 512));
         });
         assert_eq!(space.statistics().get(Counter::Splits), 511);
+    }
+}
+
+#[test]
+fn folios_of_one_backing_become_one_folio_again_while_the_device_writes() {
+    let name = "folios_of_one_backing_become_one_folio_again_while_the_device_writes";
+    if !kernel::grants(name, kernel::SHARED) {
+        return;
+    }
+    for kind in KINDS {
+        let (space, span) = one_folio(kind);
+        while_the_device_writes(&space, span, || {
+            for order in [0, 4, 8] {
+                let order = Order::new(order).expect("small");
+                let pieces = space.split(span, order).expect("nobody holds it") + 1;
+                assert_eq!(references(&space), pieces);
+                assert_eq!(space.collapse(span), Ok(Collapsed { before: pieces, after: 1 }));
+                assert_eq!((orders(&space, span), references(&space)), (vec![9], 1));
+            }
+        });
+        let statistics = space.statistics();
+        assert_eq!(statistics.get(Counter::Collapses), statistics.get(Counter::Splits));
+    }
+}
+
+#[test]
+fn folios_around_one_that_somebody_holds_collapse_without_it() {
+    if !kernel::grants("folios_around_one_that_somebody_holds_collapse_without_it", kernel::SHARED) {
+        return;
+    }
+    let (space, span) = one_folio(MemoryKind::Private);
+    space.split(span, Order::ZERO).expect("nobody holds it");
+    let page = space.engine().pagemap().folios().nth(300).expect("512 folios").head;
+    let held = space.engine().pagemap().try_get(page).expect("it is in use");
+    assert_eq!(space.collapse(span), Err(Failure::Busy));
+    assert_eq!(orders(&space, span), [8, 5, 3, 2, 0, 0, 1, 4, 6, 7]);
+    drop(held);
+    assert_eq!(space.collapse(span), Ok(Collapsed { before: 10, after: 1 }));
+    assert_eq!(space.audit(), []);
+}
+
+#[test]
+fn folio_without_a_page_that_was_unmapped_stays_in_pieces() {
+    if !kernel::grants("folio_without_a_page_that_was_unmapped_stays_in_pieces", kernel::SHARED) {
+        return;
+    }
+    let (space, span) = one_folio(MemoryKind::Private);
+    space.unmap(span.part(300 * PAGE, PAGE).expect("inside")).expect("nobody holds it");
+    assert_eq!(space.collapse(span), Ok(Collapsed { before: 9, after: 9 }));
+    assert_eq!(orders(&space, span), [8, 5, 3, 2, 0, 1, 4, 6, 7]);
+    assert_eq!(space.audit(), []);
+}
+
+#[test]
+fn every_pool_collapses_what_it_split() {
+    if !kernel::grants("every_pool_collapses_what_it_split", kernel::SHARED) {
+        return;
+    }
+    for (pool, kind) in PoolName::ALL.iter().flat_map(|pool| KINDS.map(|kind| (*pool, kind))) {
+        let (space, span) = one_folio_of(kind, pool);
+        space.split(span, Order::ZERO).expect("nobody holds it");
+        assert_eq!(space.collapse(span), Ok(Collapsed { before: 512, after: 1 }), "{pool:?}");
+        assert_eq!(space.audit(), []);
     }
 }
 

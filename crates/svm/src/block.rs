@@ -218,6 +218,16 @@ impl Block {
         self.pieces.insert(at + 1, Piece { span: upper, pfn: upper_pfn, handle: upper_handle, ..whole });
     }
 
+    /// Replaces the two halves of `span` by one piece after their folios were collapsed. Where only one of them was
+    /// mapped, the transaction goes on until the whole is, or is not.
+    pub(crate) fn join_pieces(&mut self, span: Span) {
+        let (lower, upper) = span.halves(span.first()).expect("only halves are joined");
+        let (at, above) = (self.index_of(lower), self.index_of(upper));
+        let upper = self.pieces.remove(above);
+        let lower = self.pieces[at];
+        self.pieces[at] = Piece { span, mapped: lower.mapped || upper.mapped, ..lower };
+    }
+
     fn index_of(&self, span: Span) -> usize {
         self.pieces
             .binary_search_by_key(&span.first(), |piece| piece.span.first())

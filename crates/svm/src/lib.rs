@@ -24,7 +24,7 @@
 //! | [`block`] | where the pages of one block are |
 //! | [`span`], [`page_set`] | page arithmetic inside a block |
 //! | [`step`] | what a transaction asks for, and the answers |
-//! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`], [`split`] are its kinds |
+//! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`], [`split`], [`collapse`] are its kinds |
 //! | [`policy`] | which order to move, chosen at run time |
 //! | [`eviction`] | the least-recently-used order of what may be evicted |
 //! | [`budget`] | how many pages of system memory may be resident |
@@ -35,6 +35,7 @@ extern crate alloc;
 
 pub mod block;
 pub mod budget;
+pub mod collapse;
 pub mod eviction;
 pub mod page_set;
 pub mod policy;

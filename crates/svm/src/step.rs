@@ -29,6 +29,14 @@ pub enum Step {
         /// The folio, of order 1 or more.
         folio: Folio,
     },
+    /// Make one folio of the two halves of a block, where they are: `Done` (it keeps the lower one's place in the
+    /// eviction order), `Busy` if somebody else holds a reference of either, or `Failed` if they are not of one backing.
+    CollapseFolio {
+        /// The folio of the lower half.
+        lower: Folio,
+        /// The folio of the upper half, of the same order.
+        upper: Folio,
+    },
     /// Reserve system memory for a span: `Done` or `NoMemory`.
     ReserveRam {
         /// The span whose bytes will be there.
@@ -194,6 +202,8 @@ pub enum Moved {
     Populated(Span),
     /// Pages were unmapped.
     Unmapped(Run),
+    /// Folios that lie in this run were collapsed as far as they go together.
+    Collapsed(Run),
     /// Folios that hold pages of this run were split, if they were larger than asked.
     Split(Run),
 }

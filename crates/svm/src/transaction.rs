@@ -2,6 +2,7 @@
 
 use bifolio_folio::Order;
 
+use crate::collapse::Collapse;
 use crate::populate::Populate;
 use crate::split::Split;
 use crate::to_device::ToDevice;
@@ -22,6 +23,8 @@ pub enum Transaction {
     Unmap(Unmap),
     /// Folios are split where they are.
     Split(Split),
+    /// Folios are collapsed where they are.
+    Collapse(Collapse),
 }
 
 impl Transaction {
@@ -69,6 +72,12 @@ impl Transaction {
         Transaction::Split(Split::new(run, to))
     }
 
+    /// Collapses the folios that lie in `run`, as far as they go together.
+    #[must_use]
+    pub fn collapse(run: Run) -> Transaction {
+        Transaction::Collapse(Collapse::new(run))
+    }
+
     /// Takes the outcome of the last step ([`Outcome::Start`] at first) and returns the next one.
     ///
     /// # Panics
@@ -81,6 +90,7 @@ impl Transaction {
             Transaction::Populate(inner) => inner.step(block, outcome),
             Transaction::Unmap(inner) => inner.step(block, outcome),
             Transaction::Split(inner) => inner.step(block, outcome),
+            Transaction::Collapse(inner) => inner.step(block, outcome),
         }
     }
 }

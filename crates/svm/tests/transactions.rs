@@ -136,8 +136,7 @@ fn split_is_uniform_over_a_whole_folio_and_around_a_single_page() {
     world.run(to_device(0, 9)).expect("the device is empty");
     let around = world.run(Transaction::split(Run { first: 300, pages: 1 }, Order::ZERO)).expect("quiet");
     assert_eq!(around.splits, 9);
-    let orders: Vec<u8> = world.block.pieces().iter().map(|piece| piece.span.order().get()).collect();
-    assert_eq!(orders, [8, 5, 3, 2, 0, 0, 1, 4, 6, 7]);
+    assert_eq!(orders(&world), [8, 5, 3, 2, 0, 0, 1, 4, 6, 7]);
     world.check();
     let uniform = world.run(Transaction::split(whole_block(), Order::ZERO)).expect("quiet");
     assert_eq!((uniform.splits, world.block.pieces().len()), (511 - 9, 512));
@@ -145,6 +144,44 @@ fn split_is_uniform_over_a_whole_folio_and_around_a_single_page() {
     for page in [0, 300, 511] {
         assert!(world.device_write(page, 7), "page {page} stays in the device's page table");
     }
+    world.check();
+}
+
+fn orders(world: &World) -> Vec<u8> {
+    world.block.pieces().iter().map(|piece| piece.span.order().get()).collect()
+}
+
+#[test]
+fn pieces_collapse_to_the_folio_they_were_split_from() {
+    for kind in [MemoryKind::Private, MemoryKind::Coherent] {
+        let mut world = written(kind, 512, 512);
+        world.run(to_device(0, 9)).expect("the device is empty");
+        world.run(Transaction::split(whole_block(), Order::ZERO)).expect("quiet");
+        let collapsed = world.run(Transaction::collapse(whole_block())).expect("quiet");
+        assert_eq!((collapsed.moved, orders(&world)), (Moved::Collapsed(whole_block()), vec![9]));
+        world.check();
+        assert!(world.device_write(511, 7), "it stays in the device's page table");
+    }
+}
+
+#[test]
+fn collapse_keeps_to_its_run() {
+    let mut world = written(MemoryKind::Private, 512, 512);
+    world.run(to_device(0, 9)).expect("the device is empty");
+    world.run(Transaction::split(whole_block(), order(6))).expect("quiet");
+    world.run(Transaction::collapse(Run { first: 32, pages: 352 })).expect("quiet");
+    assert_eq!(orders(&world), [6, 6, 7, 7, 6, 6], "64..128 and 320..384 have their halves outside");
+    world.check();
+}
+
+#[test]
+fn neighbours_of_different_backings_do_not_collapse() {
+    let mut world = written(MemoryKind::Private, 512, 512);
+    for page in [0, 8] {
+        world.run(to_device(page, 3)).expect("the device is empty");
+    }
+    let collapsed = world.run(Transaction::collapse(whole_block())).expect("it is no failure");
+    assert_eq!((collapsed.moved, orders(&world)), (Moved::Collapsed(whole_block()), vec![3, 3]));
     world.check();
 }
 
@@ -170,6 +207,8 @@ fn every_kind_of_transaction(world: &World) -> Vec<Transaction> {
         Transaction::unmap(Run { first: 3, pages: 250 }),
         Transaction::split(Run { first: 3, pages: 30 }, Order::ZERO),
         Transaction::split(Run { first: 300, pages: 1 }, order(1)),
+        Transaction::collapse(whole_block()),
+        Transaction::collapse(Run { first: 3, pages: 301 }),
     ]
 }
 
@@ -212,6 +251,21 @@ fn single_failures_with_all_bytes_on_the_device_lose_nothing() {
 }
 
 #[test]
+fn single_failures_with_folios_in_pieces_lose_nothing() {
+    let send = |world: &mut World| {
+        world.run(to_device(0, 9)).expect("the device is empty");
+        world.run(Transaction::split(Run { first: 8, pages: 5 }, Order::ZERO)).expect("nobody holds it");
+        // Some pieces are in the device's page table, some are not.
+        world.fail_in = Some(2);
+        world.run(Transaction::to_ram(9)).expect_err("installing fails");
+        (world.fail_in, world.failed) = (None, 0);
+        world.run(Transaction::split(Run { first: 300, pages: 1 }, order(1))).expect("nobody holds it");
+    };
+    survives_every_single_failure(MemoryKind::Private, send);
+    survives_every_single_failure(MemoryKind::Coherent, send);
+}
+
+#[test]
 fn single_failures_with_bytes_on_both_sides_lose_nothing() {
     let send = |world: &mut World| {
         for page in [0, 5, 64, 300, 303, 400] {
@@ -231,6 +285,7 @@ enum Request {
     Unmap(u16, u16),
     Map(u16, u16),
     Split(u16, u16, u8),
+    Collapse(u16, u16),
     Pin(u16),
     Unpin(u16),
 }
@@ -245,6 +300,8 @@ fn request() -> impl Strategy<Value = Request> {
         1 => (page.clone(), 1u16..300).prop_map(|(first, n)| Request::Unmap(first, n.min(512 - first))),
         1 => (page.clone(), 1u16..300, 0u8..9)
             .prop_map(|(first, n, k)| Request::Split(first, n.min(512 - first), k)),
+        1 => (page.clone(), 1u16..513)
+            .prop_map(|(first, n)| Request::Collapse(first, n.min(512 - first))),
         1 => page.clone().prop_map(Request::Pin),
         1 => page.clone().prop_map(Request::Unpin),
         1 => (page, 1u16..300).prop_map(|(first, n)| Request::Map(first, n.min(512 - first))),
@@ -269,6 +326,9 @@ fn apply(world: &mut World, request: &Request, value: u64, policy: &Granularity)
         Request::ToDevice(page, k) => world.run(to_device(page, k)).map(|_| true),
         Request::Split(first, pages, k) => {
             world.run(Transaction::split(Run { first, pages }, order(k))).map(|_| true)
+        }
+        Request::Collapse(first, pages) => {
+            world.run(Transaction::collapse(Run { first, pages })).map(|_| true)
         }
         Request::Unmap(first, pages) => world.run(Transaction::unmap(Run { first, pages })).map(|_| true),
     };

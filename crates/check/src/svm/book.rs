@@ -44,6 +44,8 @@ pub struct Seen {
     pub tried: u8,
     /// See [`Task`].
     pub making_room: bool,
+    /// Whether its machine now changes the size of folios, and of entries in the device's page table with them.
+    pub reshaping: bool,
 }
 
 /// An answer to a step.
@@ -195,6 +197,7 @@ impl Book {
             step: task.step,
             tried: task.tried,
             making_room: task.making_room,
+            reshaping: matches!(task.machine, Transaction::Split(_) | Transaction::Collapse(_)),
         };
         (self.tasks.number(&task, seen), self.block_number(&place))
     }

@@ -1,6 +1,6 @@
 //! What is done to the pagemap of a world: the shipped code, on the words of a state.
 
-use bifolio_folio::{Folio as Handle, FreeRange, Live, Order, PageMap, Pfn};
+use bifolio_folio::{CollapseErrorKind, Folio as Handle, FreeRange, Live, Order, PageMap, Pfn};
 use bifolio_rules::RuleSet;
 
 use crate::bifolio::ledger::Ledger;
@@ -116,6 +116,32 @@ pub(super) fn split(map: &PageMap<Ledger>, state: &mut State, folio: Named) -> O
             }
         }
         Some(true)
+    })
+}
+
+/// Collapses two folios into one, or tells why not; `None` if either is not there.
+pub(super) fn collapse(
+    map: &PageMap<Ledger>,
+    state: &mut State,
+    lower: Named,
+    upper: Named,
+) -> Option<Result<(), CollapseErrorKind>> {
+    on_pagemap(map, state, |map| {
+        let (lower, upper) = (resume(map, lower)?, resume(map, upper)?);
+        let page = lower.head();
+        let (Ok(lower), Ok(upper)) = (lower.try_lock(), upper.try_lock()) else {
+            unreachable!("nobody holds a lock between steps, not even of {page}")
+        };
+        Some(match lower.collapse(upper) {
+            Ok(whole) => {
+                drop_raw(whole.unlock());
+                Ok(())
+            }
+            Err(refused) => {
+                refused.pieces.into_iter().for_each(|piece| drop_raw(piece.unlock()));
+                Err(refused.kind)
+            }
+        })
     })
 }
 

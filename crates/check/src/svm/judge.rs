@@ -159,7 +159,7 @@ pub(super) fn end(
         sites.iter().skip(usize::from(run.first)).take(usize::from(run.pages)).all(is)
     };
     let moved = match finished.moved {
-        Moved::AlreadyThere(_) => true,
+        Moved::AlreadyThere(_) | Moved::Collapsed(_) => true,
         Moved::Split(run) => all(run, |site| !matches!(site, Site::Device { order: 1.., .. })),
         Moved::ToDevice(span) => all(span.run(), |site| matches!(site, Site::Device { .. })),
         Moved::ToRam(span) | Moved::Populated(span) => all(span.run(), |site| *site == Site::Ram),

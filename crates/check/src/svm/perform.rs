@@ -1,6 +1,6 @@
 //! What each step of a transaction does to the world, and what is judged of it at once.
 
-use bifolio_folio::{MemoryKind, PageMap, Pfn};
+use bifolio_folio::{CollapseErrorKind, MemoryKind, PageMap, Pfn};
 use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, HandedOut, Pages, Removed, Used};
 use bifolio_svm::step::Folio;
@@ -12,7 +12,6 @@ use crate::svm::folios;
 use crate::svm::setup::{Memory, Setup};
 use crate::svm::slip::Slip;
 use crate::svm::state::{BLOCK_PAGES, GARBAGE, State, Teardown, View, Virtual};
-use crate::svm::world::verb;
 
 /// How a step is made to go.
 pub(super) mod how {
@@ -73,6 +72,7 @@ impl Performer<'_> {
             Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => Outcome::NoMemory,
             Step::ReleaseFolio { folio } => self.release(folio),
             Step::SplitFolio { folio } => self.split(folio),
+            Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
             Step::ReserveRam { span } => self.reserve(span),
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
             Step::TakeOut { span } => self.take_out(span),
@@ -190,6 +190,19 @@ impl Performer<'_> {
         }
     }
 
+    fn collapse(&mut self, lower: Folio, upper: Folio) -> Outcome {
+        let named = |folio: Folio| (low(folio.pfn), folio.order.get());
+        match folios::collapse(self.map, &mut self.state, named(lower), named(upper)) {
+            Some(Ok(())) => Outcome::Done,
+            Some(Err(CollapseErrorKind::Shared { .. })) => Outcome::Busy,
+            Some(Err(_)) => Outcome::Failed,
+            None => {
+                self.broken.require(false, 17);
+                Outcome::Failed
+            }
+        }
+    }
+
     fn reserve(&mut self, span: Span) -> Outcome {
         let pages = small(span.pages());
         let reserve = if self.task.making_room || self.inner { 0 } else { self.setup.reserve };
@@ -268,14 +281,16 @@ impl Performer<'_> {
         done
     }
 
-    /// Enters a span in place of the entries of its pages, which lead to the same memory.
+    /// Enters a span in place of the entries of its pages, which lead to the same memory; there is at least one.
     fn remap_device(&mut self, span: Span, to: Pfn) -> Outcome {
-        let mut removed = Removed { named: 0, entered: 0 };
+        let (mut removed, mut any) = (Removed { named: 0, entered: 0 }, false);
         self.each(span.run(), |offset, page| {
+            let leads_there = page.table.is_none_or(|at| at == low(to) + offset);
+            any |= page.table.is_some();
             removed.named |= 1 << offset;
-            removed.entered |= Pages::from(page.table == Some(low(to) + offset)) << offset;
+            removed.entered |= Pages::from(leads_there) << offset;
         });
-        self.broken.require(facts::i20(&removed), 20);
+        self.broken.require(any && facts::i20(&removed), 20);
         self.map_device(span, to)
     }
 
@@ -287,7 +302,7 @@ impl Performer<'_> {
             page.table = None;
         });
         // What could not be entered anew may be gone.
-        self.broken.require(self.task.why == verb::SPLIT || facts::i20(&removed), 20);
+        self.broken.require(self.task.reshaping || facts::i20(&removed), 20);
         done
     }
 
@@ -306,7 +321,7 @@ impl Performer<'_> {
 fn refusal(step: &Step) -> Outcome {
     match step {
         Step::FormFolio { .. } | Step::ReserveRam { .. } => Outcome::NoMemory,
-        Step::SplitFolio { .. } | Step::TakeOut { .. } => Outcome::Busy,
+        Step::SplitFolio { .. } | Step::CollapseFolio { .. } | Step::TakeOut { .. } => Outcome::Busy,
         _ => Outcome::Failed,
     }
 }

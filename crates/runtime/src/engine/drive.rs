@@ -1,8 +1,10 @@
 //! One transaction being run: its steps, done for real.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use bifolio_folio::{FormErrorKind, Order, Pfn};
+use bifolio_folio::{CollapseErrorKind, FormErrorKind, Order, Pfn};
+use bifolio_pool::DevicePool;
 use bifolio_svm::step::Folio;
 use bifolio_svm::{Failure, Finished, Outcome, PageSet, Run, Span, Step};
 
@@ -60,6 +62,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
             Step::ReclaimDevice { span } => self.reclaim_device(span, cell),
             Step::ReleaseFolio { folio } => self.release_folio(folio),
             Step::SplitFolio { folio } => self.split(folio),
+            Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
             Step::ReserveRam { span } => self.reserve(span),
             Step::ReclaimRam { pages } => self.reclaim_ram(pages, cell),
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
@@ -142,6 +145,27 @@ impl<'e, V: CpuView> Drive<'e, V> {
             Err(live) => {
                 victims.put_back(folio.handle, live.into_raw());
                 Outcome::Busy
+            }
+        }
+    }
+
+    fn collapse(&self, lower: Folio, upper: Folio) -> Outcome {
+        let mut victims = lock(&self.engine.victims);
+        if !victims.are_siblings(lower.handle, upper.handle) {
+            return Outcome::Failed;
+        }
+        let [one, other] =
+            [lower, upper].map(|folio| self.engine.pagemap.from_raw(victims.lend(folio.handle)));
+        match join(one, other) {
+            Ok(whole) => {
+                victims.join(lower.handle, upper.handle, whole.into_raw());
+                self.engine.statistics.add(Counter::Collapses, 1);
+                Outcome::Done
+            }
+            Err((outcome, [one, other])) => {
+                victims.put_back(lower.handle, one.into_raw());
+                victims.put_back(upper.handle, other.into_raw());
+                outcome
             }
         }
     }
@@ -300,6 +324,29 @@ impl<'e, V: CpuView> Drive<'e, V> {
         }
         result.outcome()
     }
+}
+
+type LiveFolio<'m> = bifolio_folio::Folio<'m, Arc<dyn DevicePool>>;
+
+/// Makes one folio of two, or gives them back as they came.
+fn join<'m>(
+    lower: LiveFolio<'m>,
+    upper: LiveFolio<'m>,
+) -> Result<LiveFolio<'m>, (Outcome, [LiveFolio<'m>; 2])> {
+    let lower = match lower.try_lock() {
+        Ok(locked) => locked,
+        Err(lower) => return Err((Outcome::Busy, [lower, upper])),
+    };
+    let upper = match upper.try_lock() {
+        Ok(locked) => locked,
+        Err(upper) => return Err((Outcome::Busy, [lower.unlock(), upper])),
+    };
+    lower.collapse(upper).map(bifolio_folio::Folio::unlock).map_err(|refused| {
+        let shared = matches!(refused.kind, CollapseErrorKind::Shared { .. });
+        let outcome = if shared { Outcome::Busy } else { Outcome::Failed };
+        // Sorted by page, as they were given.
+        (outcome, refused.pieces.map(bifolio_folio::Folio::unlock))
+    })
 }
 
 const STAGED: &str = "reserving or taking out comes first";

@@ -10,7 +10,7 @@ pub(crate) mod drive;
 pub mod pin;
 pub(crate) mod plain;
 pub(crate) mod reclaim;
-mod reshape;
+pub mod reshape;
 pub(crate) mod victims;
 
 use std::collections::BTreeSet;
@@ -332,7 +332,11 @@ impl<V: CpuView> Engine<V> {
         match finished.moved {
             Moved::ToDevice(span) => self.statistics.add_folio(Direction::ToDevice, span.order()),
             Moved::ToRam(span) => self.statistics.add_folio(Direction::ToRam, span.order()),
-            Moved::AlreadyThere(_) | Moved::Populated(_) | Moved::Unmapped(_) | Moved::Split(_) => {}
+            Moved::AlreadyThere(_)
+            | Moved::Populated(_)
+            | Moved::Unmapped(_)
+            | Moved::Split(_)
+            | Moved::Collapsed(_) => {}
         }
     }
 

@@ -107,7 +107,7 @@ impl Victims {
         folio.expect(LENT)
     }
 
-    /// Takes the reference of a folio for a moment, to split it.
+    /// Takes the reference of a folio for a moment, to split or to join it.
     pub(crate) fn lend(&mut self, at: Handle) -> RawFolio<Live> {
         self.held(at).folio.take().expect(LENT)
     }
@@ -115,6 +115,20 @@ impl Victims {
     /// Puts back what [`Victims::lend`] gave, or the part of it that is left.
     pub(crate) fn put_back(&mut self, at: Handle, folio: RawFolio<Live>) {
         self.held(at).folio = Some(folio);
+    }
+
+    /// Tells whether two folios are of one object.
+    pub(crate) fn are_siblings(&self, one: Handle, other: Handle) -> bool {
+        self.folios[one.0 as usize].object == self.folios[other.0 as usize].object
+    }
+
+    /// Makes one folio of two that were lent, in the place of the lower one.
+    pub(crate) fn join(&mut self, lower: Handle, upper: Handle, whole: RawFolio<Live>) {
+        let Held { object, .. } = self.folios.remove(upper.0 as usize);
+        if let Some(Victim::Folios { folios, .. }) = self.objects.get_mut(object) {
+            *folios -= 1;
+        }
+        self.put_back(lower, whole);
     }
 
     fn held(&mut self, at: Handle) -> &mut Held {

@@ -26,6 +26,8 @@ pub struct World {
     device: Vec<u64>,
     device_table: BTreeMap<u16, u64>,
     folios: BTreeMap<u64, Order>,
+    /// What each folio, by its first page, is on.
+    backings: BTreeMap<u64, u32>,
     handles: BTreeSet<u32>,
     next_handle: u32,
     ram_limit: u64,
@@ -52,6 +54,7 @@ impl World {
             device: vec![GARBAGE; usize::try_from(device_pages).expect("small")],
             device_table: BTreeMap::new(),
             folios: BTreeMap::new(),
+            backings: BTreeMap::new(),
             handles: BTreeSet::new(),
             next_handle: 0,
             ram_limit,
@@ -120,6 +123,7 @@ impl World {
             Step::ReclaimDevice { .. } => self.reclaim_device(block),
             Step::ReleaseFolio { folio } => self.release(folio),
             Step::SplitFolio { folio } => self.split(folio),
+            Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
             Step::ReserveRam { span } => self.reserve(span),
             Step::ReclaimRam { .. } => self.reclaim_ram(block),
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
@@ -154,7 +158,9 @@ impl World {
             return Outcome::NoMemory;
         };
         self.folios.insert(pfn, order);
-        Outcome::Formed(Folio { pfn: Pfn::new(pfn), order, handle: self.handle() })
+        let handle = self.handle();
+        self.backings.insert(pfn, handle.0);
+        Outcome::Formed(Folio { pfn: Pfn::new(pfn), order, handle })
     }
 
     fn handle(&mut self) -> Handle {
@@ -167,6 +173,7 @@ impl World {
         let pfn = folio.pfn.get();
         assert_eq!(self.folios.remove(&pfn), Some(folio.order), "a folio is freed once, at its order");
         assert!(self.handles.remove(&folio.handle.0), "a handle is removed once");
+        self.backings.remove(&pfn);
         self.device[pfn as usize..(pfn + folio.order.pages()) as usize].fill(GARBAGE);
         Outcome::Done
     }
@@ -178,7 +185,25 @@ impl World {
         let half = folio.order.smaller().expect("order 0 is never split");
         assert_eq!(self.folios.insert(folio.pfn.get(), half), Some(folio.order));
         self.folios.insert(folio.pfn.get() + half.pages(), half);
+        self.backings.insert(folio.pfn.get() + half.pages(), self.backings[&folio.pfn.get()]);
         Outcome::Split { upper: self.handle() }
+    }
+
+    fn collapse(&mut self, lower: Folio, upper: Folio) -> Outcome {
+        if self.injected() {
+            return Outcome::Busy;
+        }
+        let (first, second) = (lower.pfn.get(), upper.pfn.get());
+        let whole = lower.order.larger().expect("halves are small");
+        assert!(lower.pfn.is_aligned(whole) && second == first + upper.order.pages(), "two halves");
+        if self.backings[&first] != self.backings[&second] {
+            return Outcome::Failed;
+        }
+        assert_eq!(self.folios.insert(first, whole), Some(lower.order));
+        assert_eq!(self.folios.remove(&second), Some(lower.order));
+        self.backings.remove(&second);
+        assert!(self.handles.remove(&upper.handle.0), "a handle is removed once");
+        Outcome::Done
     }
 
     fn reserve(&mut self, span: Span) -> Outcome {
