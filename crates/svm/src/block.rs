@@ -218,14 +218,14 @@ impl Block {
         self.pieces.insert(at + 1, Piece { span: upper, pfn: upper_pfn, handle: upper_handle, ..whole });
     }
 
-    /// Replaces the two halves of `span` by one piece after their folios were collapsed. Where only one of them was
-    /// mapped, the transaction goes on until the whole is, or is not.
+    /// Replaces the two halves of `span` by one piece after their folios were collapsed.
     pub(crate) fn join_pieces(&mut self, span: Span) {
         let (lower, upper) = span.halves(span.first()).expect("only halves are joined");
         let (at, above) = (self.index_of(lower), self.index_of(upper));
         let upper = self.pieces.remove(above);
         let lower = self.pieces[at];
-        self.pieces[at] = Piece { span, mapped: lower.mapped || upper.mapped, ..lower };
+        debug_assert_eq!(lower.mapped, upper.mapped, "halves of {span:?} of which one is mapped");
+        self.pieces[at] = Piece { span, ..lower };
     }
 
     fn index_of(&self, span: Span) -> usize {

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!  for each order from the smallest: for each two halves of a span inside the run, adjacent on the device too:
-//!    collapse them --Busy, Failed--> leave them
+//!    collapse them, if the device's page table has both or neither --Busy, Failed--> leave them
 //!   |
 //!  for each folio that came of it:
-//!    map it for the CPU (coherent) and enter it in the device's page table, if any part of it was there, in place of
-//!    its pieces --Failed--> unmap: the device faults
+//!    map it for the CPU (coherent) and enter it in the device's page table, if it was there, in place of its
+//!    pieces --Failed--> unmap: the device faults
 //! ```
 //!
 //! Nothing moves and nothing is copied.
@@ -103,6 +103,7 @@ impl Collapse {
             let halves = Span::around(lower.span.first(), whole).halves(lower.span.first());
             let apart = upper.pfn.offset_from(lower.pfn);
             halves == Some((lower.span, upper.span))
+                && lower.mapped == upper.mapped
                 && apart == Some(self.order.pages())
                 && lower.pfn.is_aligned(whole)
         };

@@ -35,7 +35,8 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Collapses the folios on the device that lie in page-aligned `addresses`, as far as they go together: halves of
-    /// a larger folio that have one backing, side by side, and are held by nobody else. Nothing moves. As with
+    /// a larger folio that have one backing, side by side, are in the device's page table both or neither, and are held by
+    /// nobody else. Nothing moves. As with
     /// `MADV_COLLAPSE` of the kernel, it is done on return.
     ///
     /// It is for those who split before: nothing collapses by itself, since what splits a folio has a use for the pieces.

@@ -113,6 +113,9 @@ impl<V: CpuView> Drive<'_, V> {
             Step::ReleaseFolio { folio } | Step::SplitFolio { folio } => {
                 checker.named(folio.pfn, Some(folio.order));
             }
+            Step::CollapseFolio { lower, upper } => {
+                [lower, upper].iter().for_each(|half| checker.named(half.pfn, Some(half.order)));
+            }
             Step::CopyToDevice { to, .. } | Step::ClearDevice { to, .. } => checker.named(to, None),
             Step::CopyToRam { span, from: pfn }
             | Step::MapDevice { span, to: pfn }
@@ -305,7 +308,7 @@ impl Watch<'_> {
     /// The pages that it was about, in the end.
     fn concerned(&self, result: &Result<Finished, Failure>) -> Run {
         match result.map(|finished| finished.moved) {
-            Ok(Moved::Unmapped(run) | Moved::Split(run)) => run,
+            Ok(Moved::Unmapped(run) | Moved::Split(run) | Moved::Collapsed(run)) => run,
             Ok(
                 Moved::AlreadyThere(span)
                 | Moved::ToDevice(span)
