@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod buddy;
+pub mod check;
 pub mod fault;
 pub mod floor;
 pub mod folio;

@@ -17,8 +17,8 @@ pub struct Row {
     pub floor: f64,
     /// `value / floor`.
     pub ratio: f64,
-    /// What to reach: a ratio, at most this for times and at least this for rates; or for rows of [`Row::limited`]
-    /// the most that `value` may be, in `unit`.
+    /// What to reach: a ratio, at most this for times and at least this for rates; or the most that `value` may be
+    /// ([`Row::limited`]), or the least ([`Row::at_least`]), in `unit`.
     pub goal: f64,
     /// Whether the goal is reached.
     pub met: bool,
@@ -63,6 +63,13 @@ impl Row {
     pub fn limited(name: &str, unit: &'static str, value: f64, floor: f64, limit: f64) -> Row {
         let row = Self::beside(name, unit, value, floor, limit);
         Row { met: value <= limit, goal_is: Goal::Value, ..row }
+    }
+
+    /// A rate that should itself be at least `goal`, in its unit, whatever its floor. The ratio is not judged.
+    #[must_use]
+    pub fn at_least(name: &str, unit: &'static str, value: f64, floor: f64, goal: f64) -> Row {
+        let row = Self::beside(name, unit, value, floor, goal);
+        Row { met: value >= goal, goal_is: Goal::Value, ..row }
     }
 
     fn beside(name: &str, unit: &'static str, value: f64, floor: f64, goal: f64) -> Row {
@@ -124,5 +131,11 @@ mod tests {
         let row = Row::limited("a", "ms", 20.0, 0.5, 20.0);
         assert_eq!((row.ratio, row.goal, row.met, row.goal_is), (40.0, 20.0, true, Goal::Value));
         assert!(!Row::limited("a", "ms", 20.1, 19.0, 20.0).met);
+    }
+
+    #[test]
+    fn rate_with_a_goal_of_its_own_is_judged_by_itself() {
+        assert!(Row::at_least("a", "M/s", 1.0, 20.0, 1.0).met);
+        assert!(!Row::at_least("a", "M/s", 0.9, 0.1, 1.0).met);
     }
 }

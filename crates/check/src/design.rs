@@ -5,6 +5,7 @@
 //! actions. [`Design::apply`] does the step and says which rules it broke.
 
 use std::hash::Hash;
+use std::ops::Range;
 
 use bifolio_rules::{Rule, RuleSet};
 
@@ -89,6 +90,15 @@ pub struct Action {
     pub order: u8,
 }
 
+/// Actions that are enough to leave a state by, see [`Design::independent`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alone {
+    /// Which ones, in the list of actions.
+    pub actions: Range<usize>,
+    /// Whether they take something away that never comes back, so that no cycle of states has such an action.
+    pub once: bool,
+}
+
 /// What a step led to.
 #[derive(Clone, Copy, Debug)]
 pub struct Applied<S> {
@@ -135,6 +145,20 @@ pub trait Design: Sync {
 
     /// Lists what can be done, always in the same order. `out` is empty.
     fn actions(&self, state: &Self::State, out: &mut Vec<Action>);
+
+    /// Finds actions after which nothing is lost if they are done first: all that one actor can do next, if they are
+    /// independent of everything that others can do before. That is: whatever others do, these actions stay as they are,
+    /// disable nothing of the others', lead to the same state in either order, and neither break a rule nor change
+    /// what breaks one. An action may enable others.
+    fn independent(&self, _state: &Self::State, _actions: &[Action]) -> Option<Alone> {
+        None
+    }
+
+    /// Whether the same state has the same actions in the same order in every run, so that an exploration can be
+    /// written down as the steps that led to new states.
+    fn can_be_resumed(&self) -> bool {
+        true
+    }
 
     /// Does one of [`Design::actions`].
     fn apply(&self, scratch: &mut Self::Scratch, state: &Self::State, action: Action)

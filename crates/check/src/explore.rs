@@ -6,13 +6,35 @@
 //! the rule that can be reached while all rules hold. Rules that only say something about a state, and whose
 //! breaking destroys nothing ([`Design::only_seen`]), do not end a branch.
 //!
+//! # Steps that need no interleaving
+//!
+//! Where a design names an actor whose next actions are independent of all that others can do before them
+//! ([`Design::independent`]), a state is left by these actions only: what others could do first, they can do
+//! afterwards, with the same result. This is the theory of ample sets, and its conditions are kept so:
+//!
+//! - *independent*: argued by the design, for each verb. All actions that the actor could do are in the set.
+//! - *invisible*: a set with an action that breaks a rule is not used, [`Design::only_seen`] rules excepted, which the
+//!   design's argument covers.
+//! - *nothing is put off for ever*: a set is not used if one of its actions leads to a state of this level or one
+//!   before, so each cycle has a state that is left by all actions; or the design vouches that no cycle has such an
+//!   action, as it takes away what never comes back.
+//!
+//! Verdicts are the same as without. Shortest sequences may not be in what is left; so once a rule is found broken
+//! the levels are walked again in full, as far as it takes to find the same rules. `Limits::full` does without.
+//!
+//! # Rounds
+//!
 //! Work is done in rounds: workers expand a chunk of the level each and drop the states that were seen before;
 //! then the new ones are inserted in the order of the level. So results do not depend on the number of threads,
 //! down to the choice among equally short sequences.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-use crate::design::{Action, Applied, Design};
+use crate::design::{Action, Alone, Applied, Design};
+use crate::journal::{Journal, Record};
 use crate::set::{LOOKS, StateSet, hash_of};
 use bifolio_rules::{Rule, RuleSet};
 
@@ -30,10 +52,12 @@ pub struct Progress {
     pub depth: u32,
     /// Bytes of states, parents and table.
     pub bytes: usize,
+    /// Time since the exploration began.
+    pub time: Duration,
 }
 
 /// What limits an exploration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Most bytes of states, parents and table. Tables double, so the peak while growing is at most twice that.
     pub bytes: usize,
@@ -41,11 +65,17 @@ pub struct Limits {
     pub states: u64,
     /// Worker threads, at least 1.
     pub threads: usize,
+    /// Whether every action is interleaved with every other, also those that need no interleaving.
+    pub full: bool,
+    /// Ends the exploration when it becomes true.
+    pub stop: Option<&'static AtomicBool>,
+    /// Where to find what an earlier exploration did, and to leave what this one does.
+    pub journal: Option<&'static Journal>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { bytes: 2 << 30, states: u64::MAX, threads: 1 }
+        Limits { bytes: 2 << 30, states: u64::MAX, threads: 1, full: false, stop: None, journal: None }
     }
 }
 
@@ -58,6 +88,10 @@ pub enum End {
     Memory,
     /// The limit of states was reached.
     States,
+    /// Somebody asked for it.
+    Stopped,
+    /// What an earlier exploration left is not what this version of the design does.
+    Unfit,
 }
 
 impl fmt::Display for End {
@@ -68,6 +102,8 @@ impl fmt::Display for End {
                 "stopped: the next states need more memory than allowed; allow more, or fewer pages or actors"
             }
             End::States => "stopped at the limit of states",
+            End::Stopped => "stopped on request",
+            End::Unfit => "not begun: what was saved does not fit this version of the design",
         })
     }
 }
@@ -102,24 +138,31 @@ pub struct Explored<S> {
 /// Number of a state, in the order of discovery.
 type StateId = u32;
 
+/// A state that a step led to: its hash, the number of the state before, and which of its actions it was.
+type Reached<S> = (u64, S, StateId, u16);
+
 /// States that came out of a chunk of a level.
 struct Candidates<S> {
-    unseen: Vec<(u64, S, StateId)>,
+    unseen: Vec<Reached<S>>,
     /// Parent and step for each rule that was broken.
     broken: Vec<(Rule, StateId, Action)>,
     seen: RuleSet,
     steps: u64,
+    /// States that were left by some of their actions only.
+    reduced: u64,
 }
 
 impl<S: Copy + Eq> Candidates<S> {
     fn new(seen: RuleSet) -> Candidates<S> {
-        Candidates { unseen: Vec::new(), broken: Vec::new(), seen, steps: 0 }
+        Candidates { unseen: Vec::new(), broken: Vec::new(), seen, steps: 0, reduced: 0 }
     }
 
     /// Moves the states that are not in the set over.
-    fn take_unseen(&mut self, states: &StateSet<S>, reached: &mut Vec<(u64, S, StateId)>) {
-        let keys = reached.iter().map(|(hash, state, _)| (*hash, state));
-        states.missing(keys, |place| self.unseen.push(reached[place]));
+    fn take_unseen(&mut self, states: &StateSet<S>, reached: &mut Vec<Reached<S>>) {
+        for some in reached.chunks(LOOKS) {
+            let keys = some.iter().map(|(hash, state, ..)| (*hash, state));
+            states.missing(keys, |place| self.unseen.push(some[place]));
+        }
         reached.clear();
     }
 
@@ -137,82 +180,128 @@ pub fn explore<D: Design>(
     limits: &Limits,
     progress: &mut dyn FnMut(Progress),
 ) -> Explored<D::State> {
-    let mut walk = Walk::new(design);
-    let end = walk.run(limits, progress);
-    let trace = |&(rule, parent, action): &(Rule, StateId, Action)| {
-        let short = || Broken { rule, states: vec![walk.design.initial()], steps: Vec::new() };
-        walk.trace(rule, parent, action).unwrap_or_else(short)
-    };
-    let broken = walk.found.iter().map(trace).collect();
+    explore_as("", design, limits, progress)
+}
+
+/// The same under a name by which the journal of [`Limits::journal`] knows it.
+pub fn explore_as<D: Design>(
+    name: &str,
+    design: &D,
+    limits: &Limits,
+    progress: &mut dyn FnMut(Progress),
+) -> Explored<D::State> {
+    let mut walk = Walk::new(design, limits);
+    let journal = limits.journal.filter(|_| design.can_be_resumed());
+    let past = journal.and_then(|journal| journal.past(name));
+    let fits = past.is_none_or(|record| walk.resume(&record));
+    let end = if fits { walk.run(RuleSet::of(&[]), progress) } else { End::Unfit };
+    if let Some(journal) = journal {
+        journal.leave(walk.record(name));
+    }
+    let broken = walk.shortest(progress);
     let states = walk.states.len() as u64;
     Explored { states, steps: walk.steps, depth: walk.depth, end, broken }
 }
 
 struct Walk<'d, D: Design> {
     design: &'d D,
+    limits: Limits,
     states: StateSet<D::Kept>,
+    /// For each state but the first which action of its parent led to it, if there is a journal.
+    ways: Vec<u16>,
+    /// The next state to expand, and the end of its level.
+    at: usize,
+    level_end: usize,
     steps: u64,
     depth: u32,
+    reduced: u64,
     found: Vec<(Rule, StateId, Action)>,
     seen: RuleSet,
+    begin: Instant,
 }
 
 impl<'d, D: Design> Walk<'d, D> {
-    fn new(design: &'d D) -> Self {
+    fn new(design: &'d D, limits: &Limits) -> Self {
         let mut states = StateSet::new();
         let first = design.keep(&design.initial());
         states.insert(hash_of(&first), &first, StateId::MAX);
-        Walk { design, states, steps: 0, depth: 0, found: Vec::new(), seen: RuleSet::NONE }
+        Walk {
+            design,
+            limits: Limits { threads: limits.threads.max(1), ..*limits },
+            states,
+            ways: Vec::new(),
+            at: 0,
+            level_end: 1,
+            steps: 0,
+            depth: 0,
+            reduced: 0,
+            found: Vec::new(),
+            seen: RuleSet::NONE,
+            begin: Instant::now(),
+        }
     }
 
-    fn run(&mut self, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> End {
-        let (mut from, mut to) = (0, self.states.len());
-        let mut next_report = 0;
-        while from < to {
-            let mut at = from;
-            while at < to {
-                if let Some(end) = self.limit_reached(limits) {
+    /// Visits states until all are visited, a limit is reached, or all rules of a set that is not empty were broken.
+    fn run(&mut self, goal: RuleSet, progress: &mut dyn FnMut(Progress)) -> End {
+        let mut next_report = self.steps;
+        while self.at < self.level_end {
+            while self.at < self.level_end {
+                let found_all = !goal.is_empty() && goal.without(self.seen).is_empty();
+                if let Some(end) = self.limit_reached().or(found_all.then_some(End::Stopped)) {
+                    progress(self.progress());
                     return end;
                 }
-                let end = to.min(at + CHUNK * limits.threads.max(1));
-                self.round(at, end, limits.threads.max(1));
-                at = end;
+                let end = self.level_end.min(self.at + CHUNK * self.limits.threads);
+                self.round(end);
+                self.at = end;
                 if self.steps >= next_report {
                     next_report = self.steps + (1 << 20);
                     progress(self.progress());
                 }
             }
-            (from, to) = (to, self.states.len());
-            self.depth += u32::from(from < to);
+            self.level_end = self.states.len();
+            self.depth += u32::from(self.at < self.level_end);
         }
         progress(self.progress());
         End::Complete
     }
 
-    fn limit_reached(&self, limits: &Limits) -> Option<End> {
+    fn limit_reached(&self) -> Option<End> {
+        let Limits { bytes, states, stop, .. } = self.limits;
         // The last numbers are kept for a round under way.
-        if self.states.bytes() > limits.bytes || self.states.len() >= StateId::MAX as usize / 2 {
+        if self.states.bytes() + self.ways.capacity() * 2 > bytes
+            || self.states.len() >= StateId::MAX as usize / 2
+        {
             return Some(End::Memory);
         }
-        (self.states.len() as u64 >= limits.states).then_some(End::States)
+        if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Some(End::Stopped);
+        }
+        (self.states.len() as u64 >= states).then_some(End::States)
     }
 
     fn progress(&self) -> Progress {
         let (states, bytes) = (self.states.len() as u64, self.states.bytes());
-        Progress { states, steps: self.steps, depth: self.depth, bytes }
+        Progress { states, steps: self.steps, depth: self.depth, bytes, time: self.begin.elapsed() }
     }
 
-    fn round(&mut self, from: usize, to: usize, threads: usize) {
-        let (design, states, seen) = (self.design, &self.states, self.seen);
+    fn round(&mut self, to: usize) {
+        let (from, threads) = (self.at, self.limits.threads);
+        let level = Level {
+            design: self.design,
+            states: &self.states,
+            seen: self.seen,
+            end: self.level_end,
+            full: self.limits.full,
+        };
         let parts: Vec<Candidates<D::Kept>> = if threads == 1 {
-            vec![expand(design, states, seen, from, to)]
+            vec![level.expand(from..to)]
         } else {
             let share = (to - from).div_ceil(threads);
             thread::scope(|scope| {
                 let begin = |worker: usize| (from + worker * share).min(to);
-                let spawn = |worker| {
-                    scope.spawn(move || expand(design, states, seen, begin(worker), begin(worker + 1)))
-                };
+                let level = &level;
+                let spawn = |worker| scope.spawn(move || level.expand(begin(worker)..begin(worker + 1)));
                 let workers: Vec<_> = (0..threads).map(spawn).collect();
                 workers.into_iter().map(|worker| worker.join().expect("a design does not panic")).collect()
             })
@@ -224,18 +313,94 @@ impl<'d, D: Design> Walk<'d, D> {
 
     fn take(&mut self, part: Candidates<D::Kept>) {
         self.steps += part.steps;
+        self.reduced += part.reduced;
         for some in part.unseen.chunks(LOOKS) {
             self.states.touch(some.iter().map(|(hash, ..)| *hash));
-            for (hash, state, parent) in some {
-                self.states.insert(*hash, state, *parent);
+            for (hash, state, parent, way) in some {
+                let new = self.states.insert(*hash, state, *parent).is_some();
+                if new && self.limits.journal.is_some() {
+                    self.ways.push(*way);
+                }
             }
         }
         for (rule, parent, action) in part.broken {
-            if !self.seen.contains(rule) {
-                self.seen.require(false, rule.number());
-                self.found.push((rule, parent, action));
-            }
+            self.find(rule, parent, action);
         }
+    }
+
+    fn find(&mut self, rule: Rule, parent: StateId, action: Action) {
+        if !self.seen.contains(rule) {
+            self.seen.require(false, rule.number());
+            self.found.push((rule, parent, action));
+        }
+    }
+
+    /// What is to be known to go on later.
+    fn record(&self, name: &str) -> Record {
+        let parents = (1..self.states.len()).map(|index| self.states.get(index).1);
+        Record {
+            name: name.to_owned(),
+            at: self.at as u64,
+            level_end: self.level_end as u64,
+            steps: self.steps,
+            depth: self.depth,
+            reduced: self.reduced,
+            found: self.found.clone(),
+            ways: parents.zip(self.ways.iter().copied()).collect(),
+        }
+    }
+
+    /// Does the steps of a record again, those only that led to a new state. False if they do not any more.
+    fn resume(&mut self, record: &Record) -> bool {
+        let mut scratch = self.design.scratch();
+        let (mut actions, mut parent_now, mut state) = (Vec::new(), StateId::MAX, self.design.initial());
+        for &(parent, way) in &record.ways {
+            if parent as usize >= self.states.len() {
+                return false;
+            }
+            if parent != parent_now {
+                parent_now = parent;
+                state = self.design.restore(self.states.get(parent as usize).0);
+                actions.clear();
+                self.design.actions(&state, &mut actions);
+            }
+            let Some(&action) = actions.get(usize::from(way)) else { return false };
+            let next = self.design.keep(&self.design.apply(&mut scratch, &state, action).state);
+            if self.states.insert(hash_of(&next), &next, parent).is_none() {
+                return false;
+            }
+            self.ways.push(way);
+        }
+        let (at, level_end) = (usize::try_from(record.at), usize::try_from(record.level_end));
+        let (Ok(at), Ok(level_end)) = (at, level_end) else { return false };
+        (self.at, self.level_end, self.steps) = (at, level_end, record.steps);
+        (self.depth, self.reduced) = (record.depth, record.reduced);
+        record.found.iter().for_each(|&(rule, parent, action)| self.find(rule, parent, action));
+        at <= level_end && level_end <= self.states.len()
+    }
+
+    /// Tells the shortest way to each rule that was broken. Where some interleavings were left out, these ways are
+    /// looked for once more, in full.
+    fn shortest(&self, progress: &mut dyn FnMut(Progress)) -> Vec<Broken<D::State>> {
+        if self.reduced == 0 || self.found.is_empty() {
+            return self.told(RuleSet::NONE);
+        }
+        let mut full = Walk::new(self.design, &Limits { full: true, journal: None, ..self.limits });
+        full.run(self.seen, progress);
+        let mut broken = full.told(RuleSet::NONE);
+        // Only if a limit came before: then the way that was found is better than none.
+        broken.extend(self.told(full.seen));
+        broken
+    }
+
+    /// Tells the ways to rules that were broken, some excepted.
+    fn told(&self, without: RuleSet) -> Vec<Broken<D::State>> {
+        let found = self.found.iter().filter(|(rule, ..)| !without.contains(*rule));
+        let trace = |&(rule, parent, action): &(Rule, StateId, Action)| {
+            let short = || Broken { rule, states: vec![self.design.initial()], steps: Vec::new() };
+            self.trace(rule, parent, action).unwrap_or_else(short)
+        };
+        found.map(trace).collect()
     }
 
     /// Finds the steps that lead to a broken rule, by doing them again without renaming. `None` if that does not
@@ -254,7 +419,9 @@ impl<'d, D: Design> Walk<'d, D> {
         let mut steps = Vec::new();
         for goal in &goals[1..] {
             let here = *states.last().expect("begins with the initial state");
-            let reached = |_: Action, applied: &Applied<D::State>| self.design.keep(&applied.state) == *goal;
+            let reached = |_: Action, applied: &Applied<D::State>| {
+                !ends(self.design, applied) && self.design.keep(&applied.state) == *goal
+            };
             let (action, broken, state) = self.find_step(&mut scratch, &here, reached)?;
             steps.push((action, broken));
             states.push(state);
@@ -284,38 +451,96 @@ impl<'d, D: Design> Walk<'d, D> {
     }
 }
 
-fn expand<D: Design>(
-    design: &D,
-    states: &StateSet<D::Kept>,
+/// What workers know of the level that they expand.
+struct Level<'w, D: Design> {
+    design: &'w D,
+    states: &'w StateSet<D::Kept>,
     seen: RuleSet,
-    from: usize,
-    to: usize,
-) -> Candidates<D::Kept> {
-    let mut out = Candidates::new(seen);
-    let mut scratch = design.scratch();
-    let (mut actions, mut reached) = (Vec::new(), Vec::with_capacity(LOOKS));
-    for index in from..to {
-        let state = design.restore(states.get(index).0);
-        let id = StateId::try_from(index).expect("fewer states than numbers");
-        actions.clear();
-        design.actions(&state, &mut actions);
-        for &action in &actions {
-            let applied = design.apply(&mut scratch, &state, action);
+    /// Number of the first state that is not of this level or one before.
+    end: usize,
+    full: bool,
+}
+
+impl<D: Design> Level<'_, D> {
+    fn expand(&self, states: Range<usize>) -> Candidates<D::Kept> {
+        let mut out = Candidates::new(self.seen);
+        let mut scratch = self.design.scratch();
+        let (mut actions, mut reached) = (Vec::new(), Vec::with_capacity(2 * LOOKS));
+        for index in states {
+            let state = self.design.restore(self.states.get(index).0);
+            let id = StateId::try_from(index).expect("fewer states than numbers");
+            actions.clear();
+            self.design.actions(&state, &mut actions);
+            let alone = if self.full { None } else { self.design.independent(&state, &actions) };
+            if !alone.is_some_and(|alone| {
+                self.leave_by(alone, &state, id, &actions, &mut scratch, &mut out, &mut reached)
+            }) {
+                self.leave_by_all(&state, id, &actions, &mut scratch, &mut out, &mut reached);
+            }
+            if reached.len() >= LOOKS {
+                out.take_unseen(self.states, &mut reached);
+            }
+        }
+        out.take_unseen(self.states, &mut reached);
+        out
+    }
+
+    fn leave_by_all(
+        &self,
+        state: &D::State,
+        id: StateId,
+        actions: &[Action],
+        scratch: &mut D::Scratch,
+        out: &mut Candidates<D::Kept>,
+        reached: &mut Vec<Reached<D::Kept>>,
+    ) {
+        for (way, &action) in (0..).zip(actions) {
+            let applied = self.design.apply(scratch, state, action);
             out.steps += 1;
             if !applied.broken.is_empty() {
                 out.note(applied.broken, id, action);
             }
-            let ends = applied.fatal || !applied.broken.without(design.only_seen()).is_empty();
-            if ends || applied.state == state {
-                continue;
-            }
-            let next = design.keep(&applied.state);
-            reached.push((hash_of(&next), next, id));
-            if reached.len() == LOOKS {
-                out.take_unseen(states, &mut reached);
+            if !ends(self.design, &applied) && applied.state != *state {
+                let next = self.design.keep(&applied.state);
+                reached.push((hash_of(&next), next, id, way));
             }
         }
     }
-    out.take_unseen(states, &mut reached);
-    out
+
+    /// Leaves a state by some of its actions only; see the module for the conditions. False if they are not met.
+    #[expect(clippy::too_many_arguments, reason = "what a worker has at hand, as for all actions")]
+    fn leave_by(
+        &self,
+        alone: Alone,
+        state: &D::State,
+        id: StateId,
+        actions: &[Action],
+        scratch: &mut D::Scratch,
+        out: &mut Candidates<D::Kept>,
+        reached: &mut Vec<Reached<D::Kept>>,
+    ) -> bool {
+        let before = reached.len();
+        for way in alone.actions.clone() {
+            let applied = self.design.apply(scratch, state, actions[way]);
+            let next = (!ends(self.design, &applied)).then(|| self.design.keep(&applied.state));
+            let is_deeper = |next: &D::Kept| {
+                let known = self.states.position(hash_of(next), next);
+                known.is_none_or(|at| at >= self.end)
+            };
+            let deeper = next.filter(|next| alone.once || is_deeper(next));
+            let (Some(next), Ok(way)) = (deeper, u16::try_from(way)) else {
+                reached.truncate(before);
+                return false;
+            };
+            reached.push((hash_of(&next), next, id, way));
+        }
+        out.steps += alone.actions.len() as u64;
+        out.reduced += 1;
+        true
+    }
+}
+
+/// Whether nothing that follows a step is looked at.
+fn ends<D: Design>(design: &D, applied: &Applied<D::State>) -> bool {
+    applied.fatal || !applied.broken.without(design.only_seen()).is_empty()
 }

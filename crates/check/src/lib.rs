@@ -21,6 +21,7 @@
 //! | [`rules`] | I1 to I27: sentences, sources, functions that judge facts |
 //! | [`design`] | what a design is to the explorer |
 //! | [`explore`], [`set`] | breadth-first search; the states seen |
+//! | [`journal`] | explorations written down, to go on later |
 //! | [`story`], [`report`], [`table`] | what was found, for people and programs |
 //! | [`linux`] | worlds of `struct page` |
 //! | [`bifolio`] | worlds of shipped folios |
@@ -32,6 +33,7 @@ pub mod bifolio;
 pub mod design;
 pub mod designs;
 pub mod explore;
+pub mod journal;
 pub mod linux;
 pub mod report;
 pub mod set;
@@ -42,6 +44,7 @@ pub mod table;
 pub use bifolio_rules as rules;
 pub use design::{Bounds, BoundsError};
 pub use designs::{Entry, Options, designs, find};
-pub use explore::{Limits, Progress};
+pub use explore::{End, Limits, Progress};
+pub use journal::{Journal, JournalError};
 pub use report::{Report, Row, Verdict};
 pub use story::Story;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::design::{Bounds, Design, built_reason};
-use crate::explore::{End, Limits, Progress, explore};
+use crate::explore::{End, Limits, Progress, explore_as};
 use crate::story::Story;
 use bifolio_rules::Rule;
 
@@ -189,7 +189,7 @@ pub fn judge<D: Design>(
     progress: &mut dyn FnMut(Progress),
 ) -> Report {
     let start = Instant::now();
-    let explored = explore(design, limits, progress);
+    let explored = explore_as(&format!("{name}/{model}"), design, limits, progress);
     let time = start.elapsed();
     let verdict = |rule: Rule| {
         if let Some(found) = explored.broken.iter().find(|found| found.rule == rule) {

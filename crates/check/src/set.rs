@@ -149,6 +149,23 @@ impl<S: Copy + Eq> StateSet<S> {
         std::hint::black_box(all);
     }
 
+    /// The index of a state, if it is there.
+    #[must_use]
+    pub fn position(&self, hash: u64, state: &S) -> Option<usize> {
+        let mask = self.table.len() - 1;
+        let mut at = self.start(hash);
+        loop {
+            let slot = self.table[at];
+            if slot == 0 {
+                return None;
+            }
+            if tag(slot) == tag(hash) && self.arena[index_in(slot)] == *state {
+                return Some(index_in(slot));
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
     /// Adds a state unless it is there. Returns its index if it is new.
     pub fn insert(&mut self, hash: u64, state: &S, parent: u32) -> Option<usize> {
         if self.arena.len() * 8 >= self.table.len() * 5 {

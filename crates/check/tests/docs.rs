@@ -27,6 +27,7 @@ fn docs_quote_stories_as_they_are_printed() {
     let pages = [
         include_str!("../../../docs/the-thread-replayed.md"),
         include_str!("../../../docs/adding-a-design.md"),
+        include_str!("../../../README.md"),
     ];
     let blocks: Vec<_> = pages.iter().flat_map(|page| quoted(page)).collect();
     assert_eq!(blocks.len(), 8);

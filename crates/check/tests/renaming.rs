@@ -24,6 +24,7 @@ fn search_without_renaming_reaches_the_same_states_up_to_renaming() {
         }
     }
     let canonical: HashSet<_> = seen.iter().map(|state| world.keep(state)).collect();
-    let explored = explore(&Folios::new(Bounds::of(4, 2, 2)), &Limits::default(), &mut |_| ());
+    let explored =
+        explore(&Folios::new(Bounds::of(4, 2, 2)), &Limits { full: true, ..Limits::default() }, &mut |_| ());
     assert_eq!((canonical.len() as u64, seen.len()), (explored.states, 17_468));
 }

@@ -37,7 +37,7 @@ impl<D: Design<Kept: std::fmt::Debug>> Model for Same<D> {
 
 /// States and levels below the first, by our explorer.
 fn ours<D: Design>(design: &D) -> (u64, u32) {
-    let explored = explore(design, &Limits::default(), &mut |_| ());
+    let explored = explore(design, &Limits { full: true, ..Limits::default() }, &mut |_| ());
     (explored.states, explored.depth)
 }
 

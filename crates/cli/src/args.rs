@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use bifolio_folio::{MemoryKind, Reset};
 use bifolio_runtime::PoolName;
@@ -224,6 +225,9 @@ pub struct CheckArgs {
     /// Design to explore, or `all`.
     #[arg(long, value_name = "NAME", default_value = "all")]
     pub design: String,
+    /// Explore all designs; the same as `--design all`.
+    #[arg(long, conflicts_with = "design")]
+    pub all: bool,
     /// Show the story of this rule alone, such as I4.
     #[arg(long, value_name = "RULE")]
     pub rule: Option<String>,
@@ -245,6 +249,15 @@ pub struct CheckArgs {
     /// Explore larger worlds of the shipped transactions as well; takes minutes, and some gigabytes.
     #[arg(long)]
     pub large: bool,
+    /// Interleave every step with every other, also those that need no interleaving.
+    #[arg(long)]
+    pub full: bool,
+    /// If stopped by Ctrl-C or for lack of memory, write to FILE what was done, for `--resume`.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Go on with what `--save` wrote, for the same designs and bounds; saves there again if stopped again.
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
     /// Print rows as JSON instead of the table.
     #[arg(long)]
     pub json: bool,
@@ -258,7 +271,10 @@ Examples:
   bifolio check                                    the table of all designs and rules
   bifolio check --design linux-v3                  one design: verdicts, and a story for each broken rule
   bifolio check --design linux-v3 --rule I4        that story
-  bifolio check --design bifolio --pages 8         the shipped code in a larger world
+  bifolio check --all --threads 2                  the same as the first, on two cores
+  bifolio check --design bifolio --max-order 3     the shipped code in a larger world
+  bifolio check --design bifolio --max-order 3 --save big.check
+                                                   Ctrl-C saves, --resume big.check goes on
 
 Exits with 1 if a rule breaks, with 0 if all hold. docs/the-thread-replayed.md reads the table for you.";
 
@@ -288,13 +304,15 @@ pub enum BenchGroup {
     Buddy,
     /// The life of a folio; needs no device.
     Folio,
+    /// The explorer behind `bifolio check`, in states a second of one core; needs no device.
+    Check,
 }
 
 const BENCH_HELP: &str = "\
 The floor is what the machine can do without Bifolio: a bare page fault, a copy, one bit turned over for each call;
-for buddy.scale it is the size of pool that costs least, for folios the same at order 0. The ratio is the result; it should be at most the goal for
-times, at least the goal for rates. A goal with a unit (buddy.fragmented, buddy.mixed) is the most that the value itself
-may be. Exits with 0 whether or not goals are met.";
+for buddy.scale it is the size of pool that costs least, for folios the same at order 0, for check states put into a set
+without any step done. The ratio is the result; it should be at most the goal for times, at least the goal for rates. A
+goal with a unit (buddy.fragmented, buddy.mixed, check) is the most that the value itself may be, or the least of a rate. Exits with 0 whether or not goals are met.";
 
 /// Takes the name of a pool, and lists them all in the help.
 fn pools() -> impl TypedValueParser<Value = PoolName> {

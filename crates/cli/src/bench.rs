@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bifolio_bench::{BenchError, Effort, Goal, Row, buddy, fault, folio, migrate};
+use bifolio_bench::{BenchError, Effort, Goal, Row, buddy, check, fault, folio, migrate};
 use bifolio_runtime::SpaceError;
 
 use crate::args::{BenchArgs, BenchGroup};
@@ -42,6 +42,7 @@ pub fn bench(args: &BenchArgs) -> Result<u8, BenchFailure> {
         BenchGroup::Migrate => migrate::rows(effort),
         BenchGroup::Buddy => buddy::rows(effort),
         BenchGroup::Folio => folio::rows(effort),
+        BenchGroup::Check => check::rows(effort),
     }?;
     if args.json {
         JsonTarget::Stdout.write(&rows)?;
@@ -89,6 +90,12 @@ mod tests {
     fn table_shows_value_and_floor_in_their_unit() {
         let row = Row::time("fault.cpu.4k", 12.0, 8.0, 1.15);
         assert_eq!(shown(row), "fault.cpu.4k 12.00 us 8.00 us 1.50 1.15 NOT MET");
+    }
+
+    #[test]
+    fn table_shows_a_rate_with_a_goal_of_its_own() {
+        let row = Row::at_least("check.states_per_s", "M/s", 0.5, 5.0, 1.0);
+        assert_eq!(shown(row), "check.states_per_s 0.50 M/s 5.00 M/s 0.10 1.00 M/s NOT MET");
     }
 
     #[test]

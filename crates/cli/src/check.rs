@@ -1,10 +1,19 @@
 //! `bifolio check`: designs of device folios in small worlds, explored exhaustively under the rules.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bifolio_check::rules::Rule;
 use bifolio_check::table::{LEGEND, table};
-use bifolio_check::{Bounds, BoundsError, Entry, Options, Report, Story, designs, find};
+use bifolio_check::{
+    Bounds, BoundsError, End, Entry, Journal, JournalError, Limits, Options, Progress, Report, Story,
+    designs, find,
+};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 use crate::args::CheckArgs;
 use crate::exit::{self, Failure};
@@ -35,6 +44,42 @@ pub enum CheckError {
         #[source]
         source: BoundsError,
     },
+    /// What was saved cannot be read.
+    #[error("--resume {file} cannot be read", file = file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What was saved is something else.
+    #[error("--resume {file} cannot be gone on with", file = file.display())]
+    Journal {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: JournalError,
+    },
+    /// What was saved does not fit any more.
+    #[error("--resume: the steps that were saved for {design} lead elsewhere in this version")]
+    Unfit {
+        /// The design.
+        design: &'static str,
+    },
+    /// What was done cannot be saved.
+    #[error("{file} cannot be written", file = file.display())]
+    Save {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Ctrl-C cannot be noticed.
+    #[error("interrupts cannot be noticed")]
+    Signals(#[source] io::Error),
     /// The result cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -43,28 +88,86 @@ pub enum CheckError {
 impl Failure for CheckError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Output(_) => exit::FAILED,
+            Self::Output(_) | Self::Save { .. } | Self::Signals(_) => exit::FAILED,
             _ => exit::USAGE,
         }
     }
 }
 
-/// Explores and reports; returns 1 if a rule breaks.
+/// Explores and reports; returns 1 if a rule breaks, 4 if none does but not all states were visited.
 ///
 /// # Errors
 ///
 /// If the arguments name nothing that can be explored, or the result cannot be written.
 pub fn check(args: &CheckArgs) -> Result<u8, CheckError> {
     let rule = args.rule.as_deref().map(rule_named).transpose()?;
+    let entries = chosen(if args.all { "all" } else { &args.design })?;
+    let limits = limits(args)?;
     let reports: Vec<Report> =
-        chosen(&args.design)?.into_iter().map(|entry| explore(entry, args)).collect::<Result<_, _>>()?;
+        entries.into_iter().map(|entry| explore(entry, args, limits)).collect::<Result<_, _>>()?;
     if args.json {
         let rows: Vec<_> = reports.iter().flat_map(Report::rows).collect();
         JsonTarget::Stdout.write(&rows)?;
     } else {
         print(&mut io::stdout().lock(), args, rule, &reports).map_err(OutputError::from)?;
     }
-    Ok(if reports.iter().any(Report::breaks) { exit::BROKEN } else { exit::OK })
+    let complete = reports.iter().all(Report::is_complete);
+    if !complete {
+        save(args, limits.journal)?;
+    }
+    Ok(match (reports.iter().any(Report::breaks), complete) {
+        (true, _) => exit::BROKEN,
+        (false, true) => exit::OK,
+        (false, false) => exit::FAILED,
+    })
+}
+
+/// Memory, threads, how to be stopped, and what was done before.
+fn limits(args: &CheckArgs) -> Result<Limits, CheckError> {
+    let stop: &'static Arc<AtomicBool> = Box::leak(Box::default());
+    flag::register_conditional_default(SIGINT, Arc::clone(stop)).map_err(CheckError::Signals)?;
+    flag::register(SIGINT, Arc::clone(stop)).map_err(CheckError::Signals)?;
+    let bytes = args.memory.map(|memory| usize::try_from(memory.0).unwrap_or(usize::MAX));
+    let default = Limits::default();
+    Ok(Limits {
+        bytes: bytes.unwrap_or(default.bytes),
+        threads: args.threads.get(),
+        full: args.full,
+        stop: Some(stop),
+        journal: journal(args)?.map(|journal| &*Box::leak(Box::new(journal))),
+        ..default
+    })
+}
+
+fn journal(args: &CheckArgs) -> Result<Option<Journal>, CheckError> {
+    let what = what(args);
+    let Some(file) = args.resume.clone() else { return Ok(args.save.is_some().then(|| Journal::new(&what))) };
+    let bytes = fs::read(&file).map_err(|source| CheckError::Read { file: file.clone(), source })?;
+    let journal = Journal::read(&bytes, &what).map_err(|source| CheckError::Journal { file, source })?;
+    Ok(Some(journal))
+}
+
+/// Designs and bounds, as a journal is to be about.
+fn what(args: &CheckArgs) -> String {
+    let bound =
+        |name: &str, bound: Option<u8>| bound.map(|value| format!(" --{name} {value}")).unwrap_or_default();
+    let design = if args.all { "all" } else { &args.design };
+    let full = if args.full { " --full" } else { "" };
+    let large = if args.large { " --large" } else { "" };
+    let (pages, order) = (bound("pages", args.pages), bound("max-order", args.max_order));
+    format!("--design {design}{pages}{order}{}{full}{large}", bound("actors", args.actors))
+}
+
+/// Saves what was done, if that was asked for, and tells how to go on.
+fn save(args: &CheckArgs, journal: Option<&Journal>) -> Result<(), CheckError> {
+    let Some((file, journal)) = args.save.as_ref().or(args.resume.as_ref()).zip(journal) else {
+        return Ok(());
+    };
+    fs::write(file, journal.write()).map_err(|source| CheckError::Save { file: file.clone(), source })?;
+    let (what, file) = (what(args), file.display());
+    // Who does not see it still has the file.
+    let _: io::Result<()> = writeln!(io::stderr(), "saved; go on by: bifolio check {what} --resume {file}");
+    Ok(())
 }
 
 fn chosen(name: &str) -> Result<Vec<&'static Entry>, CheckError> {
@@ -85,8 +188,8 @@ fn rule_named(name: &str) -> Result<Rule, CheckError> {
     Rule::all().find(same).ok_or_else(|| CheckError::Rule { name: name.to_owned() })
 }
 
-fn explore(entry: &'static Entry, args: &CheckArgs) -> Result<Report, CheckError> {
-    let mut options = Options { large: args.large, ..Options::default() };
+fn explore(entry: &'static Entry, args: &CheckArgs, limits: Limits) -> Result<Report, CheckError> {
+    let mut options = Options { bounds: None, limits, large: args.large };
     if args.pages.is_some() || args.max_order.is_some() || args.actors.is_some() {
         let Bounds { pages, order, actors } = entry.bounds;
         options.bounds = Some(Bounds {
@@ -95,22 +198,29 @@ fn explore(entry: &'static Entry, args: &CheckArgs) -> Result<Report, CheckError
             actors: args.actors.unwrap_or(actors),
         });
     }
-    options.limits.threads = args.threads.get();
-    if let Some(memory) = args.memory {
-        options.limits.bytes = usize::try_from(memory.0).unwrap_or(usize::MAX);
-    }
     let talks = io::stderr().is_terminal() && !args.json;
     let report = entry.run(&options, &mut |progress| {
         if talks {
-            let (states, depth) = (grouped(progress.states), progress.depth);
             // Progress that nobody sees is no loss.
-            let _: io::Result<()> = write!(io::stderr(), "\r{}: {states} states, depth {depth} ", entry.name);
+            let _: io::Result<()> = write!(io::stderr(), "\r{}: {}\x1b[K", entry.name, told(&progress));
         }
     });
     if talks {
         let _: io::Result<()> = write!(io::stderr(), "\r\x1b[K");
     }
-    report.map_err(|source| CheckError::Bounds { design: entry.name, source })
+    let report = report.map_err(|source| CheckError::Bounds { design: entry.name, source })?;
+    if report.parts.iter().any(|part| part.end == End::Unfit) {
+        return Err(CheckError::Unfit { design: entry.name });
+    }
+    Ok(report)
+}
+
+/// How far an exploration has come, in a line.
+fn told(progress: &Progress) -> String {
+    let Progress { states, steps, depth, bytes, time } = *progress;
+    let (states, steps, mega) = (grouped(states), grouped(steps), bytes >> 20);
+    let rate = progress.states as f64 / time.as_secs_f64().max(1e-3) / 1e6;
+    format!("{states} states ({rate:.2} M/s), {steps} steps, depth {depth}, {mega} MiB")
 }
 
 fn print(out: &mut impl Write, args: &CheckArgs, rule: Option<Rule>, reports: &[Report]) -> io::Result<()> {
@@ -126,7 +236,7 @@ fn print(out: &mut impl Write, args: &CheckArgs, rule: Option<Rule>, reports: &[
     for report in reports {
         print_parts(out, report)?;
     }
-    if args.design != "all" || rule.is_some() {
+    if !args.all && args.design != "all" || rule.is_some() {
         for story in stories {
             writeln!(out, "\n{story}")?;
         }
@@ -141,8 +251,12 @@ fn print_parts(out: &mut impl Write, report: &Report) -> io::Result<()> {
         let (states, seconds) = (grouped(part.states), part.time.as_secs_f64());
         writeln!(
             out,
-            "{}/{}: {pages} pages, orders to {order}, {actors} actors: {states} states, depth {}, {}, {seconds:.2} s",
-            report.design, part.model, part.depth, part.end
+            "{}/{}: {pages} pages, orders to {order}, {actors} actors: {states} states, {} steps, depth {}, {}, {seconds:.2} s",
+            report.design,
+            part.model,
+            grouped(part.steps),
+            part.depth,
+            part.end
         )?;
     }
     Ok(())

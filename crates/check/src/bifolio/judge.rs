@@ -16,8 +16,8 @@ use bifolio_rules::facts::{self, Counted, Ended, Formed, Freed, Looked, Pages, T
 /// Judges a step.
 pub(super) fn judge(world: &Folios, before: &State, action: Action, done: &Step<'_>) -> Applied<State> {
     let (state, mut broken) = (done.state, done.broken);
-    let truth = Truth::of(&state, before, done.pages_before);
-    words(&state, &truth, action, done, &mut broken);
+    let truth = Truth::of(world, &state, before, done.pages_before);
+    words(world, &state, &truth, action, done, &mut broken);
     counters(&state, &truth, before, action, &mut broken);
     backings(world, before, &state, &truth, &mut broken);
     calls(before, &truth, action, done, &mut broken);
@@ -50,7 +50,7 @@ struct Truth {
 
 impl Truth {
     /// Asks the handles of a state; nothing was wrong with the state before.
-    fn of(state: &State, before: &State, pages_before: u8) -> Truth {
+    fn of(world: &Folios, state: &State, before: &State, pages_before: u8) -> Truth {
         let (mut words, mut locked, mut locked_twice) = (state.shelf.0, 0u8, false);
         for held in state.held.iter().filter(|held| held.hand >= Hand::Locked) {
             let mut flags = LIVE | u16::from(held.order) << ORDER_SHIFT;
@@ -65,7 +65,8 @@ impl Truth {
         let heads = Lanes(words).pages_with(LIVE_BIT);
         let same_shape = (words ^ before.words.0) & Lanes::all(SHAPE).0 == 0;
         let pages = if same_shape { pages_before } else { pages_of(Lanes(words)) };
-        words |= state.owners.0 & Lanes(words).where_set(LIVE_BIT).0;
+        let live = Lanes(words).where_set(LIVE_BIT).0;
+        words |= state.owners.0 & live | before.words.0 & Lanes::all(world.left_over()).0 & !live;
         Truth { words: Lanes(words), heads, pages, locked_twice, same_shape }
     }
 
@@ -75,11 +76,19 @@ impl Truth {
     }
 }
 
-fn words(state: &State, truth: &Truth, action: Action, done: &Step<'_>, broken: &mut RuleSet) {
+fn words(
+    world: &Folios,
+    state: &State,
+    truth: &Truth,
+    action: Action,
+    done: &Step<'_>,
+    broken: &mut RuleSet,
+) {
     let mut used = truth.heads;
     if state.words != truth.words {
         let words = (0u8..).zip(state.words.each().into_iter().zip(truth.words.each()));
-        used = words.clone().filter(|(_, (is, _))| *is != 0).fold(0, |all, (page, _)| all | 1 << page);
+        let used_word = |is: u16| is & !world.left_over() != 0;
+        used = words.clone().filter(|(_, (is, _))| used_word(*is)).fold(0, |all, (page, _)| all | 1 << page);
         for (page, (is, should)) in words.filter(|(_, (is, should))| is != should) {
             broken.require(false, rule_of(page, is, should, action, done));
         }
@@ -99,11 +108,11 @@ fn rule_of(page: u8, is: u16, should: u16, action: Action, done: &Step<'_>) -> u
     match action.verb {
         _ if !facts::i6(&touched) => 6,
         _ if is & FROZEN != 0 => 10,
-        verb::FORM if should != 0 && (is ^ should) & !BORN == 0 => 11,
-        verb::FORM | verb::SPLIT | verb::SPLIT_AROUND => 2,
+        verb::FORM if should & LIVE != 0 && (is ^ should) & !BORN == 0 => 11,
+        verb::FORM | verb::SPLIT | verb::SPLIT_AROUND | verb::COLLAPSE => 2,
         // Nobody has a reference any more, or somebody still has one.
-        _ if should == 0 => 11,
-        _ if is == 0 || (is ^ should) & 15 != 0 => 17,
+        _ if should & LIVE == 0 => 11,
+        _ if is & LIVE == 0 || (is ^ should) & 15 != 0 => 17,
         _ => 11,
     }
 }

@@ -20,12 +20,18 @@
 //! half of each node first, from the leaves up, and the blocks of the largest order sorted: one form for each class.
 //! A folio's word stays at its head: the half that has it is the larger one.
 //!
+//! Where folios are reset when they are formed ([`Reset::OnForm`]), a free page or a tail keeps what the last folio that
+//! began there left, and the first page of a block is not like the others. Then only whole blocks of the largest order
+//! are renamed.
+//!
 //! For the same reason an action on a page is left out if its node has a *twin*, an equal half before it: see
 //! [`without_twins`].
 #![expect(
     clippy::cast_possible_truncation,
     reason = "lanes, pages, orders and counts of a small world are cut out of larger words"
 )]
+
+use bifolio_folio::Reset;
 
 use crate::bifolio::lanes::Lanes;
 use crate::bifolio::state::{
@@ -74,8 +80,8 @@ fn data(kept: Lanes) -> Lanes {
 impl Kept {
     /// Returns what is kept of a state. `largest` is the largest order of a folio.
     #[must_use]
-    pub fn of(state: &State, largest: u8) -> Kept {
-        let sorted = sorted(lanes(state), largest) | if state.dead { DEAD } else { 0 };
+    pub fn of(state: &State, largest: u8, reset: Reset) -> Kept {
+        let sorted = sorted(lanes(state), largest, reset) | if state.dead { DEAD } else { 0 };
         Kept([sorted as u64, (sorted >> 64) as u64])
     }
 
@@ -146,23 +152,25 @@ fn put_backing(state: &mut State, hands: &mut Hands, page: u8, heads: u8) {
 }
 
 /// Puts the larger half of each node of an order up to `largest` first, then the blocks of that order by size.
-fn sorted(lanes: Lanes, largest: u8) -> u128 {
+fn sorted(lanes: Lanes, largest: u8, reset: Reset) -> u128 {
     let singles = lanes.each().map(u64::from);
     if largest == 0 {
         return joined(singles, 16);
     }
-    let pairs: [u64; 4] = std::array::from_fn(|at| larger_first(&singles, at, 16));
+    let halves = |parts: &[u64], at: usize, bits: u32| {
+        let (one, other) = (parts[2 * at], parts[2 * at + 1]);
+        if reset == Reset::OnForm || one >= other { other << bits | one } else { one << bits | other }
+    };
+    let pairs: [u64; 4] = std::array::from_fn(|at| halves(&singles, at, 16));
     if largest == 1 {
         return joined(pairs, 32);
     }
-    let fours: [u64; 2] = std::array::from_fn(|at| larger_first(&pairs, at, 32));
-    // There are two of them, be they halves or blocks.
-    u128::from(fours[0].min(fours[1])) << 64 | u128::from(fours[0].max(fours[1]))
-}
-
-fn larger_first(parts: &[u64], at: usize, bits: u32) -> u64 {
-    let (one, other) = (parts[2 * at], parts[2 * at + 1]);
-    one.min(other) << bits | one.max(other)
+    let fours: [u64; 2] = std::array::from_fn(|at| halves(&pairs, at, 32));
+    if largest == 2 || reset == Reset::OnFree {
+        // There are two of them, be they halves or blocks.
+        return u128::from(fours[0].min(fours[1])) << 64 | u128::from(fours[0].max(fours[1]));
+    }
+    u128::from(fours[1]) << 64 | u128::from(fours[0])
 }
 
 fn joined<const N: usize>(mut parts: [u64; N], bits: u32) -> u128 {
@@ -173,18 +181,15 @@ fn joined<const N: usize>(mut parts: [u64; N], bits: u32) -> u128 {
 /// Pages without those that differ from an earlier page by a renaming that leaves the state as it is: pages in the
 /// second of two equal halves, or of two equal blocks of the largest order.
 #[must_use]
-pub fn without_twins(state: &State, largest: u8) -> u8 {
+pub fn without_twins(state: &State, largest: u8, reset: Reset) -> u8 {
     let singles = lanes(state).each().map(u64::from);
-    if largest == 0 {
-        return !repeated(&singles, 0);
-    }
     let pairs: [u64; 4] = std::array::from_fn(|at| singles[2 * at] << 16 | singles[2 * at + 1]);
-    let twins = second_halves(&singles, 0);
-    if largest == 1 {
-        return !(twins | repeated(&pairs, 1));
-    }
     let fours: [u64; 2] = std::array::from_fn(|at| pairs[2 * at] << 32 | pairs[2 * at + 1]);
-    !(twins | second_halves(&pairs, 1) | second_halves(&fours, 2))
+    let blocks: [&[u64]; 4] = [&singles, &pairs, &fours, &[]];
+    let halves = if reset == Reset::OnForm { 0 } else { usize::from(largest.min(3)) };
+    let twins =
+        (0u8..).zip(&blocks[..halves]).fold(0, |all, (order, blocks)| all | second_halves(blocks, order));
+    !(twins | repeated(blocks[usize::from(largest.min(3))], largest))
 }
 
 /// Pages of second halves that are equal to the first one; the halves have this order.
@@ -221,22 +226,35 @@ mod tests {
     #[test]
     fn states_that_differ_by_names_are_kept_alike() {
         for largest in 1..=3 {
-            assert_eq!(Kept::of(&locked(1, 6), largest), Kept::of(&locked(0, 2), largest));
+            assert_eq!(
+                Kept::of(&locked(1, 6), largest, Reset::OnFree),
+                Kept::of(&locked(0, 2), largest, Reset::OnFree)
+            );
         }
     }
 
     #[test]
     fn kept_state_comes_back_under_the_smallest_names() {
         let dead = State { dead: true, ..locked(2, 6) };
-        assert_eq!(Kept::of(&dead, 3).state(8), State { dead: true, ..locked(0, 0) });
+        assert_eq!(Kept::of(&dead, 3, Reset::OnFree).state(8), State { dead: true, ..locked(0, 0) });
+    }
+
+    #[test]
+    fn only_whole_blocks_are_alike_where_words_outlive_folios() {
+        let kept = |page, largest| Kept::of(&locked(0, page), largest, Reset::OnForm);
+        assert_eq!(kept(6, 1), kept(2, 1));
+        assert_eq!(kept(6, 2), kept(2, 2));
+        assert_ne!(kept(6, 3), kept(2, 3));
+        assert_ne!(kept(2, 2), kept(0, 2));
+        assert_eq!(without_twins(&State::fresh(8), 2, Reset::OnForm), 0b1111);
     }
 
     #[test]
     fn twins_are_pages_of_equal_halves_and_blocks() {
-        assert_eq!(without_twins(&State::fresh(8), 3), 0b1);
-        assert_eq!(without_twins(&State::fresh(8), 0), 0b1);
+        assert_eq!(without_twins(&State::fresh(8), 3, Reset::OnFree), 0b1);
+        assert_eq!(without_twins(&State::fresh(8), 0, Reset::OnFree), 0b1);
         // Beside the folio at 2 there are two free pages, and on the other side four.
-        assert_eq!(without_twins(&locked(0, 2), 3), 0b0001_1101);
-        assert_eq!(without_twins(&locked(0, 2), 1), 0b0000_1101);
+        assert_eq!(without_twins(&locked(0, 2), 3, Reset::OnFree), 0b0001_1101);
+        assert_eq!(without_twins(&locked(0, 2), 1, Reset::OnFree), 0b0000_1101);
     }
 }

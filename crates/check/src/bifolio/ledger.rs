@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use bifolio_folio::{FreeRange, Locked, MemoryKind, Order, PageMap, Pfn, Pool, RawFolio};
+use bifolio_folio::{FreeRange, Locked, MemoryKind, Order, PageMap, Pfn, Pool, RawFolio, Reset};
 
 use crate::bifolio::fault::Fault;
 use crate::bifolio::state::{PAGES, backing, backing_parts, block, name};
@@ -34,7 +34,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Makes a pagemap of `pages` pages over a new pool.
-    pub fn pagemap(pages: u8, fault: Fault) -> Rc<PageMap<Ledger>> {
+    pub fn pagemap(reset: Reset, pages: u8, fault: Fault) -> Rc<PageMap<Ledger>> {
         let ledger = Ledger {
             free: Cell::new(0),
             backings: Cell::default(),
@@ -44,7 +44,7 @@ impl Ledger {
             fault,
             map: RefCell::default(),
         };
-        let map = PageMap::new(MemoryKind::Private, Pfn::ZERO, u64::from(pages), ledger);
+        let map = PageMap::with_reset(reset, MemoryKind::Private, Pfn::ZERO, u64::from(pages), ledger);
         let map = Rc::new(map.expect("bounds were checked: 1 to 8 pages"));
         map.pool().map.replace(Rc::downgrade(&map));
         map
@@ -140,6 +140,11 @@ impl Pool for Ledger {
 
     fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
         let pieces = 1i16 << (to.get() - from.get());
-        self.count((data & 7) as u8, 1 - pieces);
+        let add = match self.fault {
+            Fault::CollapseForgetsReferences => 0,
+            Fault::CollapseDropsOneForEachPiece => -pieces,
+            _ => 1 - pieces,
+        };
+        self.count((data & 7) as u8, add);
     }
 }

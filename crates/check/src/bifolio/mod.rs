@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   nothing --allocate--> range --form--> locked <--try lock/unlock--> reference --shelve/take-- shelf
-//!      |                    +--give back    +--split, drop               +--drop, the last: free
+//!      |                    +--give back    +--split, collapse, drop     +--drop, the last: free
 //!      +--get by number--------------------------------------------------^
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod lanes;
 pub mod ledger;
 pub mod state;
 
+mod collapse;
 mod judge;
 #[cfg(test)]
 mod mutants;

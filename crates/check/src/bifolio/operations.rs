@@ -14,6 +14,7 @@ use crate::design::{Action, Told};
 use bifolio_rules::RuleSet;
 
 const DEAD: u64 = 1 << 63;
+const LIVE: u64 = 1 << 32;
 
 /// A pagemap on which steps are done, and what is in it.
 pub struct Bench {
@@ -29,7 +30,7 @@ pub struct Bench {
 impl Bench {
     /// Makes the pagemap of a world.
     pub(super) fn new(world: &Folios) -> Bench {
-        let map = Ledger::pagemap(world.bounds.pages, world.fault);
+        let map = Ledger::pagemap(world.reset, world.bounds.pages, world.fault);
         Bench { map, loaded: Lanes::default(), words: [0; PAGES], pages: 0 }
     }
 
@@ -72,9 +73,9 @@ impl Bench {
 
 /// A step, and what it led to.
 pub(super) struct Step<'w> {
-    world: &'w Folios,
-    map: &'w PageMap<Ledger>,
-    action: Action,
+    pub(super) world: &'w Folios,
+    pub(super) map: &'w PageMap<Ledger>,
+    pub(super) action: Action,
     /// The state after it: words as they are, handles as they should be.
     pub state: State,
     /// Rules that the answer of the operation itself breaks.
@@ -137,11 +138,12 @@ impl<'w> Step<'w> {
             verb::DROP | verb::DROP_AND_REUSE => self.drop(),
             verb::TRY_LOCK => self.try_lock(),
             verb::SHELVE => self.shelve(),
+            verb::COLLAPSE => self.collapse(),
             other => unreachable!("verb {other}"),
         }
     }
 
-    fn held(&mut self) -> &mut Held {
+    pub(super) fn held(&mut self) -> &mut Held {
         &mut self.state.held[usize::from(self.action.actor)]
     }
 
@@ -165,7 +167,8 @@ impl<'w> Step<'w> {
             let raw: RawFolio<Live> = folio.into_raw();
             ((raw.head().get() & 7) as u8, raw.order().get())
         });
-        let found = if self.world.fault == Fault::GetFindsFreePage && truth.is_none() {
+        let stale = self.world.fault == Fault::GetFindsStale && self.state.words.at(page) != 0;
+        let found = if truth.is_none() && (stale || self.world.fault == Fault::GetFindsFreePage) {
             Some((page, 0))
         } else {
             found
@@ -291,13 +294,13 @@ impl<'w> Step<'w> {
         }
     }
 
-    fn is_locked(&self, page: u8) -> bool {
+    pub(super) fn is_locked(&self, page: u8) -> bool {
         let mut locked = false;
         self.state.references(|head, _, lock| locked |= head == page && lock);
         locked
     }
 
-    fn count(&self, page: u8) -> u32 {
+    pub(super) fn count(&self, page: u8) -> u32 {
         let mut count = 0;
         self.state.references(|head, _, _| count += u32::from(head == page));
         count
@@ -329,7 +332,7 @@ impl<'w> Step<'w> {
     }
 
     /// Part of a fault: makes a shared folio look like one with a single reference.
-    fn forget_other_references(&self, page: u8) {
+    pub(super) fn forget_other_references(&self, page: u8) {
         let mut words = [0; PAGES];
         self.map.snapshot_words(&mut words);
         words[usize::from(page)] = words[usize::from(page)] & !15 | 1;
@@ -386,8 +389,8 @@ fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PA
     let held = before.held[usize::from(actor)];
     let head = if verb == verb::FORM { page } else { held.page };
     let at = usize::from(head);
-    let (formed, dropped) = (verb == verb::FORM && words[at] != 0, verb == verb::DROP);
-    let (freed, split) = (dropped && words[at] == 0, verb == verb::SPLIT);
+    let (formed, dropped) = (verb == verb::FORM && is_live(words[at]), verb == verb::DROP);
+    let (freed, split) = (dropped && !is_live(words[at]), verb == verb::SPLIT);
     let halved = split && unpack(before.words.at(head)) != words[at];
     let pages = 1u64 << if verb == verb::FORM { order } else { held.order };
     let after = at + usize::try_from(pages).unwrap_or(1);
@@ -404,14 +407,21 @@ fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PA
         Fault::FormCountsOnePage if formed => *live -= pages - 1,
         Fault::GetTakesNoReference if verb == verb::GET => put_back(before, words),
         Fault::GetTakesTwo if verb == verb::GET => {
-            words.iter_mut().filter(|word| **word != 0).for_each(|word| *word += 1);
+            words.iter_mut().filter(|word| is_live(**word)).for_each(|word| *word += 1);
         }
         Fault::UnlockLeavesLock if verb == verb::UNLOCK => words[at] |= LOCK,
         Fault::UnlockPuts if verb == verb::UNLOCK => words[at] -= 1,
         Fault::PutTwice if dropped && words[at] & 15 > 1 => words[at] -= 1,
         Fault::PutNothing if dropped && !freed => put_back(before, words),
         Fault::PutLeavesOrder if freed => words[at] = 2 << 35,
-        Fault::PutLeavesLock if freed => words[at] = LOCK,
+        Fault::PutLeavesLock if freed => words[at] |= LOCK,
+        Fault::PutLeavesReference if freed => words[at] |= 1,
+        Fault::PutLeavesLive if freed => words[at] |= LIVE | 1,
+        Fault::PutForgetsLeftOver if freed => words[at] = 0,
+        Fault::PutWritesTail if freed && pages > 1 => words[at + 1] = words[at],
+        Fault::FormKeepsStaleOrder if formed => words[at] |= unpack(before.words.at(head)) & (31 << 35),
+        Fault::FormKeepsStaleData if formed => words[at] |= unpack(before.words.at(head)) & !((1 << 40) - 1),
+        Fault::FormKeepsStaleReference if formed => words[at] += u64::from(before.words.at(head) != 0),
         Fault::PutWritesAfterFree if verb == verb::DROP_AND_REUSE => words[at] = 0,
         Fault::FreeKeepsCount if freed => *live += pages,
         Fault::FreeUncountsOnePage if freed => *live += pages - 1,
@@ -421,8 +431,41 @@ fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PA
         Fault::SplitUnlocksFirst if halved => words[at] &= !LOCK,
         Fault::SplitWritesNeighbour if halved && neighbour => words[after] ^= LOCK,
         Fault::SplitLeavesFrozen if halved => words[at] |= 1 << 34,
+        _ if verb == verb::COLLAPSE => sabotage_collapse(world, before, action, words, live),
         _ => {}
     }
+}
+
+/// The same for a collapse that was done.
+fn sabotage_collapse(
+    world: &Folios,
+    before: &State,
+    action: Action,
+    words: &mut [u64; PAGES],
+    live: &mut u64,
+) {
+    let (head, order) = (usize::from(action.page), u64::from(action.order));
+    if words[head] >> 35 & 31 != order || words[head] == unpack(before.words.at(action.page)) {
+        return;
+    }
+    let after = head + (1 << order);
+    let pieces = (head + 1..after).filter(|page| is_live(unpack(before.words.each()[*page])));
+    match world.fault {
+        Fault::CollapseLeavesTail => pieces.for_each(|page| words[page] = unpack(before.words.each()[page])),
+        Fault::CollapseChangesCount => *live -= 1,
+        Fault::CollapseLeavesFrozen => words[head] |= 1 << 34,
+        Fault::CollapseKeepsOrder => words[head] = words[head] & !(31 << 35) | (order - 1) << 35,
+        Fault::CollapseUnlocks => words[head] &= !(1 << 33),
+        Fault::CollapseForgetsData => words[head] &= (1 << 40) - 1,
+        Fault::CollapseAddsReferences => words[head] += pieces.count() as u64,
+        Fault::CollapseWritesNeighbour if after < usize::from(world.bounds.pages) => words[after] ^= 1 << 33,
+        _ => {}
+    }
+}
+
+/// Whether a word is that of a head.
+fn is_live(word: u64) -> bool {
+    word & LIVE != 0
 }
 
 fn put_back(before: &State, words: &mut [u64; PAGES]) {
@@ -446,6 +489,12 @@ pub(super) fn tell(before: &State, action: Action, after: &State) -> Told {
         verb::SPLIT => format!("splits the folio at page {head} to order {order}{failed}"),
         verb::SPLIT_AROUND => {
             format!("splits the folio at page {head} around page {page} to order {order}{failed}")
+        }
+        verb::COLLAPSE => {
+            format!(
+                "collapses what is at hand of page {page} to {}: order {order}{failed}",
+                page + (1 << order) - 1
+            )
         }
         verb::DROP => format!("drops its reference of the folio at page {page}"),
         verb::DROP_AND_REUSE => {

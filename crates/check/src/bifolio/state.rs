@@ -26,6 +26,9 @@ pub const NAMED_BIT: u32 = 15;
 /// Where the data begin in a packed word.
 pub const DATA_SHIFT: u32 = 10;
 
+/// In a packed word: what a folio leaves behind where words are reset when a folio is formed.
+pub const LEFT_OVER: u16 = 7 << ORDER_SHIFT | 0x3f << DATA_SHIFT;
+
 /// What an actor holds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Hand {

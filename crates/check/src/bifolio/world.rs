@@ -3,9 +3,12 @@
 use crate::bifolio::fault::Fault;
 use crate::bifolio::kept::{Kept, without_twins};
 use crate::bifolio::operations::Bench;
-use crate::bifolio::state::{ACTORS, Hand, Held, PAGES, State, all_pages, block, ones, order_in};
+use crate::bifolio::state::{
+    ACTORS, Hand, Held, LEFT_OVER, LIVE, PAGES, State, all_pages, block, ones, order_in,
+};
 use crate::bifolio::{judge, operations};
-use crate::design::{Action, Applied, Bounds, Design, Told};
+use crate::design::{Action, Alone, Applied, Bounds, Design, Told};
+use bifolio_folio::Reset;
 use bifolio_rules::RuleSet;
 
 /// Verbs of the actions.
@@ -23,6 +26,7 @@ pub(super) mod verb {
     pub const DROP_AND_REUSE: u8 = 10;
     pub const TRY_LOCK: u8 = 11;
     pub const SHELVE: u8 = 12;
+    pub const COLLAPSE: u8 = 13;
 }
 
 /// Shipped folios under any interleaving of operations.
@@ -30,6 +34,7 @@ pub(super) mod verb {
 pub struct Folios {
     pub(super) bounds: Bounds,
     pub(super) fault: Fault,
+    pub(super) reset: Reset,
     /// Whether actions are listed that differ from another one by a renaming only.
     twins: bool,
 }
@@ -38,7 +43,21 @@ impl Folios {
     /// Makes the world.
     #[must_use]
     pub fn new(bounds: Bounds) -> Folios {
-        Folios { bounds, fault: Fault::None, twins: false }
+        Folios { bounds, fault: Fault::None, reset: Reset::OnFree, twins: false }
+    }
+
+    /// Makes the world of folios that are reset when they are formed, not when they are freed.
+    #[must_use]
+    pub fn with_reset(bounds: Bounds, reset: Reset) -> Folios {
+        Folios { reset, ..Folios::new(bounds) }
+    }
+
+    /// The bits that a folio leaves in its word.
+    pub(super) fn left_over(&self) -> u16 {
+        match self.reset {
+            Reset::OnFree => 0,
+            Reset::OnForm => LEFT_OVER,
+        }
     }
 
     /// Makes the world with all actions, also those that differ from another one by a renaming only.
@@ -49,8 +68,8 @@ impl Folios {
 
     /// Makes the world with a fault in it.
     #[cfg(test)]
-    pub(crate) fn with_fault(bounds: Bounds, fault: Fault) -> Folios {
-        Folios { bounds, fault, twins: false }
+    pub(crate) fn with_fault(bounds: Bounds, fault: Fault, reset: Reset) -> Folios {
+        Folios { fault, reset, ..Folios::new(bounds) }
     }
 
     /// What an actor with empty hands may do with these pages.
@@ -66,7 +85,7 @@ impl Folios {
         }
         for page in ones(pages) {
             let word = state.words.at(page);
-            if word != 0 {
+            if word & LIVE != 0 {
                 // By the last page, which takes the longest way to the head.
                 push(verb::GET, page + (1 << order_in(word)) - 1, 0);
             }
@@ -87,6 +106,13 @@ impl Folios {
             (page..page + (1 << order))
                 .step_by(1 << to)
                 .for_each(|around| push(verb::SPLIT_AROUND, around, to));
+        }
+        for to in order + 1..=self.bounds.order {
+            let around = page & !((1 << to) - 1);
+            let other_half = block(around, to) & !block(page & !((1 << (to - 1)) - 1), to - 1);
+            if ones(other_half).any(|other| state.aside(other).is_some()) {
+                push(verb::COLLAPSE, around, to);
+            }
         }
         self.drop_actions(state, actor, page, order, out);
     }
@@ -120,7 +146,7 @@ impl Design for Folios {
 
     fn actions(&self, state: &State, out: &mut Vec<Action>) {
         let pages = all_pages(self.bounds.pages)
-            & if self.twins { u8::MAX } else { without_twins(state, self.bounds.order) };
+            & if self.twins { u8::MAX } else { without_twins(state, self.bounds.order, self.reset) };
         for (actor, held) in self.actors(state) {
             let alike = state.held[..usize::from(actor)].contains(&held);
             if !self.twins && (alike || held.hand != Hand::Empty && pages >> held.page & 1 == 0) {
@@ -146,13 +172,21 @@ impl Design for Folios {
         }
     }
 
+    /// Once the pagemap is dead, who holds a range can only give it back (forming is refused and does the same). Nobody is
+    /// given pages any more, so nobody is concerned: what changes is the references of the range's backing, and free
+    /// pages that are handed to nobody. For the same reason there is one range less for good.
+    fn independent(&self, state: &State, actions: &[Action]) -> Option<Alone> {
+        let at = actions.iter().position(|action| action.verb == verb::FORM).filter(|_| state.dead)?;
+        Some(Alone { actions: at..at + 2, once: true })
+    }
+
     fn apply(&self, bench: &mut Bench, state: &State, action: Action) -> Applied<State> {
         let step = bench.apply(self, state, action);
         judge::judge(self, state, action, &step)
     }
 
     fn keep(&self, state: &State) -> Kept {
-        let kept = Kept::of(state, self.bounds.order);
+        let kept = Kept::of(state, self.bounds.order, self.reset);
         debug_assert!(handles(state) == handles(&self.restore(&kept)), "{state:?} is not kept whole");
         kept
     }

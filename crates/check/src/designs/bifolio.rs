@@ -1,5 +1,7 @@
 //! `bifolio`: the shipped folios, split on free, the order handed to the pool.
 
+use bifolio_folio::Reset;
+
 use crate::bifolio::Folios;
 use crate::design::Bounds;
 use crate::explore::{Limits, Progress};
@@ -16,25 +18,27 @@ pub const BOUNDS: Bounds = Bounds::of(8, 2, 3);
 
 /// Explores all models of the design.
 pub fn run(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
-    let folios = judge(NAME, "folios", bounds, &Folios::new(bounds), limits, progress);
-    explored(folios, WORLDS, bounds, limits, progress)
+    explore_shipped(NAME, Reset::OnFree, WORLDS, bounds, limits, progress)
 }
 
 /// Explores larger worlds of transactions after all others.
 pub fn run_large(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
-    explored(run(bounds, limits, progress), LARGE, bounds, limits, progress)
+    let worlds: Vec<_> = WORLDS.iter().chain(LARGE).copied().collect();
+    explore_shipped(NAME, Reset::OnFree, &worlds, bounds, limits, progress)
 }
 
-/// Joins what is found in worlds of transactions.
-fn explored(
-    report: Report,
+/// Explores folios and worlds of transactions, of which folios are reset when they are told to.
+pub(super) fn explore_shipped(
+    name: &'static str,
+    reset: Reset,
     worlds: &[(&'static str, Setup)],
     bounds: Bounds,
     limits: &Limits,
     progress: &mut dyn FnMut(Progress),
 ) -> Report {
-    worlds.iter().fold(report, |report, &(name, setup)| {
-        let world = Transactions::new(setup.within(bounds));
-        report.join(judge(NAME, name, world.bounds(), &world, limits, progress))
+    let folios = judge(name, "folios", bounds, &Folios::with_reset(bounds, reset), limits, progress);
+    worlds.iter().fold(folios, |report, &(model, setup)| {
+        let world = Transactions::new(setup.within(bounds)).with_reset(reset);
+        report.join(judge(name, model, world.bounds(), &world, limits, progress))
     })
 }

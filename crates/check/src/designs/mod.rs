@@ -7,6 +7,7 @@ use crate::linux::contract::Contract;
 use crate::report::{Report, judge};
 
 pub mod bifolio;
+pub mod bifolio_reinit;
 pub mod buddy_dirty_lost;
 pub mod linux_6_18_nouveau;
 pub mod linux_6_18_xe;
@@ -97,6 +98,13 @@ static DESIGNS: &[Entry] = &[
         bounds: bifolio::BOUNDS,
         runner: bifolio::run,
         larger: Some(bifolio::run_large),
+    },
+    Entry {
+        name: bifolio_reinit::NAME,
+        about: bifolio_reinit::ABOUT,
+        bounds: bifolio_reinit::BOUNDS,
+        runner: bifolio_reinit::run,
+        larger: None,
     },
 ];
 

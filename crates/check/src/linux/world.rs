@@ -1,7 +1,7 @@
 //! [`World`]: a contract in a world of given bounds, as a [`Design`].
 
-use crate::design::{Action, Applied, Bounds, Design, Told};
-use crate::linux::contract::{Contract, Free, Init, Memory};
+use crate::design::{Action, Alone, Applied, Bounds, Design, Told};
+use crate::linux::contract::{Contract, Free, Init, Memory, PageMapFrom};
 use crate::linux::page::Scale;
 use crate::linux::state::{Actor, Phase, State, blocks};
 use crate::linux::{steps, tell};
@@ -135,6 +135,23 @@ impl Design for World {
                 busy => out.push(self.busy_action(number, busy)),
             }
         }
+    }
+
+    /// Two steps need no interleaving.
+    ///
+    /// *Publish*: the maker of a folio maps and unlocks it. The folio is nobody else's until then: others can put or
+    /// freeze it only afterwards, none of their steps reads the words that change (a stale compound that is split over it
+    /// breaks I6 either way), and it counts as live before and after. An end of teardown is neither enabled, as the
+    /// folio lives, nor disabled.
+    ///
+    /// *Drop*, where the pagemap comes from the driver's memory: an actor takes its pages off the pagemap's count and
+    /// reads no page. Others only add to the count or take off. Teardown could not end before, as the count was
+    /// not 0 and the actor was busy.
+    fn independent(&self, _state: &State, actions: &[Action]) -> Option<Alone> {
+        let drops = self.contract.pagemap_from == PageMapFrom::Memory;
+        let alone = |action: &Action| action.verb == verb::PUBLISH || drops && action.verb == verb::DROP;
+        let at = actions.iter().position(alone)?;
+        Some(Alone { actions: at..at + 1, once: false })
     }
 
     fn apply(&self, (): &mut (), state: &State, action: Action) -> Applied<State> {

@@ -1,6 +1,6 @@
 //! What is done to the pagemap of a world: the shipped code, on the words of a state.
 
-use bifolio_folio::{CollapseErrorKind, Folio as Handle, FreeRange, Live, Order, PageMap, Pfn};
+use bifolio_folio::{CollapseErrorKind, Folio as Handle, FreeRange, Live, Order, PageMap, Pfn, Reset};
 use bifolio_rules::RuleSet;
 
 use crate::bifolio::ledger::Ledger;
@@ -41,7 +41,10 @@ fn put_in(map: &PageMap<Ledger>, state: &State) {
 fn take_out(map: &PageMap<Ledger>, state: &mut State) {
     let mut words = [0; DEVICE];
     map.snapshot_words(&mut words);
-    state.words = words.map(|word| pack(word).unwrap_or(u16::MAX));
+    // What a folio left in its word is for the worlds of folios to look at.
+    let left_over =
+        |word: u64| if map.reset() == Reset::OnForm && word >> 32 & 1 == 0 { !0 << 35 } else { 0 };
+    state.words = words.map(|word| pack(word & !left_over(word)).unwrap_or(u16::MAX));
     state.live = u8::try_from(map.snapshot_live() & !DEAD).unwrap_or(u8::MAX);
     state.free = map.pool().free.get();
     state.backings.copy_from_slice(&map.pool().backings.get()[..DEVICE]);

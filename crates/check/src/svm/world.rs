@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bifolio_folio::{Order, PageMap};
+use bifolio_folio::{Order, PageMap, Reset};
 use bifolio_rules::RuleSet;
 use bifolio_svm::{Block, Failure, Granularity, Run, Step, Transaction};
 
@@ -64,6 +64,7 @@ const OUTSIDE: u8 = 9;
 pub struct Transactions {
     pub(super) setup: Setup,
     pub(super) policy: Granularity,
+    reset: Reset,
     pub(super) slip: Slip,
     book: RwLock<Book>,
 }
@@ -73,7 +74,19 @@ impl Transactions {
     #[must_use]
     pub fn new(setup: Setup) -> Transactions {
         let setup = setup.clamped();
-        Transactions { setup, policy: setup.policy(), slip: Slip::None, book: RwLock::default() }
+        Transactions {
+            setup,
+            policy: setup.policy(),
+            reset: Reset::OnFree,
+            slip: Slip::None,
+            book: RwLock::default(),
+        }
+    }
+
+    /// Makes the same world with folios that are reset when they are told to.
+    #[must_use]
+    pub fn with_reset(self, reset: Reset) -> Transactions {
+        Transactions { reset, ..self }
     }
 
     /// Makes the world with a fault in its runner.
@@ -257,7 +270,7 @@ impl Design for Transactions {
     type Scratch = Rc<PageMap<Ledger>>;
 
     fn scratch(&self) -> Self::Scratch {
-        Ledger::pagemap(self.setup.device, Fault::None)
+        Ledger::pagemap(self.reset, self.setup.device, Fault::None)
     }
 
     fn initial(&self) -> State {
@@ -341,6 +354,11 @@ impl Design for Transactions {
 
     fn restore(&self, kept: &Kept) -> State {
         kept.state(self.setup.device)
+    }
+
+    /// Numbers of the book are given in the order of discovery, and actors are sorted by them.
+    fn can_be_resumed(&self) -> bool {
+        false
     }
 
     fn expresses(&self) -> RuleSet {

@@ -37,3 +37,8 @@ fn rows_of_the_allocator_are_those_promised() {
         ["buddy.fragmented.alloc", "buddy.fragmented.reverse_free", "buddy.mixed.absolute", "buddy.scale"];
     assert_eq!(names("buddy"), expected);
 }
+
+#[test]
+fn rows_of_the_explorer_are_those_promised() {
+    assert_eq!(names("check"), ["check.states_per_s", "check.8p3o3a"]);
+}

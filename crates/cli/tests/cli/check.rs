@@ -39,3 +39,34 @@ fn stories_come_as_graphs() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.stdout.starts_with("digraph"), "{}", ran.stdout);
 }
+
+#[test]
+fn exploration_that_ran_out_of_memory_goes_on_where_it_was() {
+    let file = std::env::temp_dir().join(format!("bifolio-check-{}", std::process::id()));
+    let file = file.to_str().expect("a plain name");
+    let design = ["check", "--design", "linux-v3"];
+    let whole = bifolio(&[&design[..], &["--json"]].concat());
+    let stopped = bifolio(&[&design[..], &["--memory", "2M", "--save", file]].concat());
+    assert_eq!(stopped.code, Some(1), "{}", stopped.stderr);
+    assert!(stopped.stdout.contains("need more memory"), "{}", stopped.stdout);
+    assert!(stopped.stderr.contains("--resume"), "{}", stopped.stderr);
+    let other = bifolio(&["check", "--design", "linux-v4", "--resume", file]);
+    assert_eq!(
+        (other.code, other.stderr.contains("not of --design linux-v4")),
+        (Some(2), true),
+        "{}",
+        other.stderr
+    );
+    let resumed = bifolio(&[&design[..], &["--json", "--resume", file]].concat());
+    assert_eq!(resumed.json(), whole.json());
+    std::fs::remove_file(file).expect("was saved");
+}
+
+#[test]
+fn all_is_the_list_of_all_designs() {
+    let ran = bifolio(&["check", "--all", "--pages", "1", "--max-order", "0", "--actors", "1"]);
+    for design in ["linux-v2", "linux-mainline", "buddy-dirty-lost", "bifolio", "bifolio-reinit"] {
+        assert!(ran.stdout.contains(design), "{}", ran.stdout);
+    }
+    assert_eq!(bifolio(&["check", "--all", "--design", "bifolio"]).code, Some(2));
+}

@@ -1,0 +1,21 @@
+//! `bifolio-reinit`: the shipped folios, reset when they are formed: order and data of the last life stay in the word.
+
+use bifolio_folio::Reset;
+
+use crate::design::Bounds;
+use crate::designs::bifolio::explore_shipped;
+use crate::explore::{Limits, Progress};
+use crate::report::Report;
+use crate::svm::WORLDS;
+
+/// Name of the design.
+pub const NAME: &str = "bifolio-reinit";
+/// What it is.
+pub const ABOUT: &str = "the shipped code told to reset on form: the last put leaves order and data in the word, forming replaces it";
+/// The world of folios unless told otherwise. Words that outlive folios make many more states of the same pages.
+pub const BOUNDS: Bounds = Bounds::of(4, 2, 3);
+
+/// Explores all models of the design.
+pub fn run(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
+    explore_shipped(NAME, Reset::OnForm, WORLDS, bounds, limits, progress)
+}
