@@ -30,7 +30,7 @@ fn docs_quote_stories_as_they_are_printed() {
         include_str!("../../../README.md"),
     ];
     let blocks: Vec<_> = pages.iter().flat_map(|page| quoted(page)).collect();
-    assert_eq!(blocks.len(), 8);
+    assert_eq!(blocks.len(), 10);
     for (design, rule, lines) in blocks {
         let text = story(&design, &rule);
         let mut printed = text.lines();
