@@ -473,7 +473,7 @@ impl<D: Design> Level<'_, D> {
             self.design.actions(&state, &mut actions);
             let alone = if self.full { None } else { self.design.independent(&state, &actions) };
             if !alone.is_some_and(|alone| {
-                self.leave_by(alone, &state, id, &actions, &mut scratch, &mut out, &mut reached)
+                self.leave_by(&alone, &state, id, &actions, &mut scratch, &mut out, &mut reached)
             }) {
                 self.leave_by_all(&state, id, &actions, &mut scratch, &mut out, &mut reached);
             }
@@ -511,7 +511,7 @@ impl<D: Design> Level<'_, D> {
     #[expect(clippy::too_many_arguments, reason = "what a worker has at hand, as for all actions")]
     fn leave_by(
         &self,
-        alone: Alone,
+        alone: &Alone,
         state: &D::State,
         id: StateId,
         actions: &[Action],
@@ -522,6 +522,9 @@ impl<D: Design> Level<'_, D> {
         let before = reached.len();
         for way in alone.actions.clone() {
             let applied = self.design.apply(scratch, state, actions[way]);
+            if !applied.broken.is_empty() {
+                out.note(applied.broken, id, actions[way]);
+            }
             let next = (!ends(self.design, &applied)).then(|| self.design.keep(&applied.state));
             let is_deeper = |next: &D::Kept| {
                 let known = self.states.position(hash_of(next), next);
