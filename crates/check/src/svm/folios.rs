@@ -5,7 +5,7 @@ use bifolio_rules::RuleSet;
 
 use crate::bifolio::ledger::Ledger;
 use crate::bifolio::state::{LIVE, PAGES, backing_parts, block, data_in, order_in, pack, unpack};
-use crate::svm::state::{DEVICE, State, Teardown};
+use crate::svm::state::{DEVICE, GARBAGE, State, Teardown};
 
 /// Set in the counter of a pagemap that was killed.
 const DEAD: u64 = 1 << 63;
@@ -23,8 +23,19 @@ pub(super) fn on_pagemap<R>(
     put_in(map, state);
     let result = work(map);
     take_out(map, state);
-    state.spoil_freed(&before);
+    spoil_freed(state, &before);
     result
+}
+
+/// Makes garbage of what is in device pages that were in a folio and are in none now.
+fn spoil_freed(state: &mut State, before: &[u16; DEVICE]) {
+    for (head, was) in before.iter().enumerate().filter(|(_, word)| **word & LIVE != 0) {
+        // The upper half of a folio that was collapsed is part of another one.
+        if covering(state, head as u8).is_none() {
+            let end = (head + (1 << order_in(*was))).min(DEVICE);
+            state.device[head..end].fill(GARBAGE);
+        }
+    }
 }
 
 fn put_in(map: &PageMap<Ledger>, state: &State) {

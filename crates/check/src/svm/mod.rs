@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | program | threads of the program | writes any page that is in view; maps pages; forks |
 //! | device | units of the device | writes any page that is in the device's table |
-//! | actor 1, 2, 3 | a thread that answers a CPU fault or a device fault, a driver that prefetches or splits, an evictor, a thread that unmaps: each in turn | one shipped [`Transaction`](bifolio_svm::Transaction) at a time, step by step, on a block that it has locked |
+//! | actor 1, 2, 3 | a thread that answers a CPU fault or a device fault, a driver that prefetches, splits or collapses, an evictor, a thread that unmaps: each in turn | one shipped [`Transaction`](bifolio_svm::Transaction) at a time, step by step, on a block that it has locked |
 //! | the same, inside | making room while its own transaction waits for it, as `runtime::reclaim` does | looks at a victim without a lock, *tries* its block, looks again, evicts by a second transaction; several times, and answers |
 //! | holder | whoever has a reference of a folio for a while: a scanner, the kernel's `try_get` | takes one of any folio at any time; drops it at any time |
 //! | pins | `Engine::pin` | pins a page of system memory, which then stays there; unpins it |

@@ -100,6 +100,7 @@ slips! {
     ShownBeforeCopy in PAGES by 27,
     FolioGoesBeforeInstall in PAGES by 17,
     SplitOfHeld in HELD by 17,
+    CollapseOfHeld in HELD by 17,
     ReleaseTakesAllReferences in HELD by 17,
     FormAfterKill in ENDING by 16,
     EndsWhileHeld in ENDING by 16,

@@ -177,9 +177,7 @@ impl Performer<'_> {
 
     fn split(&mut self, folio: Folio) -> Outcome {
         let named = (low(folio.pfn), folio.order.get());
-        if self.slip == Slip::SplitOfHeld && self.state.held == Some(named.0) {
-            folios::put(self.map, &mut self.state, named);
-        }
+        self.take_from_holder(Slip::SplitOfHeld, named);
         match folios::split(self.map, &mut self.state, named) {
             Some(true) => Outcome::Split { upper: upper_of(&folio) },
             Some(false) => Outcome::Busy,
@@ -190,8 +188,17 @@ impl Performer<'_> {
         }
     }
 
+    /// With this slip, changes a folio as if nobody else had a reference.
+    fn take_from_holder(&mut self, slip: Slip, named: folios::Named) {
+        if self.slip == slip && self.state.held == Some(named.0) {
+            folios::put(self.map, &mut self.state, named);
+        }
+    }
+
     fn collapse(&mut self, lower: Folio, upper: Folio) -> Outcome {
         let named = |folio: Folio| (low(folio.pfn), folio.order.get());
+        self.take_from_holder(Slip::CollapseOfHeld, named(lower));
+        self.take_from_holder(Slip::CollapseOfHeld, named(upper));
         match folios::collapse(self.map, &mut self.state, named(lower), named(upper)) {
             Some(Ok(())) => Outcome::Done,
             Some(Err(CollapseErrorKind::Shared { .. })) => Outcome::Busy,

@@ -65,6 +65,7 @@ pub(crate) enum Slip {
     FolioGoesBeforeInstall,
     // Protocols that are not kept.
     SplitOfHeld,
+    CollapseOfHeld,
     ReleaseTakesAllReferences,
     FormAfterKill,
     EndsWhileHeld,

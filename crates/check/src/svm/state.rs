@@ -1,7 +1,5 @@
 //! State of a world of transactions.
 
-use crate::bifolio::state::{LIVE, order_in};
-
 /// Room for device pages.
 pub const DEVICE: usize = 4;
 /// Blocks of virtual memory.
@@ -200,15 +198,5 @@ impl State {
     /// Whether no transaction is under way.
     pub fn is_quiet(&self) -> bool {
         self.actors.iter().all(|actor| actor.outer.is_none())
-    }
-
-    /// Puts what was found at each device page, and is free now, out of anyone's reach.
-    pub fn spoil_freed(&mut self, before: &[u16; DEVICE]) {
-        for (page, was) in before.iter().enumerate().filter(|(_, word)| **word & LIVE != 0) {
-            if self.words[page] & LIVE == 0 {
-                let end = page + (1 << order_in(*was));
-                self.device[page..end.min(DEVICE)].fill(GARBAGE);
-            }
-        }
     }
 }

@@ -36,6 +36,7 @@ fn transaction(action: Action, step: Option<Step>) -> String {
         verb::DEVICE_FAULT => format!("answers a device fault on page {page}"),
         verb::BRING => format!("brings the folio of page {page} home, for teardown"),
         verb::SPLIT => format!("splits the folio of page {page} where it is"),
+        verb::COLLAPSE => format!("collapses the folios of page {page} and the one after it"),
         verb::EVICT => format!("evicts the folio of page {page}"),
         verb::PREFETCH => format!("prefetches page {page} to the device"),
         verb::UNMAP => format!("unmaps page {page}"),

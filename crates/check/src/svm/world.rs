@@ -36,6 +36,8 @@ pub(super) mod verb {
     pub const UNMAP_BLOCK: u8 = 8;
     /// A driver that wants small pages splits a folio where it is.
     pub const SPLIT: u8 = 23;
+    /// The same driver has two folios made one again.
+    pub const COLLAPSE: u8 = 24;
     /// Teardown brings a folio home, beyond the limit of system memory.
     pub const BRING: u8 = 22;
     /// An actor does the step its transaction asks for.
@@ -176,6 +178,7 @@ impl Transactions {
             let whole = self.setup.block_pages > 1 && usize::from(page).is_multiple_of(BLOCK_PAGES);
             push(verb::UNMAP_BLOCK, live && whole);
             push(verb::SPLIT, whole && matches!(site, Site::Device { order: 1, .. }));
+            push(verb::COLLAPSE, whole && matches!(site, Site::Device { order: 0, .. }));
         }
     }
 
@@ -187,6 +190,7 @@ impl Transactions {
             verb::EVICT | verb::BRING => Transaction::to_ram(page),
             verb::PREFETCH => Transaction::to_device(page, self.policy.largest, &self.policy),
             verb::SPLIT => Transaction::split(Run { first: page, pages: 1 }, Order::ZERO),
+            verb::COLLAPSE => Transaction::collapse(Run { first: 0, pages: BLOCK_PAGES as u16 }),
             verb::UNMAP => Transaction::unmap(Run { first: page, pages: 1 }),
             _ => Transaction::unmap(Run { first: 0, pages: BLOCK_PAGES as u16 }),
         }
