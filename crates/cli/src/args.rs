@@ -310,9 +310,10 @@ pub enum BenchGroup {
 
 const BENCH_HELP: &str = "\
 The floor is what the machine can do without Bifolio: a bare page fault, a copy, one bit turned over for each call;
-for buddy.scale it is the size of pool that costs least, for folios the same at order 0, for check states put into a set
-without any step done. The ratio is the result; it should be at most the goal for times, at least the goal for rates. A
-goal with a unit (buddy.fragmented, buddy.mixed, check) is the most that the value itself may be, or the least of a rate. Exits with 0 whether or not goals are met.";
+for buddy.scale it is the size of pool that costs least, for folios the same at order 0, for check states put into a
+set without any step done. The ratio is the result; it should be at most the goal for times, at least the goal for
+rates. A goal with a unit (buddy.fragmented, buddy.mixed, check) is the most that the value itself may be, or the least
+of a rate. Exits with 0 whether or not goals are met.";
 
 /// Takes the name of a pool, and lists them all in the help.
 fn pools() -> impl TypedValueParser<Value = PoolName> {

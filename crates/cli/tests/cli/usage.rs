@@ -221,6 +221,7 @@ Arguments:
           - migrate: Migration out and back
           - buddy:   The allocator of device memory; needs no device
           - folio:   The life of a folio; needs no device
+          - check:   The explorer behind `bifolio check`, in states a second of one core; needs no device
 
 Options:
       --json
@@ -233,9 +234,10 @@ Options:
           Print help (see a summary with '-h')
 
 The floor is what the machine can do without Bifolio: a bare page fault, a copy, one bit turned over for each call;
-for buddy.scale it is the size of pool that costs least, for folios the same at order 0. The ratio is the result; it should be at most the goal for
-times, at least the goal for rates. A goal with a unit (buddy.fragmented, buddy.mixed) is the most that the value itself
-may be. Exits with 0 whether or not goals are met.
+for buddy.scale it is the size of pool that costs least, for folios the same at order 0, for check states put into a
+set without any step done. The ratio is the result; it should be at most the goal for times, at least the goal for
+rates. A goal with a unit (buddy.fragmented, buddy.mixed, check) is the most that the value itself may be, or the least
+of a rate. Exits with 0 whether or not goals are met.
 
 "#]]
     );
