@@ -423,6 +423,8 @@ fn refusal_without_reason_breaks_i9() {
 #[test]
 fn split_of_free_pages_breaks_i10() {
     let rig = Rig::new();
+    // The object exists, but the pages are not its.
+    rig.written_on_device();
     rig.pool().folio_split(Pfn::new(32), order(4), order(3), 0);
     rig.breaks(10);
 }
