@@ -110,7 +110,7 @@ impl<P: Pool> PageMap<P> {
         if word.is_frozen() {
             return Err(Inconsistency::Frozen { pfn });
         }
-        if !pfn.is_aligned(order) || self.words_of(pfn, order).is_none() {
+        if !pfn.is_aligned(order) || self.head_word(pfn, order).is_none() {
             return Err(Inconsistency::Place { pfn, order });
         }
         Ok(order)

@@ -105,15 +105,14 @@ impl<P: Pool> PageMap<P> {
         if data > DATA_MAX {
             return Err(FormErrorKind::DataTooLarge { data });
         }
-        let words = self.words_of(head, order).ok_or(FormErrorKind::OutOfRange)?;
+        let word = self.head_word(head, order).ok_or(FormErrorKind::OutOfRange)?;
         if let Tails::Verified = tails {
             self.verify_free(head, order)?;
         }
         if !self.count_pages(order.pages()) {
             return Err(FormErrorKind::Dead);
         }
-        // Order 0 has 1 page, so there is a first word.
-        if self.replace_free(&words[0], Word::formed(order, data)) {
+        if self.replace_free(word, Word::formed(order, data)) {
             return Ok(());
         }
         self.uncount_pages(order.pages());
@@ -137,10 +136,14 @@ impl<P: Pool> PageMap<P> {
         if self.head_of(head).is_some() {
             return Err(FormErrorKind::Busy { pfn: head });
         }
-        let words = self.words_of(head, order).ok_or(FormErrorKind::OutOfRange)?;
-        let is_free = |word: &AtomicU64| Word::from_raw(word.load(Ordering::Relaxed)).is_free(self.reset());
-        let used = words.iter().position(|word| !is_free(word));
-        match used.and_then(|offset| head.checked_add(offset as u64)) {
+        let mut pages =
+            (head.get()..).map(Pfn::new).take(usize::try_from(order.pages()).unwrap_or(usize::MAX));
+        let used = |pfn: &Pfn| {
+            let word =
+                self.word(*pfn).map_or(Word::FREE, |word| Word::from_raw(word.load(Ordering::Relaxed)));
+            !word.is_free(self.reset())
+        };
+        match pages.find(used) {
             Some(pfn) => Err(FormErrorKind::Busy { pfn }),
             None => Ok(()),
         }

@@ -25,6 +25,11 @@ use crate::word::Word;
 /// Set in `PageMap::live` once the pagemap was killed; the other bits count pages.
 const DEAD: u64 = 1 << 63;
 
+/// Words in 4096 bytes.
+const GROUP: usize = 512;
+/// Words in a cache line of the usual size.
+const LINE: usize = 8;
+
 /// How the CPU reaches the memory of a pagemap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MemoryKind {
@@ -219,21 +224,35 @@ impl<P: Pool> PageMap<P> {
 
     /// Returns the word of a page, or `None` outside the pagemap.
     pub(crate) fn word(&self, pfn: Pfn) -> Option<&AtomicU64> {
-        let offset = pfn.offset_from(self.first)?;
-        self.words.get(usize::try_from(offset).ok()?)
+        let offset = usize::try_from(pfn.offset_from(self.first)?).ok()?;
+        // Beyond the end the place is beyond it too.
+        self.words.get(self.place(offset))
     }
 
-    /// Returns the words of a block, or `None` if part of it lies outside the pagemap.
-    pub(crate) fn words_of(&self, head: Pfn, order: Order) -> Option<&[AtomicU64]> {
-        let start = usize::try_from(head.offset_from(self.first)?).ok()?;
-        let end = start.checked_add(usize::try_from(order.pages()).ok()?)?;
-        self.words.get(start..end)
+    /// Returns the first word of a block, or `None` if part of it lies outside the pagemap.
+    pub(crate) fn head_word(&self, head: Pfn, order: Order) -> Option<&AtomicU64> {
+        let last = head.checked_add(order.pages() - 1)?;
+        self.word(last).and_then(|_| self.word(head))
     }
 
     /// Returns the words of all pages with their numbers.
     pub(crate) fn numbered_words(&self) -> impl Iterator<Item = (Pfn, &AtomicU64)> {
         let numbers = (self.first.get()..).map(Pfn::new);
-        numbers.zip(&*self.words)
+        numbers.zip((0..self.words.len()).map(|offset| &self.words[self.place(offset)]))
+    }
+
+    /// Returns where the word of a page is.
+    ///
+    /// Not simply at its offset: the heads of folios of 2 MiB would be 4096 bytes apart, which is one and the same set of
+    /// a cache of the usual shape. So each group of 512 words begins one cache line further into its 4096 bytes
+    /// than the group before; a group at the end that is not whole stays as it is.
+    fn place(&self, offset: usize) -> usize {
+        let whole_groups = self.words.len() & !(GROUP - 1);
+        if offset >= whole_groups {
+            return offset;
+        }
+        let turned = offset.wrapping_add(offset / GROUP * LINE) & (GROUP - 1);
+        offset & !(GROUP - 1) | turned
     }
 
     /// Counts the pages of a folio that is about to be formed; refused after `kill`.
