@@ -1,6 +1,8 @@
 //! Tests that need the inside of the crate: states that the public interface cannot reach in a short time, or
 //! at all. They are here and not in the modules, since `bifolio-races` compiles those against other atomics.
 
+use alloc::vec::Vec;
+
 use crate::sync::Ordering;
 use crate::word::Word;
 use crate::{
@@ -148,4 +150,15 @@ fn consistency_check_names_each_kind_of_damage() {
     assert_eq!(first_flaw(&[(4, word)]), Inconsistency::Count { live: 4, counted: 0 });
     let left_over = word.ended(Reset::OnForm);
     assert_eq!(first_flaw(&[(4, left_over)]), Inconsistency::Word { pfn, word: left_over.raw() });
+}
+
+#[test]
+fn every_page_has_a_word_of_its_own() {
+    let pages = 2 * 512 + 100;
+    let map = PageMap::new(MemoryKind::Private, Pfn::new(7), pages, NoPool).expect("a pagemap");
+    let mut words: Vec<_> = map.numbered_words().map(|(_, word)| core::ptr::from_ref(word)).collect();
+    words.sort_unstable();
+    words.dedup();
+    assert_eq!(words.len() as u64, pages);
+    assert!(map.word(Pfn::new(7 + pages)).is_none() && map.word(Pfn::new(6)).is_none());
 }
