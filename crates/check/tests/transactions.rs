@@ -1,22 +1,11 @@
 //! Worlds of shipped transactions: how many states there are, and that renaming loses none.
 
-use std::collections::HashSet;
-
-use bifolio_check::design::Design;
 use bifolio_check::explore::{Limits, explore};
 use bifolio_check::svm::{Memory, Others, Setup, Transactions};
 
-const ALONE: Others = Others { holder: false, teardown: false, pins: false, fork: false };
-const PAGES: Setup = Setup {
-    memory: Memory::Shared,
-    blocks: 1,
-    block_pages: 2,
-    device: 2,
-    ram: 2,
-    reserve: 0,
-    actors: 1,
-    others: ALONE,
-};
+mod unrenamed;
+
+const PAGES: Setup = Setup::ONE_BLOCK;
 const BLOCKS: Setup = Setup { blocks: 2, block_pages: 1, ram: 1, actors: 2, ..PAGES };
 
 /// States and depth of a world in which no rule breaks.
@@ -28,12 +17,12 @@ fn size(setup: Setup) -> (u64, u32) {
 
 #[test]
 fn worlds_have_so_many_states() {
-    let holder = Others { holder: true, ..ALONE };
+    let holder = Others { holder: true, ..Others::NONE };
     let worlds = [
         PAGES,
         Setup { memory: Memory::Coherent, ..PAGES },
-        Setup { memory: Memory::Anonymous, others: Others { fork: true, ..ALONE }, ..PAGES },
-        Setup { others: Others { pins: true, teardown: true, ..ALONE }, ..PAGES },
+        Setup { memory: Memory::Anonymous, others: Others { fork: true, ..Others::NONE }, ..PAGES },
+        Setup { others: Others { pins: true, teardown: true, ..Others::NONE }, ..PAGES },
         Setup { others: holder, ..PAGES },
         BLOCKS,
         Setup { reserve: 1, ram: 2, ..BLOCKS },
@@ -59,30 +48,12 @@ fn number_of_threads_changes_nothing() {
     assert_eq!((explored.states, explored.depth), size(BLOCKS));
 }
 
-/// States that a search reaches which knows nothing of renaming, and how many are left when they are renamed.
-fn sizes_without_renaming(setup: Setup) -> (usize, u64) {
-    let world = Transactions::new(setup);
-    let mut scratch = world.scratch();
-    let mut seen = HashSet::from([world.initial()]);
-    let mut left = vec![world.initial()];
-    while let Some(state) = left.pop() {
-        let mut actions = Vec::new();
-        world.actions(&state, &mut actions);
-        for action in actions {
-            let applied = world.apply(&mut scratch, &state, action);
-            assert!(applied.broken.is_empty(), "{action:?} of {state:?} breaks {}", applied.broken);
-            if seen.insert(applied.state) {
-                left.push(applied.state);
-            }
-        }
-    }
-    let kept: HashSet<_> = seen.iter().map(|state| world.keep(state)).collect();
-    (seen.len(), kept.len() as u64)
-}
-
 #[test]
 fn search_without_renaming_reaches_the_same_states_up_to_renaming() {
     let two = Setup { device: 1, ..BLOCKS };
     let three = Setup { blocks: 3, actors: 1, ..two };
-    assert_eq!([two, three].map(sizes_without_renaming), [(35_352, size(two).0), (10_340, size(three).0)]);
+    assert_eq!(
+        [two, three].map(|setup| unrenamed::sizes(&Transactions::new(setup))),
+        [(35_352, size(two).0), (10_340, size(three).0)]
+    );
 }

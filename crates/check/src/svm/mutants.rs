@@ -4,32 +4,26 @@ use crate::explore::{Limits, explore};
 use crate::svm::slip::Slip;
 use crate::svm::{Memory, Others, Setup, Transactions};
 
-const ALONE: Others = Others { holder: false, teardown: false, pins: false, fork: false };
-
 /// Folios of order 1 that are split, and pages that move one by one.
-const PAGES: Setup = Setup {
-    memory: Memory::Shared,
-    blocks: 1,
-    block_pages: 2,
-    device: 2,
-    ram: 2,
-    reserve: 0,
-    actors: 1,
-    others: ALONE,
-};
+const PAGES: Setup = Setup::ONE_BLOCK;
 const COHERENT: Setup = Setup { memory: Memory::Coherent, ..PAGES };
 /// A third party holds folios; system memory for one page only keeps the world small.
-const HELD: Setup = Setup { ram: 1, others: Others { holder: true, ..ALONE }, ..PAGES };
+const HELD: Setup = Setup { ram: 1, others: Others { holder: true, ..Others::NONE }, ..PAGES };
 /// It holds one while the pagemap is torn down.
-const ENDING: Setup =
-    Setup { block_pages: 1, device: 1, others: Others { holder: true, teardown: true, ..ALONE }, ..PAGES };
+const ENDING: Setup = Setup {
+    block_pages: 1,
+    device: 1,
+    others: Others { holder: true, teardown: true, ..Others::NONE },
+    ..PAGES
+};
 /// Two blocks of one page whose transactions compete for one page of each memory.
 const BLOCKS: Setup = Setup { blocks: 2, block_pages: 1, device: 2, ram: 1, actors: 2, ..PAGES };
 const TIGHT: Setup = Setup { device: 1, ..BLOCKS };
 /// Somebody pins pages.
-const PINNED: Setup = Setup { others: Others { pins: true, ..ALONE }, ..PAGES };
+const PINNED: Setup = Setup { others: Others { pins: true, ..Others::NONE }, ..PAGES };
 /// A program that forks.
-const FORKING: Setup = Setup { memory: Memory::Anonymous, others: Others { fork: true, ..ALONE }, ..PAGES };
+const FORKING: Setup =
+    Setup { memory: Memory::Anonymous, others: Others { fork: true, ..Others::NONE }, ..PAGES };
 
 /// The rules by which a fault is found in a world, in the order of finding.
 fn found(setup: Setup, slip: Slip) -> Vec<u8> {

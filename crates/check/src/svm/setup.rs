@@ -30,6 +30,11 @@ pub struct Others {
     pub fork: bool,
 }
 
+impl Others {
+    /// Nobody.
+    pub const NONE: Others = Others { holder: false, teardown: false, pins: false, fork: false };
+}
+
 /// A world of transactions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Setup {
@@ -53,6 +58,19 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// One block of two shared pages and one actor, with as much of either memory as there are pages: what other worlds
+    /// are variations of.
+    pub const ONE_BLOCK: Setup = Setup {
+        memory: Memory::Shared,
+        blocks: 1,
+        block_pages: 2,
+        device: 2,
+        ram: 2,
+        reserve: 0,
+        actors: 1,
+        others: Others::NONE,
+    };
+
     /// Largest and smallest orders: the largest that fits a block.
     #[must_use]
     pub fn policy(&self) -> Granularity {

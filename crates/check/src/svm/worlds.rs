@@ -3,33 +3,23 @@
 use crate::svm::setup::{Memory, Others, Setup};
 
 /// Nobody else is there.
-const ALONE: Others = Others { holder: false, teardown: false, pins: false, fork: false };
 /// A third party holds folios for a while, and pages are pinned.
-const HELD: Others = Others { holder: true, pins: true, ..ALONE };
+const HELD: Others = Others { holder: true, pins: true, ..Others::NONE };
 /// The pagemap is torn down, too.
 const ENDING: Others = Others { teardown: true, ..HELD };
 
 /// One block of two pages: folios of order 1 that are split, and pages that move one by one.
-const PAGES: Setup = Setup {
-    memory: Memory::Shared,
-    blocks: 1,
-    block_pages: 2,
-    device: 2,
-    ram: 2,
-    reserve: 0,
-    actors: 1,
-    others: ENDING,
-};
+const PAGES: Setup = Setup { others: ENDING, ..Setup::ONE_BLOCK };
 /// Two blocks of one page, whose transactions compete for two device pages and one page of system memory.
 const BLOCKS: Setup = Setup { blocks: 2, block_pages: 1, ram: 1, actors: 2, others: HELD, ..PAGES };
 /// The same with one device page, torn down.
 const ENDING_BLOCKS: Setup = Setup { device: 1, others: ENDING, ..BLOCKS };
 /// Two blocks of two pages: folios make room for one another, in other blocks and in their own.
-const ROOM: Setup = Setup { blocks: 2, others: ALONE, ..PAGES };
+const ROOM: Setup = Setup { blocks: 2, others: Others::NONE, ..PAGES };
 
 /// Three blocks of one page, whose transactions compete for one page of each memory.
 const THREE_BLOCKS: Setup =
-    Setup { blocks: 3, device: 1, actors: 3, others: Others { holder: true, ..ALONE }, ..BLOCKS };
+    Setup { blocks: 3, device: 1, actors: 3, others: Others { holder: true, ..Others::NONE }, ..BLOCKS };
 
 const fn coherent(setup: Setup) -> Setup {
     Setup { memory: Memory::Coherent, ..setup }
