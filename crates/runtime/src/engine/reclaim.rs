@@ -140,9 +140,7 @@ impl<V: CpuView> Engine<V> {
         let Candidate::Folios { place, range } = *candidate else { return false };
         let mut used = false;
         self.for_folios(range.first, range.order, |head, order, data| {
-            let home = self.pagemap.pool().home(head, data);
-            let place = home.and_then(|home| Some((self.blocks.get(BlockId(home.block))?, home.page)));
-            if let Some((found, page)) = place {
+            if let Some((found, page)) = self.place_of(head, data) {
                 // All are asked, so that each use counts once.
                 used |= self.device.test_and_clear_accessed(address(&found, page), order);
             }
@@ -207,12 +205,15 @@ impl<V: CpuView> Engine<V> {
         sweep
     }
 
+    /// Returns whose bytes a folio holds. Without a home, or with another at the same number, it has just been freed.
+    fn place_of(&self, head: Pfn, data: u32) -> Option<(Found<'_>, u16)> {
+        let home = self.pagemap.pool().home(head, data)?;
+        Some((self.blocks.get(BlockId(home.block))?, home.page))
+    }
+
     /// Evicts one folio, unless somebody else has its block.
     fn evict_folio(&self, head: Pfn, data: u32, asking: &mut Option<Asking<'_, '_>>) -> Sweep {
-        // Without a home, or with another at the same number, the folio has just been freed.
-        let home = self.pagemap.pool().home(head, data);
-        let place = home.and_then(|home| Some((self.blocks.get(BlockId(home.block))?, home.page)));
-        match (place, asking) {
+        match (self.place_of(head, data), asking) {
             (None, _) => Sweep::GONE,
             (Some((found, page)), Some(held)) if found.id == held.found.id => {
                 self.evict_page(head, page, held.found, held.cell)
