@@ -333,20 +333,33 @@ impl Kernel for Increments<'_> {
 }
 
 /// Uses its object again and again: pinned or not, it must hold what was written last.
-fn use_object(space: &Space, number: usize, bytes: usize, stop: &AtomicBool) -> u64 {
-    let object = space.allocate_object(bytes).expect("room can be made");
-    let mut generation = 0;
+fn use_object(object: &Object<'_>, number: usize, stop: &AtomicBool) -> u64 {
+    let (bytes, mut generation) = (object.len(), 0);
     while !stop.load(Ordering::Relaxed) {
         let pin = generation % 3 > 0;
         let pinned = pin.then(|| object.pin().expect("room can be made"));
         let expected = if generation == 0 { vec![0; bytes] } else { pattern(number, generation, bytes) };
-        assert!(contents(&object) == expected, "object {number} in generation {generation}");
+        assert!(contents(object) == expected, "object {number} in generation {generation}");
         generation += 1;
         object.write(0, &pattern(number, generation, bytes)).expect("inside");
         drop(pinned);
     }
-    assert!(contents(&object) == pattern(number, generation, bytes));
+    assert!(contents(object) == pattern(number, generation, bytes));
     generation
+}
+
+/// Increments the pages of `span` in turn, on the CPU.
+fn increment(space: &Space, span: Span, stop: &AtomicBool, done: &AtomicU64) {
+    let window = space.window(span);
+    for at in (0..span.len()).step_by(PAGE).cycle() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        window.fetch_add_u64(at, 1).expect("inside");
+        done.fetch_add(1, Ordering::Relaxed);
+        // Else all pages would be here, and none on the device.
+        std::thread::sleep(Duration::from_micros(200));
+    }
 }
 
 /// Tells whether folios and objects have made room for each other.
@@ -360,25 +373,17 @@ fn nothing_is_lost_where_both_compete(order: u8, vram: usize, ram: Option<usize>
     let space = Space::new(SpaceConfig { ram, ..config(32 * MIB, vram, order) }).expect("a space");
     let span = Span::new(space.allocate(4 * MIB).expect("room"), 4 * MIB).expect("pages");
     let (stop, by_cpu, by_device) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    // Made before the rest begins: no room for another one can be promised while two of these are pinned.
+    let objects =
+        [MIB + 5 * PAGE, MIB / 2, PAGE].map(|bytes| space.allocate_object(bytes).expect("all is free"));
     let generations: Vec<u64> = std::thread::scope(|scope| {
         let (space, stop, by_cpu) = (&space, &stop, &by_cpu);
-        let users: Vec<_> = [MIB + 5 * PAGE, MIB / 2, PAGE]
-            .into_iter()
+        let users: Vec<_> = objects
+            .iter()
             .enumerate()
-            .map(|(number, bytes)| scope.spawn(move || use_object(space, number, bytes, stop)))
+            .map(|(number, object)| scope.spawn(move || use_object(object, number, stop)))
             .collect();
-        scope.spawn(move || {
-            let window = space.window(span);
-            for at in (0..span.len()).step_by(PAGE).cycle() {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                window.fetch_add_u64(at, 1).expect("inside");
-                by_cpu.fetch_add(1, Ordering::Relaxed);
-                // Else all pages would be here, and none on the device.
-                std::thread::sleep(Duration::from_micros(200));
-            }
-        });
+        scope.spawn(move || increment(space, span, stop, by_cpu));
         let increments = Increments { span, stop, done: &by_device };
         let job = scope.spawn(move || space.launch(&increments));
         let start = Instant::now();
@@ -400,6 +405,7 @@ fn nothing_is_lost_where_both_compete(order: u8, vram: usize, ram: Option<usize>
     assert!(both_were_evicted(&space));
     all_is_well(&space);
     assert_eq!(count(Counter::Failures), 0);
+    drop(objects);
     space.close().expect("all folios are gone");
 }
 
@@ -417,6 +423,34 @@ fn nothing_is_lost_where_both_compete_at_2_mib_with_little_ram() {
         return;
     }
     nothing_is_lost_where_both_compete(9, 4 * MIB, Some(6 * MIB));
+}
+
+#[test]
+fn object_is_made_while_system_memory_is_on_the_move() {
+    if !kernel::grants("object_is_made_while_system_memory_is_on_the_move", kernel::SHARED) {
+        return;
+    }
+    let space =
+        Space::new(SpaceConfig { ram: Some(6 * MIB), ..config(32 * MIB, 4 * MIB, 9) }).expect("a space");
+    let span = Span::new(space.allocate(4 * MIB).expect("room"), 4 * MIB).expect("pages");
+    let (stop, by_cpu, by_device) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let made = std::thread::scope(|scope| {
+        let (space, stop, by_cpu) = (&space, &stop, &by_cpu);
+        scope.spawn(move || increment(space, span, stop, by_cpu));
+        let increments = Increments { span, stop, done: &by_device };
+        let job = scope.spawn(move || space.launch(&increments));
+        let start = Instant::now();
+        // One at a time, so that only what moves stands in the way.
+        let made: Vec<_> = std::iter::from_fn(|| {
+            (start.elapsed() < STRESS).then(|| space.allocate_object(MIB + 5 * PAGE).map(drop))
+        })
+        .collect();
+        stop.store(true, Ordering::Relaxed);
+        job.join().expect("no panic").expect("every device fault is answered");
+        made
+    });
+    assert!(made.len() > 10 && made.iter().all(Result::is_ok), "{} made: {made:?}", made.len());
+    all_is_well(&space);
 }
 
 #[test]

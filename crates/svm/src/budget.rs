@@ -22,7 +22,7 @@ impl Budget {
     /// Takes `pages` if that stays within the limit. Only with `making_room` may the reserve be used.
     #[must_use]
     pub fn take(&self, pages: u64, making_room: bool) -> bool {
-        let limit = self.limit_pages - if making_room { 0 } else { self.reserve_pages };
+        let limit = if making_room { self.limit_pages } else { self.unreserved_pages() };
         // Relaxed: the count guards no other memory; it only has to be exact.
         self.used_pages
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
@@ -46,6 +46,12 @@ impl Budget {
     #[must_use]
     pub fn used_pages(&self) -> u64 {
         self.used_pages.load(Ordering::Relaxed)
+    }
+
+    /// What may be taken without making room: the limit less the reserve, in pages.
+    #[must_use]
+    pub fn unreserved_pages(&self) -> u64 {
+        self.limit_pages - self.reserve_pages
     }
 
     /// The limit, in pages.

@@ -22,7 +22,7 @@ use bifolio_sys::{Mapping, PAGE};
 use crate::cpu::CpuView;
 use crate::device::DeviceError;
 use crate::engine::reclaim::{Reclaimed, Sweep};
-use crate::engine::{Engine, lock};
+use crate::engine::{BUSY_RETRIES, Engine, give_way, lock};
 use crate::statistics::Counter;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -142,11 +142,18 @@ impl PlainObjects {
 impl<V: CpuView> Engine<V> {
     /// Makes an object of zeros, which has no device memory yet. The device is to see it at `address`.
     pub(crate) fn make_plain(&self, address: usize, pages: u64) -> Result<Arc<PlainObject>, PlainError> {
+        let mut retry = 0;
         while !self.budget.take(pages, false) {
-            let fits = pages <= self.budget.limit_pages();
-            if !fits || self.reclaim_ram(pages, &mut None) != Reclaimed::Room {
+            // Other objects keep their pages, so waiting would be for nothing.
+            let possible = self.plain.pages() + pages <= self.budget.unreserved_pages();
+            if !possible || retry == BUSY_RETRIES {
                 return Err(PlainError::NoRam { pages });
             }
+            // Nothing to move out may mean that it is just being moved, here or on the device.
+            if self.reclaim_ram(pages, &mut None) != Reclaimed::Room {
+                give_way(retry);
+            }
+            retry += 1;
         }
         self.plain.pages.fetch_add(pages, Ordering::Relaxed);
         let place = Mutex::new(Place::System(None));
