@@ -1,6 +1,6 @@
 //! What a bench reports.
 
-use bifolio_runtime::SpaceError;
+use bifolio_runtime::SetupError;
 use bifolio_sys::{MapError, ReadyError, SysError};
 use serde::Serialize;
 
@@ -92,7 +92,7 @@ pub enum Effort {
 pub enum BenchError {
     /// No space to measure.
     #[error(transparent)]
-    Space(#[from] SpaceError),
+    Space(#[from] SetupError),
     /// No userfaultfd for the floor.
     #[error("page faults cannot be caught")]
     Uffd(#[from] ReadyError),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use bifolio_bench::{BenchError, Effort, Goal, Row, buddy, check, fault, folio, migrate};
-use bifolio_runtime::SpaceError;
+use bifolio_runtime::SetupError;
 
 use crate::args::{BenchArgs, BenchGroup};
 use crate::exit::{self, Failure};
@@ -24,7 +24,7 @@ pub enum BenchFailure {
 impl Failure for BenchFailure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Measuring(BenchError::Uffd(_) | BenchError::Space(SpaceError::Uffd(_))) => exit::REFUSED,
+            Self::Measuring(BenchError::Uffd(_) | BenchError::Space(SetupError::Uffd(_))) => exit::REFUSED,
             _ => exit::FAILED,
         }
     }

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use bifolio_runtime::heap::settings::Settings;
-use bifolio_runtime::{Heap, HeapConfig, HeapError, Statistics};
+use bifolio_runtime::{Heap, HeapConfig, SetupError, Statistics};
 use bifolio_sys::{Access, MapError, Memfd};
 
 use crate::descriptors;
@@ -32,7 +32,7 @@ enum StartError {
     #[error("counters cannot be mapped")]
     Map(#[from] MapError),
     #[error("the program's heap cannot be put on Bifolio memory")]
-    Heap(#[from] HeapError),
+    Heap(#[from] SetupError),
 }
 
 static HEAP: OnceLock<Heap> = OnceLock::new();
@@ -96,7 +96,7 @@ fn start_heap(settings: &Settings) -> Result<(), StartError> {
 }
 
 /// Makes the heap with as much address space as the limits of this process allow.
-fn open_heap(settings: &Settings, statistics: &Statistics) -> Result<Heap, HeapError> {
+fn open_heap(settings: &Settings, statistics: &Statistics) -> Result<Heap, SetupError> {
     let mut space = SPACE.max(settings.ram.saturating_add(settings.vram).saturating_mul(2));
     loop {
         let result = Heap::new(HeapConfig {
@@ -110,7 +110,7 @@ fn open_heap(settings: &Settings, statistics: &Statistics) -> Result<Heap, HeapE
             in_handler: Some(know_this_handler),
         });
         match result {
-            Err(HeapError::Map(_)) if space / 2 >= SPACE_LEAST => space /= 2,
+            Err(SetupError::Map(_)) if space / 2 >= SPACE_LEAST => space /= 2,
             result => return result,
         }
     }

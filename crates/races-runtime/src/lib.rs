@@ -69,6 +69,8 @@ pub mod fault_loop;
 pub mod heap;
 pub mod mutant;
 pub mod runner;
+#[path = "../../runtime/src/setup.rs"]
+pub mod setup;
 pub mod simulation;
 #[path = "../../runtime/src/statistics.rs"]
 pub mod statistics;

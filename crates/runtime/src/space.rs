@@ -5,22 +5,23 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use bifolio_buddy::{AllocateError, Buddy, NewError};
-use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn, Reset};
+use bifolio_buddy::{AllocateError, Buddy};
+use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_pool::PoolName;
 use bifolio_svm::{Budget, Failure, Granularity, Policy};
-use bifolio_sys::{Access, Features, MapError, PAGE, Reads, ReadyError, SharedBytes, Span, Uffd};
+use bifolio_sys::{Access, Features, PAGE, Reads, SharedBytes, Span, Uffd};
 
-use crate::blocks::{BLOCK_LEN, RegionError};
-use crate::cpu::shared::{Keep, SharedError, SharedView};
-use crate::device::builtin::{Builtin, BuiltinError, Kernel, Memory};
+use crate::blocks::BLOCK_LEN;
+use crate::cpu::shared::{Keep, SharedView};
+use crate::device::builtin::{Builtin, Kernel, Memory};
 use crate::device::{Device, DeviceFault, FaultHandler};
 use crate::engine::checked::Violation;
 use crate::engine::detach::DetachError;
 use crate::engine::pin::Pinned;
 use crate::engine::reshape::Collapsed;
 use crate::engine::{Engine, Parts, Side};
-use crate::fault_loop::{Handlers, HandlersError, Readers};
+use crate::fault_loop::{Handlers, Readers};
+use crate::setup::{SetupError, pages};
 use crate::statistics::{Counter, Snapshot, Statistics};
 
 pub mod object;
@@ -56,48 +57,6 @@ impl SpaceConfig {
         let (pool, reset) = Default::default();
         SpaceConfig { size, vram, ram: None, kind, pool, reset, units, policy: None, checked: false }
     }
-}
-
-/// Why a [`Space`] cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum SpaceError {
-    /// A size that is zero or not to be had.
-    #[error("{what} of {bytes} bytes is less than the {least} bytes needed")]
-    TooSmall {
-        /// Which size.
-        what: &'static str,
-        /// What was asked.
-        bytes: usize,
-        /// The smallest that works.
-        least: usize,
-    },
-    /// No userfaultfd.
-    #[error("page faults cannot be caught; `bifolio doctor` says what this machine grants")]
-    Uffd(#[from] ReadyError),
-    /// No system memory.
-    #[error(transparent)]
-    Shared(#[from] SharedError),
-    /// No device.
-    #[error(transparent)]
-    Device(#[from] BuiltinError),
-    /// No allocator for this size.
-    #[error("allocator cannot be made")]
-    Allocator(#[from] NewError),
-    /// No pool for this size.
-    #[error(transparent)]
-    Pool(#[from] bifolio_pool::NewError),
-    /// No pagemap for this size.
-    #[error("pagemap cannot be made")]
-    PageMap(#[from] PageMapError),
-    /// No blocks for these addresses.
-    #[error(transparent)]
-    Region(#[from] RegionError),
-    /// No counters.
-    #[error("no page for counters")]
-    Statistics(#[from] MapError),
-    /// No fault handlers.
-    #[error(transparent)]
-    Handlers(#[from] HandlersError),
 }
 
 /// Why memory of a space was not freed.
@@ -158,8 +117,8 @@ impl Space {
     /// Makes a space and starts its fault handlers.
     ///
     /// # Errors
-    /// See [`SpaceError`]; nothing is left behind.
-    pub fn new(config: SpaceConfig) -> Result<Space, SpaceError> {
+    /// See [`SetupError`]; nothing is left behind.
+    pub fn new(config: SpaceConfig) -> Result<Space, SetupError> {
         let size = whole_blocks("space", config.size)?;
         let (vram, ram) = memory_sizes(&config)?;
         let coherent = config.kind == MemoryKind::Coherent;
@@ -356,20 +315,16 @@ fn required(kind: MemoryKind) -> Features {
     }
 }
 
-fn whole_blocks(what: &'static str, bytes: usize) -> Result<usize, SpaceError> {
-    let too_small = SpaceError::TooSmall { what, bytes, least: 1 };
+fn whole_blocks(what: &'static str, bytes: usize) -> Result<usize, SetupError> {
+    let too_small = SetupError::TooSmall { what, bytes, least: 1 };
     bytes.checked_next_multiple_of(BLOCK_LEN).filter(|rounded| *rounded > 0).ok_or(too_small)
 }
 
 /// Pages of device memory and of system memory.
-fn memory_sizes(config: &SpaceConfig) -> Result<(u64, u64), SpaceError> {
+fn memory_sizes(config: &SpaceConfig) -> Result<(u64, u64), SetupError> {
     let least = match config.kind {
         MemoryKind::Private => PAGE,
         MemoryKind::Coherent => PAGE << SMALLEST_COHERENT.get(),
-    };
-    let pages = |what, bytes: usize, least| match bytes >= least {
-        true => Ok(bytes.div_ceil(PAGE) as u64),
-        false => Err(SpaceError::TooSmall { what, bytes, least }),
     };
     let vram = pages("device memory", config.vram, least)?;
     let ram = config.ram.map(|bytes| pages("system memory", bytes, RAM_LEAST)).transpose()?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
-use bifolio_runtime::{Counter, Direction, Heap, HeapConfig, HeapError, Side};
+use bifolio_runtime::{Counter, Direction, Heap, HeapConfig, SetupError, Side};
 use bifolio_sys::{PAGE, SharedBytes, Span};
 
 const MIB: usize = 1 << 20;
@@ -28,7 +28,7 @@ fn heap(ram: usize, vram: usize) -> Option<Heap> {
     };
     match Heap::new(config) {
         Ok(heap) => Some(heap),
-        Err(HeapError::Uffd(refused)) => {
+        Err(SetupError::Uffd(refused)) => {
             kernel::skip(std::thread::current().name().unwrap_or("a test"), &refused);
             None
         }

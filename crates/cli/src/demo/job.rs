@@ -9,7 +9,7 @@ use bifolio_demo::run::{self, RunError};
 use bifolio_demo::sheet::{BuildError, Damaged, Sheet};
 use bifolio_demo::verify::{self, Mismatch};
 use bifolio_runtime::device::DeviceFault;
-use bifolio_runtime::{ObjectError, Space, SpaceError};
+use bifolio_runtime::{ObjectError, SetupError, Space};
 
 use crate::demo::objects::{ObjectFigures, Rivals};
 use crate::demo::plan::Plan;
@@ -62,7 +62,7 @@ pub struct Done {
 pub enum JobError {
     /// There is no space to work in.
     #[error("shared space cannot be made")]
-    Space(#[from] SpaceError),
+    Space(#[from] SetupError),
     /// The graph does not fit.
     #[error("graph cannot be put into shared memory")]
     Build(#[from] BuildError<NoRoom>),

@@ -20,7 +20,7 @@ use bifolio_demo::order;
 use bifolio_demo::reference::{BadDamping, PageRank};
 use bifolio_demo::run::RunError;
 use bifolio_folio::MemoryKind;
-use bifolio_runtime::SpaceError;
+use bifolio_runtime::SetupError;
 
 use crate::args::{DemoCommand, JobArgs};
 use crate::demo::input::{Input, InputError};
@@ -67,7 +67,7 @@ impl Failure for DemoError {
         match self {
             Self::Input(InputError::Packages(_)) | Self::Output(_) | Self::Settings(_) => exit::FAILED,
             Self::Input(_) | Self::NoSuchRoot { .. } | Self::Plan(_) => exit::USAGE,
-            Self::Job(JobError::Space(SpaceError::Uffd(_))) => exit::REFUSED,
+            Self::Job(JobError::Space(SetupError::Uffd(_))) => exit::REFUSED,
             Self::Job(JobError::Damaged(_) | JobError::Run(RunError::Frontier { .. })) => exit::BROKEN,
             Self::Job(_) => exit::FAILED,
         }

@@ -2,7 +2,7 @@
 
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
-use bifolio_runtime::{Space, SpaceConfig, SpaceError};
+use bifolio_runtime::{SetupError, Space, SpaceConfig};
 use bifolio_sys::{PAGE, Span};
 
 /// Why the device does not work.
@@ -10,7 +10,7 @@ use bifolio_sys::{PAGE, Span};
 pub enum TrialError {
     /// There is no space.
     #[error(transparent)]
-    Space(#[from] SpaceError),
+    Space(#[from] SetupError),
     /// The job failed.
     #[error("device cannot use shared memory")]
     Device(#[from] DeviceFault),

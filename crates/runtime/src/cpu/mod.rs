@@ -4,16 +4,10 @@
 //! allocated through Bifolio, [`anonymous::AnonymousView`] for the private memory of programs that know
 //! nothing of it.
 
-use bifolio_sys::{PAGE, Span};
-
 pub mod anonymous;
 pub mod shared;
 pub mod staging;
 mod view;
 
+use view::page_at;
 pub use view::{CpuView, Place, Refused, address_of, span_of};
-
-/// The page that holds `address`.
-fn page_at(address: usize) -> Span {
-    Span::new(address & !(PAGE - 1), PAGE).expect("a page of user space")
-}

@@ -40,6 +40,11 @@ pub fn span_of(base: usize, run: Run) -> bifolio_sys::Span {
     bifolio_sys::Span::new(address_of(base, run.first), len).expect("runs are not empty and lie in memory")
 }
 
+/// The page that holds `address`.
+pub(super) fn page_at(address: usize) -> bifolio_sys::Span {
+    bifolio_sys::Span::new(address & !(PAGE - 1), PAGE).expect("a page of user space")
+}
+
 /// Why the CPU's side did not do what was asked; nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {

@@ -14,23 +14,21 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use bifolio_folio::{MemoryKind, Order, PageMap, PageMapError, Pfn, Reset};
+use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_pool::PoolName;
 use bifolio_svm::{Budget, Failure, Finished, Granularity, Moved};
 use bifolio_sys::{
-    Access, Features, HUGE_PAGE, MapError, Mapping, PAGE, Place, Protection, Reads, ReadyError, SharedBytes,
-    Span, Uffd,
+    Access, Features, HUGE_PAGE, Mapping, PAGE, Place, Protection, Reads, SharedBytes, Span, Uffd,
 };
 
-use crate::blocks::RegionError;
 use crate::cpu::CpuView;
-use crate::cpu::anonymous::{AnonymousView, WatchError};
-use crate::cpu::staging::StagingError;
+use crate::cpu::anonymous::AnonymousView;
 use crate::device::Device;
-use crate::device::builtin::{Builtin, BuiltinError, Memory};
+use crate::device::builtin::{Builtin, Memory};
 use crate::engine::checked::Violation;
 use crate::engine::{Engine, Parts, give_way};
-use crate::fault_loop::{Answer, Handlers, HandlersError, Readers};
+use crate::fault_loop::{Answer, Handlers, Readers};
+use crate::setup::{SetupError, pages};
 use crate::statistics::{Counter, Statistics};
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
@@ -66,51 +64,6 @@ pub struct HeapConfig {
     pub statistics: Option<Statistics>,
     /// Called by a handler before each answer, so that an allocator can know it.
     pub in_handler: Option<fn()>,
-}
-
-/// Why there is no heap.
-#[derive(Debug, thiserror::Error)]
-pub enum HeapError {
-    /// Too little memory.
-    #[error("{what} of {bytes} bytes is less than the {least} bytes needed")]
-    TooSmall {
-        /// Which size.
-        what: &'static str,
-        /// What was asked.
-        bytes: usize,
-        /// The smallest that works.
-        least: usize,
-    },
-    /// No userfaultfd, or one that cannot move pages (before Linux 6.8).
-    #[error("page faults cannot be caught; `bifolio doctor` says what this machine grants")]
-    Uffd(#[from] ReadyError),
-    /// No address space.
-    #[error("no address space for blocks")]
-    Map(#[from] MapError),
-    /// No staging memory.
-    #[error(transparent)]
-    Staging(#[from] StagingError),
-    /// Its faults cannot be caught.
-    #[error(transparent)]
-    Watch(#[from] WatchError),
-    /// No device.
-    #[error(transparent)]
-    Device(#[from] BuiltinError),
-    /// No allocator for this size.
-    #[error("allocator cannot be made")]
-    Allocator(#[from] bifolio_buddy::NewError),
-    /// No pool for this size.
-    #[error(transparent)]
-    Pool(#[from] bifolio_pool::NewError),
-    /// No pagemap for this size.
-    #[error("pagemap cannot be made")]
-    PageMap(#[from] PageMapError),
-    /// No blocks for these addresses.
-    #[error(transparent)]
-    Region(#[from] RegionError),
-    /// No fault handlers.
-    #[error(transparent)]
-    Handlers(#[from] HandlersError),
 }
 
 /// The least system memory that a heap works with.
@@ -156,8 +109,8 @@ impl Heap {
     /// Makes a heap and starts its fault handlers.
     ///
     /// # Errors
-    /// See [`HeapError`]; nothing is left behind.
-    pub fn new(config: HeapConfig) -> Result<Heap, HeapError> {
+    /// See [`SetupError`]; nothing is left behind.
+    pub fn new(config: HeapConfig) -> Result<Heap, SetupError> {
         let (vram, ram) =
             (pages("device memory", config.vram, PAGE)?, pages("system memory", config.ram, RAM_LEAST)?);
         let space =
@@ -188,7 +141,7 @@ impl Heap {
         whole: Span,
         (vram, ram): (u64, u64),
         config: HeapConfig,
-    ) -> Result<Heap, HeapError> {
+    ) -> Result<Heap, SetupError> {
         let addresses = whole.start()..whole.end();
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
@@ -493,7 +446,7 @@ fn engine(
     budget: Budget,
     largest: Order,
     config: HeapConfig,
-) -> Result<Engine<AnonymousView>, HeapError> {
+) -> Result<Engine<AnonymousView>, SetupError> {
     let memory = Memory::new(vram)?;
     // Nothing runs on this device: it is memory to move to, without a page table.
     let device: Arc<dyn Device> = Arc::new(Builtin::new(memory, std::num::NonZeroUsize::MIN, 0..0));
@@ -503,13 +456,6 @@ fn engine(
         PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, config.pool.make(vram)?)?;
     let checked = config.checked;
     Ok(Engine::new(Parts { view, device, pagemap, budget, policy, statistics, checked }))
-}
-
-fn pages(what: &'static str, bytes: usize, least: usize) -> Result<u64, HeapError> {
-    if bytes < least {
-        return Err(HeapError::TooSmall { what, bytes, least });
-    }
-    Ok(bytes.div_ceil(PAGE) as u64)
 }
 
 fn span(range: &Range<usize>) -> Span {

@@ -5,9 +5,9 @@
 //! use. Under pressure its bytes go to system memory, until it is used again.
 //!
 //! ```
-//! # use bifolio_runtime::{ObjectError, Space, SpaceConfig, SpaceError};
+//! # use bifolio_runtime::{ObjectError, SetupError, Space, SpaceConfig};
 //! # let space = match Space::new(SpaceConfig::new(4 << 20, 1 << 20)) {
-//! #     Err(SpaceError::Uffd(_)) => return Ok(()), // nothing to show where faults cannot be caught
+//! #     Err(SetupError::Uffd(_)) => return Ok(()), // nothing to show where faults cannot be caught
 //! #     space => space.expect("memory enough"),
 //! # };
 //! let ring = space.allocate_object(12_000)?;
