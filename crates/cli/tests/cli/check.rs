@@ -42,7 +42,8 @@ fn stories_come_as_graphs() {
 
 #[test]
 fn exploration_that_ran_out_of_memory_goes_on_where_it_was() {
-    let file = std::env::temp_dir().join(format!("bifolio-check-{}", std::process::id()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("exploration");
     let file = file.to_str().expect("a plain name");
     let design = ["check", "--design", "linux-v3"];
     let whole = bifolio(&[&design[..], &["--json"]].concat());
@@ -59,7 +60,6 @@ fn exploration_that_ran_out_of_memory_goes_on_where_it_was() {
     );
     let resumed = bifolio(&[&design[..], &["--json", "--resume", file]].concat());
     assert_eq!(resumed.json(), whole.json());
-    std::fs::remove_file(file).expect("was saved");
 }
 
 #[test]

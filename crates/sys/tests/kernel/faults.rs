@@ -1,6 +1,6 @@
 //! Faults of the program and of the kernel on its behalf: delivered, answered, woken.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -61,21 +61,32 @@ fn zero_server(uffd: &Arc<Uffd>) -> (Server, Arc<AtomicU32>) {
     (server, count)
 }
 
-/// Tells whether the thread with this number sleeps in a userfaultfd wait (or anywhere).
-fn sleeps(thread: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+/// Tells how many faults have come to a userfaultfd and are not answered yet, read or not.
+fn waiting_faults(uffd: &Uffd) -> usize {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", uffd.as_fd().as_raw_fd()));
+    let info = info.expect("proc is mounted");
+    let total = info.lines().find_map(|line| line.strip_prefix("total:"));
+    total.expect("every userfaultfd has a line of it").trim().parse().expect("a number")
+}
+
+/// Tells whether the thread with this number is off its processor, and not in a system call. With a fault waiting, it
+/// is the fault that it sleeps in: not a lock of the C library, and not on the way to sleep, where what is installed
+/// meanwhile would be seen without any waking.
+fn sleeps_in_a_fault(thread: u32) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
+    call.starts_with("-1 ")
 }
 
 /// Starts a thread that loads the first word of a page, and waits until it sleeps.
-fn sleeper(page: Arc<Mapping>) -> thread::JoinHandle<u64> {
+fn sleeper(uffd: &Uffd, page: Arc<Mapping>) -> thread::JoinHandle<u64> {
     let (told, number) = channel();
     let sleeper = thread::spawn(move || {
         told.send(thread_id()).expect("the test listens");
         page.all().load_u64(0).expect("inside")
     });
     let number = number.recv().expect("started");
-    eventually(|| sleeps(number));
+    eventually(|| waiting_faults(uffd) == 1);
+    eventually(|| sleeps_in_a_fault(number));
     sleeper
 }
 
@@ -156,19 +167,13 @@ fn one_read_returns_the_faults_of_many_threads() {
         let uffd = uffd(Features::empty())?;
         let memory = Arc::new(private(4 * PAGE));
         uffd.register(memory.all(), Modes::MISSING).expect("private memory");
-        let (told, numbers) = channel();
         let threads: Vec<_> = (0..4)
             .map(|page| {
-                let (memory, told) = (Arc::clone(&memory), told.clone());
-                thread::spawn(move || {
-                    told.send(thread_id()).expect("the test listens");
-                    memory.all().load_u64(page * PAGE).expect("inside")
-                })
+                let memory = Arc::clone(&memory);
+                thread::spawn(move || memory.all().load_u64(page * PAGE).expect("inside"))
             })
             .collect();
-        for number in numbers.iter().take(4) {
-            eventually(|| sleeps(number));
-        }
+        eventually(|| waiting_faults(&uffd) == 4);
         let mut buf = MessageBuf::new();
         assert_eq!(uffd.read(&mut buf).expect("ready").len(), 4);
         assert!(uffd.read(&mut buf).expect("ready").is_empty());
@@ -184,7 +189,7 @@ fn sleeper_outlives_a_silent_install_and_wakes_when_told() {
         let uffd = uffd(Features::empty())?;
         let page = Arc::new(private(PAGE));
         uffd.register(page.all(), Modes::MISSING).expect("private memory");
-        let sleeper = sleeper(Arc::clone(&page));
+        let sleeper = sleeper(&uffd, Arc::clone(&page));
         let source = numbered(PAGE);
         assert!(uffd.copy(page.span(), source.all(), CopyMode::DONT_WAKE).is_done());
         thread::sleep(Duration::from_millis(50));
@@ -201,7 +206,7 @@ fn sleeper_on_a_replaced_page_goes_on_when_woken() {
         let uffd = uffd(Features::empty())?;
         let page = Arc::new(private(PAGE));
         uffd.register(page.all(), Modes::MISSING).expect("private memory");
-        let sleeper = sleeper(Arc::clone(&page));
+        let sleeper = sleeper(&uffd, Arc::clone(&page));
         page.replace_anonymous(page.span(), Protection::ReadWrite).expect("own memory");
         assert_eq!(uffd.zeropage(page.span(), Wake::Now), Outcome::Missing);
         thread::sleep(Duration::from_millis(50));
@@ -218,7 +223,7 @@ fn unregistering_wakes_sleepers() {
         let uffd = uffd(Features::empty())?;
         let page = Arc::new(private(PAGE));
         uffd.register(page.all(), Modes::MISSING).expect("private memory");
-        let sleeper = sleeper(Arc::clone(&page));
+        let sleeper = sleeper(&uffd, Arc::clone(&page));
         uffd.unregister(page.span()).expect("registered");
         assert_eq!(sleeper.join().expect("no panic"), 0);
         Ok(())
@@ -246,15 +251,15 @@ fn sleeper_on_an_unmapped_page_dies_of_sigsegv_when_woken() {
     });
 }
 
-/// Returns if no signal comes within a second.
+/// Returns if no signal comes for a long time.
 fn wake_a_sleeper_on_an_unmapped_page() {
     let Ok(uffd) = uffd(Features::empty()) else { return };
     let page = Arc::new(private(PAGE));
     uffd.register(page.all(), Modes::MISSING).expect("private memory");
-    let _sleeper = sleeper(Arc::clone(&page));
+    let sleeper = sleeper(&uffd, Arc::clone(&page));
     // SAFETY: nothing but the sleeper's raw access uses the page, and that is meant to fail.
     let unmapped = unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(page.span().start()), PAGE) };
     assert_eq!(unmapped, 0);
     assert!(uffd.wake(page.span()).is_done());
-    thread::sleep(Duration::from_secs(1));
+    eventually(|| sleeper.is_finished());
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
-use bifolio_sys::{EventFd, Mapping, Memfd, Message, MessageBuf, PAGE, Place, Protection, Uffd, Woken};
+use bifolio_sys::{
+    EventFd, HUGE_PAGE, Mapping, Memfd, Message, MessageBuf, PAGE, Place, Protection, Uffd, Woken, advise,
+};
 
 /// A handler thread; stopped and joined when dropped.
 pub struct Server {
@@ -46,7 +48,16 @@ impl Drop for Server {
 /// Maps private memory at a multiple of its own length, or of a page.
 pub fn private(len: usize) -> Mapping {
     let align = if len.is_power_of_two() { len } else { PAGE };
-    Mapping::anonymous(len, Protection::ReadWrite, Place::Aligned(align)).expect("memory is left")
+    small(Mapping::anonymous(len, Protection::ReadWrite, Place::Aligned(align)).expect("memory is left"))
+}
+
+/// Keeps less than 2 MiB in pages of 4 KiB, also where the machine is set to larger ones without being asked.
+fn small(mapping: Mapping) -> Mapping {
+    if mapping.span().len() < HUGE_PAGE {
+        // A kernel without larger pages knows no such advice, and needs none.
+        let _: Result<(), _> = advise::nohugepage(mapping.all());
+    }
+    mapping
 }
 
 /// Maps private memory where each page starts with its number plus one.
@@ -70,5 +81,5 @@ pub fn doubled(len: usize) -> (Memfd, Mapping, Mapping) {
     let align = if len.is_power_of_two() { len } else { PAGE };
     let map = || Mapping::shared(&memfd, 0, len, Protection::ReadWrite, Place::Aligned(align));
     let (alias, view) = (map().expect("memory is left"), map().expect("memory is left"));
-    (memfd, alias, view)
+    (memfd, small(alias), small(view))
 }

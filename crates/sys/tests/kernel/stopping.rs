@@ -9,7 +9,7 @@ use bifolio_sys::{
     Wake, Woken,
 };
 
-use crate::limits::{Skip, eventually, limited, uffd};
+use crate::limits::{LIMIT, Skip, eventually, limited, uffd};
 use crate::serving::private;
 
 /// Opens a userfaultfd whose reads wait, or skips.
@@ -90,10 +90,10 @@ fn each_ring_stops_one_blocking_reader() {
         };
         let handlers = [start(), start()];
         assert!(memory.bytes(0, 32 * PAGE).expect("inside").is_zero());
-        assert_eq!(bell.ring(&uffd, 0, Duration::from_secs(10)), Ok(Rung::Heard));
+        assert_eq!(bell.ring(&uffd, 0, LIMIT), Ok(Rung::Heard));
         eventually(|| handlers.iter().filter(|handler| handler.is_finished()).count() == 1);
         assert!(memory.all().is_zero(), "the other still serves");
-        assert_eq!(bell.ring(&uffd, 1, Duration::from_secs(10)), Ok(Rung::Heard));
+        assert_eq!(bell.ring(&uffd, 1, LIMIT), Ok(Rung::Heard));
         let served: u32 = handlers.into_iter().map(|handler| handler.join().expect("no panic")).sum();
         assert_eq!(served, 64);
         Ok(())
