@@ -277,7 +277,7 @@ impl Space {
         self.engine.statistics().snapshot()
     }
 
-    /// Checks all rules; nothing may be under way. What breaks one is counted too.
+    /// Checks all rules, while faults wait: see [`Engine::audit`]. What breaks one is counted too.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
         self.engine.audit()

@@ -1,5 +1,9 @@
-//! Comparing everything with everything when all is quiet, checked or not. What `--checked` judges meanwhile is in
+//! Comparing everything with everything, checked or not. What `--checked` judges meanwhile is in
 //! [`checked`](crate::engine::checked).
+//!
+//! Nobody can tell that no fault is under way: who touches memory is awake once his page is in view, while a handler may
+//! still finish that fault, or have another one of the same page in hand, which brings the page home once more if it left
+//! since. So an audit takes every block before it looks at the first, and keeps them all until the last sum is compared.
 
 use bifolio_rules::Rule;
 use bifolio_rules::facts::{self, Counted, Ended, Finalized, Formed, Stretch};
@@ -29,48 +33,60 @@ impl Audit<'_> {
     }
 
     /// Judges a counter against what a walk finds, by one of the rules that are about counters.
-    fn count(&mut self, number: u8, what: &str, counter: u64, truth: u64) {
+    fn count(&mut self, number: u8, what: impl FnOnce() -> String, counter: u64, truth: u64) {
         let counted = Counted { counter, truth };
         let kept = match number {
             7 => facts::i7(&counted),
             8 => facts::i8(&counted),
             _ => facts::i13(&counted),
         };
-        self.judge(number, kept, || format!("{counter} {what} are counted, {truth} are held"));
+        self.judge(number, kept, || format!("{counter} are counted, {truth} are held: {}", what()));
+    }
+}
+
+/// What all blocks, and all plain objects on the device, add up to.
+#[derive(Default)]
+struct Sums {
+    /// Pages in system memory.
+    ram: u64,
+    /// Pages on the device.
+    device: u64,
+    folios: u64,
+    plain_ranges: u64,
+}
+
+impl Sums {
+    fn add(&mut self, block: &bifolio_svm::Block) {
+        self.ram += u64::from(block.ram().count());
+        self.device += u64::from(block.device().count());
+        self.folios += block.pieces().len() as u64;
     }
 }
 
 impl<V: CpuView> Engine<V> {
     /// Walks everything and returns what breaks a rule, now or, in a checked engine, at any time before: the first
-    /// [`KEPT`](crate::engine::checked::KEPT) of those. No transaction may be under way.
+    /// [`KEPT`](crate::engine::checked::KEPT) of those. Transactions, and so faults, wait meanwhile. Nothing may be
+    /// allocated, and no plain object made, used or dropped.
     ///
     /// What is found is counted as violations too.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
         let mut audit =
             Audit { statistics: self.checker.is_some().then_some(&self.statistics), found: Vec::new() };
-        let (mut on_device, mut folios, mut in_ram) = (0, 0, 0);
-        for found in self.blocks.made() {
-            let cell = found.lock();
-            self.audit_block(&mut audit, &found, &cell.block);
-            on_device += u64::from(cell.block.device().count());
-            folios += cell.block.pieces().len() as u64;
-            in_ram += u64::from(cell.block.ram().count());
+        // Whoever holds one of these only tries others, so this waits for nobody who waits for it.
+        let blocks: Vec<_> = self.blocks.made().map(|found| (found, found.lock())).collect();
+        let mut sums = Sums { plain_ranges: lock(&self.victims).plain_ranges(), ..Sums::default() };
+        for (found, cell) in &blocks {
+            self.audit_block(&mut audit, found, &cell.block);
+            sums.add(&cell.block);
         }
-        self.audit_pagemap(&mut audit, on_device);
-        self.pagemap.pool().release();
-        let usage = self.pagemap.pool().usage();
-        let taken = self.pagemap.pages() - self.pagemap.pool().free_pages();
-        audit.count(7, "pages taken from the pool", taken, usage.pages);
-        let pool = self.pagemap.pool().check_consistency();
-        audit.judge(7, pool.is_ok(), || format!("pool: {pool:?}"));
-        audit.count(
-            7,
-            "references of objects",
-            usage.references,
-            folios + lock(&self.victims).plain_ranges(),
-        );
-        audit.count(13, "resident pages", self.budget.used_pages(), in_ram + self.plain.pages());
+        self.audit_pagemap(&mut audit, &sums);
+        self.audit_pool(&mut audit, &sums);
+        let (used, plain) = (self.budget.used_pages(), self.plain.pages());
+        let resident =
+            || format!("resident pages, {} in {} blocks, {plain} of plain objects", sums.ram, blocks.len());
+        audit.count(13, resident, used, sums.ram + plain);
+        drop(blocks);
         self.statistics.add(Counter::Violations, audit.found.len() as u64);
         let before = self.checker.as_ref().map(|checker| checker.violations()).unwrap_or_default();
         if let Some(checker) = &self.checker {
@@ -79,7 +95,23 @@ impl<V: CpuView> Engine<V> {
         before.into_iter().chain(audit.found).collect()
     }
 
-    fn audit_pagemap(&self, audit: &mut Audit<'_>, on_device: u64) {
+    fn audit_pool(&self, audit: &mut Audit<'_>, sums: &Sums) {
+        let pool = self.pagemap.pool();
+        pool.release();
+        let (usage, free) = (pool.usage(), pool.free_pages());
+        let what =
+            || format!("pages taken from the pool, which has {free} free and {} objects", usage.objects);
+        audit.count(7, what, self.pagemap.pages() - free, usage.pages);
+        let consistent = pool.check_consistency();
+        audit.judge(7, consistent.is_ok(), || format!("pool: {consistent:?}"));
+        let Sums { folios, plain_ranges, .. } = *sums;
+        let what = || {
+            format!("references of objects, {folios} by folios, {plain_ranges} by ranges of plain objects")
+        };
+        audit.count(7, what, usage.references, folios + plain_ranges);
+    }
+
+    fn audit_pagemap(&self, audit: &mut Audit<'_>, sums: &Sums) {
         let words = self.pagemap.check_consistency();
         let facts = Formed {
             range: Stretch { first: 0, pages: self.pagemap.pages() },
@@ -92,7 +124,8 @@ impl<V: CpuView> Engine<V> {
             after_kill: false,
         };
         audit.judge(2, facts::i2(&facts), || format!("pagemap: {words:?}"));
-        audit.count(8, "live device pages", self.pagemap.live_pages(), on_device);
+        let what = || format!("live device pages, in {} folios of blocks", sums.folios);
+        audit.count(8, what, self.pagemap.live_pages(), sums.device);
         if self.pagemap.is_dead() {
             let live: u64 = self.pagemap.folios().map(|folio| folio.order.pages()).sum();
             let ended = Ended { ends: self.pagemap.is_drained(), live };

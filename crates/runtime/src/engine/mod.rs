@@ -1,7 +1,7 @@
 //! The engine: runs transactions on blocks, doing their steps on the CPU's view, the device and the pool.
 //!
 //! Lock order: a block or a plain object, then the eviction orders, then the pool. A second block or plain object is only
-//! ever tried (I24).
+//! ever tried (I24), save by an audit, which waits for one block after the other.
 
 pub mod audit;
 pub mod checked;

@@ -14,7 +14,7 @@ type Map = PageMap<Arc<dyn DevicePool>>;
 type New<'m> = Folio<'m, Arc<dyn DevicePool>, Locked>;
 
 /// How long others may take between a change of a word and the call that tells of it.
-const PATIENCE: (u32, Duration) = (2000, Duration::from_micros(100));
+const PATIENCE: (u32, Duration) = (10_000, Duration::from_micros(100));
 
 impl Checker {
     /// Forms a folio as [`PageMap::form`] does, after looking at every page, and judges it (I1, I2, I3, I6, I8, I11,
@@ -78,7 +78,8 @@ impl Checker {
             let changed = self.changed_neighbour(map, page);
             let of_others = if changed { Stretch { first: page.get(), pages: 1 } } else { Stretch::NONE };
             self.judge(6, facts::i6(&Touched { pages: of_others, of_others }), || {
-                format!("forming pages {range:?} changed the folio of page {page}")
+                let (known, found) = (self.ledger().folio(page), map.head_of(page));
+                format!("forming pages {range:?} changed the folio of page {page}: {known:?} is known, {found:?} found")
             });
         }
     }

@@ -9,6 +9,7 @@ use bifolio_rules::facts::{self, Asked, Counted, Formed, Freed, Looked, Put, Str
 
 use super::ledger::{Held, Use};
 use super::{Checker, stretch};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread_local;
 
 thread_local! {
@@ -18,45 +19,81 @@ thread_local! {
     static RELEASED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A refusal is a mistake of the pool only if it says thrice that there is room and refuses: others may be quick.
-const REFUSALS: u32 = 3;
+/// How often a refusal is looked into while others take memory.
+const LOOKS: u32 = 3;
 
 /// A pool whose every call is judged.
 #[derive(Debug)]
 pub(super) struct CheckedPool {
     inner: Arc<dyn DevicePool>,
     checker: Arc<Checker>,
+    takers: Takers,
+}
+
+/// Calls that take memory: those begun, and those of them that have ended.
+#[derive(Debug, Default)]
+struct Takers {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Takers {
+    fn take<R>(&self, work: impl FnOnce() -> R) -> R {
+        // In one order with `quiet` on all threads, and rare enough.
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let result = work();
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        result
+    }
+
+    /// How many have begun, if none is under way.
+    fn quiet(&self) -> Option<u64> {
+        // What has ended first: whoever began by the second look had ended by the first one.
+        let ended = self.ended.load(Ordering::SeqCst);
+        (self.begun.load(Ordering::SeqCst) == ended).then_some(ended)
+    }
 }
 
 impl CheckedPool {
     pub(super) fn new(inner: Arc<dyn DevicePool>, checker: Arc<Checker>) -> CheckedPool {
-        CheckedPool { inner, checker }
+        CheckedPool { inner, checker, takers: Takers::default() }
     }
 
     /// Judges whether a refusal had a reason (I9).
     fn refused(&self, order: Order, home: Home) {
-        let grants = |_| match self.inner.allocate(order, home) {
-            Some((range, data)) => {
-                self.inner.give_back(range, data);
-                true
-            }
-            None => !self.inner.has(order, home),
-        };
-        let reason = !self.inner.has(order, home) || (0..REFUSALS).any(grants);
-        let free = (!reason).then_some(order.get());
+        let free = (0..LOOKS).any(|_| self.refuses_without_reason(order, home)).then_some(order.get());
         let asked = Asked { order: order.get(), free, granted: false };
         self.checker.judge(9, facts::i9(&asked), || {
-            format!("order {order} is refused, though the pool says that it has one")
+            let (pages, usage) = (self.inner.free_pages(), self.inner.usage());
+            format!(
+                "order {order} is refused to {home:?}, though the pool says that it has one: {pages} pages are free, {usage:?}"
+            )
         });
     }
 
+    /// Tells whether the pool says that there is room and refuses all the same, nobody else taking any in between.
+    fn refuses_without_reason(&self, order: Order, home: Home) -> bool {
+        let before = self.takers.quiet();
+        if !self.inner.has(order, home) {
+            return false;
+        }
+        if let Some((range, data)) = self.takers.take(|| self.inner.allocate(order, home)) {
+            self.inner.give_back(range, data);
+            return false;
+        }
+        // This one has begun and ended as well.
+        before.is_some_and(|before| self.takers.quiet() == Some(before + 1))
+    }
+
     /// Takes a range back, the pool's own work watched (I15).
-    fn put(&self, take_back: impl FnOnce()) {
+    fn put(&self, (head, order): (Pfn, Order), take_back: impl FnOnce()) {
         PUTTING.set(true);
         take_back();
         PUTTING.set(false);
         let put = Put { may_sleep: RELEASED.replace(false) };
-        self.checker.judge(15, facts::i15(&put), || "a last put released objects".to_owned());
+        self.checker.judge(15, facts::i15(&put), || {
+            format!("the last put of order {order} at page {head} released objects")
+        });
     }
 
     /// Judges whether an object is still there for what is left on it (I7).
@@ -67,9 +104,8 @@ impl CheckedPool {
         // It may have been freed meanwhile, its object with it.
         let still = survivor().is_some_and(|now| now == held);
         let counted = Counted { counter: u64::from(lives || !still), truth: 1 };
-        self.checker.judge(7, facts::i7(&counted), || {
-            format!("object {data} has gone, but {} at page {} is on it", held.order, held.head)
-        });
+        self.checker
+            .judge(7, facts::i7(&counted), || format!("object {data} has gone, but {held:?} is on it"));
     }
 }
 
@@ -169,7 +205,7 @@ fn joining(range: Stretch, live: Stretch) -> Formed<Stretch> {
 
 impl DevicePool for CheckedPool {
     fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
-        let allocated = self.inner.allocate(order, home);
+        let allocated = self.takers.take(|| self.inner.allocate(order, home));
         match &allocated {
             Some((range, data)) => self.checker.handed_out(range, *data, order, Use::HandedOut),
             None => self.refused(order, home),
@@ -179,7 +215,7 @@ impl DevicePool for CheckedPool {
 
     fn add_plain(&self, pages: u64, memory: &mut Vec<(FreeRange, u32)>) -> u64 {
         let before = memory.len();
-        let added = self.inner.add_plain(pages, memory);
+        let added = self.takers.take(|| self.inner.add_plain(pages, memory));
         for (range, data) in &memory[before..] {
             self.checker.handed_out(range, *data, range.order(), Use::Plain);
         }
@@ -188,7 +224,7 @@ impl DevicePool for CheckedPool {
 
     fn give_back(&self, range: FreeRange, data: u32) {
         self.checker.handed_back(&range, data);
-        self.put(|| self.inner.give_back(range, data));
+        self.put((range.head(), range.order()), || self.inner.give_back(range, data));
     }
 
     fn home(&self, page: Pfn, data: u32) -> Option<Home> {
@@ -217,7 +253,7 @@ impl DevicePool for CheckedPool {
     }
 
     fn close(&self) {
-        self.inner.close();
+        self.takers.take(|| self.inner.close());
     }
 
     fn check_consistency(&self) -> Result<(), String> {
@@ -228,7 +264,7 @@ impl DevicePool for CheckedPool {
 impl Pool for CheckedPool {
     fn folio_free(&self, range: FreeRange, data: u32) {
         self.checker.handed_back(&range, data);
-        self.put(|| self.inner.folio_free(range, data));
+        self.put((range.head(), range.order()), || self.inner.folio_free(range, data));
         self.object_survives(data);
     }
 

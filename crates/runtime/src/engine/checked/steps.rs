@@ -248,7 +248,14 @@ impl<V: CpuView> Drive<'_, V> {
             folios_hold_pages: checker.pieces_live(cell, watch.concerned(result))
                 && watch.moved_only_by(result, &before, &now, cell),
         };
-        let what = || format!("block at {base:#x}, after {result:?}: {finalized:?}");
+        let ram = i64::from(now.ram.count()) - i64::from(before.ram.count());
+        let device = i64::from(now.device.count()) - i64::from(before.device.count());
+        let what = || {
+            format!(
+                "block at {base:#x}, after {result:?}: {finalized:?}, formed {:?}, {ram:+} pages in system memory, {device:+} on the device",
+                watch.formed
+            )
+        };
         checker.judge(12, facts::i12(&finalized), what);
         checker.judge(23, facts::i23(&finalized), what);
         let consistent = cell.block.check_consistency();
@@ -256,7 +263,6 @@ impl<V: CpuView> Drive<'_, V> {
         checker.judge(12, facts::i12(&Finalized { out_of_view, ..finalized }), || {
             format!("block at {base:#x}: {consistent:?}")
         });
-        let ram = i64::from(now.ram.count()) - i64::from(before.ram.count());
         let counted = Counted { counter: watch.budget_pages, truth: ram };
         checker.judge(13, facts::i13(&counted), || {
             format!("block at {base:#x}: {counted:?} pages more in system memory, after {result:?}")
@@ -265,9 +271,10 @@ impl<V: CpuView> Drive<'_, V> {
         checker.judge(18, facts::i18(kept + watch.budget_pages.abs_diff(ram)), || {
             format!("block at {base:#x}, after {result:?}: kept {leaked:?} and {counted:?}")
         });
-        checker.judge_failure(watch, result);
-        checker.judge(24, facts::i24_holding(WAITS.replace(0)), || {
-            format!("a transaction waited for a block while it held that at {base:#x}")
+        checker.judge_failure(watch, result, base);
+        let waits = WAITS.replace(0);
+        checker.judge(24, facts::i24_holding(waits), || {
+            format!("a transaction waited {waits} times for a block while it held that at {base:#x}")
         });
     }
 }
@@ -366,8 +373,10 @@ impl Checker {
     /// Judges whether bytes are those they should be (I27).
     fn same_bytes(&self, are: &[u64], should: &[u64], what: impl FnOnce() -> String) {
         self.judge(27, facts::i27(are, should), || {
-            let first = are.iter().zip(should).position(|(are, should)| are != should);
-            format!("{}: page {first:?} of it differs", what())
+            let differ: Vec<_> =
+                are.iter().zip(should).enumerate().filter(|(_, (are, should))| are != should).collect();
+            let first = differ.first().map(|(page, _)| *page);
+            format!("{}: {} of {} pages differ, page {first:?} first", what(), differ.len(), should.len())
         });
     }
 
@@ -382,11 +391,13 @@ impl Checker {
     }
 
     /// Judges whether a transaction that failed for want of memory had asked for the smallest order (I19).
-    fn judge_failure(&self, watch: &Watch<'_>, result: &Result<Finished, Failure>) {
+    fn judge_failure(&self, watch: &Watch<'_>, result: &Result<Finished, Failure>, base: usize) {
         let Some(order) = watch.asked else { return };
         let for_memory = matches!(result, Err(Failure::NoDeviceMemory | Failure::NoRam));
         self.judge(19, facts::i19(&GaveUp { for_memory, order }), || {
-            format!("{result:?}, though the last order asked for was {order} above the smallest")
+            format!(
+                "block at {base:#x}: {result:?}, though the last order asked for was {order} above the smallest"
+            )
         });
     }
 

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Barrier, OnceLock, Weak};
 
 use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, Pfn, Pool};
 use bifolio_pool::{BuddyPool, DevicePool, Home, Usage};
@@ -99,18 +99,28 @@ enum Lie {
     ForgetObject,
     /// Objects are released by the put.
     ReleaseInPut,
+    /// No lie: who asks what the objects add up to is met, and met again before he gets an answer.
+    MeetInUsage,
 }
 
-#[derive(Default)]
-struct Lies(AtomicU8);
+struct Lies {
+    told: AtomicU8,
+    meeting: Barrier,
+}
+
+impl Default for Lies {
+    fn default() -> Lies {
+        Lies { told: AtomicU8::new(Lie::Nothing as u8), meeting: Barrier::new(2) }
+    }
+}
 
 impl Lies {
     fn tells(&self, lie: Lie) -> bool {
-        self.0.load(Ordering::Relaxed) == lie as u8
+        self.told.load(Ordering::Relaxed) == lie as u8
     }
 
     fn begin(&self, lie: Lie) {
-        self.0.store(lie as u8, Ordering::Relaxed);
+        self.told.store(lie as u8, Ordering::Relaxed);
     }
 }
 
@@ -218,6 +228,10 @@ impl DevicePool for LyingPool {
     }
 
     fn usage(&self) -> Usage {
+        if self.lies.tells(Lie::MeetInUsage) {
+            self.lies.meeting.wait();
+            self.lies.meeting.wait();
+        }
         self.inner.usage()
     }
 
@@ -358,6 +372,26 @@ fn honest_machine_breaks_nothing_and_is_judged_by_every_rule() {
     let snapshot = rig.engine.statistics().snapshot();
     let never: Vec<Rule> = Rule::all().filter(|rule| snapshot.judged(*rule) == 0).collect();
     assert_eq!(never, []);
+}
+
+#[test]
+fn audit_compares_sums_while_no_block_can_change() {
+    let rig = Rig::new();
+    rig.written_on_device();
+    rig.lies.begin(Lie::MeetInUsage);
+    std::thread::scope(|scope| {
+        let audit = scope.spawn(|| rig.engine.audit());
+        rig.lies.meeting.wait();
+        // A handler that was late: its toucher has been awake since another one showed the page.
+        let late = scope.spawn(|| rig.to(Side::Ram));
+        let held = rig.engine.blocks().made().filter(|found| found.try_lock().is_none()).count();
+        rig.lies.begin(Lie::Nothing);
+        rig.lies.meeting.wait();
+        assert_eq!(held, 2, "blocks that the audit holds");
+        assert_eq!(audit.join().expect("no panic"), []);
+        late.join().expect("no panic").expect("room");
+    });
+    assert_eq!(rig.engine.audit(), []);
 }
 
 #[test]
