@@ -37,9 +37,9 @@ impl std::fmt::Display for BoundsError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             BoundsError::Pages => write!(f, "a world has 1 to {} pages", Bounds::PAGES_MAX),
-            BoundsError::Order => {
-                f.write_str("pages must be a multiple of the largest folio's, of order 3 at most")
-            }
+            BoundsError::Order => f.write_str(
+                "the largest order is 3 at most, and pages are a multiple of a folio's of that order",
+            ),
             BoundsError::Actors => write!(f, "a world has 1 to {} actors", Bounds::ACTORS_MAX),
         }
     }

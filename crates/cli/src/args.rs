@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use bifolio_check::Bounds;
 use bifolio_folio::{MemoryKind, Reset};
 use bifolio_runtime::PoolName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -228,17 +229,17 @@ pub struct CheckArgs {
     /// Explore all designs; the same as `--design all`.
     #[arg(long, conflicts_with = "design")]
     pub all: bool,
-    /// Show the story of this rule alone, such as I4.
+    /// Judge by this rule alone, such as I4, and show its story.
     #[arg(long, value_name = "RULE")]
     pub rule: Option<String>,
-    /// Device pages of the world; without it, the design's own choice.
-    #[arg(long, value_name = "N")]
+    /// Device pages of the world, 1 to 8; without it, the design's own choice.
+    #[arg(long, value_name = "N", value_parser = bound(1, Bounds::PAGES_MAX))]
     pub pages: Option<u8>,
-    /// Largest order of a folio.
-    #[arg(long, value_name = "K")]
+    /// Largest order of a folio, 0 to 3; a folio of it must divide the pages.
+    #[arg(long, value_name = "K", value_parser = bound(0, Bounds::ORDER_MAX))]
     pub max_order: Option<u8>,
-    /// Actors that interleave.
-    #[arg(long, value_name = "T")]
+    /// Actors that interleave, 1 to 3.
+    #[arg(long, value_name = "T", value_parser = bound(1, Bounds::ACTORS_MAX))]
     pub actors: Option<u8>,
     /// Threads that explore.
     #[arg(long, value_name = "N", default_value = "1", value_parser = units)]
@@ -252,7 +253,7 @@ pub struct CheckArgs {
     /// Interleave every step with every other, also those that need no interleaving.
     #[arg(long)]
     pub full: bool,
-    /// If stopped by Ctrl-C or for lack of memory, write to FILE what was done, for `--resume`.
+    /// If stopped (by Ctrl-C, SIGTERM or for lack of memory), write to FILE what was done, for `--resume`.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// Go on with what `--save` wrote, for the same designs and bounds; saves there again if stopped again.
@@ -276,7 +277,14 @@ Examples:
   bifolio check --design bifolio --max-order 3 --save big.check
                                                    Ctrl-C saves, --resume big.check goes on
 
-Exits with 1 if a rule breaks, with 0 if all hold. docs/the-thread-replayed.md reads the table for you.";
+--resume goes on where it was in worlds of folios. Worlds of the shipped transactions (\"pages\", \"blocks\", \"room\" and
+their kin) are explored anew, since their states have no names that outlive a run.
+
+Rows of --json are {design, rule, holds, states, depth, steps}, and by: the reason, where a rule cannot be broken. holds is
+null where a design does not express the rule, or not all states were visited.
+
+Exits with 1 if a rule breaks, with 0 if all hold, with 4 if none broke but not all states were visited. With --rule, that
+rule alone counts. docs/the-thread-replayed.md reads the table for you.";
 
 /// What `bench` can be told.
 #[derive(Debug, Args)]
@@ -327,6 +335,11 @@ fn pools() -> impl TypedValueParser<Value = PoolName> {
 fn resets() -> impl TypedValueParser<Value = Reset> {
     PossibleValuesParser::new(Reset::ALL.iter().map(|reset| reset.name()))
         .try_map(|name| name.parse::<Reset>())
+}
+
+/// Takes a bound of a world.
+fn bound(least: u8, most: u8) -> impl TypedValueParser<Value = u8> {
+    value_parser!(u8).range(i64::from(least)..=i64::from(most))
 }
 
 const UNITS_MAX: usize = 64;

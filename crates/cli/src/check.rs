@@ -9,16 +9,16 @@ use std::sync::atomic::AtomicBool;
 use bifolio_check::rules::Rule;
 use bifolio_check::table::{LEGEND, table};
 use bifolio_check::{
-    Bounds, BoundsError, End, Entry, Journal, JournalError, Limits, Options, Progress, Report, Story,
-    designs, find,
+    Bounds, BoundsError, End, Entry, Journal, JournalError, Limits, Options, Progress, Report, Row, Story,
+    Verdict, designs, find,
 };
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::args::CheckArgs;
 use crate::exit::{self, Failure};
 use crate::figures::grouped;
-use crate::output::{JsonTarget, OutputError};
+use crate::output::{self, JsonTarget, OutputError};
 
 /// Why nothing was explored.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +36,12 @@ pub enum CheckError {
         name: String,
     },
     /// The world is too large, or too small.
-    #[error("design {design} cannot be explored so")]
+    #[error("{design} cannot be explored with --pages {} --max-order {} --actors {}", bounds.pages, bounds.order, bounds.actors)]
     Bounds {
         /// The design.
         design: &'static str,
+        /// What was asked for, or is the design's own choice.
+        bounds: Bounds,
         /// What is wrong.
         #[source]
         source: BoundsError,
@@ -68,6 +70,15 @@ pub enum CheckError {
         /// The design.
         design: &'static str,
     },
+    /// What will be done could not be saved.
+    #[error("--save {file} cannot be written", file = file.display())]
+    NoSaving {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// What was done cannot be saved.
     #[error("{file} cannot be written", file = file.display())]
     Save {
@@ -77,7 +88,7 @@ pub enum CheckError {
         #[source]
         source: io::Error,
     },
-    /// Ctrl-C cannot be noticed.
+    /// Signals cannot be noticed.
     #[error("interrupts cannot be noticed")]
     Signals(#[source] io::Error),
     /// The result cannot be written.
@@ -102,31 +113,45 @@ impl Failure for CheckError {
 pub fn check(args: &CheckArgs) -> Result<u8, CheckError> {
     let rule = args.rule.as_deref().map(rule_named).transpose()?;
     let entries = chosen(if args.all { "all" } else { &args.design })?;
+    if let Some(file) = args.save.clone() {
+        output::can_be_written(&file).map_err(|source| CheckError::NoSaving { file, source })?;
+    }
     let limits = limits(args)?;
     let reports: Vec<Report> =
         entries.into_iter().map(|entry| explore(entry, args, limits)).collect::<Result<_, _>>()?;
-    if args.json {
-        let rows: Vec<_> = reports.iter().flat_map(Report::rows).collect();
-        JsonTarget::Stdout.write(&rows)?;
-    } else {
-        print(&mut io::stdout().lock(), args, rule, &reports).map_err(OutputError::from)?;
-    }
     let complete = reports.iter().all(Report::is_complete);
+    // Whoever reads only the first line still wants the rest saved, and the verdict.
+    exit::unless_unread(report(args, rule, &reports))?;
     if !complete {
         save(args, limits.journal)?;
     }
-    Ok(match (reports.iter().any(Report::breaks), complete) {
+    let broken = |story: &Story| rule.is_none_or(|rule| rule == story.rule);
+    Ok(match (reports.iter().flat_map(Report::stories).any(broken), complete) {
         (true, _) => exit::BROKEN,
         (false, true) => exit::OK,
         (false, false) => exit::FAILED,
     })
 }
 
+/// Writes what was found, as it was asked for.
+fn report(args: &CheckArgs, rule: Option<Rule>, reports: &[Report]) -> Result<(), OutputError> {
+    if args.json {
+        let named = rule.map(|rule| rule.to_string());
+        let wanted = |row: &Row| named.as_ref().is_none_or(|name| *name == row.rule);
+        let rows: Vec<_> = reports.iter().flat_map(Report::rows).filter(wanted).collect();
+        return JsonTarget::Stdout.write(&rows);
+    }
+    Ok(print(&mut io::stdout().lock(), args, rule, reports)?)
+}
+
 /// Memory, threads, how to be stopped, and what was done before.
 fn limits(args: &CheckArgs) -> Result<Limits, CheckError> {
     let stop: &'static Arc<AtomicBool> = Box::leak(Box::default());
-    flag::register_conditional_default(SIGINT, Arc::clone(stop)).map_err(CheckError::Signals)?;
-    flag::register(SIGINT, Arc::clone(stop)).map_err(CheckError::Signals)?;
+    for signal in [SIGINT, SIGTERM] {
+        // The second one ends it at once.
+        flag::register_conditional_default(signal, Arc::clone(stop)).map_err(CheckError::Signals)?;
+        flag::register(signal, Arc::clone(stop)).map_err(CheckError::Signals)?;
+    }
     let bytes = args.memory.map(|memory| usize::try_from(memory.0).unwrap_or(usize::MAX));
     let default = Limits::default();
     Ok(Limits {
@@ -189,15 +214,13 @@ fn rule_named(name: &str) -> Result<Rule, CheckError> {
 }
 
 fn explore(entry: &'static Entry, args: &CheckArgs, limits: Limits) -> Result<Report, CheckError> {
-    let mut options = Options { bounds: None, limits, large: args.large };
-    if args.pages.is_some() || args.max_order.is_some() || args.actors.is_some() {
-        let Bounds { pages, order, actors } = entry.bounds;
-        options.bounds = Some(Bounds {
-            pages: args.pages.unwrap_or(pages),
-            order: args.max_order.unwrap_or(order),
-            actors: args.actors.unwrap_or(actors),
-        });
-    }
+    let Bounds { pages, order, actors } = entry.bounds;
+    let bounds = Bounds {
+        pages: args.pages.unwrap_or(pages),
+        order: args.max_order.unwrap_or(order),
+        actors: args.actors.unwrap_or(actors),
+    };
+    let options = Options { bounds: Some(bounds), limits, large: args.large };
     let talks = io::stderr().is_terminal() && !args.json;
     let report = entry.run(&options, &mut |progress| {
         if talks {
@@ -208,7 +231,7 @@ fn explore(entry: &'static Entry, args: &CheckArgs, limits: Limits) -> Result<Re
     if talks {
         let _: io::Result<()> = write!(io::stderr(), "\r\x1b[K");
     }
-    let report = report.map_err(|source| CheckError::Bounds { design: entry.name, source })?;
+    let report = report.map_err(|source| CheckError::Bounds { design: entry.name, bounds, source })?;
     if report.parts.iter().any(|part| part.end == End::Unfit) {
         return Err(CheckError::Unfit { design: entry.name });
     }
@@ -241,7 +264,28 @@ fn print(out: &mut impl Write, args: &CheckArgs, rule: Option<Rule>, reports: &[
             writeln!(out, "\n{story}")?;
         }
     }
+    if let Some(rule) = rule {
+        print_unbroken(out, rule, reports)?;
+    }
     out.flush()
+}
+
+/// The designs that have no story to tell about a rule, and why not.
+fn print_unbroken(out: &mut impl Write, rule: Rule, reports: &[Report]) -> io::Result<()> {
+    for (at, report) in reports.iter().enumerate() {
+        let (design, states) = (report.design, grouped(report.states()));
+        let why = match report.verdict(rule) {
+            Verdict::Breaks(_) => continue,
+            Verdict::Holds => format!("{design} keeps {rule} in all {states} states"),
+            Verdict::Built(reason) => format!("{design} cannot break {rule}: {reason}"),
+            Verdict::Unfinished => {
+                format!("{design} keeps {rule} in the {states} states visited, which are not all")
+            }
+            Verdict::Absent => format!("{design} does not express {rule}"),
+        };
+        writeln!(out, "{}{why}", if at == 0 { "\n" } else { "" })?;
+    }
+    Ok(())
 }
 
 /// The worlds of one design: how large they are, and how fast they were walked.

@@ -55,6 +55,15 @@ pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// Passes over the error that nobody reads our output any more: what was found out stands all the same.
+///
+/// # Errors
+///
+/// All others.
+pub fn unless_unread<E: Error + 'static>(written: Result<(), E>) -> Result<(), E> {
+    written.or_else(|error| if is_broken_pipe(&error) { Ok(()) } else { Err(error) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

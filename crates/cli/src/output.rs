@@ -1,9 +1,9 @@
 //! Where JSON goes: a file, or standard output in place of the text.
 
 use std::convert::Infallible;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -43,6 +43,20 @@ impl FromStr for JsonTarget {
 }
 
 impl JsonTarget {
+    /// Finds out whether it will be possible to write, before hours of work are done for it.
+    ///
+    /// # Errors
+    ///
+    /// If writing would fail.
+    pub fn check(&self) -> Result<(), OutputError> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File(path) => {
+                can_be_written(path).map_err(|source| OutputError::File { path: path.clone(), source })
+            }
+        }
+    }
+
     /// Writes `value` as one line of JSON.
     ///
     /// # Errors
@@ -55,6 +69,19 @@ impl JsonTarget {
                 .and_then(|mut file| write_line(&mut file, value))
                 .map_err(|source| OutputError::File { path: path.clone(), source }),
         }
+    }
+}
+
+/// Finds out whether a file can be made or replaced, and leaves all as it was. Pipes and devices are not touched.
+///
+/// # Errors
+///
+/// If it cannot.
+pub fn can_be_written(path: &Path) -> io::Result<()> {
+    match path.metadata() {
+        Ok(there) if there.is_file() || there.is_dir() => File::options().append(true).open(path).map(drop),
+        Ok(_) => Ok(()),
+        Err(_) => File::create_new(path).and_then(|_| fs::remove_file(path)),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::svm::setup::{Memory, Others, Setup};
 
-/// Nobody else is there.
 /// A third party holds folios for a while, and pages are pinned.
 const HELD: Others = Others { holder: true, pins: true, ..Others::NONE };
 /// The pagemap is torn down, too.

@@ -84,13 +84,14 @@ pub fn demo(command: &DemoCommand) -> Result<u8, DemoError> {
         DemoCommand::Pagerank(args) => &args.job,
         DemoCommand::Bfs(args) => &args.job,
     };
+    args.output.json.as_ref().map_or(Ok(()), JsonTarget::check)?;
     let input = Input::read(args.file.as_deref())?;
     let job = resolve(command, &input.graph)?;
     let plan = Plan::resolve(args, &input.graph)?;
     let stages = Stages::new(args.output.quiet);
     let done = job.run(&input.graph, &plan, &stages)?;
     drop(stages);
-    write(args, &input, &plan, &done)?;
+    exit::unless_unread(write(args, &input, &plan, &done))?;
     let damaged = done.objects.as_ref().is_some_and(|objects| !objects.verified);
     let broken = done.verdict.is_err() || damaged || done.figures.violations > 0;
     Ok(if broken { exit::BROKEN } else { exit::OK })

@@ -21,7 +21,8 @@ use signal_hook::iterator::Signals;
 
 use crate::args::RunArgs;
 use crate::exit;
-use crate::output::OutputError;
+use crate::figures::bytes;
+use crate::output::{JsonTarget, OutputError};
 use crate::report::{self, Figures};
 
 mod program;
@@ -35,12 +36,12 @@ pub enum RunError {
     #[error(transparent)]
     Program(#[from] ProgramError),
     /// A size is too small.
-    #[error("{name} of {bytes} bytes is too little: give at least {least} bytes")]
+    #[error("{name} of {} is too little: give at least {}", bytes(*.given), bytes(*.least as u64))]
     TooSmall {
         /// The argument.
         name: &'static str,
         /// What was given.
-        bytes: u64,
+        given: u64,
         /// The least.
         least: usize,
     },
@@ -103,6 +104,7 @@ struct Report {
 pub fn run(args: &RunArgs) -> Result<u8, RunError> {
     let (name, arguments) = args.program.split_first().expect("the argument parser asks for a program");
     let program = Program::find(name)?;
+    args.output.json.as_ref().map_or(Ok(()), JsonTarget::check)?;
     let counters = Memfd::create("bifolio-statistics", PAGE)?;
     let statistics = Statistics::shared(&counters)?;
     let settings = settings(args, &counters)?;
@@ -118,10 +120,10 @@ pub fn run(args: &RunArgs) -> Result<u8, RunError> {
 fn settings(args: &RunArgs, counters: &Memfd) -> Result<Settings, RunError> {
     let half = bifolio_sys::host::Host::read().ram_bytes / 2;
     let size = |name, given: Option<u64>, least: usize| {
-        let bytes = given.unwrap_or(half);
-        usize::try_from(bytes).ok().filter(|bytes| *bytes >= least).ok_or(RunError::TooSmall {
+        let given = given.unwrap_or(half);
+        usize::try_from(given).ok().filter(|given| *given >= least).ok_or(RunError::TooSmall {
             name,
-            bytes,
+            given,
             least,
         })
     };

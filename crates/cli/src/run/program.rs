@@ -126,7 +126,11 @@ fn locate(name: &OsStr) -> Result<PathBuf, ProgramError> {
     let not_found = || ProgramError::NotFound { name: name.into() };
     if has_folder(name) {
         let path = PathBuf::from(name);
-        return if path.is_file() { Ok(path) } else { Err(not_found()) };
+        return match path.metadata() {
+            Ok(there) if there.is_file() => Ok(path),
+            Ok(_) => Err(ProgramError::NotExecutable { path }),
+            Err(_) => Err(not_found()),
+        };
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     let executable =

@@ -1,6 +1,8 @@
 //! `check`: verdicts, stories and exit codes, as a script and a person see them.
 
-use crate::command::bifolio;
+use std::process::Stdio;
+
+use crate::command::{bifolio, command};
 
 #[test]
 fn broken_rule_ends_with_1_and_tells_its_story() {
@@ -31,6 +33,47 @@ fn unknown_names_are_wrong_use() {
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
         assert!(ran.stderr.contains("is not known"), "{}", ran.stderr);
     }
+}
+
+#[test]
+fn rule_that_is_kept_or_not_expressed_is_named_and_ends_with_0() {
+    for (rule, said) in
+        [("I1", "linux-v3 keeps I1 in all 54,289 states"), ("I7", "linux-v3 does not express I7")]
+    {
+        let ran = bifolio(&["check", "--design", "linux-v3", "--rule", rule]);
+        assert_eq!((ran.code, ran.stdout.lines().last()), (Some(0), Some(said)));
+    }
+    let ran = bifolio(&["check", "--design", "linux-v3", "--rule", "I4", "--json"]);
+    let rows = ran.json();
+    assert_eq!((ran.code, rows.as_array().map(Vec::len), &rows[0]["rule"]), (Some(1), Some(1), &"I4".into()));
+}
+
+#[test]
+fn bounds_that_cannot_be_are_wrong_use_and_named() {
+    let wrong =
+        [("--pages", "9"), ("--pages", "0"), ("--max-order", "10"), ("--actors", "4"), ("--pages", "3")];
+    for (bound, value) in wrong {
+        let ran = bifolio(&["check", "--design", "linux-v3", bound, value]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+        assert!(ran.stderr.contains(bound) && ran.stderr.contains(value), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn file_that_cannot_be_saved_to_is_refused_before_the_work() {
+    let ran = bifolio(&["check", "--all", "--save", "/no-such-folder/file"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.contains("--save /no-such-folder/file cannot be written"), "{}", ran.stderr);
+}
+
+#[test]
+fn verdict_is_told_though_nobody_reads_the_table() {
+    let mut child = command(&["check", "--design", "linux-v3"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the command was just built");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
 }
 
 #[test]
