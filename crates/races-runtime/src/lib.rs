@@ -5,7 +5,8 @@
 //! scenario runs under some hundred schedules: random ones, and ones that preempt threads at few, well spread places (PCT).
 //!
 //! ```text
-//!   shipped      blocks, engine, heap, built-in device (units, gate, page table)     crate::sync stands on shuttle
+//!   shipped      blocks, engine, heap, plain objects,                                crate::sync stands on shuttle
+//!                built-in device (units, gate, page table)
 //!   simulated    simulation::view     the program's page table, and the kernel's part of userfaultfd
 //!                simulation::device   copies page by page, which may fail
 //!                simulation::oracle   what each word must read as (I27)
@@ -34,6 +35,9 @@
 //! | `eviction` | making room on the device against the victims' use, and two blocks that evict from each other |
 //! | `scarcity` | making room in system memory against faults of the device |
 //! | `fork` | a heap that stands still for a fork against faults and moves |
+//! | `pinning` | pages that stay in system memory against faults of the device, making room, unmapping, teardown |
+//! | `reshaping` | splits and collapses against faults of both sides, eviction, unmapping, holders, and each other |
+//! | `objects` | plain objects that are made, brought, evicted, pinned, read, written and freed, against each other and folios |
 //! | `teardown` | kill, evict, drain, finish against faults of both sides and against holders |
 //!
 //! # What this cannot find
@@ -48,7 +52,8 @@
 //! Each [`mutant::Mutant`] is a deliberate fault, found by the schedules of CI (`tests/races/mutants.rs`). It also found
 //! faults that were not deliberate. The first transaction had just allocated device memory and not yet formed its folio, or
 //! put a folio and not yet returned its memory; the second needed room, saw no victim, and said that there is no memory: the
-//! device job ended in vain. The same with system memory that was reserved and not yet a block's: SIGBUS in vain.
+//! device job ended in vain. The same with system memory that was reserved and not yet a block's: SIGBUS in vain. And where
+//! the device refused to enter a plain object in its page table, it was told to remove what it had not entered.
 #![forbid(unsafe_code)]
 #![allow(
     dead_code,
@@ -72,6 +77,7 @@ pub mod runner;
 #[path = "../../runtime/src/setup.rs"]
 pub mod setup;
 pub mod simulation;
+pub mod space;
 #[path = "../../runtime/src/statistics.rs"]
 pub mod statistics;
 mod sync;

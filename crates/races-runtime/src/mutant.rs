@@ -27,6 +27,16 @@ pub enum Mutant {
     StopDoesNotWait,
     /// The memory of a folio that was allocated and not formed is not given back.
     GivesNothingBack,
+    /// Pages or objects that are pinned are unpinned at once.
+    PinEndsAtOnce,
+    /// Of pages that are to be pinned, the last one is forgotten.
+    PinForgetsLastPage,
+    /// A collapse leaves the references of the backing as they are: its memory never comes back (I7).
+    CollapseKeepsReferences,
+    /// What is entered in place of what a split or a collapse left leads to the first page of the folio (I27).
+    DeviceRemapsToHead,
+    /// The memory of what died stays with the pool for ever.
+    ReleasesNothing,
 }
 
 std::thread_local! {

@@ -1,11 +1,10 @@
 //! Shared memory for a program and the built-in device: allocate, launch, read the counters.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use bifolio_buddy::{AllocateError, Buddy};
+use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_pool::PoolName;
 use bifolio_svm::{Budget, Failure, Granularity, Policy};
@@ -24,7 +23,10 @@ use crate::fault_loop::{Handlers, Readers};
 use crate::setup::{SetupError, pages};
 use crate::statistics::{Counter, Snapshot, Statistics};
 
+mod allocations;
 pub mod object;
+
+use allocations::Allocations;
 
 /// What a [`Space`] is to be like. All sizes are in bytes and rounded up to whole pages.
 pub struct SpaceConfig {
@@ -85,29 +87,6 @@ pub struct Space {
     allocations: Mutex<Allocations>,
 }
 
-struct Allocations {
-    /// Address of the space.
-    base: usize,
-    pages: Buddy,
-    /// Pages that a folio on the device has at least: what is allocated is a multiple of it.
-    granule: usize,
-    /// Pages of each allocation, by its address.
-    made: BTreeMap<usize, usize>,
-}
-
-impl Allocations {
-    /// Takes a range of addresses, `pages` long.
-    fn take(&mut self, pages: usize) -> Result<usize, AllocateError> {
-        let range = self.pages.allocate_contiguous(pages as u64)?;
-        Ok(self.base + usize::try_from(range.start).expect("pages of the space") * PAGE)
-    }
-
-    fn give_back(&mut self, address: usize, pages: usize) {
-        let first = ((address - self.base) / PAGE) as u64;
-        self.pages.free_range(first..first + pages as u64).expect("allocated as this range");
-    }
-}
-
 /// Threads that answer CPU faults.
 const HANDLERS: usize = 2;
 /// How long closing waits for others who hold folios.
@@ -143,18 +122,13 @@ impl Space {
             statistics: Statistics::new()?,
             checked: config.checked,
         }));
-        engine.blocks().add_region(addresses)?;
+        engine.blocks().add_region(addresses.clone())?;
         let handler: Weak<dyn FaultHandler> = Arc::downgrade(&engine) as Weak<dyn FaultHandler>;
         device.attach(handler);
         let readers = if coherent { Readers::Separate } else { Readers::Handlers };
         let answer = answer_with(&engine);
         let handlers = Some(Handlers::start(uffd, HANDLERS, readers, &answer)?);
-        let allocations = Allocations {
-            base: engine.view().addresses().start(),
-            pages: Buddy::new((size / PAGE) as u64)?,
-            granule: 1 << smallest.get(),
-            made: BTreeMap::new(),
-        };
+        let allocations = Allocations::new(addresses, 1 << smallest.get())?;
         Ok(Space { handlers, engine, device, access, allocations: Mutex::new(allocations) })
     }
 

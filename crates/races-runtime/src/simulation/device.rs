@@ -57,6 +57,13 @@ fn pages_of(copy: Copy<'_>) -> impl Iterator<Item = Copy<'_>> {
     })
 }
 
+/// A change of the page table, in which a folio that is entered anew has one page.
+fn to_head(update: &TableUpdate) -> Vec<TableUpdate> {
+    let TableUpdate::Remap { address, to, order } = *update else { return vec![*update] };
+    let page = |at| TableUpdate::Remap { address: address + at * PAGE, to, order: Order::ZERO };
+    (0..1 << order.get()).map(page).collect()
+}
+
 impl Device for SteppedDevice {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
@@ -77,6 +84,9 @@ impl Device for SteppedDevice {
             true if mutant::is(Mutant::DeviceKeepsTranslations) => Ok(Point(0)),
             // The engine counts on it that what is mapped can be unmapped.
             false if self.chance.fails() => Err(DeviceError::Lost),
+            _ if mutant::is(Mutant::DeviceRemapsToHead) => {
+                self.inner.update(&batch.iter().flat_map(to_head).collect::<Vec<_>>())
+            }
             _ => self.inner.update(batch),
         }
     }

@@ -1,15 +1,16 @@
 //! A whole machine: the engine, a program's view, a device with units, threads that answer faults.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_pool::{DevicePool, PoolName};
 use bifolio_svm::{Budget, Failure, Granularity, Run, Span};
-use bifolio_sys::PAGE;
+use bifolio_sys::{PAGE, SharedBytes};
 use shuttle::thread;
 
 use super::WORDS;
@@ -24,6 +25,8 @@ use crate::device::builtin::{Builtin, Kernel, Memory, Unit};
 use crate::device::{DeviceFault, FaultHandler};
 use crate::engine::detach::DetachError;
 use crate::engine::{Engine, Parts, Side};
+use crate::mutant::{self, Mutant};
+use crate::space::Space;
 use crate::statistics::{Counter, Statistics};
 
 /// What a machine is like.
@@ -64,10 +67,15 @@ pub type PageOf = (usize, usize);
 pub struct Machine {
     engine: Arc<Engine<SimulatedView>>,
     device: Arc<Builtin>,
-    oracle: Oracle,
+    /// Where plain objects are.
+    pub(super) space: Space,
+    pub(super) oracle: Oracle,
     chance: Arc<Chance>,
     start: usize,
     detached: AtomicBool,
+    /// Pages that were pinned at any time, by number: the device may be refused there. Never held while another thread
+    /// may go on.
+    pinned: Mutex<BTreeSet<usize>>,
 }
 
 /// A thread of a scenario.
@@ -75,7 +83,9 @@ pub type Actor<'a> = &'a (dyn Fn(&Machine) + Sync);
 
 /// Threads that answer faults of the CPU.
 const HANDLERS: usize = 2;
-/// Turns of others while somebody holds a folio.
+/// Pages at the end of the last block that are addresses of plain objects.
+const OBJECT_PAGES: usize = 64;
+/// Turns of others while somebody holds a folio, or waits with pages pinned.
 const HELD_FOR: u32 = 3;
 
 impl Machine {
@@ -106,15 +116,26 @@ impl Machine {
         engine.device.attach(handler);
         engine.blocks().add_region(addresses.clone()).expect("blocks");
         let oracle = Oracle::new(addresses.len() / PAGE);
-        Machine { engine, device, oracle, chance, start: addresses.start, detached: AtomicBool::new(false) }
+        let objects = addresses.end - OBJECT_PAGES * PAGE..addresses.end;
+        let space = Space::over(Arc::clone(&engine), objects);
+        let (detached, pinned) = (AtomicBool::new(false), Mutex::default());
+        Machine { engine, device, space, oracle, chance, start: addresses.start, detached, pinned }
     }
 
-    /// Runs all actors at once, with handlers, until the actors are done; then checks everything, frees everything, and
-    /// checks that it is free.
+    /// Races actors; then frees everything, and checks that it is free. No plain object is left.
     ///
     /// # Panics
     /// If a rule is broken.
     pub fn run(&self, actors: &[Actor<'_>]) {
+        self.race(actors);
+        self.free_all();
+    }
+
+    /// Runs all actors at once, with handlers, until the actors are done; then checks everything.
+    ///
+    /// # Panics
+    /// If a rule is broken.
+    pub fn race(&self, actors: &[Actor<'_>]) {
         thread::scope(|scope| {
             let handlers: Vec<_> = (0..HANDLERS).map(|_| scope.spawn(|| self.answer_faults())).collect();
             let actors: Vec<_> = actors.iter().map(|actor| scope.spawn(|| actor(self))).collect();
@@ -124,7 +145,6 @@ impl Machine {
         });
         self.chance.end();
         self.check();
-        self.free_all();
     }
 
     fn answer_faults(&self) {
@@ -163,7 +183,8 @@ impl Machine {
     pub fn unmap(&self, block: usize, pages: Range<usize>) -> bool {
         pages.clone().for_each(|page| self.oracle.ending(self.number((block, page))));
         let gone = self.engine.unmap(self.addresses(block, pages.clone()));
-        assert!(gone.is_ok() || self.may_fail(), "unmapping fails: {gone:?}");
+        let pinned = gone == Err(Failure::Pinned) && self.were_pinned(block, pages.clone());
+        assert!(gone.is_ok() || pinned || self.may_fail(), "unmapping fails: {gone:?}");
         pages.for_each(|page| self.oracle.ended(self.number((block, page)), gone.is_ok()));
         gone.is_ok()
     }
@@ -180,17 +201,92 @@ impl Machine {
 
     /// Moves pages to a side, as a prefetch.
     pub fn prefetch(&self, block: usize, pages: Range<usize>, side: Side) {
-        let moved = self.engine.prefetch(self.addresses(block, pages), side);
-        assert!(moved.is_ok() || self.may_fail(), "prefetching fails: {moved:?}");
+        let moved = self.engine.prefetch(self.addresses(block, pages.clone()), side);
+        let pinned = moved == Err(Failure::Pinned) && self.were_pinned(block, pages);
+        assert!(moved.is_ok() || pinned || self.may_fail(), "prefetching fails: {moved:?}");
+    }
+
+    /// Audits while others go on; none of them makes, uses or drops a plain object, or holds a folio.
+    ///
+    /// # Panics
+    /// If a rule is broken.
+    pub fn audit_meanwhile(&self) {
+        assert_eq!(self.engine.audit(), [], "meanwhile");
+    }
+
+    /// Splits the folios of some pages.
+    ///
+    /// # Panics
+    /// If that is refused, though no call may fail.
+    pub fn split(&self, block: usize, pages: Range<usize>, order: Order) {
+        let split = self.engine.split(self.addresses(block, pages), order);
+        assert!(split.is_ok() || self.may_fail(), "splitting fails: {split:?}");
+    }
+
+    /// Collapses the folios of some pages, as far as they go together.
+    ///
+    /// # Panics
+    /// If that is refused, though no call may fail.
+    pub fn collapse(&self, block: usize, pages: Range<usize>) {
+        let collapsed = self.engine.collapse(self.addresses(block, pages));
+        assert!(collapsed.is_ok() || self.may_fail(), "collapsing fails: {collapsed:?}");
+    }
+
+    /// Does `work` while some pages of a block are pinned, and others go on for a while.
+    ///
+    /// # Errors
+    /// If they cannot be pinned; nothing was done then.
+    pub fn while_pinned<R>(
+        &self,
+        block: usize,
+        pages: Range<usize>,
+        work: impl FnOnce() -> R,
+    ) -> Result<R, Failure> {
+        self.pinned().extend(pages.clone().map(|page| self.number((block, page))));
+        let forgotten = usize::from(mutant::is(Mutant::PinForgetsLastPage));
+        let pinned = self.engine.pin(self.addresses(block, pages.start..pages.end - forgotten))?;
+        let pinned = (!mutant::is(Mutant::PinEndsAtOnce)).then_some(pinned);
+        let result = work();
+        drop(pinned);
+        Ok(result)
+    }
+
+    /// Writes a word of a pinned page by its physical address, as another device does, which asks nobody.
+    pub fn write_physical(&self, page: PageOf, word: usize) {
+        let (begun, value) = self.oracle.begin_write(self.number(page), word);
+        self.physical(page).store_u64(word * 8, value).expect("a word of a page");
+        self.oracle.end_write(begun, true, false);
+    }
+
+    /// Reads a word of a pinned page by its physical address.
+    pub fn read_physical(&self, page: PageOf, word: usize) {
+        let begun = self.oracle.begin_read(self.number(page), word);
+        let value = self.physical(page).load_u64(word * 8).expect("a word of a page");
+        self.oracle.end_read(begun, Some(value), false);
+    }
+
+    fn physical(&self, page: PageOf) -> SharedBytes<'_> {
+        self.engine.view().system_memory(self.address(page))
+    }
+
+    fn pinned(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn were_pinned(&self, block: usize, mut pages: Range<usize>) -> bool {
+        pages.any(|page| self.pinned().contains(&self.number((block, page))))
     }
 
     /// Takes a reference of the folio on a device page as somebody who looks through device memory, holds it for a
     /// moment, and drops it.
     pub fn hold(&self, pfn: u64) {
         let _held = self.engine.pagemap().try_get(Pfn::new(pfn));
-        for _ in 0..HELD_FOR {
-            thread::yield_now();
-        }
+        self.let_others_go_on();
+    }
+
+    /// Lets others go on for a while.
+    pub fn let_others_go_on(&self) {
+        (0..HELD_FOR).for_each(|_| thread::yield_now());
     }
 
     /// Does `work`, which is given the order, while holding the folio on a device page; `None` if there is none.
@@ -215,8 +311,8 @@ impl Machine {
         self.chance.is_any()
     }
 
-    fn unit_may_fail(&self) -> bool {
-        self.may_fail() || self.detached.load(Relaxed)
+    fn unit_may_fail(&self, page: PageOf) -> bool {
+        self.may_fail() || self.detached.load(Relaxed) || self.pinned().contains(&self.number(page))
     }
 
     /// Runs `job` on each unit of the device, with the unit's number.
@@ -226,7 +322,11 @@ impl Machine {
     }
 
     fn number(&self, (block, page): PageOf) -> usize {
-        (self.address((block, page)) - self.start) / PAGE
+        self.number_at(self.address((block, page)))
+    }
+
+    pub(super) fn number_at(&self, address: usize) -> usize {
+        (address - self.start) / PAGE
     }
 
     /// Checks that each byte is where the block says, is right, and that no page leads elsewhere.
@@ -244,7 +344,7 @@ impl Machine {
         let found = self.engine.blocks().find(address).expect("a page of a block");
         let page = found.page_of(address);
         let cell = found.lock();
-        let (view, number) = (self.engine.view(), (address - self.start) / PAGE);
+        let (view, number) = (self.engine.view(), self.number_at(address));
         let piece = cell.block.piece_of(page);
         let pfn = piece.map(|piece| Pfn::new(piece.pfn.get() + u64::from(page - piece.span.first())));
         let bytes = match pfn {
@@ -264,7 +364,11 @@ impl Machine {
         }
     }
 
-    fn free_all(&self) {
+    /// Frees everything, and checks that it is free. No plain object is left.
+    ///
+    /// # Panics
+    /// If anything is not.
+    pub fn free_all(&self) {
         for found in self.engine.blocks().made() {
             for run in live_runs(&found) {
                 let addresses = span_of(found.base, run);
@@ -308,7 +412,7 @@ impl OnUnit<'_, '_> {
         let oracle = &self.machine.oracle;
         let (begun, value) = oracle.begin_write(self.machine.number(page), word);
         let done = self.unit.store(self.machine.address(page) + word * 8, value).is_ok();
-        oracle.end_write(begun, done, self.machine.unit_may_fail());
+        oracle.end_write(begun, done, self.machine.unit_may_fail(page));
         done
     }
 
@@ -317,7 +421,7 @@ impl OnUnit<'_, '_> {
         let oracle = &self.machine.oracle;
         let begun = oracle.begin_read(self.machine.number(page), word);
         let value = self.unit.load(self.machine.address(page) + word * 8).ok();
-        oracle.end_read(begun, value, self.machine.unit_may_fail());
+        oracle.end_read(begun, value, self.machine.unit_may_fail(page));
         value.is_some()
     }
 }

@@ -3,6 +3,7 @@
 pub mod chance;
 pub mod device;
 pub mod machine;
+pub mod object;
 pub mod oracle;
 pub mod pool;
 pub mod process;

@@ -51,7 +51,9 @@ impl Pool for SteppedPool {
     }
 
     fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
-        self.stepped().folio_collapse(head, from, to, data);
+        if !mutant::is(Mutant::CollapseKeepsReferences) {
+            self.stepped().folio_collapse(head, from, to, data);
+        }
     }
 }
 
@@ -61,6 +63,13 @@ impl DevicePool for SteppedPool {
         // Allocated, and not yet formed.
         self.step();
         allocated
+    }
+
+    fn add_plain(&self, pages: u64, memory: &mut Vec<(FreeRange, u32)>) -> u64 {
+        let added = self.stepped().add_plain(pages, memory);
+        // Handed out, and in no order of victims yet.
+        self.step();
+        added
     }
 
     fn give_back(&self, range: FreeRange, data: u32) {
@@ -90,6 +99,14 @@ impl DevicePool for SteppedPool {
     }
 
     fn release(&self) -> u64 {
-        self.stepped().release()
+        if mutant::is(Mutant::ReleasesNothing) { 0 } else { self.stepped().release() }
+    }
+
+    fn close(&self) {
+        self.stepped().close();
+    }
+
+    fn check_consistency(&self) -> Result<(), String> {
+        self.inner.check_consistency()
     }
 }

@@ -5,7 +5,7 @@ use bifolio_races_runtime::mutant::Mutant;
 use bifolio_races_runtime::runner::finds;
 use bifolio_races_runtime::simulation::machine::Setup;
 
-use crate::{eviction, faults, fork, teardown, unmapping};
+use crate::{eviction, faults, fork, objects, pinning, reshaping, teardown, unmapping};
 
 macro_rules! mutants {
     ($($test:ident: $mutant:ident by $scenario:path, $kind:ident;)*) => {$(
@@ -32,4 +32,13 @@ mutants! {
     finds_device_does_not_clear: DeviceDoesNotClear by eviction::victim_in_use, Private;
     finds_split_takes_no_reference: SplitTakesNoReference by unmapping::middle_of_a_folio, Private;
     finds_gives_nothing_back: GivesNothingBack by teardown::formed_meanwhile, Private;
+    finds_pin_ends_at_once: PinEndsAtOnce by pinning::against_faults, Private;
+    finds_pin_forgets_last_page: PinForgetsLastPage by pinning::against_unmapping, Private;
+    finds_collapse_keeps_references: CollapseKeepsReferences by reshaping::in_use, Private;
+    finds_device_remaps_to_head: DeviceRemapsToHead by reshaping::in_use, Private;
+    finds_pin_of_an_object_ends_at_once: PinEndsAtOnce by objects::one_object, Private;
+    finds_releases_nothing: ReleasesNothing by objects::against_folios, Private;
+    finds_object_is_not_cleared: DeviceDoesNotClear by objects::freed_while_victims, Private;
+    finds_object_is_not_copied: DeviceForgetsCopies by objects::one_object, Private;
+    finds_object_gives_nothing_back: GivesNothingBack by objects::two_for_one_place, Private;
 }

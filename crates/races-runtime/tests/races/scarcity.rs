@@ -5,7 +5,7 @@ use bifolio_races_runtime::simulation::machine::{Machine, Setup};
 
 use crate::scenario::{failing, plain, program, unit, word};
 
-/// System memory for half of the pages in use, device memory for all.
+/// System memory for half of the pages in use, device memory for all; somebody audits meanwhile.
 pub fn half_of_system_memory(setup: Setup) {
     let machine = Machine::new(Setup { blocks: 2, device_pages: 16, ram_pages: (6, 2), ..setup });
     machine.map(0, 0..6);
@@ -14,6 +14,7 @@ pub fn half_of_system_memory(setup: Setup) {
         &|machine| program(machine, &[(0, 0), (0, 4), (1, 2), (0, 1)], word::FIRST),
         &|machine| program(machine, &[(1, 0), (1, 5), (0, 2)], word::SECOND),
         &|machine| machine.launch(&|on, number| unit(on, &[(0, 0), (1, 0), (0, 4)], number)),
+        &Machine::audit_meanwhile,
     ]);
 }
 

@@ -8,6 +8,8 @@ use bifolio_races_runtime::simulation::machine::{Machine, OnUnit, PageOf, Setup}
 pub mod word {
     pub const FIRST: usize = 0;
     pub const SECOND: usize = 1;
+    /// Another device's, which knows physical addresses alone.
+    pub const OUTSIDE: usize = 7;
     /// The first unit's; those of further units follow.
     pub const UNIT: usize = 2;
 }

@@ -44,7 +44,7 @@ pub enum ObjectError {
 /// Memory of the device alone, freed when dropped. Any number of threads may use it at once.
 pub struct Object<'s> {
     space: &'s Space,
-    plain: Arc<PlainObject>,
+    pub(crate) plain: Arc<PlainObject>,
 }
 
 impl Space {

@@ -58,22 +58,27 @@ impl<V: CpuView> Engine<V> {
         pool.release();
     }
 
-    /// Enters an object in the device's page table.
+    /// Enters an object in the device's page table. Span by span: when one is refused, those before it are known.
     pub(super) fn map_plain(&self, address: usize, memory: &Memory) -> Result<(), DeviceError> {
-        let map: Vec<_> = spans(address, memory)
-            .map(|(address, to, order)| TableUpdate::Map { address, to, order })
-            .collect();
-        let mapped = self.device.update(&map).and_then(|point| self.device.wait(point));
+        let mut entered = 0;
+        let mapped = spans(address, memory).try_for_each(|(address, to, order)| {
+            let point = self.device.update(&[TableUpdate::Map { address, to, order }])?;
+            entered += 1;
+            self.device.wait(point)
+        });
         if mapped.is_err() {
-            self.unmap_plain(address, memory);
+            self.unmap_spans(spans(address, memory).take(entered));
         }
         mapped
     }
 
     /// Removes an object from the device's page table; on return no unit of the device uses it.
     pub(super) fn unmap_plain(&self, address: usize, memory: &Memory) {
-        let unmap: Vec<_> =
-            spans(address, memory).map(|(address, _, order)| TableUpdate::Unmap { address, order }).collect();
+        self.unmap_spans(spans(address, memory));
+    }
+
+    fn unmap_spans(&self, spans: impl Iterator<Item = (usize, Pfn, Order)>) {
+        let unmap: Vec<_> = spans.map(|(address, _, order)| TableUpdate::Unmap { address, order }).collect();
         // A device that is lost uses nothing any more.
         let _: Result<(), DeviceError> = self.device.update(&unmap).and_then(|point| self.device.wait(point));
     }
