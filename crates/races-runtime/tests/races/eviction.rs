@@ -51,6 +51,33 @@ pub fn three_prefetches(setup: Setup) {
     machine.run(&[&|machine| fetch(machine, 0), &|machine| fetch(machine, 1), &|machine| fetch(machine, 2)]);
 }
 
+/// Audits while faults and prefetches move two blocks through device memory for one of them.
+pub fn audits_in_between(setup: Setup) {
+    let machine = Machine::new(Setup { blocks: 2, device_pages: 4, ..setup });
+    machine.map(0, 0..4);
+    machine.map(1, 0..4);
+    machine.run(&[
+        &|machine| program(machine, &[(0, 0), (1, 0), (0, 2), (1, 3)], word::FIRST),
+        &|machine| [0, 1, 0].into_iter().for_each(|block| machine.prefetch(block, 0..4, Side::Device)),
+        &|machine| (0..4).for_each(|_| assert_eq!(machine.engine().audit(), [])),
+    ]);
+}
+
+#[test]
+fn audits_find_nothing_while_private_folios_travel() {
+    plain(Private, audits_in_between);
+}
+
+#[test]
+fn audits_find_nothing_while_coherent_folios_travel() {
+    plain(Coherent, audits_in_between);
+}
+
+#[test]
+fn audits_find_nothing_where_calls_fail() {
+    failing(Private, audits_in_between);
+}
+
 #[test]
 fn private_victims_keep_their_bytes() {
     plain(Private, victim_in_use);
