@@ -29,6 +29,12 @@ impl Buddy {
         self.blocks().filter(|(_, state)| *state == BlockState::Used).map(|(block, _)| block)
     }
 
+    /// The blocks that were freed and have not merged yet, by order, those of an order as they were freed. With the
+    /// blocks that are allocated they are the whole state: equal ones answer every call alike.
+    pub fn waiting_blocks(&self) -> impl Iterator<Item = Block> {
+        self.recent.blocks()
+    }
+
     /// The allocated block that holds the page; `None` if the page is free or foreign. O(order).
     #[must_use]
     pub fn allocated_block(&self, page: u64) -> Option<Block> {

@@ -1,11 +1,13 @@
 //! An independent explorer, stateright, counts the same states on the same designs.
 
-use bifolio_check::bifolio::Folios;
+use bifolio_check::bifolio::{Folios, Pooled};
 use bifolio_check::design::{Action, Bounds, Design};
 use bifolio_check::designs::{linux_mainline, linux_v3};
 use bifolio_check::explore::{Limits, explore};
 use bifolio_check::linux::World;
 use bifolio_check::svm::{Memory, Others, Setup, Transactions};
+use bifolio_folio::Reset;
+use bifolio_pool::PoolName;
 use stateright::{Checker, Model};
 
 /// A design as stateright wants it: states are canonical, and nothing follows what our explorer does not follow.
@@ -66,6 +68,14 @@ fn stateright_counts_the_same_states_of_shipped_folios() {
     let world = Folios::new(Bounds::of(4, 2, 2));
     assert_eq!(ours(&world), (1_864, 19));
     assert_eq!(theirs(world), ours(&world));
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_shipped_pools() {
+    for &pool in PoolName::ALL {
+        let world = || Pooled::new(pool, Bounds::of(2, 1, 2), Reset::OnFree);
+        assert_eq!(theirs(world()), ours(&world()), "{pool}");
+    }
 }
 
 #[test]

@@ -229,6 +229,12 @@ pub struct CheckArgs {
     /// Explore all designs; the same as `--design all`.
     #[arg(long, conflicts_with = "design")]
     pub all: bool,
+    /// Explore shipped folios over this pool; without it, over any: every free block may be handed out.
+    ///
+    /// What holds over any holds over each. Over one the pool's own code runs too, with its lists, chunks and objects,
+    /// and its state is judged after each step. Transactions, whose worlds have no such pool, are left out.
+    #[arg(long, value_name = "POOL", value_parser = pools(), conflicts_with_all = ["all", "large"])]
+    pub pool: Option<PoolName>,
     /// Judge by this rule alone, such as I4, and show its story.
     #[arg(long, value_name = "RULE")]
     pub rule: Option<String>,
@@ -274,6 +280,7 @@ Examples:
   bifolio check --design linux-v3 --rule I4        that story
   bifolio check --all --threads 2                  the same as the first, on two cores
   bifolio check --design bifolio --max-order 3     the shipped code in a larger world
+  bifolio check --design bifolio --pool freelist   the shipped code over a shipped pool
   bifolio check --design bifolio --max-order 3 --save big.check
                                                    Ctrl-C saves, --resume big.check goes on
 

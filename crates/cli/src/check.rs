@@ -29,6 +29,9 @@ pub enum CheckError {
         /// What was asked for.
         name: String,
     },
+    /// The design has a pool of its own.
+    #[error("--pool is for the shipped folios: --design {}", poolable())]
+    Pool,
     /// There is no such rule.
     #[error("--rule {name} is not known; rules are I1 to I27")]
     Rule {
@@ -113,6 +116,9 @@ impl Failure for CheckError {
 pub fn check(args: &CheckArgs) -> Result<u8, CheckError> {
     let rule = args.rule.as_deref().map(rule_named).transpose()?;
     let entries = chosen(if args.all { "all" } else { &args.design })?;
+    if args.pool.is_some() && !entries.iter().all(|entry| entry.takes_pools()) {
+        return Err(CheckError::Pool);
+    }
     if let Some(file) = args.save.clone() {
         output::can_be_written(&file).map_err(|source| CheckError::NoSaving { file, source })?;
     }
@@ -179,8 +185,9 @@ fn what(args: &CheckArgs) -> String {
     let design = if args.all { "all" } else { &args.design };
     let full = if args.full { " --full" } else { "" };
     let large = if args.large { " --large" } else { "" };
+    let pool = args.pool.map(|pool| format!(" --pool {pool}")).unwrap_or_default();
     let (pages, order) = (bound("pages", args.pages), bound("max-order", args.max_order));
-    format!("--design {design}{pages}{order}{}{full}{large}", bound("actors", args.actors))
+    format!("--design {design}{pool}{pages}{order}{}{full}{large}", bound("actors", args.actors))
 }
 
 /// Saves what was done, if that was asked for, and tells how to go on.
@@ -208,19 +215,25 @@ fn names() -> String {
     designs().iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
 }
 
+/// Designs that can be explored over a shipped pool.
+fn poolable() -> String {
+    let names = designs().iter().filter(|entry| entry.takes_pools()).map(|entry| entry.name);
+    names.collect::<Vec<_>>().join(" or ")
+}
+
 fn rule_named(name: &str) -> Result<Rule, CheckError> {
     let same = |rule: &Rule| rule.to_string() == name;
     Rule::all().find(same).ok_or_else(|| CheckError::Rule { name: name.to_owned() })
 }
 
 fn explore(entry: &'static Entry, args: &CheckArgs, limits: Limits) -> Result<Report, CheckError> {
-    let Bounds { pages, order, actors } = entry.bounds;
+    let Bounds { pages, order, actors } = entry.bounds_over(args.pool);
     let bounds = Bounds {
         pages: args.pages.unwrap_or(pages),
         order: args.max_order.unwrap_or(order),
         actors: args.actors.unwrap_or(actors),
     };
-    let options = Options { bounds: Some(bounds), limits, large: args.large };
+    let options = Options { bounds: Some(bounds), limits, large: args.large, pool: args.pool };
     let talks = io::stderr().is_terminal() && !args.json;
     let report = entry.run(&options, &mut |progress| {
         if talks {

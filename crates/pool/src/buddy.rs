@@ -21,17 +21,17 @@ use crate::counted::further_pieces;
 use crate::owner::Owner;
 use crate::{DevicePool, Home, Usage};
 
-mod objects;
+pub(crate) mod objects;
 
 use objects::Objects;
 
 /// Free device memory. Allocates ranges of an order, and gets each folio back with its order.
 #[derive(Debug)]
 pub struct BuddyPool {
-    buddy: Mutex<Buddy>,
-    objects: Mutex<Objects>,
+    pub(crate) buddy: Mutex<Buddy>,
+    pub(crate) objects: Mutex<Objects>,
     /// Whether there may be dead objects: spares those who look the locks.
-    dead: AtomicBool,
+    pub(crate) dead: AtomicBool,
 }
 
 impl BuddyPool {
@@ -44,12 +44,12 @@ impl BuddyPool {
         Ok(BuddyPool { buddy, objects: Mutex::new(Objects::new()), dead: AtomicBool::new(false) })
     }
 
-    fn buddy(&self) -> MutexGuard<'_, Buddy> {
+    pub(crate) fn buddy(&self) -> MutexGuard<'_, Buddy> {
         // The allocator changes nothing when it fails, so a panic elsewhere leaves it whole.
         self.buddy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn objects(&self) -> MutexGuard<'_, Objects> {
+    pub(crate) fn objects(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

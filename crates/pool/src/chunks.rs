@@ -31,37 +31,45 @@ pub(crate) enum Empty {
 }
 
 /// The memory of a device, and which of it is free.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Chunks {
-    lists: FreeLists,
+    pub(crate) lists: FreeLists,
     /// Pages of the device.
     pages: u64,
     /// Pages of a chunk but the last, as a logarithm.
-    log: u32,
+    pub(crate) log: u32,
+    /// Order of a slot: of the largest folio.
+    slot: Order,
     /// Free pages of each chunk that is made.
-    free_in: Vec<u32>,
+    pub(crate) free_in: Vec<u32>,
     /// Chunks that are not made; the next one to make is the last.
-    unmade: Vec<usize>,
+    pub(crate) unmade: Vec<usize>,
     empty: Empty,
     /// The empty chunk that is kept for the next folio.
-    spare: Option<usize>,
+    pub(crate) spare: Option<usize>,
     /// Free pages, those of chunks not made included.
-    free: u64,
+    pub(crate) free: u64,
 }
 
 impl Chunks {
     /// Takes `pages` pages from page 0 on, none in a chunk.
     pub(crate) fn new(pages: u64, empty: Empty) -> Result<Chunks, NewError> {
+        Chunks::of_slots(Order::PMD, pages, empty)
+    }
+
+    /// The same with slots of an order, which is also the largest of a folio.
+    pub(crate) fn of_slots(slot: Order, pages: u64, empty: Empty) -> Result<Chunks, NewError> {
         if pages == 0 || pages > PAGES_MAX {
             return Err(NewError::Pages { pages, most: PAGES_MAX });
         }
-        let slots = pages / Order::PMD.pages() / CHUNKS_LEAST;
-        let log = slots.checked_ilog2().unwrap_or(0).min(SLOTS_LOG_MAX) + u32::from(Order::PMD.get());
+        let slots = pages / slot.pages() / CHUNKS_LEAST;
+        let log = slots.checked_ilog2().unwrap_or(0).min(SLOTS_LOG_MAX) + u32::from(slot.get());
         let count = usize::try_from(pages.div_ceil(1 << log)).expect("fewer chunks than addresses");
         Ok(Chunks {
             lists: FreeLists::new(count, log),
             pages,
             log,
+            slot,
             free_in: vec![0; count],
             unmade: (0..count).rev().collect(),
             empty,
@@ -105,7 +113,7 @@ impl Chunks {
 
     /// Takes the other halves of a free folio off their lists as far as they are free; returns the whole.
     fn join_halves(&mut self, mut page: Pfn, mut order: Order) -> (Pfn, Order) {
-        while let Some(larger) = order.larger().filter(|larger| *larger <= Order::PMD) {
+        while let Some(larger) = order.larger().filter(|larger| *larger <= self.slot) {
             let other = page.buddy(order);
             if self.lists.order_at(other) != Some(order) {
                 break;
@@ -169,26 +177,26 @@ impl Chunks {
     /// Returns where in `unmade` the chunk is that is to be made next for a folio of `order`. Looks at two at most: only
     /// the last chunk of a device may be too short.
     fn next_to_make(&self, order: Order) -> Option<usize> {
-        self.unmade.iter().rposition(|chunk| order <= Order::PMD && self.pages_of(*chunk) >= order.pages())
+        self.unmade.iter().rposition(|chunk| order <= self.slot && self.pages_of(*chunk) >= order.pages())
     }
 
     /// Returns the free folios of an empty chunk: whole slots, and at the end of the device what fits there.
     fn whole_folios(&self, chunk: usize) -> impl Iterator<Item = (Pfn, Order)> + use<> {
         let mut page = (chunk as u64) << self.log;
-        let end = page + self.pages_of(chunk);
+        let (end, slot) = (page + self.pages_of(chunk), self.slot);
         std::iter::from_fn(move || {
-            let order = Pfn::new(page).largest_block(end - page)?.min(Order::PMD);
+            let order = Pfn::new(page).largest_block(end - page)?.min(slot);
             let folio = (Pfn::new(page), order);
             page += order.pages();
             Some(folio)
         })
     }
 
-    fn chunk_of(&self, page: Pfn) -> usize {
+    pub(crate) fn chunk_of(&self, page: Pfn) -> usize {
         usize::try_from(page.get() >> self.log).expect("fewer chunks than addresses")
     }
 
-    fn pages_of(&self, chunk: usize) -> u64 {
+    pub(crate) fn pages_of(&self, chunk: usize) -> u64 {
         let start = (chunk as u64) << self.log;
         (self.pages - start).min(1 << self.log)
     }
@@ -201,7 +209,7 @@ impl Chunks {
             if self.lists.order_at(page) != Some(order) || !within {
                 return Err(format!("no free folio of order {order} is at page {page}"));
             }
-            if order < Order::PMD && self.lists.order_at(page.buddy(order)) == Some(order) {
+            if order < self.slot && self.lists.order_at(page.buddy(order)) == Some(order) {
                 return Err(format!("both halves of a folio are free, of order {order} at page {page}"));
             }
             free_in[self.chunk_of(page)] += pages_u32(order);

@@ -35,15 +35,15 @@ const OBJECTS_LEAST: u64 = 16;
 /// Objects shared by folios at offsets.
 #[derive(Debug)]
 pub struct CoherentPool {
-    inner: Mutex<Inner>,
+    pub(crate) inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    memory: Buddy,
-    objects: Counted<Object>,
+#[derive(Clone, Debug)]
+pub(crate) struct Inner {
+    pub(crate) memory: Buddy,
+    pub(crate) objects: Counted<Object>,
     /// The object that serves the addresses from a home on.
-    serving: BTreeMap<Home, u32>,
+    pub(crate) serving: BTreeMap<Home, u32>,
     /// Device pages of all objects, dead ones included.
     held: u64,
     /// Order of an object, if a larger one is not asked for and there is memory.
@@ -51,12 +51,12 @@ struct Inner {
 }
 
 /// Device memory for some addresses of a block.
-#[derive(Debug)]
-struct Object {
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
     /// Which of the block's pages have their place where.
-    at: Owner,
+    pub(crate) at: Owner,
     /// A bit for each page: whether it is handed out.
-    used: [u64; 8],
+    pub(crate) used: [u64; 8],
 }
 
 impl Object {
@@ -98,6 +98,11 @@ impl CoherentPool {
     /// What the allocator refuses.
     pub fn new(pages: u64) -> Result<CoherentPool, NewError> {
         let order = Order::largest_fitting(pages / OBJECTS_LEAST).unwrap_or_default().min(Order::PMD);
+        CoherentPool::of_objects(order, pages)
+    }
+
+    /// The same with objects of an order.
+    pub(crate) fn of_objects(order: Order, pages: u64) -> Result<CoherentPool, NewError> {
         let inner = Inner {
             memory: Buddy::new(pages)?,
             objects: Counted::new(),
@@ -114,7 +119,7 @@ impl CoherentPool {
         self.lock().order
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         // What can panic comes before what changes, so a panic elsewhere leaves all of it whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

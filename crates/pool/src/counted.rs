@@ -14,21 +14,21 @@ use bifolio_folio::{DATA_MAX, Order};
 use slab::Slab;
 
 /// Things with references, each under a number that a folio can carry as its `data`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Counted<T> {
-    things: Slab<Thing<T>>,
+    pub(crate) things: Slab<Thing<T>>,
     /// The references of all of them.
     references: u64,
-    last_dead: Option<u32>,
+    pub(crate) last_dead: Option<u32>,
 }
 
-#[derive(Debug)]
-struct Thing<T> {
-    what: T,
+#[derive(Clone, Debug)]
+pub(crate) struct Thing<T> {
+    pub(crate) what: T,
     /// 0 once it is dead.
-    references: u32,
+    pub(crate) references: u32,
     /// The thing that died before this one.
-    died_before: Option<u32>,
+    pub(crate) died_before: Option<u32>,
 }
 
 impl<T> Counted<T> {

@@ -55,7 +55,7 @@ impl Entry {
 }
 
 /// Free folios by order. The last one given is the first one taken: its memory is the warmest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FreeLists {
     /// The table, in parts of `1 << part_log` pages.
     parts: Vec<Option<Box<[Entry]>>>,

@@ -23,13 +23,13 @@ use crate::{DevicePool, Home, NewError, Usage};
 /// Free lists over chunks of device memory.
 #[derive(Debug)]
 pub struct FreeListPool {
-    inner: Mutex<Inner>,
+    pub(crate) inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    chunks: Chunks,
-    owners: Counted<Owner>,
+#[derive(Clone, Debug)]
+pub(crate) struct Inner {
+    pub(crate) chunks: Chunks,
+    pub(crate) owners: Counted<Owner>,
     /// Pages that are handed out.
     held: u64,
 }
@@ -40,12 +40,11 @@ impl FreeListPool {
     /// # Errors
     /// If there are no pages, or too many.
     pub fn new(pages: u64) -> Result<FreeListPool, NewError> {
-        FreeListPool::with(pages, Empty::GivenBack)
+        Ok(FreeListPool::over(Chunks::new(pages, Empty::GivenBack)?))
     }
 
-    pub(crate) fn with(pages: u64, empty: Empty) -> Result<FreeListPool, NewError> {
-        let inner = Inner { chunks: Chunks::new(pages, empty)?, owners: Counted::new(), held: 0 };
-        Ok(FreeListPool { inner: Mutex::new(inner) })
+    pub(crate) fn over(chunks: Chunks) -> FreeListPool {
+        FreeListPool { inner: Mutex::new(Inner { chunks, owners: Counted::new(), held: 0 }) }
     }
 
     /// Returns how many chunks are made.
@@ -54,7 +53,7 @@ impl FreeListPool {
         self.lock().chunks.made()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         // Lists and table change nothing when they fail, so a panic elsewhere leaves them whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -27,6 +27,8 @@ pub mod freelist;
 pub mod mirror;
 mod name;
 mod owner;
+#[cfg(feature = "snapshot")]
+pub mod snapshot;
 mod sync;
 
 pub use buddy::BuddyPool;

@@ -10,20 +10,20 @@ use std::sync::PoisonError;
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
-use crate::chunks::Empty;
+use crate::chunks::{Chunks, Empty};
 use crate::sync::Mutex;
 use crate::{DevicePool, FreeListPool, Home, NewError, Usage};
 
 /// Free lists whose chunks stay, and whose allocations fail when told to.
 #[derive(Debug)]
 pub struct MirrorPool {
-    lists: FreeListPool,
-    mood: Mutex<Mood>,
+    pub(crate) lists: FreeListPool,
+    pub(crate) mood: Mutex<Mood>,
 }
 
 /// How the next allocation is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Mood {
+pub(crate) enum Mood {
     /// As there is memory.
     Willing,
     /// It is refused, and the one after it is not.
@@ -38,8 +38,11 @@ impl MirrorPool {
     /// # Errors
     /// If there are no pages, or too many.
     pub fn new(pages: u64) -> Result<MirrorPool, NewError> {
-        let lists = FreeListPool::with(pages, Empty::Kept)?;
-        Ok(MirrorPool { lists, mood: Mutex::new(Mood::Willing) })
+        Ok(MirrorPool::over(Chunks::new(pages, Empty::Kept)?))
+    }
+
+    pub(crate) fn over(chunks: Chunks) -> MirrorPool {
+        MirrorPool { lists: FreeListPool::over(chunks), mood: Mutex::new(Mood::Willing) }
     }
 
     /// Makes the next allocation fail, once.
@@ -54,7 +57,7 @@ impl MirrorPool {
     }
 
     /// Changes the mood, and returns what it was.
-    fn change_mood(&self, change: impl FnOnce(Mood) -> Mood) -> Mood {
+    pub(crate) fn change_mood(&self, change: impl FnOnce(Mood) -> Mood) -> Mood {
         // One plain value: a panic elsewhere leaves it whole.
         let mut mood = self.mood.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(*mood);

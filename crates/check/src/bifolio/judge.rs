@@ -19,7 +19,9 @@ pub(super) fn judge(world: &Folios, before: &State, action: Action, done: &Step<
     let truth = Truth::of(world, &state, before, done.pages_before);
     words(world, &state, &truth, action, done, &mut broken);
     counters(&state, &truth, before, action, &mut broken);
-    backings(world, before, &state, &truth, &mut broken);
+    if done.map.pool().desk.is_none() {
+        backings(world, before, &state, &truth, &mut broken);
+    }
     calls(before, &truth, action, done, &mut broken);
     if done.formed {
         formed(before, &state, action, done.pages_before, &mut broken);

@@ -2,7 +2,7 @@
 //!
 //! Like the pool of the runtime, it has a backing for each allocation, with one reference for each folio on it,
 //! and gets the memory back with the last one. It hands out *any* free aligned block, so what holds here holds
-//! for every allocator.
+//! for every allocator: or one of the shipped pools answers in its place, see [`pooled`](crate::bifolio::pooled).
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 use bifolio_folio::{FreeRange, Locked, MemoryKind, Order, PageMap, Pfn, Pool, RawFolio, Reset};
 
 use crate::bifolio::fault::Fault;
+use crate::bifolio::pooled::Desk;
 use crate::bifolio::state::{PAGES, backing, backing_parts, block, name};
 
 /// A call of `folio_free` as the pool got it: page, order.
@@ -28,6 +29,8 @@ pub struct Ledger {
     pub reuse: Cell<bool>,
     /// The block that was formed so.
     pub reused: Cell<Option<Call>>,
+    /// The shipped pool, if there is one.
+    pub desk: Option<Desk>,
     fault: Fault,
     map: RefCell<Weak<PageMap<Ledger>>>,
 }
@@ -35,12 +38,18 @@ pub struct Ledger {
 impl Ledger {
     /// Makes a pagemap of `pages` pages over a new pool.
     pub fn pagemap(reset: Reset, pages: u8, fault: Fault) -> Rc<PageMap<Ledger>> {
+        Ledger::pagemap_over(None, reset, pages, fault)
+    }
+
+    /// The same over a shipped pool, if there is one.
+    pub fn pagemap_over(desk: Option<Desk>, reset: Reset, pages: u8, fault: Fault) -> Rc<PageMap<Ledger>> {
         let ledger = Ledger {
             free: Cell::new(0),
             backings: Cell::default(),
             calls: Cell::default(),
             reuse: Cell::new(false),
             reused: Cell::new(None),
+            desk,
             fault,
             map: RefCell::default(),
         };
@@ -48,6 +57,42 @@ impl Ledger {
         let map = Rc::new(map.expect("bounds were checked: 1 to 8 pages"));
         map.pool().map.replace(Rc::downgrade(&map));
         map
+    }
+
+    /// Hands out a block: the one at `page`, or what the shipped pool has for the bytes of home page `page`. Returns its
+    /// first page.
+    pub fn grant(&self, page: u8, order: u8) -> Option<u8> {
+        let Some(desk) = &self.desk else {
+            self.allocate(page, order);
+            return Some(page);
+        };
+        let granted = desk.allocate(page, order);
+        self.free.set(desk.free());
+        granted
+    }
+
+    /// The data of a folio to be formed of a block that was handed out.
+    pub fn data(&self, page: u8, order: u8) -> u32 {
+        u32::from(self.desk.as_ref().map_or(name(page, order), |desk| desk.name_at(page)))
+    }
+
+    /// Takes back a block that no folio was formed of.
+    pub fn give_back(&self, page: u8, order: u8) {
+        match &self.desk {
+            None => self.take_back(u32::from(page)),
+            Some(desk) => {
+                desk.give_back(page, order);
+                self.free.set(desk.free());
+            }
+        }
+    }
+
+    /// Asks the shipped pool for what only some pools do: a verb of the world.
+    pub fn ask(&self, verb: u8) {
+        if let Some(desk) = &self.desk {
+            desk.ask(verb);
+            self.free.set(desk.free());
+        }
     }
 
     /// Takes a block and a first reference of a backing for it.
@@ -72,7 +117,7 @@ impl Ledger {
         }
     }
 
-    /// Takes back what a folio was or was to be formed of.
+    /// Drops a reference of the backing that what was given back lies on.
     pub fn take_back(&self, data: u32) {
         let drop = match self.fault {
             Fault::FreeKeepsReference => 0,
@@ -94,17 +139,17 @@ impl Ledger {
     fn reuse(&self, page: u8, order: u8) {
         self.reuse.set(false);
         let (Some(map), Some(size)) = (self.map.borrow().upgrade(), Order::new(order)) else { return };
-        if self.free.get() & block(page, order) != block(page, order) {
+        if self.desk.is_none() && self.free.get() & block(page, order) != block(page, order) {
             return;
         }
-        self.allocate(page, order);
+        let Some(page) = self.grant(if self.desk.is_none() { page } else { 0 }, order) else { return };
         let range = FreeRange::claim(Pfn::new(u64::from(page)), size);
-        match map.form(range, u32::from(name(page, order))) {
+        match map.form(range, self.data(page, order)) {
             Ok(folio) => {
                 let _: RawFolio<Locked> = folio.into_raw();
                 self.reused.set(Some((page, order)));
             }
-            Err(_) => self.take_back(u32::from(page)),
+            Err(_) => self.give_back(page, order),
         }
     }
 }
@@ -122,13 +167,22 @@ impl Pool for Ledger {
             }
             _ => self.note((page, order)),
         }
-        self.take_back(data);
+        match &self.desk {
+            None => self.take_back(data),
+            Some(desk) => {
+                desk.folio_free(page, order, data);
+                self.free.set(desk.free());
+            }
+        }
         if self.reuse.get() {
             self.reuse(page, order);
         }
     }
 
-    fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
+    fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        if let Some(desk) = &self.desk {
+            return desk.folio_split(head, from, to, data);
+        }
         let pieces = 1i16 << (from.get() - to.get());
         let add = match self.fault {
             Fault::SplitTakesNoReferences => 0,
@@ -138,7 +192,10 @@ impl Pool for Ledger {
         self.count((data & 7) as u8, add);
     }
 
-    fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        if let Some(desk) = &self.desk {
+            return desk.folio_collapse(head, from, to, data);
+        }
         let pieces = 1i16 << (to.get() - from.get());
         let add = match self.fault {
             Fault::CollapseForgetsReferences => 0,

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod kept;
 pub mod lanes;
 pub mod ledger;
+pub mod pooled;
 pub mod state;
 
 mod collapse;
@@ -23,4 +24,5 @@ mod mutants;
 mod operations;
 mod world;
 
+pub use pooled::Pooled;
 pub use world::Folios;

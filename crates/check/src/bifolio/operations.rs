@@ -8,7 +8,8 @@ use crate::bifolio::Folios;
 use crate::bifolio::fault::Fault;
 use crate::bifolio::lanes::Lanes;
 use crate::bifolio::ledger::{Call, Ledger};
-use crate::bifolio::state::{Hand, Held, PAGES, State, backing_parts, block, name, pack, pages_of, unpack};
+use crate::bifolio::pooled::Desk;
+use crate::bifolio::state::{Hand, Held, PAGES, State, backing_parts, block, pack, pages_of, unpack};
 use crate::bifolio::world::verb;
 use crate::design::{Action, Told};
 use bifolio_rules::RuleSet;
@@ -30,7 +31,12 @@ pub struct Bench {
 impl Bench {
     /// Makes the pagemap of a world.
     pub(super) fn new(world: &Folios) -> Bench {
-        let map = Ledger::pagemap(world.reset, world.bounds.pages, world.fault);
+        Bench::over(world, None)
+    }
+
+    /// Makes the pagemap of a world over a shipped pool.
+    pub(super) fn over(world: &Folios, desk: Option<Desk>) -> Bench {
+        let map = Ledger::pagemap_over(desk, world.reset, world.bounds.pages, world.fault);
         Bench { map, loaded: Lanes::default(), words: [0; PAGES], pages: 0 }
     }
 
@@ -52,6 +58,11 @@ impl Bench {
         step.drained = step.map.is_drained();
         step.take_out(before, &self.words);
         step
+    }
+
+    /// The pool of the pagemap.
+    pub(super) fn ledger(&self) -> &Ledger {
+        self.map.pool()
     }
 
     fn put_in(&mut self, state: &State) {
@@ -139,6 +150,10 @@ impl<'w> Step<'w> {
             verb::TRY_LOCK => self.try_lock(),
             verb::SHELVE => self.shelve(),
             verb::COLLAPSE => self.collapse(),
+            verb::FAIL_NEXT | verb::RELEASE | verb::CLOSE => {
+                self.own = 0;
+                self.map.pool().ask(self.action.verb);
+            }
             other => unreachable!("verb {other}"),
         }
     }
@@ -150,11 +165,12 @@ impl<'w> Step<'w> {
     fn allocate(&mut self) {
         let Action { page, order, .. } = self.action;
         let free = self.map.pool().free.get();
-        self.map.pool().allocate(page, order);
+        let granted = self.map.pool().grant(page, order);
         if self.world.fault == Fault::AllocateKeepsPagesFree {
             self.map.pool().free.set(free);
         }
-        *self.held() = Held { hand: Hand::Range, page, order };
+        self.own = granted.map_or(0, |page| block(page, order));
+        *self.held() = granted.map_or_else(Held::default, |page| Held { hand: Hand::Range, page, order });
     }
 
     fn get(&mut self) {
@@ -219,7 +235,7 @@ impl<'w> Step<'w> {
         let result = if fault == Fault::FormRefused && order > 0 {
             None
         } else {
-            self.map.form(range, u32::from(name(page, order))).ok()
+            self.map.form(range, self.map.pool().data(page, order)).ok()
         };
         match result {
             Some(folio) => {
@@ -238,7 +254,8 @@ impl<'w> Step<'w> {
     }
 
     fn give_back(&mut self) {
-        self.map.pool().take_back(u32::from(self.action.page));
+        let Held { page, order, .. } = *self.held();
+        self.map.pool().give_back(page, order);
         *self.held() = Held::default();
     }
 
@@ -504,6 +521,9 @@ pub(super) fn tell(before: &State, action: Action, after: &State) -> Told {
         }
         verb::TRY_LOCK => format!("tries to lock the folio at page {page}{failed}"),
         verb::SHELVE => format!("lays its reference of the folio at page {page} aside"),
+        verb::FAIL_NEXT => "tells the pool to fail the next allocation".to_owned(),
+        verb::RELEASE => "lets the pool release what died".to_owned(),
+        verb::CLOSE => "closes the pool".to_owned(),
         other => format!("verb {other}"),
     };
     Told { actor: format!("actor {}", actor + 1), text }

@@ -27,6 +27,18 @@ pub(super) mod verb {
     pub const TRY_LOCK: u8 = 11;
     pub const SHELVE: u8 = 12;
     pub const COLLAPSE: u8 = 13;
+    // Of shipped pools only.
+    pub const FAIL_NEXT: u8 = 14;
+    pub const RELEASE: u8 = 15;
+    pub const CLOSE: u8 = 16;
+}
+
+/// What has no name of its own: actions that differ from another one by such a name only are not listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Alike {
+    PagesAndActors,
+    Actors,
+    Nothing,
 }
 
 /// Shipped folios under any interleaving of operations.
@@ -35,15 +47,15 @@ pub struct Folios {
     pub(super) bounds: Bounds,
     pub(super) fault: Fault,
     pub(super) reset: Reset,
-    /// Whether actions are listed that differ from another one by a renaming only.
-    twins: bool,
+    /// What is left out because it differs by a renaming only.
+    alike: Alike,
 }
 
 impl Folios {
     /// Makes the world.
     #[must_use]
     pub fn new(bounds: Bounds) -> Folios {
-        Folios { bounds, fault: Fault::None, reset: Reset::OnFree, twins: false }
+        Folios { bounds, fault: Fault::None, reset: Reset::OnFree, alike: Alike::PagesAndActors }
     }
 
     /// Makes the world of folios that are reset when they are formed, not when they are freed.
@@ -63,7 +75,12 @@ impl Folios {
     /// Makes the world with all actions, also those that differ from another one by a renaming only.
     #[must_use]
     pub fn with_twins(bounds: Bounds) -> Folios {
-        Folios { twins: true, ..Folios::new(bounds) }
+        Folios { alike: Alike::Nothing, ..Folios::new(bounds) }
+    }
+
+    /// Makes the world over a pool that chooses pages, so that they are not alike.
+    pub(super) fn of_named_pages(bounds: Bounds, reset: Reset) -> Folios {
+        Folios { alike: Alike::Actors, ..Folios::with_reset(bounds, reset) }
     }
 
     /// Makes the world with a fault in it.
@@ -77,7 +94,9 @@ impl Folios {
         let mut push = |verb, page, order| out.push(Action { actor, verb, page, order });
         if !state.dead {
             push(verb::KILL, 0, 0);
-            for order in 0..=self.bounds.order {
+            // Where pages have names, a shipped pool chooses them.
+            let choices = if self.alike == Alike::Actors { 0 } else { self.bounds.order + 1 };
+            for order in 0..choices {
                 let aligned = ones(state.free & pages).filter(|page| page & ((1 << order) - 1) == 0);
                 let free = aligned.filter(|&page| state.free & block(page, order) == block(page, order));
                 free.for_each(|page| push(verb::ALLOCATE, page, order));
@@ -146,10 +165,15 @@ impl Design for Folios {
 
     fn actions(&self, state: &State, out: &mut Vec<Action>) {
         let pages = all_pages(self.bounds.pages)
-            & if self.twins { u8::MAX } else { without_twins(state, self.bounds.order, self.reset) };
+            & match self.alike {
+                Alike::PagesAndActors => without_twins(state, self.bounds.order, self.reset),
+                Alike::Actors | Alike::Nothing => u8::MAX,
+            };
         for (actor, held) in self.actors(state) {
             let alike = state.held[..usize::from(actor)].contains(&held);
-            if !self.twins && (alike || held.hand != Hand::Empty && pages >> held.page & 1 == 0) {
+            if self.alike != Alike::Nothing
+                && (alike || held.hand != Hand::Empty && pages >> held.page & 1 == 0)
+            {
                 continue;
             }
             let (page, order) = (held.page, held.order);

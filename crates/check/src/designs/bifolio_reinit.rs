@@ -1,11 +1,13 @@
 //! `bifolio-reinit`: the shipped folios, reset when they are formed: order and data of the last life stay in the word.
 
 use bifolio_folio::Reset;
+use bifolio_pool::PoolName;
 
+use crate::bifolio::Pooled;
 use crate::design::Bounds;
 use crate::designs::bifolio::explore_shipped;
 use crate::explore::{Limits, Progress};
-use crate::report::Report;
+use crate::report::{Report, judge};
 use crate::svm::WORLDS;
 
 /// Name of the design.
@@ -18,4 +20,19 @@ pub const BOUNDS: Bounds = Bounds::of(4, 2, 3);
 /// Explores all models of the design.
 pub fn run(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
     explore_shipped(NAME, Reset::OnForm, WORLDS, bounds, limits, progress)
+}
+
+/// The world of folios over a pool unless told otherwise: small, as pages are not alike, nor are their last lives.
+pub fn bounds_over(_pool: PoolName) -> Bounds {
+    Bounds::of(2, 1, 3)
+}
+
+/// Explores the folios over a pool.
+pub fn run_over(
+    pool: PoolName,
+    bounds: Bounds,
+    limits: &Limits,
+    progress: &mut dyn FnMut(Progress),
+) -> Report {
+    judge(NAME, pool.as_str(), bounds, &Pooled::new(pool, bounds, Reset::OnForm), limits, progress)
 }

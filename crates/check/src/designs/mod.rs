@@ -1,5 +1,7 @@
 //! The designs, one file each, and the list of them.
 
+use bifolio_pool::PoolName;
+
 use crate::design::{Bounds, BoundsError};
 use crate::explore::{Limits, Progress};
 use crate::linux::World;
@@ -28,10 +30,20 @@ pub struct Options {
     pub limits: Limits,
     /// Whether to explore larger worlds as well, where a design has some.
     pub large: bool,
+    /// The shipped pool that hands out pages, in designs that [take one](Entry::takes_pools); the others ignore it. Without
+    /// it any free block may be handed out, so what holds then holds for every pool.
+    pub pool: Option<PoolName>,
 }
 
 /// What runs a design.
 type Runner = fn(Bounds, &Limits, &mut dyn FnMut(Progress)) -> Report;
+
+/// How a design is run over a shipped pool.
+#[derive(Clone, Copy, Debug)]
+struct OverPool {
+    bounds: fn(PoolName) -> Bounds,
+    runner: fn(PoolName, Bounds, &Limits, &mut dyn FnMut(Progress)) -> Report,
+}
 
 /// A design that can be run.
 #[derive(Clone, Copy, Debug)]
@@ -45,16 +57,33 @@ pub struct Entry {
     runner: Runner,
     /// What runs it in larger worlds as well.
     larger: Option<Runner>,
+    /// What runs it over a shipped pool.
+    over_pool: Option<OverPool>,
 }
 
 impl Entry {
+    /// Whether it can be explored over a shipped pool.
+    #[must_use]
+    pub fn takes_pools(&self) -> bool {
+        self.over_pool.is_some()
+    }
+
+    /// The world it is run in unless told otherwise, over a pool if there is one.
+    #[must_use]
+    pub fn bounds_over(&self, pool: Option<PoolName>) -> Bounds {
+        self.over_pool.zip(pool).map_or(self.bounds, |(over, pool)| (over.bounds)(pool))
+    }
+
     /// Explores the design.
     ///
     /// # Errors
     /// [`BoundsError`] if there is no such world.
     pub fn run(&self, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Report, BoundsError> {
-        let bounds = options.bounds.unwrap_or(self.bounds);
+        let bounds = options.bounds.unwrap_or_else(|| self.bounds_over(options.pool));
         bounds.check()?;
+        if let Some((over, pool)) = self.over_pool.zip(options.pool) {
+            return Ok((over.runner)(pool, bounds, &options.limits, progress));
+        }
         let runner = self.larger.filter(|_| options.large).unwrap_or(self.runner);
         Ok(runner(bounds, &options.limits, progress))
     }
@@ -71,6 +100,7 @@ macro_rules! linux {
             bounds: LINUX_BOUNDS,
             runner: |bounds, limits, progress| linux(&$module::CONTRACT, bounds, limits, progress),
             larger: None,
+            over_pool: None,
         }
     };
 }
@@ -91,6 +121,7 @@ static DESIGNS: &[Entry] = &[
         bounds: LINUX_BOUNDS,
         runner: buddy_dirty_lost::run,
         larger: None,
+        over_pool: None,
     },
     Entry {
         name: bifolio::NAME,
@@ -98,6 +129,7 @@ static DESIGNS: &[Entry] = &[
         bounds: bifolio::BOUNDS,
         runner: bifolio::run,
         larger: Some(bifolio::run_large),
+        over_pool: Some(OverPool { bounds: bifolio::bounds_over, runner: bifolio::run_over }),
     },
     Entry {
         name: bifolio_reinit::NAME,
@@ -105,6 +137,7 @@ static DESIGNS: &[Entry] = &[
         bounds: bifolio_reinit::BOUNDS,
         runner: bifolio_reinit::run,
         larger: None,
+        over_pool: Some(OverPool { bounds: bifolio_reinit::bounds_over, runner: bifolio_reinit::run_over }),
     },
 ];
 

@@ -27,6 +27,19 @@ fn shipped_code_keeps_every_rule_and_ends_with_0() {
 }
 
 #[test]
+fn shipped_pools_keep_every_rule_and_are_for_shipped_folios_only() {
+    let world = ["--pages", "2", "--max-order", "1", "--actors", "2"];
+    for pool in ["buddy", "freelist", "coherent", "mirror"] {
+        let ran = bifolio(&[&["check", "--design", "bifolio", "--pool", pool][..], &world].concat());
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{pool}");
+        assert!(ran.stdout.contains(&format!("bifolio/{pool}: 2 pages")), "{}", ran.stdout);
+    }
+    let ran = bifolio(&["check", "--design", "linux-v3", "--pool", "buddy"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("bifolio or bifolio-reinit"), "{}", ran.stderr);
+}
+
+#[test]
 fn unknown_names_are_wrong_use() {
     for args in [["check", "--design", "linux-v99"], ["check", "--rule", "I28"]] {
         let ran = bifolio(&args);

@@ -10,8 +10,8 @@ use crate::owner::Owner;
 use crate::{Home, Usage};
 
 /// Where an object is.
-#[derive(Debug)]
-enum Memory {
+#[derive(Clone, Debug)]
+pub(crate) enum Memory {
     /// One block, for the bytes of its owner.
     Folios(Owner),
     /// Any number of blocks, which no folio is formed from.
@@ -37,9 +37,9 @@ impl Memory {
 }
 
 /// All objects that hold memory, by number.
-#[derive(Debug)]
-pub(super) struct Objects {
-    objects: Counted<Memory>,
+#[derive(Clone, Debug)]
+pub(crate) struct Objects {
+    pub(crate) objects: Counted<Memory>,
     /// Pages of all objects, the dead included: they hold their memory until it is taken.
     pages: u64,
 }
