@@ -33,7 +33,7 @@
 //! | `faults` | faults of both sides on the same folios, prefetches, somebody who takes references |
 //! | `unmapping` | faults and moves against unmapping part of a folio, and mapping it again |
 //! | `eviction` | making room on the device against the victims' use, and two blocks that evict from each other |
-//! | `scarcity` | making room in system memory against faults of the device |
+//! | `scarcity` | making room in system memory against faults of the device, and an audit |
 //! | `fork` | a heap that stands still for a fork against faults and moves |
 //! | `pinning` | pages that stay in system memory against faults of the device, making room, unmapping, teardown |
 //! | `reshaping` | splits and collapses against faults of both sides, eviction, unmapping, holders, and each other |

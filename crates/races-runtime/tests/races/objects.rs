@@ -30,6 +30,12 @@ fn pin<R>(machine: &Machine, object: &KnownObject<'_>, work: impl FnOnce() -> R)
     assert!(done.is_ok() || machine.may_fail(), "pinning fails: {done:?}");
 }
 
+/// Drops objects, which look at their bytes; then nothing is left.
+fn finish<T>(machine: &Machine, objects: T) {
+    drop(objects);
+    machine.free_all();
+}
+
 /// One object is brought and evicted, written and read, pinned and used by a unit.
 pub fn one_object(setup: Setup) {
     let machine = Machine::new(setup);
@@ -46,8 +52,7 @@ pub fn one_object(setup: Setup) {
             use_object(&object, 0, word::SECOND);
         },
     ]);
-    drop(object);
-    machine.free_all();
+    finish(&machine, object);
 }
 
 /// Two objects, one of which fits.
@@ -68,8 +73,7 @@ pub fn two_for_one_place(setup: Setup) {
             use_object(&objects[1], 0, word::SECOND);
         },
     ]);
-    drop(objects);
-    machine.free_all();
+    finish(&machine, objects);
 }
 
 /// Objects and folios compete.
@@ -86,8 +90,7 @@ pub fn against_folios(setup: Setup) {
             use_object(&object, 1, word::FIRST);
         },
     ]);
-    drop(object);
-    machine.free_all();
+    finish(&machine, object);
 }
 
 /// As above, and system memory holds everything with one page to spare: what is pinned on the device counts there too, and
@@ -110,8 +113,7 @@ pub fn against_folios_with_little_ram(setup: Setup) {
             use_object(&objects[1], 0, word::SECOND);
         },
     ]);
-    drop(objects);
-    machine.free_all();
+    finish(&machine, objects);
 }
 
 /// Objects are made and freed again and again, while their system memory is on the move.
@@ -174,8 +176,7 @@ pub fn device_goes(setup: Setup) {
             object.read(2, word::SECOND);
         },
     ]);
-    drop(object);
-    machine.free_all();
+    finish(&machine, object);
 }
 
 /// The device goes without waiting: it is told of the pages that are pinned, and succeeds later.
@@ -198,8 +199,7 @@ pub fn device_goes_impatiently(setup: Setup) {
         },
         &|machine| program(machine, &[(0, 3), (0, 0)], word::FIRST),
     ]);
-    drop(objects);
-    machine.free_all();
+    finish(&machine, objects);
 }
 
 #[test]
