@@ -233,6 +233,38 @@
 //! # }
 //! ```
 //!
+//! No pool takes pages back without their order (I4), and nobody waits for a folio's lock (I24).
+//!
+//! ```compile_fail,E0053
+//! # use bifolio_folio::*;
+//! # struct Shelf;
+//! impl Pool for Shelf {
+//!     fn folio_free(&self, head: Pfn, data: u32) {} // not a range, which has an order
+//! #     fn folio_split(&self, _: Pfn, _: Order, _: Order, _: u32) {}
+//! #     fn folio_collapse(&self, _: Pfn, _: Order, _: Order, _: u32) {}
+//! }
+//! ```
+//! ```compile_fail,E0599
+//! # use bifolio_folio::*;
+//! # fn twin<P: Pool>(folio: Folio<'_, P, Live>) {
+//! let locked = folio.lock(); // no such method
+//! # }
+//! ```
+//! ```
+//! # use bifolio_folio::*;
+//! # struct Shelf;
+//! impl Pool for Shelf {
+//!     fn folio_free(&self, range: FreeRange, data: u32) {}
+//! #     fn folio_split(&self, _: Pfn, _: Order, _: Order, _: u32) {}
+//! #     fn folio_collapse(&self, _: Pfn, _: Order, _: Order, _: u32) {}
+//! }
+//! # fn twin<P: Pool>(folio: Folio<'_, P, Live>) {
+//! if let Err(error) = folio.try_lock() {
+//!     drop(error); // somebody else has it
+//! }
+//! # }
+//! ```
+//!
 //! Nobody makes a folio, or a state of one, out of nothing.
 //!
 //! ```compile_fail,E0451

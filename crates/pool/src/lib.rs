@@ -14,6 +14,25 @@
 //! All of them serve every order from 0 to 9, and make small folios of what large ones left: an order-4 folio out of
 //! a free order-9 one. What two of them do alike is one thing: references by number (`counted`), memory in chunks
 //! (`chunks`), free folios by order (`free_lists`).
+//!
+//! ```
+//! use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
+//! use bifolio_pool::{DevicePool, Home, PoolName};
+//!
+//! let pool: PoolName = "buddy".parse()?;
+//! let map = PageMap::new(MemoryKind::Private, Pfn::ZERO, 512, pool.make(512)?)?;
+//! let home = Home { block: 0, page: 0 }; // whose bytes it is to hold
+//! let (range, data) = map.pool().allocate(Order::PMD, home).expect("nothing is in use");
+//! let folio = map.form(range, data)?;
+//! assert_eq!(map.pool().home(Pfn::new(77), data), Some(Home { block: 0, page: 77 }));
+//!
+//! // One reference of the object for each piece (I7), and memory again with the last of them.
+//! let pieces: Vec<_> = folio.split(Order::K64).expect("nobody else has a reference").collect();
+//! assert_eq!(map.pool().usage().references, 32);
+//! drop(pieces);
+//! assert!(map.pool().has(Order::PMD, home));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod buddy;

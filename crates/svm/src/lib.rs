@@ -19,6 +19,42 @@
 //! simulated world in the tests, and under a checker. A transaction that fails at any step leaves every byte
 //! where it was (I12, I23).
 //!
+//! A runner, in short: here every step succeeds, and none is really done.
+//!
+//! ```
+//! use bifolio_folio::{MemoryKind, Order};
+//! use bifolio_svm::{Block, Granularity, Outcome, Span, Step, Transaction};
+//!
+//! let policy = Granularity { largest: Order::PMD, smallest: Order::ZERO, populate: Order::K64 };
+//! let mut block = Block::new(MemoryKind::Private);
+//! block.map(Span::block().run());
+//!
+//! // A page is touched for the first time.
+//! let mut fault = Transaction::cpu_fault(&block, 7, &policy);
+//! let (mut outcome, mut asked) = (Outcome::Start, Vec::new());
+//! let finished = loop {
+//!     match fault.step(&mut block, outcome) {
+//!         Step::Finish(finished) => break finished,
+//!         step => asked.push(step), // do it here, and say how it went
+//!     }
+//!     outcome = Outcome::Done;
+//! };
+//! let span = Span::around(7, Order::K64);
+//! assert_eq!(asked, [Step::ReserveRam { span }, Step::InstallZero { span }]);
+//! assert!(finished.is_ok() && block.ram().contains(7));
+//! ```
+//!
+//! Pages are never taken for slots (I13): what is asked for is a span, not a number.
+//!
+//! ```compile_fail,E0308
+//! # use bifolio_svm::Step;
+//! let one_slot = Step::ReserveRam { span: 1 };
+//! ```
+//! ```
+//! # use bifolio_svm::{Span, Step};
+//! let all_pages = Step::ReserveRam { span: Span::block() };
+//! ```
+//!
 //! | Module | What it holds |
 //! |---|---|
 //! | [`block`] | where the pages of one block are |

@@ -26,7 +26,7 @@ fn text(world: &World, before: &State, action: Action) -> String {
             format!("puts the last reference of the folio at page {page}: uncharged, unmapped, refcount 0")
         }
         verb::UNDO => format!("undoes the compound at page {page}, order {k}"),
-        verb::FOLIO_FREE => folio_free(world, before, page),
+        verb::FOLIO_FREE => folio_free(world, before, page, order),
         verb::DROP => drop_references(world, before, page, order),
         verb::FREEZE => format!("freezes the folio at page {page} to split it to order {k}"),
         verb::SPLIT => format!("splits the folio at page {page} to order {k} and unfreezes the pieces"),
@@ -57,6 +57,7 @@ fn init(world: &World, before: &State, page: u8, order: u8) -> String {
     let words = before.pages[usize::from(page)];
     let mut text = match world.contract.folios {
         Folios::Whole => format!("init({page}, {k})"),
+        Folios::Singles if order == 0 => format!("init({page}, 0)"),
         Folios::Singles => format!("init({page}, 0) and so on for the {} pages of order {k}", 1u32 << order),
     };
     let found = world.contract.init != Init::Rewrite;
@@ -70,11 +71,11 @@ fn init(world: &World, before: &State, page: u8, order: u8) -> String {
     text
 }
 
-fn folio_free(world: &World, before: &State, page: u8) -> String {
+fn folio_free(world: &World, before: &State, page: u8, order: u8) -> String {
     let read = world.scale.written(folio_order(&before.pages, page, world.scale));
     let order = match world.contract.order_from {
         OrderFrom::Folio => format!("the driver reads folio_order = {read}"),
-        OrderFrom::Argument => "the order is an argument".to_owned(),
+        OrderFrom::Argument => format!("the driver is told order {}", world.scale.written(order)),
     };
     let memory = match world.contract.memory {
         Memory::Objects => "drops a reference of the object",
