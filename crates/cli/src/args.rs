@@ -253,7 +253,7 @@ pub struct CheckArgs {
     /// Memory for the states seen, such as 2G.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Size>,
-    /// Explore larger worlds of the shipped transactions as well; takes minutes, and some gigabytes.
+    /// Explore six larger worlds of the shipped transactions as well (design `bifolio`); takes minutes, and up to 1.3 GiB.
     #[arg(long)]
     pub large: bool,
     /// Interleave every step with every other, also those that need no interleaving.
