@@ -28,12 +28,15 @@
 //! then the new ones are inserted in the order of the level. So results do not depend on the number of threads,
 //! down to the choice among equally short sequences.
 
-use std::ops::Range;
+mod expand;
+mod shortest;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-use crate::design::{Action, Alone, Applied, Design};
+use crate::design::{Action, Design};
+use crate::explore::expand::{Candidates, Level};
 use crate::journal::{Journal, Record};
 use crate::set::{LOOKS, StateSet, hash_of};
 use bifolio_rules::{Rule, RuleSet};
@@ -137,42 +140,6 @@ pub struct Explored<S> {
 
 /// Number of a state, in the order of discovery.
 type StateId = u32;
-
-/// A state that a step led to: its hash, the number of the state before, and which of its actions it was.
-type Reached<S> = (u64, S, StateId, u16);
-
-/// States that came out of a chunk of a level.
-struct Candidates<S> {
-    unseen: Vec<Reached<S>>,
-    /// Parent and step for each rule that was broken.
-    broken: Vec<(Rule, StateId, Action)>,
-    seen: RuleSet,
-    steps: u64,
-    /// States that were left by some of their actions only.
-    reduced: u64,
-}
-
-impl<S: Copy + Eq> Candidates<S> {
-    fn new(seen: RuleSet) -> Candidates<S> {
-        Candidates { unseen: Vec::new(), broken: Vec::new(), seen, steps: 0, reduced: 0 }
-    }
-
-    /// Moves the states that are not in the set over.
-    fn take_unseen(&mut self, states: &StateSet<S>, reached: &mut Vec<Reached<S>>) {
-        for some in reached.chunks(LOOKS) {
-            let keys = some.iter().map(|(hash, state, ..)| (*hash, state));
-            states.missing(keys, |place| self.unseen.push(some[place]));
-        }
-        reached.clear();
-    }
-
-    fn note(&mut self, broken: RuleSet, parent: StateId, action: Action) {
-        for rule in broken.without(self.seen).iter() {
-            self.broken.push((rule, parent, action));
-        }
-        self.seen = self.seen.union(broken);
-    }
-}
 
 /// Visits every reachable state of a design, or as many as the limits allow.
 pub fn explore<D: Design>(
@@ -378,172 +345,4 @@ impl<'d, D: Design> Walk<'d, D> {
         record.found.iter().for_each(|&(rule, parent, action)| self.find(rule, parent, action));
         at <= level_end && level_end <= self.states.len()
     }
-
-    /// Tells the shortest way to each rule that was broken. Where some interleavings were left out, these ways are
-    /// looked for once more, in full.
-    fn shortest(&self, progress: &mut dyn FnMut(Progress)) -> Vec<Broken<D::State>> {
-        if self.reduced == 0 || self.found.is_empty() {
-            return self.told(RuleSet::NONE);
-        }
-        let mut full = Walk::new(self.design, &Limits { full: true, journal: None, ..self.limits });
-        full.run(self.seen, progress);
-        let mut broken = full.told(RuleSet::NONE);
-        // Only if a limit came before: then the way that was found is better than none.
-        broken.extend(self.told(full.seen));
-        broken
-    }
-
-    /// Tells the ways to rules that were broken, some excepted.
-    fn told(&self, without: RuleSet) -> Vec<Broken<D::State>> {
-        let found = self.found.iter().filter(|(rule, ..)| !without.contains(*rule));
-        let trace = |&(rule, parent, action): &(Rule, StateId, Action)| {
-            let short = || Broken { rule, states: vec![self.design.initial()], steps: Vec::new() };
-            self.trace(rule, parent, action).unwrap_or_else(short)
-        };
-        found.map(trace).collect()
-    }
-
-    /// Finds the steps that lead to a broken rule, by doing them again without renaming. `None` if that does not
-    /// work out: the design then treats renamed states differently, which it must not.
-    fn trace(&self, rule: Rule, parent: StateId, last: Action) -> Option<Broken<D::State>> {
-        let mut goals = Vec::new();
-        let mut at = parent;
-        while at != StateId::MAX {
-            let (state, before) = self.states.get(at as usize);
-            goals.push(*state);
-            at = before;
-        }
-        goals.reverse();
-        let mut scratch = self.design.scratch();
-        let mut states = vec![self.design.initial()];
-        let mut steps = Vec::new();
-        for goal in &goals[1..] {
-            let here = *states.last().expect("begins with the initial state");
-            let reached = |_: Action, applied: &Applied<D::State>| {
-                !ends(self.design, applied) && self.design.keep(&applied.state) == *goal
-            };
-            let (action, broken, state) = self.find_step(&mut scratch, &here, reached)?;
-            steps.push((action, broken));
-            states.push(state);
-        }
-        let here = *states.last().expect("begins with the initial state");
-        let breaking = |action: Action, applied: &Applied<D::State>| {
-            action.verb == last.verb && applied.broken.contains(rule)
-        };
-        let (action, broken, state) = self.find_step(&mut scratch, &here, breaking)?;
-        steps.push((action, broken));
-        states.push(state);
-        Some(Broken { rule, states, steps })
-    }
-
-    fn find_step(
-        &self,
-        scratch: &mut D::Scratch,
-        here: &D::State,
-        wanted: impl Fn(Action, &Applied<D::State>) -> bool,
-    ) -> Option<(Action, RuleSet, D::State)> {
-        let mut actions = Vec::new();
-        self.design.actions(here, &mut actions);
-        actions.into_iter().find_map(|action| {
-            let applied = self.design.apply(scratch, here, action);
-            wanted(action, &applied).then_some((action, applied.broken, applied.state))
-        })
-    }
-}
-
-/// What workers know of the level that they expand.
-struct Level<'w, D: Design> {
-    design: &'w D,
-    states: &'w StateSet<D::Kept>,
-    seen: RuleSet,
-    /// Number of the first state that is not of this level or one before.
-    end: usize,
-    full: bool,
-}
-
-impl<D: Design> Level<'_, D> {
-    fn expand(&self, states: Range<usize>) -> Candidates<D::Kept> {
-        let mut out = Candidates::new(self.seen);
-        let mut scratch = self.design.scratch();
-        let (mut actions, mut reached) = (Vec::new(), Vec::with_capacity(2 * LOOKS));
-        for index in states {
-            let state = self.design.restore(self.states.get(index).0);
-            let id = StateId::try_from(index).expect("fewer states than numbers");
-            actions.clear();
-            self.design.actions(&state, &mut actions);
-            let alone = if self.full { None } else { self.design.independent(&state, &actions) };
-            if !alone.is_some_and(|alone| {
-                self.leave_by(&alone, &state, id, &actions, &mut scratch, &mut out, &mut reached)
-            }) {
-                self.leave_by_all(&state, id, &actions, &mut scratch, &mut out, &mut reached);
-            }
-            if reached.len() >= LOOKS {
-                out.take_unseen(self.states, &mut reached);
-            }
-        }
-        out.take_unseen(self.states, &mut reached);
-        out
-    }
-
-    fn leave_by_all(
-        &self,
-        state: &D::State,
-        id: StateId,
-        actions: &[Action],
-        scratch: &mut D::Scratch,
-        out: &mut Candidates<D::Kept>,
-        reached: &mut Vec<Reached<D::Kept>>,
-    ) {
-        for (way, &action) in (0..).zip(actions) {
-            let applied = self.design.apply(scratch, state, action);
-            out.steps += 1;
-            if !applied.broken.is_empty() {
-                out.note(applied.broken, id, action);
-            }
-            if !ends(self.design, &applied) && applied.state != *state {
-                let next = self.design.keep(&applied.state);
-                reached.push((hash_of(&next), next, id, way));
-            }
-        }
-    }
-
-    /// Leaves a state by some of its actions only; see the module for the conditions. False if they are not met.
-    #[expect(clippy::too_many_arguments, reason = "what a worker has at hand, as for all actions")]
-    fn leave_by(
-        &self,
-        alone: &Alone,
-        state: &D::State,
-        id: StateId,
-        actions: &[Action],
-        scratch: &mut D::Scratch,
-        out: &mut Candidates<D::Kept>,
-        reached: &mut Vec<Reached<D::Kept>>,
-    ) -> bool {
-        let before = reached.len();
-        for way in alone.actions.clone() {
-            let applied = self.design.apply(scratch, state, actions[way]);
-            if !applied.broken.is_empty() {
-                out.note(applied.broken, id, actions[way]);
-            }
-            let next = (!ends(self.design, &applied)).then(|| self.design.keep(&applied.state));
-            let is_deeper = |next: &D::Kept| {
-                let known = self.states.position(hash_of(next), next);
-                known.is_none_or(|at| at >= self.end)
-            };
-            let deeper = next.filter(|next| alone.once || is_deeper(next));
-            let (Some(next), Ok(way)) = (deeper, u16::try_from(way)) else {
-                reached.truncate(before);
-                return false;
-            };
-            reached.push((hash_of(&next), next, id, way));
-        }
-        out.steps += alone.actions.len() as u64;
-        out.reduced += 1;
-        true
-    }
-}
-
-/// Whether nothing that follows a step is looked at.
-fn ends<D: Design>(design: &D, applied: &Applied<D::State>) -> bool {
-    applied.fatal || !applied.broken.without(design.only_seen()).is_empty()
 }

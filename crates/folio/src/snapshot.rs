@@ -55,6 +55,18 @@ impl<P: Pool> PageMap<P> {
         for (value, (_, word)) in words.iter().zip(self.numbered_words()) {
             word.store(*value, Ordering::Relaxed);
         }
+        self.restore_live(live);
+    }
+
+    /// Puts the word of one page back in, as [`restore`](PageMap::restore) does; nothing outside the pagemap.
+    pub fn restore_word(&self, page: Pfn, value: u64) {
+        if let Some(word) = self.word(page) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts the counter back in.
+    pub fn restore_live(&self, live: u64) {
         self.live.store(live, Ordering::Relaxed);
     }
 

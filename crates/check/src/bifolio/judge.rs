@@ -62,7 +62,7 @@ impl Truth {
                 locked |= 1 << held.page;
             }
             // One more reference.
-            words = (words + (1 << (16 * held.page))) | (u128::from(flags) << (16 * held.page));
+            words = (words + Lanes::one(held.page, 1).0) | Lanes::one(held.page, flags).0;
         }
         let heads = Lanes(words).pages_with(LIVE_BIT);
         let same_shape = (words ^ before.words.0) & Lanes::all(SHAPE).0 == 0;

@@ -22,16 +22,25 @@ impl Lanes {
         Lanes((ONES[usize::from(order) & 3] * u128::from(value)) << (16 * page))
     }
 
+    /// A value in the lane of a page, and 0 elsewhere.
+    #[must_use]
+    pub fn one(page: u8, value: u16) -> Lanes {
+        // In halves, as a shift of 128 bits by what is not known takes many instructions.
+        let half = u64::from(value) << (16 * (page & 3));
+        Lanes(if page & 4 == 0 { u128::from(half) } else { u128::from(half) << 64 })
+    }
+
     /// The lane of a page.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "cuts the lane out")]
     pub fn at(self, page: u8) -> u16 {
-        self.each()[usize::from(page) % PAGES]
+        let half = if page & 4 == 0 { self.0 as u64 } else { (self.0 >> 64) as u64 };
+        (half >> (16 * (page & 3))) as u16
     }
 
     /// Replaces the lane of a page.
     pub fn set(&mut self, page: u8, value: u16) {
-        let other = self.0 & !(0xffff << (16 * page));
-        self.0 = other | u128::from(value) << (16 * page);
+        self.0 = self.0 & !Lanes::one(page, u16::MAX).0 | Lanes::one(page, value).0;
     }
 
     /// Pages in whose lane a bit is set.

@@ -22,6 +22,8 @@ mod judge;
 #[cfg(test)]
 mod mutants;
 mod operations;
+mod sabotage;
+mod tell;
 mod world;
 
 pub use pooled::Pooled;

@@ -9,13 +9,15 @@ use crate::bifolio::fault::Fault;
 use crate::bifolio::lanes::Lanes;
 use crate::bifolio::ledger::{Call, Ledger};
 use crate::bifolio::pooled::Desk;
-use crate::bifolio::state::{Hand, Held, PAGES, State, backing_parts, block, pack, pages_of, unpack};
+use crate::bifolio::sabotage::sabotage;
+use crate::bifolio::state::{Hand, Held, PAGES, State, block, ones, pack, pages_of, unpack};
 use crate::bifolio::world::verb;
-use crate::design::{Action, Told};
+use crate::design::Action;
 use bifolio_rules::RuleSet;
 
 const DEAD: u64 = 1 << 63;
-const LIVE: u64 = 1 << 32;
+/// The flag of a head's word.
+pub(super) const LIVE: u64 = 1 << 32;
 
 /// A pagemap on which steps are done, and what is in it.
 pub struct Bench {
@@ -72,7 +74,7 @@ impl Bench {
             self.pages = pages_of(state.words);
             self.map.restore(&self.words, 0);
         }
-        self.map.restore(&[], u64::from(state.live) | if state.dead { DEAD } else { 0 });
+        self.map.restore_live(u64::from(state.live) | if state.dead { DEAD } else { 0 });
         let ledger = self.map.pool();
         ledger.free.set(state.free);
         ledger.backings.set(state.backings);
@@ -116,18 +118,20 @@ impl<'w> Step<'w> {
     fn take_out(&mut self, before: &State, before_words: &[u64; PAGES]) {
         let mut words = [0; PAGES];
         self.map.snapshot_words(&mut words);
-        let changed = words != *before_words;
+        let changed = differing(&words, before_words);
         let mut live = self.map.snapshot_live();
-        sabotage(self.world, before, self.action, &mut words, &mut live);
-        if changed || self.world.fault != Fault::None {
-            for (page, (word, _)) in
-                (0..).zip(words.iter().zip(before_words)).filter(|(_, (word, was))| word != was)
-            {
-                let packed = pack(*word);
-                self.broken.require(packed.is_some(), 2);
-                self.state.words.set(page, packed.unwrap_or(0));
-            }
-            self.map.restore(before_words, 0);
+        let mut told = changed;
+        if self.world.fault != Fault::None {
+            sabotage(self.world, before, self.action, &mut words, &mut live);
+            told = differing(&words, before_words);
+        }
+        for page in ones(told) {
+            let packed = pack(words[usize::from(page)]);
+            self.broken.require(packed.is_some(), 2);
+            self.state.words.set(page, packed.unwrap_or(0));
+        }
+        for page in ones(changed) {
+            self.map.restore_word(Pfn::new(u64::from(page)), before_words[usize::from(page)]);
         }
         let ledger = self.map.pool();
         self.state.dead = live & DEAD != 0;
@@ -230,7 +234,7 @@ impl<'w> Step<'w> {
         let range = FreeRange::claim(Pfn::new(u64::from(page)), size);
         let (dead, fault) = (self.state.dead, self.world.fault);
         if fault == Fault::FormAfterKill {
-            self.map.restore(&[], self.map.snapshot_live() & !DEAD);
+            self.map.restore_live(self.map.snapshot_live() & !DEAD);
         }
         let result = if fault == Fault::FormRefused && order > 0 {
             None
@@ -397,166 +401,7 @@ impl<'w> Step<'w> {
     }
 }
 
-/// Makes words and counter wrong in the way of the world's fault, if it has one that shows there.
-fn sabotage(world: &Folios, before: &State, action: Action, words: &mut [u64; PAGES], live: &mut u64) {
-    if world.fault == Fault::None {
-        return;
-    }
-    let Action { actor, verb, page, order } = action;
-    let held = before.held[usize::from(actor)];
-    let head = if verb == verb::FORM { page } else { held.page };
-    let at = usize::from(head);
-    let (formed, dropped) = (verb == verb::FORM && is_live(words[at]), verb == verb::DROP);
-    let (freed, split) = (dropped && !is_live(words[at]), verb == verb::SPLIT);
-    let halved = split && unpack(before.words.at(head)) != words[at];
-    let pages = 1u64 << if verb == verb::FORM { order } else { held.order };
-    let after = at + usize::try_from(pages).unwrap_or(1);
-    let neighbour = after < usize::from(world.bounds.pages);
-    const LOCK: u64 = 1 << 33;
-    match world.fault {
-        Fault::FormUnlocked if formed => words[at] &= !LOCK,
-        Fault::FormTwoReferences if formed => words[at] += 1,
-        Fault::FormOrderOneLess if formed && order > 0 => words[at] -= 1 << 35,
-        Fault::FormWritesTail if formed && order > 0 => words[at + 1] = words[at],
-        Fault::FormWritesNeighbour if formed && neighbour => words[after] ^= LOCK,
-        Fault::FormForgetsData if formed => words[at] &= !(63 << 40),
-        Fault::FormNotCounted if formed => *live -= pages,
-        Fault::FormCountsOnePage if formed => *live -= pages - 1,
-        Fault::GetTakesNoReference if verb == verb::GET => put_back(before, words),
-        Fault::GetTakesTwo if verb == verb::GET => {
-            words.iter_mut().filter(|word| is_live(**word)).for_each(|word| *word += 1);
-        }
-        Fault::UnlockLeavesLock if verb == verb::UNLOCK => words[at] |= LOCK,
-        Fault::UnlockPuts if verb == verb::UNLOCK => words[at] -= 1,
-        Fault::PutTwice if dropped && words[at] & 15 > 1 => words[at] -= 1,
-        Fault::PutNothing if dropped && !freed => put_back(before, words),
-        Fault::PutLeavesOrder if freed => words[at] = 2 << 35,
-        Fault::PutLeavesLock if freed => words[at] |= LOCK,
-        Fault::PutLeavesReference if freed => words[at] |= 1,
-        Fault::PutLeavesLive if freed => words[at] |= LIVE | 1,
-        Fault::PutForgetsLeftOver if freed => words[at] = 0,
-        Fault::PutWritesTail if freed && pages > 1 => words[at + 1] = words[at],
-        Fault::FormKeepsStaleOrder if formed => words[at] |= unpack(before.words.at(head)) & (31 << 35),
-        Fault::FormKeepsStaleData if formed => words[at] |= unpack(before.words.at(head)) & !((1 << 40) - 1),
-        Fault::FormKeepsStaleReference if formed => words[at] += u64::from(before.words.at(head) != 0),
-        Fault::PutWritesAfterFree if verb == verb::DROP_AND_REUSE => words[at] = 0,
-        Fault::FreeKeepsCount if freed => *live += pages,
-        Fault::FreeUncountsOnePage if freed => *live += pages - 1,
-        Fault::SplitChangesCount if halved => *live += 1,
-        Fault::SplitForgetsLastPiece if halved => words[after - (1 << order)] = 0,
-        Fault::SplitForgetsData if halved => words[after - (1 << order)] &= !(63 << 40),
-        Fault::SplitUnlocksFirst if halved => words[at] &= !LOCK,
-        Fault::SplitWritesNeighbour if halved && neighbour => words[after] ^= LOCK,
-        Fault::SplitLeavesFrozen if halved => words[at] |= 1 << 34,
-        _ if verb == verb::COLLAPSE => sabotage_collapse(world, before, action, words, live),
-        _ => {}
-    }
-}
-
-/// The same for a collapse that was done.
-fn sabotage_collapse(
-    world: &Folios,
-    before: &State,
-    action: Action,
-    words: &mut [u64; PAGES],
-    live: &mut u64,
-) {
-    let (head, order) = (usize::from(action.page), u64::from(action.order));
-    if words[head] >> 35 & 31 != order || words[head] == unpack(before.words.at(action.page)) {
-        return;
-    }
-    let after = head + (1 << order);
-    let pieces = (head + 1..after).filter(|page| is_live(unpack(before.words.each()[*page])));
-    match world.fault {
-        Fault::CollapseLeavesTail => pieces.for_each(|page| words[page] = unpack(before.words.each()[page])),
-        Fault::CollapseChangesCount => *live -= 1,
-        Fault::CollapseLeavesFrozen => words[head] |= 1 << 34,
-        Fault::CollapseKeepsOrder => words[head] = words[head] & !(31 << 35) | (order - 1) << 35,
-        Fault::CollapseUnlocks => words[head] &= !(1 << 33),
-        Fault::CollapseForgetsData => words[head] &= (1 << 40) - 1,
-        Fault::CollapseAddsReferences => words[head] += pieces.count() as u64,
-        Fault::CollapseWritesNeighbour if after < usize::from(world.bounds.pages) => words[after] ^= 1 << 33,
-        _ => {}
-    }
-}
-
-/// Whether a word is that of a head.
-fn is_live(word: u64) -> bool {
-    word & LIVE != 0
-}
-
-fn put_back(before: &State, words: &mut [u64; PAGES]) {
-    *words = before.words.each().map(unpack);
-}
-
-/// A step in words.
-pub(super) fn tell(before: &State, action: Action, after: &State) -> Told {
-    let Action { actor, verb, page, order } = action;
-    let held = before.held[usize::from(actor)];
-    let head = held.page;
-    let failed = if before == after { ": refused" } else { "" };
-    let text = match verb {
-        verb::ALLOCATE => format!("is given the pages of order {order} at page {page} by the pool"),
-        verb::GET => format!("gets a reference of the folio over page {page}{failed}"),
-        verb::TAKE => format!("takes the reference of the folio at page {page} that was laid aside"),
-        verb::KILL => "kills the pagemap".to_owned(),
-        verb::FORM => format!("forms a folio of order {order} at page {page}"),
-        verb::GIVE_BACK => format!("gives the pages of order {order} at page {page} back, unformed"),
-        verb::UNLOCK => format!("unlocks the folio at page {page}"),
-        verb::SPLIT => format!("splits the folio at page {head} to order {order}{failed}"),
-        verb::SPLIT_AROUND => {
-            format!("splits the folio at page {head} around page {page} to order {order}{failed}")
-        }
-        verb::COLLAPSE => {
-            format!(
-                "collapses what is at hand of page {page} to {}: order {order}{failed}",
-                page + (1 << order) - 1
-            )
-        }
-        verb::DROP => format!("drops its reference of the folio at page {page}"),
-        verb::DROP_AND_REUSE => {
-            format!(
-                "drops the last reference of the folio at page {page}, whose pages are formed anew at once"
-            )
-        }
-        verb::TRY_LOCK => format!("tries to lock the folio at page {page}{failed}"),
-        verb::SHELVE => format!("lays its reference of the folio at page {page} aside"),
-        verb::FAIL_NEXT => "tells the pool to fail the next allocation".to_owned(),
-        verb::RELEASE => "lets the pool release what died".to_owned(),
-        verb::CLOSE => "closes the pool".to_owned(),
-        other => format!("verb {other}"),
-    };
-    Told { actor: format!("actor {}", actor + 1), text }
-}
-
-/// A state in words.
-pub(super) fn view(world: &Folios, state: &State) -> Vec<String> {
-    let pages = 0..world.bounds.pages;
-    let mut lines: Vec<String> = pages.clone().map(|page| page_line(page, state.words.at(page))).collect();
-    for (actor, held) in world.actors(state).filter(|(_, held)| held.hand != Hand::Empty) {
-        lines.push(format!("actor {}: {:?} page {} order {}", actor + 1, held.hand, held.page, held.order));
-    }
-    for (page, order) in pages.clone().filter_map(|page| Some((page, state.aside(page)?))) {
-        lines.push(format!("aside {page}: a reference of order {order}"));
-    }
-    for page in pages.clone().filter(|page| state.backings[usize::from(*page)] != 0) {
-        let (references, order) = backing_parts(state.backings[usize::from(page)]);
-        lines.push(format!("backing {page}: order {order}, {references} references"));
-    }
-    let free: Vec<String> =
-        pages.filter(|page| state.free >> page & 1 == 1).map(|page| page.to_string()).collect();
-    lines.push(format!("pool: free pages {}", if free.is_empty() { "-".to_owned() } else { free.join(" ") }));
-    lines.push(format!("pagemap: {} pages live{}", state.live, if state.dead { ", killed" } else { "" }));
-    lines
-}
-
-fn page_line(page: u8, packed: u16) -> String {
-    if packed == 0 {
-        return format!("page {page}: 0");
-    }
-    let word = unpack(packed);
-    let flag = |bit: u32, name| if word >> bit & 1 == 1 { name } else { "" };
-    let (order, data) = (super::state::order_in(packed), super::state::data_in(packed));
-    let flags = format!("{}{}{}", flag(32, " live"), flag(33, " locked"), flag(34, " frozen"));
-    format!("page {page}: {word:#x} refs {} order {order} data {data}{flags}", word & 0xffff_ffff)
+/// Pages whose words differ.
+fn differing(one: &[u64; PAGES], other: &[u64; PAGES]) -> u8 {
+    (0..PAGES).fold(0, |all, page| all | u8::from(one[page] != other[page]) << page)
 }

@@ -6,7 +6,7 @@ use crate::bifolio::operations::Bench;
 use crate::bifolio::state::{
     ACTORS, Hand, Held, LEFT_OVER, LIVE, PAGES, State, all_pages, block, ones, order_in,
 };
-use crate::bifolio::{judge, operations};
+use crate::bifolio::{judge, tell};
 use crate::design::{Action, Alone, Applied, Bounds, Design, Told};
 use bifolio_folio::Reset;
 use bifolio_rules::RuleSet;
@@ -232,11 +232,11 @@ impl Design for Folios {
     }
 
     fn tell(&self, before: &State, action: Action, after: &State) -> Told {
-        operations::tell(before, action, after)
+        tell::tell(before, action, after)
     }
 
     fn view(&self, state: &State) -> Vec<String> {
-        operations::view(self, state)
+        tell::view(self, state)
     }
 
     fn scale(&self) -> String {

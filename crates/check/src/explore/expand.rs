@@ -1,0 +1,147 @@
+//! What one worker does: it expands states of a level and keeps what was not seen before.
+
+use std::ops::Range;
+
+use crate::design::{Action, Alone, Applied, Design};
+use crate::explore::StateId;
+use crate::set::{LOOKS, StateSet, hash_of};
+use bifolio_rules::{Rule, RuleSet};
+
+/// A state that a step led to: its hash, the number of the state before, and which of its actions it was.
+pub(super) type Reached<S> = (u64, S, StateId, u16);
+
+/// What came out of a chunk of a level.
+pub(super) struct Candidates<S> {
+    /// States that were not seen before, maybe several times.
+    pub(super) unseen: Vec<Reached<S>>,
+    /// Parent and step for each rule that was broken.
+    pub(super) broken: Vec<(Rule, StateId, Action)>,
+    seen: RuleSet,
+    pub(super) steps: u64,
+    /// States that were left by some of their actions only.
+    pub(super) reduced: u64,
+}
+
+/// What workers know of the level that they expand.
+pub(super) struct Level<'w, D: Design> {
+    pub(super) design: &'w D,
+    pub(super) states: &'w StateSet<D::Kept>,
+    /// Rules that were broken before.
+    pub(super) seen: RuleSet,
+    /// Number of the first state that is not of this level or one before.
+    pub(super) end: usize,
+    pub(super) full: bool,
+}
+
+impl<D: Design> Level<'_, D> {
+    /// Expands some states of the level.
+    pub(super) fn expand(&self, states: Range<usize>) -> Candidates<D::Kept> {
+        let mut worker = Worker {
+            level: self,
+            scratch: self.design.scratch(),
+            actions: Vec::new(),
+            reached: Vec::with_capacity(2 * LOOKS),
+            out: Candidates { unseen: Vec::new(), broken: Vec::new(), seen: self.seen, steps: 0, reduced: 0 },
+        };
+        for index in states {
+            worker.leave(index);
+            if worker.reached.len() >= LOOKS {
+                worker.look();
+            }
+        }
+        worker.look();
+        worker.out
+    }
+}
+
+/// A worker and what it has at hand.
+struct Worker<'w, 'l, D: Design> {
+    level: &'w Level<'l, D>,
+    scratch: D::Scratch,
+    /// Actions of the state that is being left.
+    actions: Vec<Action>,
+    /// States that were not looked for yet.
+    reached: Vec<Reached<D::Kept>>,
+    out: Candidates<D::Kept>,
+}
+
+impl<D: Design> Worker<'_, '_, D> {
+    /// Does all that is to be done in a state.
+    fn leave(&mut self, index: usize) {
+        let Level { design, states, full, .. } = *self.level;
+        let state = design.restore(states.get(index).0);
+        let id = StateId::try_from(index).expect("fewer states than numbers");
+        self.actions.clear();
+        design.actions(&state, &mut self.actions);
+        let alone = if full { None } else { design.independent(&state, &self.actions) };
+        if !alone.is_some_and(|alone| self.leave_by(&alone, &state, id)) {
+            self.leave_by_all(&state, id);
+        }
+    }
+
+    /// Does a step. Returns what it led to, unless nothing that follows is looked at.
+    fn step(&mut self, state: &D::State, id: StateId, action: Action) -> Option<D::State> {
+        let applied = self.level.design.apply(&mut self.scratch, state, action);
+        if !applied.broken.is_empty() {
+            self.note(applied.broken, id, action);
+        }
+        (!ends(self.level.design, &applied)).then_some(applied.state)
+    }
+
+    fn note(&mut self, broken: RuleSet, parent: StateId, action: Action) {
+        for rule in broken.without(self.out.seen).iter() {
+            self.out.broken.push((rule, parent, action));
+        }
+        self.out.seen = self.out.seen.union(broken);
+    }
+
+    fn leave_by_all(&mut self, state: &D::State, id: StateId) {
+        for way in 0..self.actions.len() {
+            let next = self.step(state, id, self.actions[way]);
+            if let Some(next) = next.filter(|next| next != state) {
+                self.reach(self.level.design.keep(&next), id, way);
+            }
+        }
+        self.out.steps += self.actions.len() as u64;
+    }
+
+    /// Leaves a state by some of its actions only; see [`explore`](crate::explore) for the conditions. False if
+    /// they are not met.
+    fn leave_by(&mut self, alone: &Alone, state: &D::State, id: StateId) -> bool {
+        let before = self.reached.len();
+        for way in alone.actions.clone() {
+            let next = self.step(state, id, self.actions[way]).map(|next| self.level.design.keep(&next));
+            let is_deeper = |next: &D::Kept| {
+                let known = self.level.states.position(hash_of(next), next);
+                known.is_none_or(|at| at >= self.level.end)
+            };
+            let Some(next) = next.filter(|next| alone.once || is_deeper(next)) else {
+                self.reached.truncate(before);
+                return false;
+            };
+            self.reach(next, id, way);
+        }
+        self.out.steps += alone.actions.len() as u64;
+        self.out.reduced += 1;
+        true
+    }
+
+    fn reach(&mut self, state: D::Kept, parent: StateId, way: usize) {
+        let way = u16::try_from(way).expect("a state has fewer actions than numbers");
+        self.reached.push((hash_of(&state), state, parent, way));
+    }
+
+    /// Moves what was reached and is not in the set over.
+    fn look(&mut self) {
+        for some in self.reached.chunks(LOOKS) {
+            let keys = some.iter().map(|(hash, state, ..)| (*hash, state));
+            self.level.states.missing(keys, |place| self.out.unseen.push(some[place]));
+        }
+        self.reached.clear();
+    }
+}
+
+/// Whether nothing that follows a step is looked at.
+pub(super) fn ends<D: Design>(design: &D, applied: &Applied<D::State>) -> bool {
+    applied.fatal || !applied.broken.without(design.only_seen()).is_empty()
+}

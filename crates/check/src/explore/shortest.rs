@@ -1,0 +1,79 @@
+//! The shortest ways to broken rules, told step by step.
+
+use crate::design::{Action, Applied, Design};
+use crate::explore::expand::ends;
+use crate::explore::{Broken, Limits, Progress, StateId, Walk};
+use bifolio_rules::{Rule, RuleSet};
+
+impl<D: Design> Walk<'_, D> {
+    /// Tells the shortest way to each rule that was broken. Where some interleavings were left out, these ways are
+    /// looked for once more, in full.
+    pub(super) fn shortest(&self, progress: &mut dyn FnMut(Progress)) -> Vec<Broken<D::State>> {
+        if self.reduced == 0 || self.found.is_empty() {
+            return self.told(RuleSet::NONE);
+        }
+        let mut full = Walk::new(self.design, &Limits { full: true, journal: None, ..self.limits });
+        full.run(self.seen, progress);
+        let mut broken = full.told(RuleSet::NONE);
+        // Only if a limit came before: then the way that was found is better than none.
+        broken.extend(self.told(full.seen));
+        broken
+    }
+
+    /// Tells the ways to rules that were broken, some excepted.
+    fn told(&self, without: RuleSet) -> Vec<Broken<D::State>> {
+        let found = self.found.iter().filter(|(rule, ..)| !without.contains(*rule));
+        let trace = |&(rule, parent, action): &(Rule, StateId, Action)| {
+            let short = || Broken { rule, states: vec![self.design.initial()], steps: Vec::new() };
+            self.trace(rule, parent, action).unwrap_or_else(short)
+        };
+        found.map(trace).collect()
+    }
+
+    /// Finds the steps that lead to a broken rule, by doing them again without renaming. `None` if that does not
+    /// work out: the design then treats renamed states differently, which it must not.
+    fn trace(&self, rule: Rule, parent: StateId, last: Action) -> Option<Broken<D::State>> {
+        let mut goals = Vec::new();
+        let mut at = parent;
+        while at != StateId::MAX {
+            let (state, before) = self.states.get(at as usize);
+            goals.push(*state);
+            at = before;
+        }
+        goals.reverse();
+        let mut scratch = self.design.scratch();
+        let mut states = vec![self.design.initial()];
+        let mut steps = Vec::new();
+        for goal in &goals[1..] {
+            let here = *states.last().expect("begins with the initial state");
+            let reached = |_: Action, applied: &Applied<D::State>| {
+                !ends(self.design, applied) && self.design.keep(&applied.state) == *goal
+            };
+            let (action, broken, state) = self.find_step(&mut scratch, &here, reached)?;
+            steps.push((action, broken));
+            states.push(state);
+        }
+        let here = *states.last().expect("begins with the initial state");
+        let breaking = |action: Action, applied: &Applied<D::State>| {
+            action.verb == last.verb && applied.broken.contains(rule)
+        };
+        let (action, broken, state) = self.find_step(&mut scratch, &here, breaking)?;
+        steps.push((action, broken));
+        states.push(state);
+        Some(Broken { rule, states, steps })
+    }
+
+    fn find_step(
+        &self,
+        scratch: &mut D::Scratch,
+        here: &D::State,
+        wanted: impl Fn(Action, &Applied<D::State>) -> bool,
+    ) -> Option<(Action, RuleSet, D::State)> {
+        let mut actions = Vec::new();
+        self.design.actions(here, &mut actions);
+        actions.into_iter().find_map(|action| {
+            let applied = self.design.apply(scratch, here, action);
+            wanted(action, &applied).then_some((action, applied.broken, applied.state))
+        })
+    }
+}
