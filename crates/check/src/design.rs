@@ -143,7 +143,7 @@ pub trait Design: Sync {
     /// Returns the state that all begins with.
     fn initial(&self) -> Self::State;
 
-    /// Lists what can be done, always in the same order. `out` is empty.
+    /// Lists what can be done, in the same order in every run: `--resume` goes by it. `out` is empty.
     fn actions(&self, state: &Self::State, out: &mut Vec<Action>);
 
     /// Finds actions after which nothing is lost if they are done first: all that one actor can do next, if they are
@@ -152,12 +152,6 @@ pub trait Design: Sync {
     /// what breaks one. An action may enable others.
     fn independent(&self, _state: &Self::State, _actions: &[Action]) -> Option<Alone> {
         None
-    }
-
-    /// Whether the same state has the same actions in the same order in every run, so that an exploration can be
-    /// written down as the steps that led to new states.
-    fn can_be_resumed(&self) -> bool {
-        true
     }
 
     /// Does one of [`Design::actions`].

@@ -158,11 +158,10 @@ pub fn explore_as<D: Design>(
     progress: &mut dyn FnMut(Progress),
 ) -> Explored<D::State> {
     let mut walk = Walk::new(design, limits);
-    let journal = limits.journal.filter(|_| design.can_be_resumed());
-    let past = journal.and_then(|journal| journal.past(name));
+    let past = limits.journal.and_then(|journal| journal.past(name));
     let fits = past.is_none_or(|record| walk.resume(&record));
     let end = if fits { walk.run(RuleSet::of(&[]), progress) } else { End::Unfit };
-    if let Some(journal) = journal {
+    if let Some(journal) = limits.journal {
         journal.leave(walk.record(name));
     }
     let broken = walk.shortest(progress);

@@ -2,12 +2,15 @@
 
 use std::fmt::Debug;
 
-use bifolio_check::bifolio::Folios;
+use bifolio_check::bifolio::{Folios, Pooled};
 use bifolio_check::design::{Bounds, Design};
 use bifolio_check::designs::linux_v3;
 use bifolio_check::explore::{Explored, explore_as};
 use bifolio_check::linux::World;
+use bifolio_check::svm::{Transactions, WORLDS};
 use bifolio_check::{End, Journal, Limits, Options, Report, find};
+use bifolio_folio::Reset;
+use bifolio_pool::PoolName;
 
 const WHAT: &str = "a test";
 
@@ -22,15 +25,20 @@ fn journal(bytes: Option<&[u8]>) -> &'static Journal {
     Box::leak(Box::new(journal))
 }
 
-/// Explores in portions of so many states, each from what the last one wrote.
-fn in_portions<D: Design>(design: &D, portion: u64) -> (Explored<D::State>, u32) {
+/// Explores in portions of so many states, each from what the last one wrote, by one thread and by two in turn. Each
+/// makes the world anew, as another process would.
+fn in_portions<D: Design>(design: impl Fn() -> D, portion: u64) -> (Explored<D::State>, u32) {
     let (mut written, mut portions) = (None, 0);
     loop {
         portions += 1;
         let left = journal(written.as_deref());
-        let limits =
-            Limits { states: portion * u64::from(portions), journal: Some(left), ..Limits::default() };
-        let explored = explore_as("a world", design, &limits, &mut |_| ());
+        let limits = Limits {
+            states: portion * u64::from(portions),
+            threads: 1 + portions as usize % 2,
+            journal: Some(left),
+            ..Limits::default()
+        };
+        let explored = explore_as("a world", &design(), &limits, &mut |_| ());
         if explored.end == End::Complete {
             return (explored, portions);
         }
@@ -39,8 +47,8 @@ fn in_portions<D: Design>(design: &D, portion: u64) -> (Explored<D::State>, u32)
     }
 }
 
-fn goes_on<D: Design<State: Debug>>(design: &D, portion: u64) {
-    let whole = explore_as("a world", design, &Limits::default(), &mut |_| ());
+fn goes_on<D: Design<State: Debug>>(design: impl Fn() -> D, portion: u64) {
+    let whole = explore_as("a world", &design(), &Limits::default(), &mut |_| ());
     let (resumed, portions) = in_portions(design, portion);
     assert!(portions > 2, "{portions}");
     assert_eq!((resumed.states, resumed.steps, resumed.depth), (whole.states, whole.steps, whole.depth));
@@ -49,8 +57,15 @@ fn goes_on<D: Design<State: Debug>>(design: &D, portion: u64) {
 
 #[test]
 fn result_in_portions_is_that_of_one_run() {
-    goes_on(&World::new(linux_v3::CONTRACT, Bounds::of(4, 2, 2)), 9_000);
-    goes_on(&Folios::new(Bounds::of(4, 2, 3)), 2_500);
+    goes_on(|| World::new(linux_v3::CONTRACT, Bounds::of(4, 2, 2)), 9_000);
+    goes_on(|| Folios::new(Bounds::of(4, 2, 3)), 2_500);
+}
+
+#[test]
+fn pools_and_transactions_go_on_though_their_states_are_numbered_anew() {
+    goes_on(|| Pooled::new(PoolName::FreeList, Bounds::of(4, 1, 2), Reset::OnFree), 1_500);
+    let (_, setup) = WORLDS.iter().find(|(name, _)| *name == "ending blocks").expect("a world");
+    goes_on(|| Transactions::new(*setup), 30_000);
 }
 
 #[test]

@@ -284,9 +284,6 @@ Examples:
   bifolio check --design bifolio --max-order 3 --save big.check
                                                    Ctrl-C saves, --resume big.check goes on
 
---resume goes on where it was in worlds of folios. Worlds of the shipped transactions (\"pages\", \"blocks\", \"room\" and
-their kin) are explored anew, since their states have no names that outlive a run.
-
 Rows of --json are {design, rule, holds, states, depth, steps}, and by: the reason, where a rule cannot be broken. holds is
 null where a design does not express the rule, or not all states were visited.
 

@@ -360,11 +360,6 @@ impl Design for Transactions {
         kept.state(self.setup.device)
     }
 
-    /// Numbers of the book are given in the order of discovery, and actors are sorted by them.
-    fn can_be_resumed(&self) -> bool {
-        false
-    }
-
     fn expresses(&self) -> RuleSet {
         RuleSet::of(&[7, 8, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 27])
     }
