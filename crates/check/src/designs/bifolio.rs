@@ -3,7 +3,7 @@
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
-use crate::bifolio::{Folios, Pooled};
+use crate::bifolio::Folios;
 use crate::design::Bounds;
 use crate::explore::{Limits, Progress};
 use crate::report::{Report, judge};
@@ -25,16 +25,6 @@ pub fn run(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) 
 /// The world of folios over a pool unless told otherwise. Addresses make many more states of the same pages.
 pub fn bounds_over(pool: PoolName) -> Bounds {
     Bounds::of(4, 1, if pool == PoolName::Coherent { 2 } else { 3 })
-}
-
-/// Explores the folios over a pool.
-pub fn run_over(
-    pool: PoolName,
-    bounds: Bounds,
-    limits: &Limits,
-    progress: &mut dyn FnMut(Progress),
-) -> Report {
-    judge(NAME, pool.as_str(), bounds, &Pooled::new(pool, bounds, Reset::OnFree), limits, progress)
 }
 
 /// Explores larger worlds of transactions after all others.

@@ -3,11 +3,10 @@
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
-use crate::bifolio::Pooled;
 use crate::design::Bounds;
 use crate::designs::bifolio::explore_shipped;
 use crate::explore::{Limits, Progress};
-use crate::report::{Report, judge};
+use crate::report::Report;
 use crate::svm::WORLDS;
 
 /// Name of the design.
@@ -25,14 +24,4 @@ pub fn run(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) 
 /// The world of folios over a pool unless told otherwise: small, as pages are not alike, nor are their last lives.
 pub fn bounds_over(_pool: PoolName) -> Bounds {
     Bounds::of(2, 1, 3)
-}
-
-/// Explores the folios over a pool.
-pub fn run_over(
-    pool: PoolName,
-    bounds: Bounds,
-    limits: &Limits,
-    progress: &mut dyn FnMut(Progress),
-) -> Report {
-    judge(NAME, pool.as_str(), bounds, &Pooled::new(pool, bounds, Reset::OnForm), limits, progress)
 }

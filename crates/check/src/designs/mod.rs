@@ -1,7 +1,9 @@
 //! The designs, one file each, and the list of them.
 
+use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
+use crate::bifolio::Pooled;
 use crate::design::{Bounds, BoundsError};
 use crate::explore::{Limits, Progress};
 use crate::linux::World;
@@ -38,11 +40,11 @@ pub struct Options {
 /// What runs a design.
 type Runner = fn(Bounds, &Limits, &mut dyn FnMut(Progress)) -> Report;
 
-/// How a design is run over a shipped pool.
+/// How the shipped folios of a design are run over a shipped pool.
 #[derive(Clone, Copy, Debug)]
 struct OverPool {
+    reset: Reset,
     bounds: fn(PoolName) -> Bounds,
-    runner: fn(PoolName, Bounds, &Limits, &mut dyn FnMut(Progress)) -> Report,
 }
 
 /// A design that can be run.
@@ -82,7 +84,8 @@ impl Entry {
         let bounds = options.bounds.unwrap_or_else(|| self.bounds_over(options.pool));
         bounds.check()?;
         if let Some((over, pool)) = self.over_pool.zip(options.pool) {
-            return Ok((over.runner)(pool, bounds, &options.limits, progress));
+            let folios = Pooled::new(pool, bounds, over.reset);
+            return Ok(judge(self.name, pool.as_str(), bounds, &folios, &options.limits, progress));
         }
         let runner = self.larger.filter(|_| options.large).unwrap_or(self.runner);
         Ok(runner(bounds, &options.limits, progress))
@@ -129,7 +132,7 @@ static DESIGNS: &[Entry] = &[
         bounds: bifolio::BOUNDS,
         runner: bifolio::run,
         larger: Some(bifolio::run_large),
-        over_pool: Some(OverPool { bounds: bifolio::bounds_over, runner: bifolio::run_over }),
+        over_pool: Some(OverPool { reset: Reset::OnFree, bounds: bifolio::bounds_over }),
     },
     Entry {
         name: bifolio_reinit::NAME,
@@ -137,7 +140,7 @@ static DESIGNS: &[Entry] = &[
         bounds: bifolio_reinit::BOUNDS,
         runner: bifolio_reinit::run,
         larger: None,
-        over_pool: Some(OverPool { bounds: bifolio_reinit::bounds_over, runner: bifolio_reinit::run_over }),
+        over_pool: Some(OverPool { reset: Reset::OnForm, bounds: bifolio_reinit::bounds_over }),
     },
 ];
 
