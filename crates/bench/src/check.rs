@@ -6,10 +6,10 @@
 
 use std::time::Instant;
 
-use bifolio_check::bifolio::Folios;
-use bifolio_check::design::Bounds;
-use bifolio_check::explore::{End, Explored, Limits, explore};
-use bifolio_check::set::{StateSet, hash_of};
+use bifolio_explore::design::Bounds;
+use bifolio_explore::explore::{End, Explored, Limits, explore};
+use bifolio_explore::folio::Folios;
+use bifolio_explore::set::{StateSet, hash_of};
 
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::middle;

@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use bifolio_folio::Order;
+use bifolio_migrate::Granularity;
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{Side, Space, SpaceConfig};
-use bifolio_svm::Granularity;
 use bifolio_sys::Span;
 
 use crate::floor::{Answered, CopyFloor, FaultFloor};

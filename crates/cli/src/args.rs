@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use bifolio_check::Bounds;
+use bifolio_explore::Bounds;
 use bifolio_folio::{MemoryKind, Reset};
 use bifolio_runtime::PoolName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use bifolio_check::rules::Rule;
-use bifolio_check::table::{LEGEND, table};
-use bifolio_check::{
+use bifolio_explore::rules::Rule;
+use bifolio_explore::table::{LEGEND, table};
+use bifolio_explore::{
     Bounds, BoundsError, End, Entry, Journal, JournalError, Limits, Options, Progress, Report, Row, Story,
     Verdict, designs, find,
 };

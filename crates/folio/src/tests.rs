@@ -1,5 +1,5 @@
 //! Tests that need the inside of the crate: states that the public interface cannot reach in a short time, or
-//! at all. They are here and not in the modules, since `bifolio-races` compiles those against other atomics.
+//! at all. They are here and not in the modules, since `bifolio-loom` compiles those against other atomics.
 
 use alloc::vec::Vec;
 

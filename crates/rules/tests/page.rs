@@ -60,8 +60,8 @@ fn tests_that_the_page_names_break_the_rule() {
 
 #[test]
 fn faults_and_designs_that_the_page_names_are_there() {
-    let folios = read("crates/check/src/bifolio/mutants.rs");
-    let transactions = read("crates/check/src/svm/mutants.rs");
+    let folios = read("crates/verify/explore/src/folio/mutants.rs");
+    let transactions = read("crates/verify/explore/src/migrate/mutants.rs");
     for (rule, cells) in rows() {
         for name in names(&cells[5]) {
             let of_folios = folios.contains(&format!("{name} by \"{rule}\""));
@@ -69,7 +69,7 @@ fn faults_and_designs_that_the_page_names_are_there() {
             let of_transactions = transactions
                 .lines()
                 .any(|line| line.trim().starts_with(&format!("{name} in ")) && line.ends_with(&ends));
-            let design = format!("crates/check/src/designs/{}.rs", name.replace(['-', '.'], "_"));
+            let design = format!("crates/verify/explore/src/designs/{}.rs", name.replace(['-', '.'], "_"));
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
             assert!(
                 of_folios || of_transactions || root.join(design).exists(),

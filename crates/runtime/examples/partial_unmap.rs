@@ -8,10 +8,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bifolio_folio::Order;
+use bifolio_migrate::{Failure, Granularity};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{Counter, Side, Space, SpaceConfig};
-use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
 
 const BYTES: usize = 2 << 20;

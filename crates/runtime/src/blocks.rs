@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{PoisonError, TryLockError};
 
 use bifolio_folio::MemoryKind;
-use bifolio_svm::{BLOCK_PAGES, Block, Handle, Run};
+use bifolio_migrate::{BLOCK_PAGES, Block, Handle, Run};
 use bifolio_sys::PAGE;
 
 use crate::engine::checked::waits_for_a_block;

@@ -7,7 +7,7 @@
 //!                                                 +--> statistics
 //! ```
 //!
-//! The [`engine`] runs the transactions of `bifolio-svm` on blocks; [`space`] puts everything together for
+//! The [`engine`] runs the transactions of `bifolio-migrate` on blocks; [`space`] puts everything together for
 //! memory that is allocated through Bifolio, [`heap`] for private memory of programs that know nothing of it.
 //!
 //! ```

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
+use bifolio_migrate::{Budget, Failure, Granularity, Policy};
 use bifolio_pool::PoolName;
-use bifolio_svm::{Budget, Failure, Granularity, Policy};
 use bifolio_sys::{Access, Features, PAGE, Reads, SharedBytes, Span, Uffd};
 
 use crate::blocks::BLOCK_LEN;

@@ -1,4 +1,4 @@
-//! Locks, atomics and threads of this crate. Every other module takes them from here, so that `bifolio-races-runtime` can
+//! Locks, atomics and threads of this crate. Every other module takes them from here, so that `bifolio-shuttle` can
 //! run the same sources under a scheduler that decides who goes on at each of them.
 
 pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};

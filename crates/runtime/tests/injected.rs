@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
+use bifolio_migrate::{Budget, Failure, Granularity, PageSet, Run};
 use bifolio_pool::{DevicePool, MirrorPool, PoolName};
 use bifolio_runtime::cpu::shared::{Keep, SharedView};
 use bifolio_runtime::cpu::{CpuView, Place, Refused};
@@ -21,7 +22,6 @@ use bifolio_runtime::engine::Parts;
 use bifolio_runtime::engine::detach::{DetachError, Stuck};
 use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
 use bifolio_runtime::{Counter, Direction, Engine, Side, Statistics};
-use bifolio_svm::{Budget, Failure, Granularity, PageSet, Run};
 use bifolio_sys::{Features, PAGE, Reads, SharedBytes, Span, Uffd};
 
 /// Counts calls down, and fails the one at zero.

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bifolio_folio::Order;
+use bifolio_migrate::{Failure, Granularity};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::engine::detach::{DetachError, StillPinned};
 use bifolio_runtime::{Counter, Object, ObjectError, PlainError, PoolName, Side, Space, SpaceConfig};
-use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
 
 const MIB: usize = 1 << 20;

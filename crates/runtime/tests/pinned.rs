@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order};
+use bifolio_migrate::{Failure, Granularity};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::space::FreeError;
 use bifolio_runtime::{Counter, Side, Space, SpaceConfig};
-use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
 
 const BYTES: usize = 4 << 20;

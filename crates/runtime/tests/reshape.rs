@@ -5,11 +5,11 @@ mod kernel;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bifolio_folio::{MemoryKind, Order, Pfn};
+use bifolio_migrate::{Failure, Granularity};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::engine::reshape::Collapsed;
 use bifolio_runtime::{Counter, PoolName, Side, Space, SpaceConfig};
-use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
 
 const BYTES: usize = 2 << 20;

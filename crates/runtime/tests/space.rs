@@ -5,10 +5,10 @@ mod kernel;
 use std::num::NonZeroUsize;
 
 use bifolio_folio::{MemoryKind, Order};
+use bifolio_migrate::{Failure, Granularity};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{Counter, Direction, PoolName, Side, Space, SpaceConfig};
-use bifolio_svm::{Failure, Granularity};
 use bifolio_sys::{PAGE, Span};
 
 /// Adds 1 to every word of an array; units take pages in turn.

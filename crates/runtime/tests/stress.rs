@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bifolio_folio::{MemoryKind, Order};
+use bifolio_migrate::Granularity;
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{Counter, Direction, PoolName, Side, Space, SpaceConfig};
-use bifolio_svm::Granularity;
 use bifolio_sys::{PAGE, Span};
 
 /// How long each combination runs, on a machine that is not busy.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bifolio_folio::Pfn;
-use bifolio_svm::{PageSet, Run};
+use bifolio_migrate::{PageSet, Run};
 use bifolio_sys::advise;
 use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use bifolio_folio::Pfn;
-use bifolio_svm::{PageSet, Run};
+use bifolio_migrate::{PageSet, Run};
 use bifolio_sys::advise::{self, Collapse};
 use bifolio_sys::{
     CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Place as MapPlace, Protection,

@@ -1,7 +1,7 @@
 //! What the engine asks of the CPU's side: [`CpuView`].
 
 use bifolio_folio::Pfn;
-use bifolio_svm::{PageSet, Run, Span};
+use bifolio_migrate::{PageSet, Run, Span};
 use bifolio_sys::{PAGE, SharedBytes};
 
 /// Pages of one block, with their address.

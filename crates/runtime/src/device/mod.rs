@@ -124,7 +124,7 @@ pub enum DeviceFault {
         /// The address.
         address: usize,
         /// Why the last try failed.
-        why: bifolio_svm::Failure,
+        why: bifolio_migrate::Failure,
     },
     /// An access that is not aligned to its size.
     #[error("device access to {address:#x} is not aligned")]

@@ -56,7 +56,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, block: &bifolio_svm::Block) {
+    fn add(&mut self, block: &bifolio_migrate::Block) {
         self.ram += u64::from(block.ram().count());
         self.device += u64::from(block.device().count());
         self.folios += block.pieces().len() as u64;
@@ -134,7 +134,7 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Judges whether a block agrees with itself, and with the words of its folios (I12).
-    fn audit_block(&self, audit: &mut Audit<'_>, found: &Found<'_>, block: &bifolio_svm::Block) {
+    fn audit_block(&self, audit: &mut Audit<'_>, found: &Found<'_>, block: &bifolio_migrate::Block) {
         let itself = block.check_consistency();
         let lost = block
             .pieces()

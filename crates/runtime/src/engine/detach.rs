@@ -18,7 +18,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bifolio_folio::{FolioView, Order, Pfn};
-use bifolio_svm::{Failure, Finished, Moved, Run, Span, Transaction};
+use bifolio_migrate::{Failure, Finished, Moved, Run, Span, Transaction};
 
 use crate::blocks::Found;
 use crate::cpu::CpuView;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bifolio_folio::{CollapseErrorKind, FormErrorKind, Order, Pfn};
+use bifolio_migrate::step::Folio;
+use bifolio_migrate::{Failure, Finished, Outcome, PageSet, Run, Span, Step};
 use bifolio_pool::DevicePool;
-use bifolio_svm::step::Folio;
-use bifolio_svm::{Failure, Finished, Outcome, PageSet, Run, Span, Step};
 
 use crate::blocks::{BlockCell, Found};
 use crate::cpu::{CpuView, Place, Refused};

@@ -19,10 +19,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bifolio_folio::PageMap;
-use bifolio_pool::{DevicePool, Home};
-use bifolio_svm::{
+use bifolio_migrate::{
     Budget, EvictionOrder, Failure, Finished, Moved, Outcome, Policy, Run, Span, Step, Transaction,
 };
+use bifolio_pool::{DevicePool, Home};
 
 use crate::blocks::{BlockCell, BlockId, Blocks, Found};
 use crate::cpu::{CpuView, address_of};

@@ -1,7 +1,7 @@
 //! Pinning: pages come home and stay in system memory for as long as somebody needs them there, as memory that
 //! another device reads and writes by its physical address.
 //!
-//! A block counts the pins of each of its pages ([`Block::pin`](bifolio_svm::Block::pin)), so the checks are made
+//! A block counts the pins of each of its pages ([`Block::pin`](bifolio_migrate::Block::pin)), so the checks are made
 //! under its lock where spans are chosen, and cost nothing where nothing is pinned. While a page is pinned:
 //!
 //! | who | gets |
@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use bifolio_svm::{Failure, Transaction};
+use bifolio_migrate::{Failure, Transaction};
 use bifolio_sys::PAGE;
 
 use crate::blocks::Found;

@@ -1,9 +1,9 @@
 //! Making room: which objects leave the device, and which blocks leave system memory.
 
 use bifolio_folio::{Order, Pfn};
+use bifolio_migrate::to_device::ToDevice;
+use bifolio_migrate::{Failure, Moved, Outcome, Span, Transaction};
 use bifolio_pool::Home;
-use bifolio_svm::to_device::ToDevice;
-use bifolio_svm::{Failure, Moved, Outcome, Span, Transaction};
 
 use crate::blocks::{BlockCell, BlockId, Found};
 use crate::cpu::CpuView;

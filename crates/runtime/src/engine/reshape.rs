@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bifolio_folio::Order;
-use bifolio_svm::{Failure, Transaction};
+use bifolio_migrate::{Failure, Transaction};
 
 use crate::cpu::CpuView;
 use crate::engine::Engine;

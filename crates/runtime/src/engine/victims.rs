@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bifolio_folio::{FreeRange, Live, Order, Pfn, RawFolio};
-use bifolio_svm::{EvictionOrder, Handle};
+use bifolio_migrate::{EvictionOrder, Handle};
 use slab::Slab;
 
 use crate::engine::plain::PlainObject;

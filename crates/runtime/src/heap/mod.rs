@@ -15,8 +15,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
+use bifolio_migrate::{Budget, Failure, Finished, Granularity, Moved};
 use bifolio_pool::PoolName;
-use bifolio_svm::{Budget, Failure, Finished, Granularity, Moved};
 use bifolio_sys::{
     Access, Features, HUGE_PAGE, Mapping, PAGE, Place, Protection, Reads, SharedBytes, Span, Uffd,
 };

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bifolio_folio::Order;
-use bifolio_svm::{Failure, Finished, Granularity, Moved, Outcome, Policy, Step, Transaction};
+use bifolio_migrate::{Failure, Finished, Granularity, Moved, Outcome, Policy, Step, Transaction};
 use bifolio_sys::PAGE;
 
 use crate::blocks::{BlockId, Found};

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use bifolio_folio::Pfn;
-use bifolio_svm::BLOCK_PAGES;
+use bifolio_migrate::BLOCK_PAGES;
 use bifolio_sys::PAGE;
 
 use crate::sync::OnceLock;

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use bifolio_folio::{Order, Pfn};
+use bifolio_migrate::step::Folio;
+use bifolio_migrate::{Failure, Finished, Moved, Outcome, PageSet, Run, Span, Step};
 use bifolio_rules::facts::{self, Counted, Finalized, GaveUp};
-use bifolio_svm::step::Folio;
-use bifolio_svm::{Failure, Finished, Moved, Outcome, PageSet, Run, Span, Step};
 use bifolio_sys::SharedBytes;
 
 use super::{Checker, digest, stretch};

@@ -5,8 +5,8 @@ mod lying;
 mod rig;
 
 use bifolio_folio::{FreeRange, Order, Pfn};
+use bifolio_migrate::{Failure, Finished, Moved, Outcome, Run, Span, Step, Transaction};
 use bifolio_rules::Rule;
-use bifolio_svm::{Failure, Finished, Moved, Outcome, Run, Span, Step, Transaction};
 use bifolio_sys::{HUGE_PAGE, PAGE};
 
 use self::lying::Lie;

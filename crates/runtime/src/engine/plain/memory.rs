@@ -1,7 +1,7 @@
 //! Device memory for plain objects: gathered from the pool, entered in the device's page table, given back.
 
 use bifolio_folio::{Order, Pfn};
-use bifolio_svm::Handle;
+use bifolio_migrate::Handle;
 use bifolio_sys::PAGE;
 
 use super::{Memory, PlainError};

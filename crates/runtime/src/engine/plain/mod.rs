@@ -16,7 +16,7 @@
 use std::sync::{Arc, TryLockError};
 
 use bifolio_folio::{FreeRange, Pfn};
-use bifolio_svm::Handle;
+use bifolio_migrate::Handle;
 use bifolio_sys::{Mapping, PAGE};
 
 use crate::cpu::CpuView;

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
+use bifolio_migrate::{Budget, Failure, Finished, Granularity, Outcome, PageSet, Run, Step};
 use bifolio_pool::{BuddyPool, DevicePool};
 use bifolio_rules::Rule;
-use bifolio_svm::{Budget, Failure, Finished, Granularity, Outcome, PageSet, Run, Step};
 use bifolio_sys::{HUGE_PAGE, Mapping, PAGE, Protection, SharedBytes};
 
 use super::lying::{Lies, LyingDevice, LyingPool};

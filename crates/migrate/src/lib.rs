@@ -1,0 +1,99 @@
+//! The core of shared virtual memory, without I/O.
+//!
+//! A *block* is 2 MiB of virtual memory: the unit of locking, and of this machine. Each of its 512 pages is in
+//! one place at a time:
+//!
+//! ```text
+//!                      install zero                     form, take out, copy
+//!   not live --map--> empty ------------------> ram ------------------------------> device
+//!       ^               |                        ^                                    |
+//!       |               |                        +---- unmap device, copy, install ---+
+//!       +---- unmap ----+----- unmap from anywhere
+//! ```
+//!
+//! Pages of system memory may be pinned ([`Block::pin`]): they stay there, live, until they are unpinned.
+//!
+//! A [`Transaction`] moves pages between these places. It has no threads, no clock and no system calls: it emits
+//! a [`Step`] (form a folio, take a span out of the CPU's view, copy, install), whoever runs it does that step
+//! and reports an [`Outcome`], until [`Step::Finish`]. The same transactions run live on userfaultfd, inside a
+//! simulated world in the tests, and under a checker. A transaction that fails at any step leaves every byte
+//! where it was (I12, I23).
+//!
+//! A runner, in short: here every step succeeds, and none is really done.
+//!
+//! ```
+//! use bifolio_folio::{MemoryKind, Order};
+//! use bifolio_migrate::{Block, Granularity, Outcome, Span, Step, Transaction};
+//!
+//! let policy = Granularity { largest: Order::PMD, smallest: Order::ZERO, populate: Order::K64 };
+//! let mut block = Block::new(MemoryKind::Private);
+//! block.map(Span::block().run());
+//!
+//! // A page is touched for the first time.
+//! let mut fault = Transaction::cpu_fault(&block, 7, &policy);
+//! let (mut outcome, mut asked) = (Outcome::Start, Vec::new());
+//! let finished = loop {
+//!     match fault.step(&mut block, outcome) {
+//!         Step::Finish(finished) => break finished,
+//!         step => asked.push(step), // do it here, and say how it went
+//!     }
+//!     outcome = Outcome::Done;
+//! };
+//! let span = Span::around(7, Order::K64);
+//! assert_eq!(asked, [Step::ReserveRam { span }, Step::InstallZero { span }]);
+//! assert!(finished.is_ok() && block.ram().contains(7));
+//! ```
+//!
+//! Pages are never taken for slots (I13): what is asked for is a span, not a number.
+//!
+//! ```compile_fail,E0308
+//! # use bifolio_migrate::Step;
+//! let one_slot = Step::ReserveRam { span: 1 };
+//! ```
+//! ```
+//! # use bifolio_migrate::{Span, Step};
+//! let all_pages = Step::ReserveRam { span: Span::block() };
+//! ```
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`block`] | where the pages of one block are |
+//! | [`span`], [`page_set`] | page arithmetic inside a block |
+//! | [`step`] | what a transaction asks for, and the answers |
+//! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`], [`split`], [`collapse`] are its kinds |
+//! | [`policy`] | which order to move, chosen at run time |
+//! | [`eviction`] | the least-recently-used order of what may be evicted |
+//! | [`budget`] | how many pages of system memory may be resident |
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod block;
+pub mod budget;
+pub mod collapse;
+pub mod eviction;
+pub mod page_set;
+pub mod policy;
+pub mod populate;
+pub mod span;
+pub mod split;
+pub mod step;
+pub mod to_device;
+pub mod to_ram;
+pub mod transaction;
+pub mod unmap;
+
+pub use block::{Block, Piece};
+pub use budget::Budget;
+pub use eviction::{EvictionOrder, Handle};
+pub use page_set::PageSet;
+pub use policy::{Granularity, Policy};
+pub use span::{Run, Span};
+pub use step::{Failure, Finished, Moved, Outcome, Step};
+pub use transaction::Transaction;
+
+/// Pages of 4 KiB in one block of 2 MiB.
+pub const BLOCK_PAGES: u16 = 512;
+/// Bytes in one block.
+pub const BLOCK_BYTES: u64 = BLOCK_PAGES as u64 * bifolio_folio::PAGE_SIZE;

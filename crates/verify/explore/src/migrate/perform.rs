@@ -1,0 +1,359 @@
+//! What each step of a transaction does to the world, and what is judged of it at once.
+
+use bifolio_folio::{CollapseErrorKind, MemoryKind, PageMap, Pfn};
+use bifolio_migrate::step::Folio;
+use bifolio_migrate::{Handle, Outcome, Run, Span, Step};
+use bifolio_rules::RuleSet;
+use bifolio_rules::facts::{self, Counted, HandedOut, Pages, Removed, Used};
+
+use crate::folio::ledger::Ledger;
+use crate::migrate::book::{Seen, Site};
+use crate::migrate::folios;
+use crate::migrate::setup::{Memory, Setup};
+use crate::migrate::slip::Slip;
+use crate::migrate::state::{BLOCK_PAGES, GARBAGE, State, Teardown, View, Virtual};
+
+/// How a step is made to go.
+pub(super) mod how {
+    /// As well as it can.
+    pub const WELL: u8 = 0;
+    /// It fails, and what it was to replace is gone. Any other way: it fails, or is refused.
+    pub const HALF_WAY: u8 = 2;
+}
+
+/// In how many ways a step may go; none for making room, which is done by a transaction of its own.
+pub(super) fn ways(step: &Step, memory: Memory, inner: bool) -> u8 {
+    match step {
+        Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => u8::from(inner),
+        Step::ReleaseFolio { .. }
+        | Step::ReleaseRam { .. }
+        | Step::Restore { .. }
+        | Step::UnmapDevice { .. }
+        | Step::Finish(_) => 1,
+        Step::RemapDevice { .. } => 3,
+        Step::Install { .. } if inner && memory != Memory::Anonymous => 1,
+        _ => 2,
+    }
+}
+
+/// Does steps on a state.
+pub(super) struct Performer<'w> {
+    pub map: &'w PageMap<Ledger>,
+    pub state: State,
+    /// Where the pages of the block are, before the step.
+    pub sites: [Site; BLOCK_PAGES],
+    /// First page of the program in the block.
+    pub base: u8,
+    pub task: Seen,
+    /// Whether it makes room for another transaction.
+    pub inner: bool,
+    /// Whether it may take system memory beyond the limit.
+    pub beyond: bool,
+    pub setup: &'w Setup,
+    pub slip: Slip,
+    pub broken: RuleSet,
+}
+
+impl Performer<'_> {
+    pub(super) fn perform(&mut self, step: Step, way: u8) -> Outcome {
+        if let (Step::RemapDevice { span, .. }, how::HALF_WAY) = (step, way) {
+            self.each(span.run(), |_, page| page.table = None);
+        }
+        if way != how::WELL {
+            return self.slip.report(&step, refusal(&step));
+        }
+        if self.slip.skips(&step) {
+            return self.slip.report(&step, Outcome::Done);
+        }
+        let step = self.slip.alter(step);
+        self.judge_device_pages(&step);
+        match step {
+            Step::FormFolio { span } => self.form(span),
+            Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => Outcome::NoMemory,
+            Step::ReleaseFolio { folio } => self.release(folio),
+            Step::SplitFolio { folio } => self.split(folio),
+            Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
+            Step::ReserveRam { span } => self.reserve(span),
+            Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
+            Step::TakeOut { span } => self.take_out(span),
+            Step::Restore { span } => self.in_ram(span.run(), show),
+            Step::Install { span, .. } => self.install(span),
+            Step::InstallZero { span } => self.each(span.run(), |_, page| {
+                page.ram = Some(0);
+                show(page);
+            }),
+            Step::CopyToDevice { run, to } => self.fill(run, to, |page| page.ram.unwrap_or(GARBAGE)),
+            Step::ClearDevice { run, to } => self.fill(run, to, |_| 0),
+            Step::CopyToRam { span, from } => self.copy_to_ram(span, from),
+            Step::MapDevice { span, to } => self.map_device(span, to),
+            Step::RemapDevice { span, to } => self.remap_device(span, to),
+            Step::UnmapDevice { span } => self.unmap_device(span),
+            Step::MapCoherent { span, to } => {
+                let first = low(to);
+                self.each(span.run(), |offset, page| page.cpu = View::Device(first + offset))
+            }
+            Step::UnmapCoherent { span } => self.each(span.run(), |_, page| page.cpu = View::Fault),
+            Step::Discard { run } => self.discard(run),
+            Step::Finish(_) => unreachable!("nothing is to be done"),
+        }
+    }
+
+    /// Folio and span have one order (I14), and nothing beyond the folio and its backing is used (I21).
+    fn judge_device_pages(&mut self, step: &Step) {
+        let (to, pages, order) = match *step {
+            Step::CopyToDevice { run, to } | Step::ClearDevice { run, to } => (to, run.pages, None),
+            Step::CopyToRam { span, from: to }
+            | Step::MapDevice { span, to }
+            | Step::RemapDevice { span, to }
+            | Step::MapCoherent { span, to } => (to, span.pages(), Some(span.order().get())),
+            _ => return,
+        };
+        let (first, last) = (u32::from(low(to)), u32::from(low(to)) + u32::from(pages));
+        let used = Used {
+            pages: (first..last).fold(0, |all: Pages, page| all | 1 << page.min(15)),
+            own: Pages::from(folios::own_pages(&self.state, low(to))),
+        };
+        self.broken.require(facts::i21(&used), 21);
+        let folio = folios::covering(&self.state, low(to)).map(|(_, order)| order);
+        self.broken.require(order.is_none_or(|order| facts::i14(folio, order)), 14);
+    }
+
+    fn page(&mut self, number: u16) -> Option<&mut Virtual> {
+        let number = usize::from(number);
+        if number >= BLOCK_PAGES {
+            return None;
+        }
+        self.state.pages.get_mut(usize::from(self.base) + number)
+    }
+
+    fn each(&mut self, run: Run, mut change: impl FnMut(u8, &mut Virtual)) -> Outcome {
+        for (offset, number) in (0u8..).zip(run.first..run.end()) {
+            if let Some(page) = self.page(number) {
+                change(offset, page);
+            }
+        }
+        Outcome::Done
+    }
+
+    /// Changes the pages that are in system memory as the block says.
+    fn in_ram(&mut self, run: Run, change: impl Fn(&mut Virtual)) -> Outcome {
+        let sites = self.sites;
+        self.each(run, |offset, page| {
+            if sites.get(usize::from(run.first) + usize::from(offset)) == Some(&Site::Ram) {
+                change(page);
+            }
+        })
+    }
+
+    fn form(&mut self, span: Span) -> Outcome {
+        let owner = self.base + small(span.first());
+        let teardown = self.state.teardown;
+        if self.slip == Slip::FormAfterKill {
+            self.state.teardown = Teardown::Alive;
+        }
+        let formed = folios::form(self.map, &mut self.state, span.order().get(), owner, &mut self.broken);
+        self.state.teardown = teardown;
+        self.broken.require(formed.is_none() || teardown == Teardown::Alive, 16);
+        match formed {
+            Some(page) => {
+                let (pfn, handle) = (Pfn::new(u64::from(page)), Handle(u32::from(page)));
+                Outcome::Formed(Folio { pfn, order: span.order(), handle })
+            }
+            None if teardown == Teardown::Alive => Outcome::NoMemory,
+            None => Outcome::Detached,
+        }
+    }
+
+    /// Drops the block's reference. It is one step whoever else holds the folio: a put never waits (I15).
+    fn release(&mut self, folio: Folio) -> Outcome {
+        let named = (low(folio.pfn), folio.order.get());
+        let was = folios::put(self.map, &mut self.state, named);
+        self.broken.require(was, 17);
+        if self.slip == Slip::ReleaseTakesAllReferences && folios::covering(&self.state, named.0).is_some() {
+            folios::put(self.map, &mut self.state, named);
+        }
+        Outcome::Done
+    }
+
+    fn split(&mut self, folio: Folio) -> Outcome {
+        let named = (low(folio.pfn), folio.order.get());
+        self.take_from_holder(Slip::SplitOfHeld, named);
+        match folios::split(self.map, &mut self.state, named) {
+            Some(true) => Outcome::Split { upper: upper_of(&folio) },
+            Some(false) => Outcome::Busy,
+            None => {
+                self.broken.require(false, 17);
+                Outcome::Busy
+            }
+        }
+    }
+
+    /// With this slip, changes a folio as if nobody else had a reference.
+    fn take_from_holder(&mut self, slip: Slip, named: folios::Named) {
+        if self.slip == slip && self.state.held == Some(named.0) {
+            folios::put(self.map, &mut self.state, named);
+        }
+    }
+
+    fn collapse(&mut self, lower: Folio, upper: Folio) -> Outcome {
+        let named = |folio: Folio| (low(folio.pfn), folio.order.get());
+        self.take_from_holder(Slip::CollapseOfHeld, named(lower));
+        self.take_from_holder(Slip::CollapseOfHeld, named(upper));
+        match folios::collapse(self.map, &mut self.state, named(lower), named(upper)) {
+            Some(Ok(())) => Outcome::Done,
+            Some(Err(CollapseErrorKind::Shared { .. })) => Outcome::Busy,
+            Some(Err(_)) => Outcome::Failed,
+            None => {
+                self.broken.require(false, 17);
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn reserve(&mut self, span: Span) -> Outcome {
+        let pages = small(span.pages());
+        let reserve = if self.task.making_room || self.inner { 0 } else { self.setup.reserve };
+        // Without a device there is no other place for bytes.
+        let limited = !self.beyond && !self.state.is_killed();
+        if limited && self.state.ram_used + pages > self.setup.ram.saturating_sub(reserve) {
+            return Outcome::NoMemory;
+        }
+        self.state.ram_used += self.slip.counted(pages);
+        self.each(span.run(), |_, page| page.reserved = true)
+    }
+
+    fn release_ram(&mut self, span: Span, pages: u16) -> Outcome {
+        let (mut truth, mut in_view) = (0, false);
+        self.each(span.run(), |_, page| {
+            truth += i32::from(page.reserved);
+            in_view |= page.cpu == View::Ram;
+            (page.ram, page.taken, page.reserved) = (None, false, false);
+        });
+        self.broken.require(facts::i13(&Counted { counter: i32::from(pages), truth }), 13);
+        self.state.ram_used = self.state.ram_used.saturating_sub(small(pages));
+        if self.slip == Slip::CopyBeforeTakeOut {
+            return self.each(span.run(), |_, page| page.cpu = View::Fault);
+        }
+        self.broken.require(!in_view, 27);
+        Outcome::Done
+    }
+
+    fn take_out(&mut self, span: Span) -> Outcome {
+        if self.slip == Slip::CopyBeforeTakeOut {
+            return Outcome::Done;
+        }
+        self.in_ram(span.run(), |page| (page.cpu, page.taken) = (View::Fault, true))
+    }
+
+    /// Shows what was filled; where nobody waits, shared memory is shown at the next touch only.
+    fn install(&mut self, span: Span) -> Outcome {
+        if self.inner && self.setup.memory != Memory::Anonymous {
+            return self.each(span.run(), |_, page| page.taken = false);
+        }
+        self.each(span.run(), |_, page| show(page))
+    }
+
+    fn fill(&mut self, run: Run, to: Pfn, value: impl Fn(&Virtual) -> u8) -> Outcome {
+        for (device, number) in (usize::from(low(to))..).zip(run.first..run.end()) {
+            let bytes = self.page(number).map(|page| value(page));
+            if let (Some(bytes), Some(page)) = (bytes, self.state.device.get_mut(device)) {
+                *page = bytes;
+            }
+        }
+        Outcome::Done
+    }
+
+    fn copy_to_ram(&mut self, span: Span, from: Pfn) -> Outcome {
+        let (device, first) = (self.state.device, low(from));
+        let early = self.slip == Slip::ShownBeforeCopy;
+        let done = self.each(span.run(), |offset, page| {
+            page.ram = device.get(usize::from(first + offset)).copied();
+            (page.taken, page.cpu) = (true, if early { View::Ram } else { page.cpu });
+        });
+        if self.slip == Slip::FolioGoesBeforeInstall {
+            folios::put(self.map, &mut self.state, (first, span.order().get()));
+        }
+        done
+    }
+
+    fn map_device(&mut self, span: Span, to: Pfn) -> Outcome {
+        let (first, mut said_clear) = (low(to), 0);
+        let done = self.each(span.run(), |offset, page| {
+            page.table = Some(first + offset);
+            said_clear |= Pages::from(page.expected == Some(0)) << (first + offset);
+        });
+        let dirty = (0..16).zip(self.state.device).filter(|(_, bytes)| *bytes != 0);
+        let holding = dirty.fold(0, |all: Pages, (page, _)| all | 1 << page);
+        self.broken.require(facts::i22(&HandedOut { said_clear, holding }), 22);
+        done
+    }
+
+    /// Enters a span in place of the entries of its pages, which lead to the same memory; there is at least one.
+    fn remap_device(&mut self, span: Span, to: Pfn) -> Outcome {
+        let (mut removed, mut any) = (Removed { named: 0, entered: 0 }, false);
+        self.each(span.run(), |offset, page| {
+            let leads_there = page.table.is_none_or(|at| at == low(to) + offset);
+            any |= page.table.is_some();
+            removed.named |= 1 << offset;
+            removed.entered |= Pages::from(leads_there) << offset;
+        });
+        self.broken.require(any && facts::i20(&removed), 20);
+        self.map_device(span, to)
+    }
+
+    fn unmap_device(&mut self, span: Span) -> Outcome {
+        let mut removed = Removed { named: 0, entered: 0 };
+        let done = self.each(span.run(), |offset, page| {
+            removed.named |= 1 << offset;
+            removed.entered |= Pages::from(page.table.is_some()) << offset;
+            page.table = None;
+        });
+        // What could not be entered anew may be gone.
+        self.broken.require(self.task.reshaping || facts::i20(&removed), 20);
+        done
+    }
+
+    /// Forgets pages; what the block says was in system memory is given back.
+    fn discard(&mut self, run: Run) -> Outcome {
+        let in_ram = |number: u16| self.sites.get(usize::from(number)) == Some(&Site::Ram);
+        let used = small((run.first..run.end()).filter(|number| in_ram(*number)).count() as u16);
+        if self.slip != Slip::DiscardKeepsReservation {
+            self.state.ram_used = self.state.ram_used.saturating_sub(used);
+        }
+        self.each(run, |_, page| *page = Virtual { table: page.table, ..Virtual::default() })
+    }
+}
+
+/// What a step answers that is refused or fails.
+fn refusal(step: &Step) -> Outcome {
+    match step {
+        Step::FormFolio { .. } | Step::ReserveRam { .. } => Outcome::NoMemory,
+        Step::SplitFolio { .. } | Step::CollapseFolio { .. } | Step::TakeOut { .. } => Outcome::Busy,
+        _ => Outcome::Failed,
+    }
+}
+
+/// The place of the upper half of a folio.
+pub(super) fn upper_of(folio: &Folio) -> Handle {
+    Handle(u32::from(low(folio.pfn)) + (1 << folio.order.get() >> 1))
+}
+
+/// How a block's memory is reached, in the terms of the shipped code.
+pub(super) fn kind_of(memory: Memory) -> MemoryKind {
+    match memory {
+        Memory::Shared | Memory::Anonymous => MemoryKind::Private,
+        Memory::Coherent => MemoryKind::Coherent,
+    }
+}
+
+fn show(page: &mut Virtual) {
+    (page.cpu, page.taken) = (View::Ram, false);
+}
+
+pub(super) fn low(pfn: Pfn) -> u8 {
+    (pfn.get() & 7) as u8
+}
+
+fn small(pages: u16) -> u8 {
+    u8::try_from(pages).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,199 @@
+//! Deliberate faults, chosen by tests only, to see that the checker finds them: a step that is not done, done
+//! in part, done elsewhere, done too early, or whose failure is not passed on; and a protocol that is not kept.
+
+use bifolio_folio::{Order, Pfn};
+use bifolio_migrate::step::Folio;
+use bifolio_migrate::{Outcome, Run, Span, Step};
+
+use crate::migrate::perform::upper_of;
+
+/// One deliberate fault.
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests choose a fault"))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Slip {
+    #[default]
+    None,
+    // Steps that are said to be done.
+    TakeOutLeavesView,
+    RestoreForgotten,
+    CopyToDeviceForgotten,
+    ClearForgotten,
+    CopyToRamForgotten,
+    UnmapDeviceForgotten,
+    UnmapCoherentForgotten,
+    ReleaseFolioForgotten,
+    ReleaseRamForgotten,
+    DiscardForgotten,
+    SplitForgotten,
+    MapDeviceForgotten,
+    InstallForgotten,
+    InstallZeroForgotten,
+    ReserveForgotten,
+    // Failures that are not passed on.
+    TakeOutBusyIgnored,
+    CopyToDeviceFailureIgnored,
+    ClearFailureIgnored,
+    CopyToRamFailureIgnored,
+    InstallFailureIgnored,
+    InstallZeroFailureIgnored,
+    UnmapCoherentFailureIgnored,
+    DiscardFailureIgnored,
+    MapDeviceFailureIgnored,
+    SplitBusyIgnored,
+    RemapFailureIgnored,
+    // Steps on the wrong pages.
+    TakeOutFirstPageOnly,
+    RestoreFirstPageOnly,
+    CopyToDeviceFirstPageOnly,
+    CopyToDeviceOnePageOn,
+    ClearFirstPageOnly,
+    CopyToRamFirstPageOnly,
+    CopyToRamOnePageOn,
+    MapDeviceFirstPageOnly,
+    MapDeviceOnePageOn,
+    RemapOnePageOn,
+    UnmapDeviceFirstPageOnly,
+    UnmapDeviceWholeBlock,
+    DiscardFirstPageOnly,
+    ReleaseRamCountsSpans,
+    ReserveCountsSpans,
+    ReleaseFolioAsOnePage,
+    DiscardKeepsReservation,
+    // Steps at the wrong time.
+    CopyBeforeTakeOut,
+    ShownBeforeCopy,
+    FolioGoesBeforeInstall,
+    // Protocols that are not kept.
+    SplitOfHeld,
+    CollapseOfHeld,
+    ReleaseTakesAllReferences,
+    FormAfterKill,
+    EndsWhileHeld,
+    EvictorWaits,
+    VictimNotLookedAtAgain,
+    ForkAmidTransactions,
+    ParentDoesNotWait,
+    ChildMissesDevice,
+    NoSmallerOrder,
+    PinWithoutLock,
+}
+
+impl Slip {
+    /// Whether the runner says that it did the step, and did not.
+    pub(super) fn skips(self, step: &Step) -> bool {
+        matches!(
+            (self, step),
+            (Slip::TakeOutLeavesView, Step::TakeOut { .. })
+                | (Slip::RestoreForgotten, Step::Restore { .. })
+                | (Slip::CopyToDeviceForgotten, Step::CopyToDevice { .. })
+                | (Slip::ClearForgotten, Step::ClearDevice { .. })
+                | (Slip::CopyToRamForgotten, Step::CopyToRam { .. })
+                | (Slip::UnmapDeviceForgotten, Step::UnmapDevice { .. })
+                | (Slip::UnmapCoherentForgotten, Step::UnmapCoherent { .. })
+                | (Slip::ReleaseFolioForgotten, Step::ReleaseFolio { .. })
+                | (Slip::ReleaseRamForgotten, Step::ReleaseRam { .. })
+                | (Slip::DiscardForgotten, Step::Discard { .. })
+                | (Slip::SplitForgotten, Step::SplitFolio { .. })
+                | (Slip::MapDeviceForgotten, Step::MapDevice { .. })
+                | (Slip::InstallForgotten, Step::Install { .. })
+                | (Slip::InstallZeroForgotten, Step::InstallZero { .. })
+                | (Slip::ReserveForgotten, Step::ReserveRam { .. })
+        )
+    }
+
+    /// Whether a failure of the step is taken for success.
+    fn ignores_failure(self, step: &Step) -> bool {
+        matches!(
+            (self, step),
+            (Slip::TakeOutBusyIgnored, Step::TakeOut { .. })
+                | (Slip::CopyToDeviceFailureIgnored, Step::CopyToDevice { .. })
+                | (Slip::ClearFailureIgnored, Step::ClearDevice { .. })
+                | (Slip::CopyToRamFailureIgnored, Step::CopyToRam { .. })
+                | (Slip::InstallFailureIgnored, Step::Install { .. })
+                | (Slip::InstallZeroFailureIgnored, Step::InstallZero { .. })
+                | (Slip::UnmapCoherentFailureIgnored, Step::UnmapCoherent { .. })
+                | (Slip::DiscardFailureIgnored, Step::Discard { .. })
+                | (Slip::MapDeviceFailureIgnored, Step::MapDevice { .. })
+                | (Slip::SplitBusyIgnored, Step::SplitFolio { .. })
+                | (Slip::RemapFailureIgnored, Step::RemapDevice { .. })
+        )
+    }
+
+    /// What the machine is told of a step that was not done.
+    pub(super) fn report(self, step: &Step, outcome: Outcome) -> Outcome {
+        match step {
+            _ if outcome != Outcome::Done && !self.ignores_failure(step) => outcome,
+            Step::SplitFolio { folio } => Outcome::Split { upper: upper_of(folio) },
+            _ => Outcome::Done,
+        }
+    }
+
+    /// The step that is done in place of another.
+    pub(super) fn alter(self, step: Step) -> Step {
+        match (self, step) {
+            (Slip::TakeOutFirstPageOnly, Step::TakeOut { span }) => Step::TakeOut { span: first(span) },
+            (Slip::RestoreFirstPageOnly, Step::Restore { span }) => Step::Restore { span: first(span) },
+            (Slip::CopyToDeviceFirstPageOnly, Step::CopyToDevice { run, to }) => {
+                Step::CopyToDevice { run: one(run), to }
+            }
+            (Slip::CopyToDeviceOnePageOn, Step::CopyToDevice { run, to }) => {
+                Step::CopyToDevice { run, to: next(to) }
+            }
+            (Slip::ClearFirstPageOnly, Step::ClearDevice { run, to }) => {
+                Step::ClearDevice { run: one(run), to }
+            }
+            (Slip::CopyToRamFirstPageOnly, Step::CopyToRam { span, from }) => {
+                Step::CopyToRam { span: first(span), from }
+            }
+            (Slip::CopyToRamOnePageOn, Step::CopyToRam { span, from }) => {
+                Step::CopyToRam { span, from: next(from) }
+            }
+            (slip, step) => slip.alter_more(step),
+        }
+    }
+
+    fn alter_more(self, step: Step) -> Step {
+        match (self, step) {
+            (Slip::MapDeviceFirstPageOnly, Step::MapDevice { span, to }) => {
+                Step::MapDevice { span: first(span), to }
+            }
+            (Slip::RemapOnePageOn, Step::RemapDevice { span, to }) => {
+                Step::RemapDevice { span, to: next(to) }
+            }
+            (Slip::MapDeviceOnePageOn, Step::MapDevice { span, to }) => {
+                Step::MapDevice { span, to: next(to) }
+            }
+            (Slip::UnmapDeviceFirstPageOnly, Step::UnmapDevice { span }) => {
+                Step::UnmapDevice { span: first(span) }
+            }
+            (Slip::UnmapDeviceWholeBlock, Step::UnmapDevice { .. }) => {
+                Step::UnmapDevice { span: Span::around(0, Order::new(1).unwrap_or_default()) }
+            }
+            (Slip::DiscardFirstPageOnly, Step::Discard { run }) => Step::Discard { run: one(run) },
+            (Slip::ReleaseRamCountsSpans, Step::ReleaseRam { span, .. }) => {
+                Step::ReleaseRam { span, pages: 1 }
+            }
+            (Slip::ReleaseFolioAsOnePage, Step::ReleaseFolio { folio }) => {
+                Step::ReleaseFolio { folio: Folio { order: Order::ZERO, ..folio } }
+            }
+            (_, step) => step,
+        }
+    }
+
+    /// Pages that are counted where `pages` are reserved.
+    pub(super) fn counted(self, pages: u8) -> u8 {
+        if self == Slip::ReserveCountsSpans { 1 } else { pages }
+    }
+}
+
+fn first(span: Span) -> Span {
+    Span::around(span.first(), Order::ZERO)
+}
+
+fn one(run: Run) -> Run {
+    Run { pages: 1, ..run }
+}
+
+fn next(page: Pfn) -> Pfn {
+    Pfn::new(page.get() + 1)
+}

@@ -1,0 +1,43 @@
+//! Leaving out interleavings that make no difference changes no verdict and no shortest sequence.
+
+use bifolio_explore::design::Bounds;
+use bifolio_explore::designs::linux_mainline;
+use bifolio_explore::explore::{Limits, explore};
+use bifolio_explore::folio::Folios;
+use bifolio_explore::linux::World;
+use bifolio_explore::{Options, designs};
+use bifolio_folio::Reset;
+
+const FULL: Limits =
+    Limits { bytes: 2 << 30, states: u64::MAX, threads: 1, full: true, stop: None, journal: None };
+
+#[test]
+fn verdicts_and_stories_of_linux_designs_are_those_of_the_full_exploration() {
+    // Those of the shipped code are below.
+    for design in designs().iter().filter(|design| !design.name.starts_with("bifolio")) {
+        let run =
+            |limits| design.run(&Options { limits, ..Options::default() }, &mut |_| ()).expect("good bounds");
+        let (some, all) = (run(Limits::default()), run(FULL));
+        assert_eq!(some.verdicts, all.verdicts, "{}", design.name);
+        assert!(some.states() <= all.states(), "{}", design.name);
+    }
+}
+
+#[test]
+fn threads_that_publish_and_drop_need_fewer_states() {
+    let world = World::new(linux_mainline::CONTRACT, Bounds::of(4, 2, 2));
+    let states = |limits| explore(&world, &limits, &mut |_| ()).states;
+    let (some, all) = (states(Limits::default()), states(FULL));
+    assert!(some * 10 < all * 9, "{some} of {all}");
+}
+
+#[test]
+fn ranges_that_can_only_be_given_back_need_no_interleaving() {
+    for reset in Reset::ALL {
+        let world = Folios::with_reset(Bounds::of(4, 2, 2), reset);
+        let explored = |limits| explore(&world, &limits, &mut |_| ());
+        let (some, all) = (explored(Limits::default()), explored(FULL));
+        assert!(some.states < all.states && some.steps < all.steps, "{} of {}", some.states, all.states);
+        assert!(some.broken.is_empty() && all.broken.is_empty());
+    }
+}

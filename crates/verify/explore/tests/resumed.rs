@@ -1,0 +1,92 @@
+//! An exploration that was stopped and went on later finds what an uninterrupted one finds.
+
+use std::fmt::Debug;
+
+use bifolio_explore::design::{Bounds, Design};
+use bifolio_explore::designs::linux_v3;
+use bifolio_explore::explore::{Explored, explore_as};
+use bifolio_explore::folio::{Folios, Pooled};
+use bifolio_explore::linux::World;
+use bifolio_explore::migrate::{Transactions, WORLDS};
+use bifolio_explore::{End, Journal, Limits, Options, Report, find};
+use bifolio_folio::Reset;
+use bifolio_pool::PoolName;
+
+const WHAT: &str = "a test";
+
+fn run(design: &str, bounds: Bounds, limits: Limits) -> Report {
+    let options = Options { bounds: Some(bounds), limits, ..Options::default() };
+    find(design).expect("a design").run(&options, &mut |_| ()).expect("good bounds")
+}
+
+fn journal(bytes: Option<&[u8]>) -> &'static Journal {
+    let journal =
+        bytes.map_or_else(|| Journal::new(WHAT), |bytes| Journal::read(bytes, WHAT).expect("as written"));
+    Box::leak(Box::new(journal))
+}
+
+/// Explores in portions of so many states, each from what the last one wrote, by one thread and by two in turn. Each
+/// makes the world anew, as another process would.
+fn in_portions<D: Design>(design: impl Fn() -> D, portion: u64) -> (Explored<D::State>, u32) {
+    let (mut written, mut portions) = (None, 0);
+    loop {
+        portions += 1;
+        let left = journal(written.as_deref());
+        let limits = Limits {
+            states: portion * u64::from(portions),
+            threads: 1 + portions as usize % 2,
+            journal: Some(left),
+            ..Limits::default()
+        };
+        let explored = explore_as("a world", &design(), &limits, &mut |_| ());
+        if explored.end == End::Complete {
+            return (explored, portions);
+        }
+        assert_eq!(explored.end, End::States);
+        written = Some(left.write());
+    }
+}
+
+fn goes_on<D: Design<State: Debug>>(design: impl Fn() -> D, portion: u64) {
+    let whole = explore_as("a world", &design(), &Limits::default(), &mut |_| ());
+    let (resumed, portions) = in_portions(design, portion);
+    assert!(portions > 2, "{portions}");
+    assert_eq!((resumed.states, resumed.steps, resumed.depth), (whole.states, whole.steps, whole.depth));
+    assert_eq!(resumed.broken, whole.broken);
+}
+
+#[test]
+fn result_in_portions_is_that_of_one_run() {
+    goes_on(|| World::new(linux_v3::CONTRACT, Bounds::of(4, 2, 2)), 9_000);
+    goes_on(|| Folios::new(Bounds::of(4, 2, 3)), 2_500);
+}
+
+#[test]
+fn pools_and_transactions_go_on_though_their_states_are_numbered_anew() {
+    goes_on(|| Pooled::new(PoolName::FreeList, Bounds::of(4, 1, 2), Reset::OnFree), 1_500);
+    let (_, setup) = WORLDS.iter().find(|(name, _)| *name == "ending blocks").expect("a world");
+    goes_on(|| Transactions::new(*setup), 30_000);
+}
+
+#[test]
+fn steps_of_another_design_are_refused() {
+    let left = journal(None);
+    let bounds = Bounds::of(4, 2, 2);
+    run("linux-v3", bounds, Limits { states: 2_000, journal: Some(left), ..Limits::default() });
+    let renamed = String::from_utf8_lossy(&left.write()).contains("linux-v3/folios");
+    assert!(renamed);
+    let mut bytes = left.write();
+    let at = bytes.windows(8).position(|part| part == b"linux-v3").expect("the name");
+    bytes[at..at + 8].copy_from_slice(b"linux-v2");
+    let report =
+        run("linux-v2", bounds, Limits { journal: Some(journal(Some(&bytes))), ..Limits::default() });
+    assert_eq!(report.parts[0].end, End::Unfit);
+}
+
+#[test]
+fn request_to_stop_is_followed() {
+    static STOP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
+    let report = run("linux-v3", Bounds::of(4, 2, 2), Limits { stop: Some(&STOP), ..Limits::default() });
+    assert_eq!(report.parts[0].end, End::Stopped);
+    assert!(!report.is_complete());
+}

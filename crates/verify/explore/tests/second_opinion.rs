@@ -1,0 +1,89 @@
+//! An independent explorer, stateright, counts the same states on the same designs.
+
+use bifolio_explore::design::{Action, Bounds, Design};
+use bifolio_explore::designs::{linux_mainline, linux_v3};
+use bifolio_explore::explore::{Limits, explore};
+use bifolio_explore::folio::{Folios, Pooled};
+use bifolio_explore::linux::World;
+use bifolio_explore::migrate::{Memory, Others, Setup, Transactions};
+use bifolio_folio::Reset;
+use bifolio_pool::PoolName;
+use stateright::{Checker, Model};
+
+/// A design as stateright wants it: states are canonical, and nothing follows what our explorer does not follow.
+struct Same<D>(D);
+
+impl<D: Design<Kept: std::fmt::Debug>> Model for Same<D> {
+    type State = D::Kept;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<D::Kept> {
+        vec![self.0.keep(&self.0.initial())]
+    }
+
+    fn actions(&self, state: &D::Kept, actions: &mut Vec<Action>) {
+        self.0.actions(&self.0.restore(state), actions);
+    }
+
+    fn next_state(&self, state: &D::Kept, action: Action) -> Option<D::Kept> {
+        let applied = self.0.apply(&mut self.0.scratch(), &self.0.restore(state), action);
+        let ends = applied.fatal || !applied.broken.without(self.0.only_seen()).is_empty();
+        (!ends).then(|| self.0.keep(&applied.state))
+    }
+
+    fn properties(&self) -> Vec<stateright::Property<Self>> {
+        // Without a property the checker would stop at once.
+        vec![stateright::Property::always("goes on", |_, _| true)]
+    }
+}
+
+/// States and levels below the first, by our explorer.
+fn ours<D: Design>(design: &D) -> (u64, u32) {
+    let explored = explore(design, &Limits { full: true, ..Limits::default() }, &mut |_| ());
+    (explored.states, explored.depth)
+}
+
+/// The same by stateright, which counts levels from 1.
+fn theirs<D: Design<Kept: std::fmt::Debug> + Send + 'static>(design: D) -> (u64, u32) {
+    let checker = Same(design).checker().spawn_bfs().join();
+    let depth = u32::try_from(checker.max_depth()).expect("small");
+    (checker.unique_state_count() as u64, depth - 1)
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_linux_v3() {
+    let world = World::new(linux_v3::CONTRACT, Bounds::of(2, 1, 2));
+    assert_eq!(ours(&world), (530, 20));
+    assert_eq!(theirs(world), ours(&world));
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_mainline() {
+    let world = World::new(linux_mainline::CONTRACT, Bounds::of(2, 1, 2));
+    assert_eq!(theirs(world), ours(&world));
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_shipped_folios() {
+    let world = Folios::new(Bounds::of(4, 2, 2));
+    assert_eq!(ours(&world), (1_864, 19));
+    assert_eq!(theirs(world), ours(&world));
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_shipped_pools() {
+    for &pool in PoolName::ALL {
+        let world = || Pooled::new(pool, Bounds::of(2, 1, 2), Reset::OnFree);
+        assert_eq!(theirs(world()), ours(&world()), "{pool}");
+    }
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_shipped_transactions() {
+    let others = Others { holder: true, teardown: true, pins: false, fork: true };
+    let memory = Memory::Anonymous;
+    let setup = Setup { memory, blocks: 2, block_pages: 1, device: 1, ram: 1, reserve: 0, actors: 2, others };
+    let ours = ours(&Transactions::new(setup));
+    assert_eq!(ours, (53_401, 33));
+    assert_eq!(theirs(Transactions::new(setup)), ours);
+}

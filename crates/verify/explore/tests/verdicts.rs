@@ -1,0 +1,190 @@
+//! What each design breaks and keeps, and how many states that took.
+
+use bifolio_explore::explore::explore;
+use bifolio_explore::folio::Folios;
+use bifolio_explore::rules::Rule;
+use bifolio_explore::{Bounds, BoundsError, Limits, Options, Report, Verdict, designs, find};
+use bifolio_folio::Reset;
+
+fn report(name: &str) -> Report {
+    let design = find(name).expect("a design of that name");
+    design.run(&Options::default(), &mut |_| ()).expect("the design's own bounds are good")
+}
+
+/// Rules that break, each with the number of steps it takes.
+fn broken(report: &Report) -> Vec<(u8, usize)> {
+    report.stories().map(|story| (story.rule.number(), story.steps.len())).collect()
+}
+
+fn holds(report: &Report, number: u8) -> bool {
+    *report.verdict(Rule::known(number)) == Verdict::Holds
+}
+
+#[test]
+fn v2_leaves_stale_folios_and_its_late_split_hits_a_neighbour() {
+    let report = report("linux-v2");
+    assert_eq!(broken(&report), [(1, 11), (2, 11), (5, 9), (6, 15), (10, 7), (16, 5)]);
+    assert_eq!((report.states(), report.depth()), (169_438, 70));
+}
+
+#[test]
+fn v3_loses_the_order() {
+    let report = report("linux-v3");
+    assert_eq!(broken(&report), [(4, 6), (5, 8), (16, 3)]);
+    assert_eq!((report.states(), report.depth()), (54_289, 49));
+}
+
+#[test]
+fn v4_repairs_the_order_and_still_reads_after_folio_free() {
+    let report = report("linux-v4");
+    assert_eq!(broken(&report), [(5, 8), (16, 3)]);
+    assert!(holds(&report, 4) && holds(&report, 10));
+    assert_eq!((report.states(), report.depth()), (88_969, 47));
+}
+
+#[test]
+fn v6_reads_after_folio_free_and_leaves_compound_data_on_free_pages() {
+    let report = report("linux-v6");
+    assert_eq!(broken(&report), [(5, 7), (10, 5), (16, 3)]);
+    assert_eq!((report.states(), report.depth()), (250_849, 52));
+}
+
+#[test]
+fn mainline_reads_nothing_after_folio_free() {
+    let report = report("linux-mainline");
+    assert_eq!(broken(&report), [(10, 5), (16, 3)]);
+    assert!([1, 2, 3, 4, 5, 6, 7, 8, 9, 11].into_iter().all(|number| holds(&report, number)));
+    assert_eq!((report.states(), report.depth()), (155_857, 66));
+}
+
+#[test]
+fn nouveau_forms_over_stale_folios_and_refuses_what_is_free() {
+    let report = report("linux-6.18-nouveau");
+    assert_eq!(broken(&report), [(1, 7), (5, 7), (9, 6), (10, 5), (16, 3)]);
+    assert_eq!((report.states(), report.depth()), (14_742, 34));
+}
+
+#[test]
+fn xe_with_single_pages_only_reads_after_folio_free() {
+    let report = report("linux-6.18-xe");
+    assert_eq!(broken(&report), [(5, 7), (16, 3)]);
+    assert_eq!((report.states(), report.depth()), (22_307, 35));
+}
+
+#[test]
+fn reuse_without_reset_finds_locks_orders_and_links_of_the_last_life() {
+    let report = report("reuse-without-reset");
+    assert_eq!(broken(&report), [(1, 7), (2, 7), (3, 7), (5, 7), (10, 5), (16, 3)]);
+}
+
+#[test]
+fn split_without_references_frees_an_object_under_live_folios() {
+    let report = report("split-without-references");
+    assert_eq!(broken(&report), [(7, 5), (10, 5), (16, 3)]);
+}
+
+#[test]
+fn buddy_that_loses_its_notes_hands_out_old_bytes_as_clear() {
+    let report = report("buddy-dirty-lost");
+    assert_eq!(broken(&report), [(22, 4)]);
+    assert!(holds(&report, 9));
+}
+
+#[test]
+fn both_bifolio_designs_keep_every_rule() {
+    for name in ["bifolio", "bifolio-reinit"] {
+        let options = Options { bounds: Some(Bounds::of(1, 0, 2)), ..Options::default() };
+        let report = find(name).expect("known").run(&options, &mut |_| ()).expect("good bounds");
+        assert_eq!(broken(&report), [], "{name}");
+        assert!(report.is_complete(), "{name}");
+        let kept = |verdict: &Verdict| matches!(verdict, Verdict::Holds | Verdict::Built(_));
+        assert!(report.verdicts.iter().all(|(_, verdict)| kept(verdict)), "{name}");
+    }
+}
+
+#[test]
+fn worlds_of_shipped_folios_have_so_many_states() {
+    let explored = |reset, full| {
+        let world = Folios::with_reset(Bounds::of(4, 2, 3), reset);
+        let found = explore(&world, &Limits { full, ..Limits::default() }, &mut |_| ());
+        assert!(found.broken.is_empty());
+        found.states
+    };
+    let both = |reset| [explored(reset, true), explored(reset, false)];
+    assert_eq!(both(Reset::OnFree), [5_375, 5_119]);
+    assert_eq!(both(Reset::OnForm), [242_905, 208_961]);
+}
+
+#[test]
+fn designs_are_those_of_the_thread_and_our_own() {
+    let names: Vec<_> = designs().iter().map(|design| design.name).collect();
+    assert_eq!(
+        names,
+        [
+            "linux-v2",
+            "linux-v3",
+            "linux-v4",
+            "linux-v6",
+            "linux-mainline",
+            "linux-6.18-nouveau",
+            "linux-6.18-xe",
+            "reuse-without-reset",
+            "split-without-references",
+            "buddy-dirty-lost",
+            "bifolio",
+            "bifolio-reinit",
+        ]
+    );
+}
+
+#[test]
+fn result_does_not_depend_on_the_number_of_threads() {
+    let one = report("linux-v3");
+    let options = Options { limits: Limits { threads: 3, ..Limits::default() }, ..Options::default() };
+    let three = find("linux-v3").expect("known").run(&options, &mut |_| ()).expect("good bounds");
+    assert_eq!(one.verdicts, three.verdicts);
+    assert_eq!((one.states(), one.depth()), (three.states(), three.depth()));
+}
+
+#[test]
+fn too_little_memory_leaves_verdicts_open() {
+    let options = Options { limits: Limits { bytes: 1 << 20, ..Limits::default() }, ..Options::default() };
+    let report = find("linux-v4").expect("known").run(&options, &mut |_| ()).expect("good bounds");
+    assert!(!report.is_complete());
+    assert_eq!(*report.verdict(Rule::known(1)), Verdict::Unfinished);
+    assert!(report.rows().all(|row| row.holds != Some(true)));
+}
+
+#[test]
+fn worlds_that_cannot_be_are_refused() {
+    let run = |bounds| designs()[0].run(&Options { bounds: Some(bounds), ..Options::default() }, &mut |_| ());
+    assert_eq!(run(Bounds::of(9, 0, 1)).err(), Some(BoundsError::Pages));
+    assert_eq!(run(Bounds::of(6, 2, 1)).err(), Some(BoundsError::Order));
+    assert_eq!(run(Bounds::of(4, 2, 4)).err(), Some(BoundsError::Actors));
+}
+
+#[test]
+fn story_shows_actors_words_and_the_rule() {
+    let report = report("linux-v3");
+    let Verdict::Breaks(story) = report.verdict(Rule::known(4)) else { panic!("v3 loses the order") };
+    let text = story.to_string();
+    for part in
+        ["linux-v3 breaks I4", "init(0, 9)", "+ page 1: refs 0 flags 0x09 word1 head=0", "=> breaks I4"]
+    {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    assert!(story.dot().starts_with("digraph \"linux-v3 I4\""));
+}
+
+#[test]
+fn rows_have_one_entry_for_each_rule() {
+    let rows: Vec<_> = report("linux-v3").rows().collect();
+    assert_eq!(rows.len(), 27);
+    let row = serde_json::to_value(&rows[3]).expect("plain data");
+    assert_eq!(
+        (&row["design"], &row["rule"], &row["holds"]),
+        (&"linux-v3".into(), &"I4".into(), &false.into())
+    );
+    assert_eq!(row["steps"].as_array().map(Vec::len), Some(6));
+    assert!(serde_json::to_value(&rows[26]).expect("plain data")["holds"].is_null());
+}

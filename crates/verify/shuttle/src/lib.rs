@@ -1,0 +1,83 @@
+//! The sources of `bifolio-runtime`, compiled against shuttle's locks, atomics and threads, on a simulated machine.
+//!
+//! `bifolio-loom` walks through all interleavings of a few operations on one page word. Here whole transactions race:
+//! threads of a program, units of a device, handlers, evictions, teardown. That is too much to try everything, so each
+//! scenario runs under some hundred schedules: random ones, and ones that preempt threads at few, well spread places (PCT).
+//!
+//! ```text
+//!   shipped      blocks, engine, heap, plain objects,                                crate::sync stands on shuttle
+//!                built-in device (units, gate, page table)
+//!   simulated    simulation::view     the program's page table, and the kernel's part of userfaultfd
+//!                simulation::device   copies page by page, which may fail
+//!                simulation::oracle   what each word must read as (I27)
+//!                simulation::machine  all of it together, and the threads
+//! ```
+//!
+//! Each scenario demands: every read returns the last write, unless the page was unmapped meanwhile; nobody waits for ever,
+//! and nothing goes round in circles; in the end [`engine::Engine::audit`] is empty, each byte is where its block says, and
+//! after all is freed nothing is taken from the pool or the budget.
+//!
+//! # Running
+//!
+//! | To | Run |
+//! |---|---|
+//! | run what CI runs: the same schedules every time | `cargo test -p bifolio-shuttle` |
+//! | run longer, each time on other schedules | `BIFOLIO_SHUTTLE_ITERATIONS=100000 cargo test --release -p bifolio-shuttle` |
+//! | run one failure again | `BIFOLIO_SHUTTLE_SCHEDULE=9103... cargo test -p bifolio-shuttle NAME` |
+//!
+//! A failed test prints its schedule: the hexadecimal lines between the quotation marks. It holds as long as neither the
+//! scenario nor the sources change.
+//!
+//! | Scenarios in `tests/races` | What races |
+//! |---|---|
+//! | `faults` | faults of both sides on the same folios, prefetches, somebody who takes references |
+//! | `unmapping` | faults and moves against unmapping part of a folio, and mapping it again |
+//! | `eviction` | making room on the device against the victims' use, and two blocks that evict from each other |
+//! | `scarcity` | making room in system memory against faults of the device, and an audit |
+//! | `fork` | a heap that stands still for a fork against faults and moves |
+//! | `pinning` | pages that stay in system memory against faults of the device, making room, unmapping, teardown |
+//! | `reshaping` | splits and collapses against faults of both sides, eviction, unmapping, holders, and each other |
+//! | `objects` | plain objects that are made, brought, evicted, pinned, read, written and freed, against each other and folios |
+//! | `teardown` | kill, evict, drain, finish against faults of both sides and against holders |
+//!
+//! # What this cannot find
+//!
+//! Shuttle takes all atomics for sequentially consistent; weak orderings are for `bifolio-loom`. The page words are those
+//! of the real `bifolio-folio`: nobody goes on between two accesses of one within an operation, but
+//! [`simulation::machine::Machine::hold`] takes references in between operations. What the kernel does is a model of what
+//! the runtime's tests on the kernel saw; moves of anonymous memory are not modelled.
+//!
+//! # That it finds something
+//!
+//! Each [`mutant::Mutant`] is a deliberate fault, found by the schedules of CI (`tests/races/mutants.rs`). It also found
+//! faults that were not deliberate. The first transaction had just allocated device memory and not yet formed its folio, or
+//! put a folio and not yet returned its memory; the second needed room, saw no victim, and said that there is no memory: the
+//! device job ended in vain. The same with system memory that was reserved and not yet a block's: SIGBUS in vain. And where
+//! the device refused to enter a plain object in its page table, it was told to remove what it had not entered.
+#![forbid(unsafe_code)]
+#![allow(
+    dead_code,
+    rustdoc::broken_intra_doc_links,
+    reason = "what is borrowed changes at home: it may hold more than is used here, and link to modules that are not here"
+)]
+
+#[path = "../../../runtime/src/blocks.rs"]
+pub mod blocks;
+pub mod cpu;
+#[path = "../../../runtime/src/device/mod.rs"]
+pub mod device;
+#[path = "../../../runtime/src/engine/mod.rs"]
+pub mod engine;
+#[path = "../../../runtime/src/fault_loop.rs"]
+pub mod fault_loop;
+#[path = "../../../runtime/src/heap/mod.rs"]
+pub mod heap;
+pub mod mutant;
+pub mod runner;
+#[path = "../../../runtime/src/setup.rs"]
+pub mod setup;
+pub mod simulation;
+pub mod space;
+#[path = "../../../runtime/src/statistics.rs"]
+pub mod statistics;
+mod sync;

@@ -1,0 +1,38 @@
+//! As much of a space as its plain objects need: an engine, and addresses. The objects are the shipped ones.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::engine::Engine;
+pub use crate::engine::plain::PlainError;
+use crate::simulation::view::SimulatedView;
+
+#[path = "../../../runtime/src/space/allocations.rs"]
+mod allocations;
+#[path = "../../../runtime/src/space/object.rs"]
+pub mod object;
+
+use allocations::Allocations;
+
+/// A space of plain objects.
+pub struct Space {
+    engine: Arc<Engine<SimulatedView>>,
+    /// Never held while another thread may go on.
+    allocations: Mutex<Allocations>,
+}
+
+impl Space {
+    /// A space whose device finds objects at `addresses`, where nothing else is ever mapped.
+    ///
+    /// # Panics
+    /// If these are no addresses of whole pages.
+    #[must_use]
+    pub fn over(engine: Arc<Engine<SimulatedView>>, addresses: Range<usize>) -> Space {
+        let allocations = Allocations::new(addresses, 1).expect("some pages");
+        Space { engine, allocations: Mutex::new(allocations) }
+    }
+
+    fn allocations(&self) -> MutexGuard<'_, Allocations> {
+        self.allocations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,44 @@
+//! Deliberate faults are found, each by the test of the scenario that is named here.
+
+use bifolio_folio::MemoryKind::{Coherent, Private};
+use bifolio_shuttle::mutant::Mutant;
+use bifolio_shuttle::runner::finds;
+use bifolio_shuttle::simulation::machine::Setup;
+
+use crate::{eviction, faults, fork, objects, pinning, reshaping, teardown, unmapping};
+
+macro_rules! mutants {
+    ($($test:ident: $mutant:ident by $scenario:path, $kind:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            assert!(finds(Mutant::$mutant, || $scenario(Setup::new($kind))));
+        }
+    )*};
+}
+
+#[test]
+fn finds_stop_does_not_wait() {
+    assert!(finds(Mutant::StopDoesNotWait, fork::forks_under_pressure));
+}
+
+mutants! {
+    finds_try_lock_waits: TryLockWaits by eviction::two_blocks_from_each_other, Private;
+    finds_takes_out_after_copy: TakesOutAfterCopy by faults::two_threads_and_a_unit, Private;
+    finds_shows_without_waking: ShowsWithoutWaking by faults::two_threads_and_a_unit, Private;
+    finds_poisons_without_waking: PoisonsWithoutWaking by unmapping::middle_of_a_folio, Private;
+    finds_unmapped_stays_in_view: UnmappedStaysInView by unmapping::middle_of_a_folio, Private;
+    finds_device_keeps_translations: DeviceKeepsTranslations by faults::two_threads_and_a_unit, Private;
+    finds_device_forgets_copies: DeviceForgetsCopies by faults::two_threads_and_a_unit, Coherent;
+    finds_device_does_not_clear: DeviceDoesNotClear by eviction::victim_in_use, Private;
+    finds_split_takes_no_reference: SplitTakesNoReference by unmapping::middle_of_a_folio, Private;
+    finds_gives_nothing_back: GivesNothingBack by teardown::formed_meanwhile, Private;
+    finds_pin_ends_at_once: PinEndsAtOnce by pinning::against_faults, Private;
+    finds_pin_forgets_last_page: PinForgetsLastPage by pinning::against_unmapping, Private;
+    finds_collapse_keeps_references: CollapseKeepsReferences by reshaping::in_use, Private;
+    finds_device_remaps_to_head: DeviceRemapsToHead by reshaping::in_use, Private;
+    finds_pin_of_an_object_ends_at_once: PinEndsAtOnce by objects::one_object, Private;
+    finds_releases_nothing: ReleasesNothing by objects::against_folios, Private;
+    finds_object_is_not_cleared: DeviceDoesNotClear by objects::freed_while_victims, Private;
+    finds_object_is_not_copied: DeviceForgetsCopies by objects::one_object, Private;
+    finds_object_gives_nothing_back: GivesNothingBack by objects::two_for_one_place, Private;
+}
