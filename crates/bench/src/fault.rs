@@ -9,7 +9,7 @@ use bifolio_migrate::Granularity;
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{Side, Space, SpaceConfig};
-use bifolio_sys::Span;
+use bifolio_sys::AddressRange;
 
 use crate::floor::{Answered, CopyFloor, FaultFloor};
 use crate::row::{BenchError, Effort, Row};
@@ -37,19 +37,19 @@ pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
 }
 
 /// A space of `folios` folios of one order, all written once, and their addresses.
-pub(crate) fn space_of(order: Order, folios: usize) -> Result<(Space, Span), BenchError> {
+pub(crate) fn space_of(order: Order, folios: usize) -> Result<(Space, AddressRange), BenchError> {
     let bytes = folios * byte_len(order);
     space_from(SpaceConfig::new(bytes, bytes), order)
 }
 
 /// The same by a configuration with device memory for all of the space.
-fn space_from(mut config: SpaceConfig, order: Order) -> Result<(Space, Span), BenchError> {
+fn space_from(mut config: SpaceConfig, order: Order) -> Result<(Space, AddressRange), BenchError> {
     let bytes = config.size;
     config.units = NonZeroUsize::MIN;
     config.policy = Some(Box::new(Granularity { largest: order, smallest: order, populate: order }));
     let space = Space::new(config)?;
     let address = space.allocate(bytes).map_err(|error| BenchError::Failed(error.to_string()))?;
-    let span = Span::new(address, bytes).expect("whole folios");
+    let span = AddressRange::new(address, bytes).expect("whole folios");
     space.window(span).fill_zero();
     // The first trip makes huge pages, which later ones find.
     move_all(&space, span, Side::Device)?;
@@ -57,7 +57,7 @@ fn space_from(mut config: SpaceConfig, order: Order) -> Result<(Space, Span), Be
     Ok((space, span))
 }
 
-pub(crate) fn move_all(space: &Space, span: Span, side: Side) -> Result<(), BenchError> {
+pub(crate) fn move_all(space: &Space, span: AddressRange, side: Side) -> Result<(), BenchError> {
     space.prefetch(span, side).map_err(|why| BenchError::Failed(format!("folios do not move: {why:?}")))
 }
 
@@ -106,7 +106,7 @@ fn checked(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) ->
 
 /// Touches each folio once from the device and notes how long each took.
 struct Touch {
-    span: Span,
+    span: AddressRange,
     stride: usize,
     samples: Mutex<Samples>,
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
 use bifolio_sys::{
-    CopyMode, Features, HUGE_PAGE, Mapping, Modes, Outcome, PAGE, Place, Protection, Reads, Span, Uffd, Wake,
-    advise,
+    AddressRange, CopyMode, Features, HUGE_PAGE, Mapping, Modes, Outcome, PAGE, Placement, Protection, Reads,
+    Uffd, Wake, advise,
 };
 
 use crate::row::BenchError;
@@ -26,7 +26,7 @@ impl CopyFloor {
     /// Without memory.
     pub fn new(len: usize) -> Result<CopyFloor, BenchError> {
         let side = || -> Result<Mapping, BenchError> {
-            let mapping = Mapping::anonymous(len, Protection::ReadWrite, Place::Aligned(HUGE_PAGE))?;
+            let mapping = Mapping::anonymous(len, Protection::ReadWrite, Placement::Aligned(HUGE_PAGE))?;
             // Small pages copy a little slower; the floor is then a little higher, which only flatters nobody much.
             let _: Result<(), _> = advise::hugepage(mapping.all());
             mapping.all().fill_zero();
@@ -70,7 +70,7 @@ impl FaultFloor {
     /// Without memory or userfaultfd.
     pub fn new(faults: usize, threads: usize, answered: Answered) -> Result<FaultFloor, BenchError> {
         let (Answered::Copy(bytes) | Answered::CopyAside(bytes)) = answered;
-        let place = Place::Aligned(HUGE_PAGE);
+        let place = Placement::Aligned(HUGE_PAGE);
         let region = Arc::new(Mapping::anonymous(faults * bytes, Protection::ReadWrite, place)?);
         let (uffd, _) = Uffd::open_ready(Reads::Blocking, Features::empty(), Features::empty())?;
         let uffd = Arc::new(uffd);
@@ -78,11 +78,11 @@ impl FaultFloor {
         let copy = CopyFloor::new((64 << 20).max(bytes * 4))?;
         let (from, kernel) = (Arc::clone(&region), Arc::clone(&uffd));
         let answer = move |address: usize| {
-            let page = Span::new(address & !(PAGE - 1), PAGE).expect("one page");
+            let page = AddressRange::new(address & !(PAGE - 1), PAGE).expect("one page");
             let _: Outcome = match answered {
                 Answered::Copy(bytes) => {
                     let start = address - (address - from.span().start()) % bytes;
-                    let target = Span::new(start, bytes).expect("inside the region");
+                    let target = AddressRange::new(start, bytes).expect("inside the region");
                     kernel.copy(target, copy.from.bytes(0, bytes).expect("inside"), CopyMode::empty())
                 }
                 Answered::CopyAside(bytes) => {

@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use bifolio_folio::{MemoryKind, Pfn};
 
 use crate::step::Folio;
-use crate::{Handle, PageSet, Run, Span};
+use crate::{AlignedRun, Handle, PageRun, PageSet};
 
 /// A folio of device memory that holds part of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Piece {
     /// The pages it holds; its order is the folio's.
-    pub span: Span,
+    pub span: AlignedRun,
     /// Device page of the first page.
     pub pfn: Pfn,
     /// Its place in the eviction order.
@@ -90,12 +90,12 @@ impl Block {
 
     /// The first piece that holds any page of `run`.
     #[must_use]
-    pub fn first_piece_in(&self, run: Run) -> Option<&Piece> {
+    pub fn first_piece_in(&self, run: PageRun) -> Option<&Piece> {
         self.pieces_in(run).next()
     }
 
     /// Yields the pieces that hold any page of `run`, in order.
-    pub fn pieces_in(&self, run: Run) -> impl Iterator<Item = &Piece> {
+    pub fn pieces_in(&self, run: PageRun) -> impl Iterator<Item = &Piece> {
         let at = self.pieces.partition_point(|piece| piece.span.end() <= run.first);
         self.pieces[at..].iter().take_while(move |piece| piece.span.first() < run.end())
     }
@@ -104,7 +104,7 @@ impl Block {
     ///
     /// # Panics
     /// If any of them is live already.
-    pub fn map(&mut self, run: Run) {
+    pub fn map(&mut self, run: PageRun) {
         assert!(!self.live.intersects(run), "pages {run:?} are mapped twice");
         self.live.insert(run);
     }
@@ -113,27 +113,27 @@ impl Block {
     ///
     /// # Panics
     /// If any of them is live already.
-    pub fn adopt(&mut self, run: Run) {
+    pub fn adopt(&mut self, run: PageRun) {
         self.map(run);
         self.ram.insert(run);
     }
 
     /// Whether all pages of `span` are live and none was ever touched.
     #[must_use]
-    pub fn is_empty(&self, span: Span) -> bool {
+    pub fn is_empty(&self, span: AlignedRun) -> bool {
         let run = span.run();
         self.live.contains_all(run) && !self.ram.intersects(run) && !self.device.intersects(run)
     }
 
     /// Whether all pages of `span` are live and none is on the device.
     #[must_use]
-    pub fn is_off_device(&self, span: Span) -> bool {
+    pub fn is_off_device(&self, span: AlignedRun) -> bool {
         self.live.contains_all(span.run()) && !self.device.intersects(span.run())
     }
 
     /// Whether any page of `run` is pinned.
     #[must_use]
-    pub fn is_pinned(&self, run: Run) -> bool {
+    pub fn is_pinned(&self, run: PageRun) -> bool {
         self.pins.range(run.first..run.end()).next().is_some()
     }
 
@@ -141,7 +141,7 @@ impl Block {
     #[must_use]
     pub fn movable(&self) -> PageSet {
         let mut movable = self.ram;
-        self.pins.keys().for_each(|page| movable.remove(Run { first: *page, pages: 1 }));
+        self.pins.keys().for_each(|page| movable.remove(PageRun { first: *page, pages: 1 }));
         movable
     }
 
@@ -149,7 +149,7 @@ impl Block {
     ///
     /// # Panics
     /// If any of them is not in system memory.
-    pub fn pin(&mut self, run: Run) {
+    pub fn pin(&mut self, run: PageRun) {
         assert!(self.ram.contains_all(run), "pages {run:?} are pinned and not all in system memory");
         for page in run.first..run.end() {
             *self.pins.entry(page).or_default() += 1;
@@ -160,7 +160,7 @@ impl Block {
     ///
     /// # Panics
     /// If any of them is not pinned.
-    pub fn unpin(&mut self, run: Run) {
+    pub fn unpin(&mut self, run: PageRun) {
         for page in run.first..run.end() {
             let pins = self.pins.get_mut(&page).expect("pages are unpinned as often as they were pinned");
             *pins -= 1;
@@ -179,37 +179,37 @@ impl Block {
         self.pieces.insert(at, piece);
     }
 
-    pub(crate) fn commit_to_ram(&mut self, span: Span) {
+    pub(crate) fn commit_to_ram(&mut self, span: AlignedRun) {
         self.remove_piece(span);
         self.ram.insert(span.run());
     }
 
-    pub(crate) fn remove_piece(&mut self, span: Span) {
+    pub(crate) fn remove_piece(&mut self, span: AlignedRun) {
         let at = self.index_of(span);
         self.pieces.remove(at);
         self.device.remove(span.run());
     }
 
-    pub(crate) fn commit_populated(&mut self, span: Span) {
+    pub(crate) fn commit_populated(&mut self, span: AlignedRun) {
         self.ram.insert(span.run());
     }
 
-    pub(crate) fn commit_discarded(&mut self, run: Run) {
+    pub(crate) fn commit_discarded(&mut self, run: PageRun) {
         self.ram.remove(run);
     }
 
-    pub(crate) fn commit_unmapped(&mut self, run: Run) {
+    pub(crate) fn commit_unmapped(&mut self, run: PageRun) {
         debug_assert!(!self.device.intersects(run), "unmapped pages {run:?} are still on the device");
         self.live.remove(run);
     }
 
-    pub(crate) fn set_mapped(&mut self, span: Span, mapped: bool) {
+    pub(crate) fn set_mapped(&mut self, span: AlignedRun, mapped: bool) {
         let at = self.index_of(span);
         self.pieces[at].mapped = mapped;
     }
 
     /// Replaces a piece by its two halves after the folio was split.
-    pub(crate) fn split_piece(&mut self, span: Span, upper_handle: Handle) {
+    pub(crate) fn split_piece(&mut self, span: AlignedRun, upper_handle: Handle) {
         let at = self.index_of(span);
         let whole = self.pieces[at];
         let (lower, upper) = span.halves(span.first()).expect("only folios of order 1 and more are split");
@@ -219,7 +219,7 @@ impl Block {
     }
 
     /// Replaces the two halves of `span` by one piece after their folios were collapsed.
-    pub(crate) fn join_pieces(&mut self, span: Span) {
+    pub(crate) fn join_pieces(&mut self, span: AlignedRun) {
         let (lower, upper) = span.halves(span.first()).expect("only halves are joined");
         let (at, above) = (self.index_of(lower), self.index_of(upper));
         let upper = self.pieces.remove(above);
@@ -228,7 +228,7 @@ impl Block {
         self.pieces[at] = Piece { span, ..lower };
     }
 
-    fn index_of(&self, span: Span) -> usize {
+    fn index_of(&self, span: AlignedRun) -> usize {
         self.pieces
             .binary_search_by_key(&span.first(), |piece| piece.span.first())
             .ok()
@@ -241,7 +241,7 @@ impl Block {
     /// # Errors
     /// The first contradiction found, in words.
     pub fn check_consistency(&self) -> Result<(), &'static str> {
-        let all = Span::block().run();
+        let all = AlignedRun::block().run();
         let mut device = PageSet::EMPTY;
         for piece in &self.pieces {
             if device.intersects(piece.span.run()) {

@@ -14,12 +14,12 @@
 use bifolio_folio::{MemoryKind, Order};
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::{Block, PageSet, Piece, Run, Span};
+use crate::{AlignedRun, Block, PageRun, PageSet, Piece};
 
 /// Collapses the folios inside a run, as far as they go together.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Collapse {
-    run: Run,
+    run: PageRun,
     /// Order of the halves that are looked for.
     order: Order,
     /// Where to look.
@@ -35,16 +35,16 @@ pub struct Collapse {
 enum Phase {
     Start,
     /// Joining the halves of this span.
-    Join(Span),
-    MapCoherent(Span),
-    Remap(Span),
-    Unmap(Span),
+    Join(AlignedRun),
+    MapCoherent(AlignedRun),
+    Remap(AlignedRun),
+    Unmap(AlignedRun),
 }
 
 impl Collapse {
     /// Plans to collapse the folios that lie in `run` as a whole.
     #[must_use]
-    pub fn new(run: Run) -> Collapse {
+    pub fn new(run: PageRun) -> Collapse {
         let (order, joined) = (Order::ZERO, PageSet::EMPTY);
         Collapse { run, order, at: run.first, phase: Phase::Start, joined, busy: false }
     }
@@ -82,9 +82,9 @@ impl Collapse {
 
     fn next_halves(&mut self, block: &Block) -> Step {
         while self.order < Order::PMD {
-            let from = Run { first: self.at, pages: self.run.end().saturating_sub(self.at) };
+            let from = PageRun { first: self.at, pages: self.run.end().saturating_sub(self.at) };
             if let Some((lower, upper)) = self.halves_in(block, from) {
-                let whole = Span::around(lower.span.first(), larger(self.order));
+                let whole = AlignedRun::around(lower.span.first(), larger(self.order));
                 let step = Step::CollapseFolio { lower: lower.folio(), upper: upper.folio() };
                 return self.enter(Phase::Join(whole), step);
             }
@@ -94,13 +94,13 @@ impl Collapse {
     }
 
     /// The first two pieces in `run` that can be the halves of one folio.
-    fn halves_in(&self, block: &Block, run: Run) -> Option<(Piece, Piece)> {
+    fn halves_in(&self, block: &Block, run: PageRun) -> Option<(Piece, Piece)> {
         let inside = |piece: &&Piece| piece.span.first() >= run.first && piece.span.end() <= run.end();
         let pieces = block.pieces_in(run).filter(inside);
         let next = block.pieces_in(run).filter(inside).skip(1);
         let is_pair = |pair: &(&Piece, &Piece)| {
             let (lower, upper, whole) = (pair.0, pair.1, larger(self.order));
-            let halves = Span::around(lower.span.first(), whole).halves(lower.span.first());
+            let halves = AlignedRun::around(lower.span.first(), whole).halves(lower.span.first());
             let apart = upper.pfn.offset_from(lower.pfn);
             halves == Some((lower.span, upper.span))
                 && lower.mapped == upper.mapped
@@ -111,7 +111,7 @@ impl Collapse {
     }
 
     fn next_folio(&mut self, block: &Block, from: u16) -> Step {
-        let rest = Run { first: from, pages: self.run.end().saturating_sub(from) };
+        let rest = PageRun { first: from, pages: self.run.end().saturating_sub(from) };
         match block.pieces_in(rest).find(|piece| self.joined.contains(piece.span.first())) {
             Some(piece) if block.kind() == MemoryKind::Coherent => {
                 let step = Step::MapCoherent { span: piece.span, to: piece.pfn };
@@ -122,7 +122,7 @@ impl Collapse {
         }
     }
 
-    fn remap(&mut self, block: &Block, span: Span) -> Step {
+    fn remap(&mut self, block: &Block, span: AlignedRun) -> Step {
         let piece = block.piece_of(span.first()).expect("a folio that was joined stays where it is");
         if piece.mapped {
             return self.enter(Phase::Remap(span), Step::RemapDevice { span, to: piece.pfn });

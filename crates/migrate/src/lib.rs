@@ -23,11 +23,11 @@
 //!
 //! ```
 //! use bifolio_folio::{MemoryKind, Order};
-//! use bifolio_migrate::{Block, Granularity, Outcome, Span, Step, Transaction};
+//! use bifolio_migrate::{Block, Granularity, Outcome, AlignedRun, Step, Transaction};
 //!
 //! let policy = Granularity { largest: Order::PMD, smallest: Order::ZERO, populate: Order::K64 };
 //! let mut block = Block::new(MemoryKind::Private);
-//! block.map(Span::block().run());
+//! block.map(AlignedRun::block().run());
 //!
 //! // A page is touched for the first time.
 //! let mut fault = Transaction::cpu_fault(&block, 7, &policy);
@@ -39,7 +39,7 @@
 //!     }
 //!     outcome = Outcome::Done;
 //! };
-//! let span = Span::around(7, Order::K64);
+//! let span = AlignedRun::around(7, Order::K64);
 //! assert_eq!(asked, [Step::ReserveRam { span }, Step::InstallZero { span }]);
 //! assert!(finished.is_ok() && block.ram().contains(7));
 //! ```
@@ -51,14 +51,14 @@
 //! let one_slot = Step::ReserveRam { span: 1 };
 //! ```
 //! ```
-//! # use bifolio_migrate::{Span, Step};
-//! let all_pages = Step::ReserveRam { span: Span::block() };
+//! # use bifolio_migrate::{AlignedRun, Step};
+//! let all_pages = Step::ReserveRam { span: AlignedRun::block() };
 //! ```
 //!
 //! | Module | What it holds |
 //! |---|---|
 //! | [`block`] | where the pages of one block are |
-//! | [`span`], [`page_set`] | page arithmetic inside a block |
+//! | [`run`], [`page_set`] | page arithmetic inside a block |
 //! | [`step`] | what a transaction asks for, and the answers |
 //! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`], [`split`], [`collapse`] are its kinds |
 //! | [`policy`] | which order to move, chosen at run time |
@@ -76,7 +76,7 @@ pub mod eviction;
 pub mod page_set;
 pub mod policy;
 pub mod populate;
-pub mod span;
+pub mod run;
 pub mod split;
 pub mod step;
 pub mod to_device;
@@ -89,7 +89,7 @@ pub use budget::Budget;
 pub use eviction::{EvictionOrder, Handle};
 pub use page_set::PageSet;
 pub use policy::{Granularity, Policy};
-pub use span::{Run, Span};
+pub use run::{AlignedRun, PageRun};
 pub use step::{Failure, Finished, Moved, Outcome, Step};
 pub use transaction::Transaction;
 

@@ -2,7 +2,7 @@
 
 use bifolio_folio::Order;
 
-use crate::{BLOCK_PAGES, Run, Span};
+use crate::{AlignedRun, BLOCK_PAGES, PageRun};
 
 const WORDS: usize = BLOCK_PAGES as usize / 64;
 
@@ -22,23 +22,23 @@ impl PageSet {
 
     /// Tells whether every page of `run` is in the set.
     #[must_use]
-    pub fn contains_all(&self, run: Run) -> bool {
+    pub fn contains_all(&self, run: PageRun) -> bool {
         masks(run).all(|(word, mask)| self.0[word] & mask == mask)
     }
 
     /// Tells whether any page of `run` is in the set.
     #[must_use]
-    pub fn intersects(&self, run: Run) -> bool {
+    pub fn intersects(&self, run: PageRun) -> bool {
         masks(run).any(|(word, mask)| self.0[word] & mask != 0)
     }
 
     /// Adds the pages of `run`.
-    pub fn insert(&mut self, run: Run) {
+    pub fn insert(&mut self, run: PageRun) {
         masks(run).for_each(|(word, mask)| self.0[word] |= mask);
     }
 
     /// Takes the pages of `run` away.
-    pub fn remove(&mut self, run: Run) {
+    pub fn remove(&mut self, run: PageRun) {
         masks(run).for_each(|(word, mask)| self.0[word] &= !mask);
     }
 
@@ -50,7 +50,7 @@ impl PageSet {
 
     /// Number of pages of `run` that are in the set.
     #[must_use]
-    pub fn count_in(&self, run: Run) -> u16 {
+    pub fn count_in(&self, run: PageRun) -> u16 {
         masks(run).map(|(word, mask)| small((self.0[word] & mask).count_ones())).sum()
     }
 
@@ -63,7 +63,7 @@ impl PageSet {
     /// The maximal run of pages that are all in the set, or all outside it, starting at `first` and ending no
     /// later than `end`; with it, which of the two. `None` if `first` is not before `end`.
     #[must_use]
-    pub fn run_at(&self, first: u16, end: u16) -> Option<(Run, bool)> {
+    pub fn run_at(&self, first: u16, end: u16) -> Option<(PageRun, bool)> {
         if first >= end {
             return None;
         }
@@ -78,11 +78,11 @@ impl PageSet {
                 break;
             }
         }
-        Some((Run { first, pages: at.min(end) - first }, inside))
+        Some((PageRun { first, pages: at.min(end) - first }, inside))
     }
 
     /// Yields the maximal runs of pages of the set that lie in `within`, in order.
-    pub fn runs(&self, within: Run) -> impl Iterator<Item = Run> + use<> {
+    pub fn runs(&self, within: PageRun) -> impl Iterator<Item = PageRun> + use<> {
         let set = *self;
         let mut at = within.first;
         core::iter::from_fn(move || {
@@ -97,9 +97,9 @@ impl PageSet {
     }
 
     /// Yields the largest aligned spans up to order `largest` that together make up the set, in order.
-    pub fn spans(&self, largest: Order) -> impl Iterator<Item = Span> + use<> {
-        let all = Span::block().run();
-        self.runs(all).flat_map(move |run| crate::span::aligned_spans(run.first, run.end(), largest))
+    pub fn spans(&self, largest: Order) -> impl Iterator<Item = AlignedRun> + use<> {
+        let all = AlignedRun::block().run();
+        self.runs(all).flat_map(move |run| crate::run::aligned_spans(run.first, run.end(), largest))
     }
 }
 
@@ -109,7 +109,7 @@ fn small(bits: u32) -> u16 {
 }
 
 /// The words that `run` touches, each with the mask of its bits.
-fn masks(run: Run) -> impl Iterator<Item = (usize, u64)> {
+fn masks(run: PageRun) -> impl Iterator<Item = (usize, u64)> {
     let (first, end) = (usize::from(run.first), usize::from(run.end()));
     (first / 64..end.div_ceil(64)).map(move |word| {
         let low = first.saturating_sub(word * 64);
@@ -127,9 +127,9 @@ mod tests {
 
     use super::*;
 
-    fn runs() -> impl Strategy<Value = (Run, bool)> {
+    fn runs() -> impl Strategy<Value = (PageRun, bool)> {
         (0u16..512, 1u16..512, any::<bool>())
-            .prop_map(|(first, pages, insert)| (Run { first, pages: pages.min(512 - first) }, insert))
+            .prop_map(|(first, pages, insert)| (PageRun { first, pages: pages.min(512 - first) }, insert))
     }
 
     proptest! {

@@ -4,13 +4,13 @@ use bifolio_folio::Order;
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
 use crate::to_device::descending;
-use crate::{Block, Span};
+use crate::{AlignedRun, Block};
 
 /// Installs zeros around one empty page.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Populate {
     page: u16,
-    span: Span,
+    span: AlignedRun,
     phase: Phase,
     fallbacks: u8,
     reclaimed: bool,
@@ -29,7 +29,7 @@ impl Populate {
     /// Plans to install zeros at `page` and at its empty neighbours up to order `largest`.
     #[must_use]
     pub fn new(page: u16, largest: Order) -> Populate {
-        let span = Span::around(page, largest.min(Order::PMD));
+        let span = AlignedRun::around(page, largest.min(Order::PMD));
         Populate { page, span, phase: Phase::Start, fallbacks: 0, reclaimed: false }
     }
 

@@ -13,15 +13,15 @@
 use bifolio_folio::Order;
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::{Block, Run, Span};
+use crate::{AlignedRun, Block, PageRun};
 
 /// Splits the folios that hold pages of a run.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Split {
-    run: Run,
+    run: PageRun,
     to: Order,
     /// The folio that is being split.
-    whole: Span,
+    whole: AlignedRun,
     phase: Phase,
     splits: u16,
 }
@@ -30,17 +30,17 @@ pub struct Split {
 enum Phase {
     Start,
     /// Halving this piece.
-    Split(Span),
+    Split(AlignedRun),
     /// Entering this piece, and then those after it.
-    Remap(Span),
-    Unmap(Span),
+    Remap(AlignedRun),
+    Unmap(AlignedRun),
 }
 
 impl Split {
     /// Plans to split all folios above order `to` that hold pages of `run`, as far as needed for those pages.
     #[must_use]
-    pub fn new(run: Run, to: Order) -> Split {
-        Split { run, to, whole: Span::block(), phase: Phase::Start, splits: 0 }
+    pub fn new(run: PageRun, to: Order) -> Split {
+        Split { run, to, whole: AlignedRun::block(), phase: Phase::Start, splits: 0 }
     }
 
     pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
@@ -82,7 +82,7 @@ impl Split {
 
     fn next_half(&mut self, block: &Block) -> Step {
         let (first, end) = (self.run.first.max(self.whole.first()), self.run.end().min(self.whole.end()));
-        match self.too_large(block, Run { first, pages: end - first }) {
+        match self.too_large(block, PageRun { first, pages: end - first }) {
             Some(span) => {
                 let piece = block.piece_of(span.first()).expect("it was just found");
                 self.enter(Phase::Split(span), Step::SplitFolio { folio: piece.folio() })
@@ -91,7 +91,7 @@ impl Split {
         }
     }
 
-    fn too_large(&self, block: &Block, run: Run) -> Option<Span> {
+    fn too_large(&self, block: &Block, run: PageRun) -> Option<AlignedRun> {
         let pieces = block.pieces_in(run);
         pieces.map(|piece| piece.span).find(|span| span.order() > self.to)
     }

@@ -2,7 +2,7 @@
 
 use bifolio_folio::{Order, Pfn};
 
-use crate::{Handle, Run, Span};
+use crate::{AlignedRun, Handle, PageRun};
 
 /// One thing to do for a transaction. Each names the outcomes it may have; any other is a broken runner.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -10,14 +10,14 @@ pub enum Step {
     /// Allocate device memory and form a folio: [`Outcome::Formed`], [`Outcome::NoMemory`] or [`Outcome::Detached`].
     FormFolio {
         /// The pages it is to hold; its order is the folio's.
-        span: Span,
+        span: AlignedRun,
     },
     /// Make room for a folio on the device by evicting others: `Done` (room was made; it may be gone again),
     /// `NoMemory`, or `Busy` if what could be evicted belongs to other transactions just now. The runner may evict
     /// from this very block, outside the span of this transaction.
     ReclaimDevice {
         /// The span that must fit.
-        span: Span,
+        span: AlignedRun,
     },
     /// Drop the reference that the block held: `Done`.
     ReleaseFolio {
@@ -40,7 +40,7 @@ pub enum Step {
     /// Reserve system memory for a span: `Done` or `NoMemory`.
     ReserveRam {
         /// The span whose bytes will be there.
-        span: Span,
+        span: AlignedRun,
     },
     /// Make room in system memory by moving other blocks to the device: `Done`, `NoMemory`, or `Busy` as above.
     ReclaimRam {
@@ -50,60 +50,60 @@ pub enum Step {
     /// Give system memory back, with the bytes in it: `Done`.
     ReleaseRam {
         /// The span it was reserved for or taken out of.
-        span: Span,
+        span: AlignedRun,
         /// How many of its pages were in system memory.
         pages: u16,
     },
     /// Take the span's pages of system memory out of the CPU's view, so that nobody can write them any more and
     /// the next touch faults: `Done`, or `Busy` if any page cannot be taken (pinned, shared after fork); then all
     /// pages are in view as before.
-    TakeOut {
+    Isolate {
         /// The span.
-        span: Span,
+        span: AlignedRun,
     },
-    /// Put the pages of system memory that `TakeOut` took back into view and wake sleepers: `Done`.
-    Restore {
+    /// Put the pages of system memory that `Isolate` took back into view and wake sleepers: `Done`.
+    Remap {
         /// The span.
-        span: Span,
+        span: AlignedRun,
     },
     /// Show the span, filled before, to the CPU and wake sleepers: `Done` or `Failed`; then no page was shown. Where
     /// nobody waits for it, the runner may leave the showing to the next touch.
     Install {
         /// The span.
-        span: Span,
+        span: AlignedRun,
         /// The page that a sleeper waits for: may be shown before the others.
         wanted: Option<u16>,
     },
     /// Show the whole span as zeros to the CPU and wake sleepers: `Done` or `Failed`.
     InstallZero {
         /// The span.
-        span: Span,
+        span: AlignedRun,
     },
     /// Copy pages of system memory, out of view, to the device: `Done` or `Failed`.
     CopyToDevice {
         /// Pages to copy.
-        run: Run,
+        run: PageRun,
         /// Device page of the first one.
         to: Pfn,
     },
     /// Write zeros to device memory: `Done` or `Failed`.
     ClearDevice {
         /// Pages that are to read as zero.
-        run: Run,
+        run: PageRun,
         /// Device page of the first one.
         to: Pfn,
     },
     /// Copy a folio to the reserved system memory: `Done` or `Failed`.
     CopyToRam {
         /// The span to fill.
-        span: Span,
+        span: AlignedRun,
         /// Device page of its first page.
         from: Pfn,
     },
     /// Enter the span in the device's page table: `Done` or `Failed`.
     MapDevice {
         /// The span.
-        span: Span,
+        span: AlignedRun,
         /// Device page of its first page.
         to: Pfn,
     },
@@ -111,33 +111,33 @@ pub enum Step {
     /// `Done`.
     UnmapDevice {
         /// The span.
-        span: Span,
+        span: AlignedRun,
     },
     /// Enter the span in the device's page table as one, in place of the entries that its pages have; no unit finds them
     /// missing meanwhile: `Done` or `Failed`; then some of them may be entered still.
     RemapDevice {
         /// The span.
-        span: Span,
+        span: AlignedRun,
         /// Device page of its first page, where entries lead already.
         to: Pfn,
     },
     /// Map coherent device memory into the CPU's view and wake sleepers: `Done` or `Failed`.
     MapCoherent {
         /// The span.
-        span: Span,
+        span: AlignedRun,
         /// Device page of its first page.
         to: Pfn,
     },
     /// Take coherent device memory out of the CPU's view, so that the next touch faults: `Done` or `Failed`.
     UnmapCoherent {
         /// The span.
-        span: Span,
+        span: AlignedRun,
     },
     /// Drop pages from the CPU's view, coherent mappings included, and forget the bytes of those in system memory:
     /// `Done`, or `Failed`; then no byte is gone.
     Discard {
         /// The pages.
-        run: Run,
+        run: PageRun,
     },
     /// The transaction ended.
     Finish(Result<Finished, Failure>),
@@ -193,19 +193,19 @@ pub struct Finished {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Moved {
     /// The page was already where it was wanted (somebody else was faster); only mappings were made.
-    AlreadyThere(Span),
+    AlreadyThere(AlignedRun),
     /// One folio went to the device.
-    ToDevice(Span),
+    ToDevice(AlignedRun),
     /// One folio came home.
-    ToRam(Span),
+    ToRam(AlignedRun),
     /// Zeros were installed at first touch.
-    Populated(Span),
+    Populated(AlignedRun),
     /// Pages were unmapped.
-    Unmapped(Run),
+    Unmapped(PageRun),
     /// Folios that lie in this run were collapsed as far as they go together.
-    Collapsed(Run),
+    Collapsed(PageRun),
     /// Folios that hold pages of this run were split, if they were larger than asked.
-    Split(Run),
+    Split(PageRun),
 }
 
 /// Why a transaction failed. All bytes are where they were.

@@ -17,13 +17,13 @@
 use bifolio_folio::{MemoryKind, Order, Pfn};
 
 use crate::step::{Failure, Finished, Folio, Moved, Outcome, Step};
-use crate::{Block, Piece, Span};
+use crate::{AlignedRun, Block, Piece};
 
 /// Moves the largest possible span around one page to the device.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ToDevice {
     page: u16,
-    span: Span,
+    span: AlignedRun,
     smallest: Order,
     map: bool,
     folio: Option<Folio>,
@@ -38,7 +38,7 @@ enum Phase {
     MapOnly,
     Form,
     Reclaim,
-    TakeOut,
+    Isolate,
     ReleaseBusy,
     /// Pages before this one are copied once the running step is done.
     Copy(u16),
@@ -54,7 +54,7 @@ impl ToDevice {
     /// With `map`, the device's page table gets it too, as the answer to a device fault.
     #[must_use]
     pub fn new(page: u16, largest: Order, smallest: Order, map: bool) -> ToDevice {
-        let span = Span::around(page, largest.min(Order::PMD));
+        let span = AlignedRun::around(page, largest.min(Order::PMD));
         let phase = Phase::Start;
         ToDevice { page, span, smallest, map, folio: None, phase, fallbacks: 0, reclaimed: false }
     }
@@ -70,8 +70,8 @@ impl ToDevice {
             (Phase::Reclaim, Outcome::Done) => self.form(),
             (Phase::Reclaim, Outcome::Busy) => fail(Failure::Busy),
             (Phase::Reclaim, _) => self.smaller(Failure::NoDeviceMemory),
-            (Phase::TakeOut, Outcome::Done) => self.copy(block, self.span.first()),
-            (Phase::TakeOut, _) => self.enter(Phase::ReleaseBusy, Step::ReleaseFolio { folio: self.folio() }),
+            (Phase::Isolate, Outcome::Done) => self.copy(block, self.span.first()),
+            (Phase::Isolate, _) => self.enter(Phase::ReleaseBusy, Step::ReleaseFolio { folio: self.folio() }),
             (Phase::ReleaseBusy, _) => self.smaller(Failure::Busy),
             (Phase::Copy(next), Outcome::Done) => self.copy(block, next),
             (Phase::Copy(_), _) => self.undo(block),
@@ -104,7 +104,9 @@ impl ToDevice {
                 self.form()
             }
             // A pinned neighbour keeps the page as well where folios cannot be smaller.
-            None if block.is_pinned(Span::around(self.page, self.smallest).run()) => fail(Failure::Pinned),
+            None if block.is_pinned(AlignedRun::around(self.page, self.smallest).run()) => {
+                fail(Failure::Pinned)
+            }
             None => fail(Failure::NoDeviceMemory),
         }
     }
@@ -143,7 +145,7 @@ impl ToDevice {
     fn formed(&mut self, block: &mut Block, folio: Folio) -> Step {
         self.folio = Some(folio);
         if block.ram().intersects(self.span.run()) {
-            return self.enter(Phase::TakeOut, Step::TakeOut { span: self.span });
+            return self.enter(Phase::Isolate, Step::Isolate { span: self.span });
         }
         self.copy(block, self.span.first())
     }
@@ -160,7 +162,7 @@ impl ToDevice {
 
     fn undo(&mut self, block: &Block) -> Step {
         if block.ram().intersects(self.span.run()) {
-            return self.enter(Phase::Restore, Step::Restore { span: self.span });
+            return self.enter(Phase::Restore, Step::Remap { span: self.span });
         }
         self.release_failed()
     }
@@ -217,6 +219,6 @@ fn fail(why: Failure) -> Step {
 }
 
 /// Spans around `page` from order `largest` down to `smallest`.
-pub(crate) fn descending(page: u16, largest: Order, smallest: Order) -> impl Iterator<Item = Span> {
-    largest.descending_to(smallest).map(move |order| Span::around(page, order))
+pub(crate) fn descending(page: u16, largest: Order, smallest: Order) -> impl Iterator<Item = AlignedRun> {
+    largest.descending_to(smallest).map(move |order| AlignedRun::around(page, order))
 }

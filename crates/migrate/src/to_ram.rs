@@ -15,13 +15,13 @@
 use bifolio_folio::{MemoryKind, Order};
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::{Block, Piece, Span};
+use crate::{AlignedRun, Block, Piece};
 
 /// Brings the folio that holds one page home, or the part of it for which there is system memory.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ToRam {
     page: u16,
-    span: Span,
+    span: AlignedRun,
     largest: Order,
     waited: bool,
     phase: Phase,
@@ -51,7 +51,7 @@ impl ToRam {
     /// `waited`, somebody sleeps until `page` is there.
     #[must_use]
     pub fn new(page: u16, largest: Order, waited: bool) -> ToRam {
-        let (span, phase) = (Span::around(page, Order::ZERO), Phase::Start);
+        let (span, phase) = (AlignedRun::around(page, Order::ZERO), Phase::Start);
         ToRam { page, span, largest, waited, phase, fallbacks: 0, splits: 0, reclaimed: false }
     }
 
@@ -103,7 +103,7 @@ impl ToRam {
             return fail(Failure::NotMapped);
         }
         if block.ram().contains(self.page) {
-            return self.enter(Phase::Reinstall, Step::Restore { span: self.span });
+            return self.enter(Phase::Reinstall, Step::Remap { span: self.span });
         }
         if block.piece_of(self.page).is_none() {
             return self.finish(Moved::AlreadyThere(self.span));

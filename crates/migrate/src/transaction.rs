@@ -8,7 +8,7 @@ use crate::split::Split;
 use crate::to_device::ToDevice;
 use crate::to_ram::ToRam;
 use crate::unmap::Unmap;
-use crate::{Block, Outcome, Policy, Run, Step};
+use crate::{Block, Outcome, PageRun, Policy, Step};
 
 /// A transaction on one block. Whoever runs it owns the block until [`Step::Finish`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -62,19 +62,19 @@ impl Transaction {
 
     /// Unmaps `run`.
     #[must_use]
-    pub fn unmap(run: Run) -> Transaction {
+    pub fn unmap(run: PageRun) -> Transaction {
         Transaction::Unmap(Unmap::new(run))
     }
 
     /// Splits the folios above order `to` that hold pages of `run`, as far as those pages need it.
     #[must_use]
-    pub fn split(run: Run, to: Order) -> Transaction {
+    pub fn split(run: PageRun, to: Order) -> Transaction {
         Transaction::Split(Split::new(run, to))
     }
 
     /// Collapses the folios that lie in `run`, as far as they go together.
     #[must_use]
-    pub fn collapse(run: Run) -> Transaction {
+    pub fn collapse(run: PageRun) -> Transaction {
         Transaction::Collapse(Collapse::new(run))
     }
 

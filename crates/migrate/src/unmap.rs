@@ -11,12 +11,12 @@
 //! ```
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::{Block, Run, Span};
+use crate::{AlignedRun, Block, PageRun};
 
 /// Unmaps consecutive pages of one block.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Unmap {
-    run: Run,
+    run: PageRun,
     phase: Phase,
     splits: u16,
 }
@@ -24,16 +24,16 @@ pub struct Unmap {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     Start,
-    Split(Span),
+    Split(AlignedRun),
     Discard,
-    UnmapDevice(Span),
+    UnmapDevice(AlignedRun),
     ReleaseFolio,
 }
 
 impl Unmap {
     /// Plans to unmap `run`. Pages of it that are not live are passed over.
     #[must_use]
-    pub fn new(run: Run) -> Unmap {
+    pub fn new(run: PageRun) -> Unmap {
         Unmap { run, phase: Phase::Start, splits: 0 }
     }
 

@@ -5,7 +5,7 @@ mod world;
 
 use bifolio_folio::{MemoryKind, Order};
 use bifolio_migrate::to_device::ToDevice;
-use bifolio_migrate::{Failure, Granularity, Moved, Run, Span, Transaction};
+use bifolio_migrate::{AlignedRun, Failure, Granularity, Moved, PageRun, Transaction};
 use proptest::prelude::*;
 use world::World;
 
@@ -17,8 +17,8 @@ fn policy(largest: u8) -> Granularity {
     Granularity { largest: order(largest), smallest: Order::ZERO, populate: order(largest) }
 }
 
-fn whole_block() -> Run {
-    Span::block().run()
+fn whole_block() -> PageRun {
+    AlignedRun::block().run()
 }
 
 /// A world whose whole block was written by the CPU.
@@ -44,11 +44,11 @@ fn to_device(page: u16, largest: u8) -> Transaction {
 fn whole_block_travels_as_one_folio_in_both_directions() {
     let mut world = written(MemoryKind::Private, 512, 512);
     let out = world.run(to_device(7, 9)).expect("the device is empty");
-    assert_eq!((out.moved, out.fallbacks), (Moved::ToDevice(Span::block()), 0));
+    assert_eq!((out.moved, out.fallbacks), (Moved::ToDevice(AlignedRun::block()), 0));
     world.check();
     let back =
         world.run(Transaction::cpu_fault(&world.block, 511, &policy(9))).expect("system memory is free");
-    assert_eq!(back.moved, Moved::ToRam(Span::block()));
+    assert_eq!(back.moved, Moved::ToRam(AlignedRun::block()));
     world.check();
 }
 
@@ -56,7 +56,7 @@ fn whole_block_travels_as_one_folio_in_both_directions() {
 fn small_device_memory_goes_down_order_by_order() {
     let mut world = written(MemoryKind::Private, 32, 512);
     let out = world.run(to_device(100, 9)).expect("order 5 fits");
-    assert_eq!(out.moved, Moved::ToDevice(Span::around(100, order(5))));
+    assert_eq!(out.moved, Moved::ToDevice(AlignedRun::around(100, order(5))));
     assert_eq!(out.fallbacks, 4);
     world.check();
 }
@@ -67,7 +67,7 @@ fn short_system_memory_splits_the_folio_and_keeps_the_rest_on_the_device() {
     world.map(whole_block());
     world.run(to_device(0, 9)).expect("the device is empty");
     let back = world.run(Transaction::cpu_fault(&world.block, 300, &policy(9))).expect("order 3 fits");
-    assert_eq!(back.moved, Moved::ToRam(Span::around(300, order(3))));
+    assert_eq!(back.moved, Moved::ToRam(AlignedRun::around(300, order(3))));
     assert_eq!(world.block.device().count(), 504);
     assert_eq!(world.block.pieces().len(), 6);
     world.check();
@@ -77,7 +77,7 @@ fn short_system_memory_splits_the_folio_and_keeps_the_rest_on_the_device() {
 fn partial_unmap_splits_in_place_and_keeps_the_rest_resident() {
     let mut world = written(MemoryKind::Private, 512, 512);
     world.run(to_device(0, 9)).expect("the device is empty");
-    let gone = Run { first: 100, pages: 3 };
+    let gone = PageRun { first: 100, pages: 3 };
     let result = world.run(Transaction::unmap(gone)).expect("nobody else holds the folio");
     assert_eq!(result.moved, Moved::Unmapped(gone));
     assert_eq!(world.block.device().count(), 509);
@@ -98,24 +98,24 @@ fn nothing_goes_to_a_device_that_is_taken_away_but_folios_come_home() {
     world.detached = true;
     assert_eq!(world.run(to_device(300, 8)), Err(Failure::Detached));
     let home = world.run(Transaction::to_ram(0)).expect("system memory is free");
-    assert_eq!(home.moved, Moved::ToRam(Span::around(0, order(8))));
+    assert_eq!(home.moved, Moved::ToRam(AlignedRun::around(0, order(8))));
     world.check();
 }
 
 #[test]
 fn pinned_pages_stay_and_their_neighbours_go_in_smaller_folios() {
     let mut world = written(MemoryKind::Private, 512, 512);
-    let pinned = Run { first: 64, pages: 2 };
+    let pinned = PageRun { first: 64, pages: 2 };
     world.block.pin(pinned);
-    world.block.pin(Run { first: 65, pages: 1 });
+    world.block.pin(PageRun { first: 65, pages: 1 });
     for page in [64, 65] {
         assert_eq!(world.run(to_device(page, 9)), Err(Failure::Pinned));
-        assert_eq!(world.run(Transaction::unmap(Run { first: page, pages: 1 })), Err(Failure::Pinned));
+        assert_eq!(world.run(Transaction::unmap(PageRun { first: page, pages: 1 })), Err(Failure::Pinned));
     }
     let beside = world.run(to_device(66, 9)).expect("the device is empty");
-    assert_eq!(beside.moved, Moved::ToDevice(Span::around(66, order(1))));
+    assert_eq!(beside.moved, Moved::ToDevice(AlignedRun::around(66, order(1))));
     world.block.unpin(pinned);
-    assert!(!world.block.is_pinned(Run { first: 0, pages: 65 }));
+    assert!(!world.block.is_pinned(PageRun { first: 0, pages: 65 }));
     assert_eq!(world.run(to_device(65, 9)), Err(Failure::Pinned), "it was pinned twice");
     assert!(world.run(to_device(64, 9)).is_ok());
     world.check();
@@ -124,7 +124,7 @@ fn pinned_pages_stay_and_their_neighbours_go_in_smaller_folios() {
 #[test]
 fn pinned_page_keeps_its_neighbours_where_folios_cannot_be_smaller() {
     let mut world = written(MemoryKind::Coherent, 512, 512);
-    world.block.pin(Run { first: 3, pages: 1 });
+    world.block.pin(PageRun { first: 3, pages: 1 });
     let coarse = Transaction::ToDevice(ToDevice::new(4, order(9), order(4), true));
     assert_eq!(world.run(coarse), Err(Failure::Pinned));
     world.check();
@@ -134,7 +134,7 @@ fn pinned_page_keeps_its_neighbours_where_folios_cannot_be_smaller() {
 fn split_is_uniform_over_a_whole_folio_and_around_a_single_page() {
     let mut world = written(MemoryKind::Private, 512, 512);
     world.run(to_device(0, 9)).expect("the device is empty");
-    let around = world.run(Transaction::split(Run { first: 300, pages: 1 }, Order::ZERO)).expect("quiet");
+    let around = world.run(Transaction::split(PageRun { first: 300, pages: 1 }, Order::ZERO)).expect("quiet");
     assert_eq!(around.splits, 9);
     assert_eq!(orders(&world), [8, 5, 3, 2, 0, 0, 1, 4, 6, 7]);
     world.check();
@@ -169,7 +169,7 @@ fn collapse_keeps_to_its_run() {
     let mut world = written(MemoryKind::Private, 512, 512);
     world.run(to_device(0, 9)).expect("the device is empty");
     world.run(Transaction::split(whole_block(), order(6))).expect("quiet");
-    world.run(Transaction::collapse(Run { first: 32, pages: 352 })).expect("quiet");
+    world.run(Transaction::collapse(PageRun { first: 32, pages: 352 })).expect("quiet");
     assert_eq!(orders(&world), [6, 6, 7, 7, 6, 6], "64..128 and 320..384 have their halves outside");
     world.check();
 }
@@ -190,7 +190,7 @@ fn full_device_evicts_within_the_same_block() {
     let mut world = written(MemoryKind::Private, 16, 512);
     for page in [0, 64, 128, 192] {
         let out = world.run(to_device(page, 4)).expect("the older folio is evicted");
-        assert_eq!((out.moved, out.fallbacks), (Moved::ToDevice(Span::around(page, order(4))), 0));
+        assert_eq!((out.moved, out.fallbacks), (Moved::ToDevice(AlignedRun::around(page, order(4))), 0));
         world.check();
     }
 }
@@ -204,11 +204,11 @@ fn every_kind_of_transaction(world: &World) -> Vec<Transaction> {
         Transaction::cpu_fault(&world.block, 5, &policy(9)),
         Transaction::cpu_fault(&world.block, 300, &policy(2)),
         Transaction::to_ram(300),
-        Transaction::unmap(Run { first: 3, pages: 250 }),
-        Transaction::split(Run { first: 3, pages: 30 }, Order::ZERO),
-        Transaction::split(Run { first: 300, pages: 1 }, order(1)),
+        Transaction::unmap(PageRun { first: 3, pages: 250 }),
+        Transaction::split(PageRun { first: 3, pages: 30 }, Order::ZERO),
+        Transaction::split(PageRun { first: 300, pages: 1 }, order(1)),
         Transaction::collapse(whole_block()),
-        Transaction::collapse(Run { first: 3, pages: 301 }),
+        Transaction::collapse(PageRun { first: 3, pages: 301 }),
     ]
 }
 
@@ -254,12 +254,12 @@ fn single_failures_with_all_bytes_on_the_device_lose_nothing() {
 fn single_failures_with_folios_in_pieces_lose_nothing() {
     let send = |world: &mut World| {
         world.run(to_device(0, 9)).expect("the device is empty");
-        world.run(Transaction::split(Run { first: 8, pages: 5 }, Order::ZERO)).expect("nobody holds it");
+        world.run(Transaction::split(PageRun { first: 8, pages: 5 }, Order::ZERO)).expect("nobody holds it");
         // Some pieces are in the device's page table, some are not.
         world.fail_in = Some(2);
         world.run(Transaction::to_ram(9)).expect_err("installing fails");
         (world.fail_in, world.failed) = (None, 0);
-        world.run(Transaction::split(Run { first: 300, pages: 1 }, order(1))).expect("nobody holds it");
+        world.run(Transaction::split(PageRun { first: 300, pages: 1 }, order(1))).expect("nobody holds it");
     };
     survives_every_single_failure(MemoryKind::Private, send);
     survives_every_single_failure(MemoryKind::Coherent, send);
@@ -312,7 +312,7 @@ fn apply(world: &mut World, request: &Request, value: u64, policy: &Granularity)
     let outcome = match *request {
         Request::CpuWrite(page) if world.cpu_write(page, value) => return,
         Request::DeviceWrite(page) if world.device_write(page, value) => return,
-        Request::Map(first, pages) => return world.map(Run { first, pages }),
+        Request::Map(first, pages) => return world.map(PageRun { first, pages }),
         Request::Pin(page) => return world.pin(page),
         Request::Unpin(page) => return world.unpin(page),
         Request::CpuWrite(page) => {
@@ -325,12 +325,12 @@ fn apply(world: &mut World, request: &Request, value: u64, policy: &Granularity)
         Request::ToRam(page) => world.run(Transaction::to_ram(page)).map(|_| true),
         Request::ToDevice(page, k) => world.run(to_device(page, k)).map(|_| true),
         Request::Split(first, pages, k) => {
-            world.run(Transaction::split(Run { first, pages }, order(k))).map(|_| true)
+            world.run(Transaction::split(PageRun { first, pages }, order(k))).map(|_| true)
         }
         Request::Collapse(first, pages) => {
-            world.run(Transaction::collapse(Run { first, pages })).map(|_| true)
+            world.run(Transaction::collapse(PageRun { first, pages })).map(|_| true)
         }
-        Request::Unmap(first, pages) => world.run(Transaction::unmap(Run { first, pages })).map(|_| true),
+        Request::Unmap(first, pages) => world.run(Transaction::unmap(PageRun { first, pages })).map(|_| true),
     };
     if let Ok(reached) = outcome {
         assert!(reached, "after a fault was answered the access goes through");
@@ -349,7 +349,7 @@ proptest! {
     ) {
         let kind = if coherent { MemoryKind::Coherent } else { MemoryKind::Private };
         let mut world = World::new(kind, device_pages, ram_pages);
-        world.map(Run { first: 0, pages: 400 });
+        world.map(PageRun { first: 0, pages: 400 });
         for (number, (request, fail_in)) in requests.into_iter().enumerate() {
             world.fail_in = fail_in;
             apply(&mut world, &request, number as u64 + 1, &policy(largest));

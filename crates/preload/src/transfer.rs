@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
-use bifolio_sys::{Mapping, Place, Protection};
+use bifolio_sys::{Mapping, Placement, Protection};
 use libc::{iovec, msghdr, off_t, size_t, sockaddr, socklen_t, ssize_t};
 
 use crate::next::next;
@@ -32,7 +32,7 @@ struct Buffer {
 impl Buffer {
     /// Takes a buffer; `None` if there is no memory for any.
     fn take() -> Option<Buffer> {
-        let map = || Mapping::anonymous(BUFFER * BUFFERS, Protection::ReadWrite, Place::Anywhere).ok();
+        let map = || Mapping::anonymous(BUFFER * BUFFERS, Protection::ReadWrite, Placement::Anywhere).ok();
         let pool = POOL.get_or_init(map).as_ref()?;
         loop {
             let free = |flag: &AtomicBool| flag.compare_exchange(false, true, Acquire, Relaxed).is_ok();

@@ -12,7 +12,7 @@ use bifolio_migrate::{Failure, Granularity};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{Counter, Side, Space, SpaceConfig};
-use bifolio_sys::{PAGE, Span};
+use bifolio_sys::{AddressRange, PAGE};
 
 const BYTES: usize = 2 << 20;
 const PAGES: usize = BYTES / PAGE;
@@ -61,7 +61,7 @@ pub fn tell() -> Result<String, Box<dyn Error>> {
 fn unmap_by(
     text: &mut String,
     name: &str,
-    unmap: impl FnOnce(&Space, Span) -> Result<(), Failure>,
+    unmap: impl FnOnce(&Space, AddressRange) -> Result<(), Failure>,
 ) -> Result<(), Box<dyn Error>> {
     let (space, span) = one_folio()?;
     let before = counts(&space);
@@ -101,7 +101,7 @@ fn close_with_a_holder(text: &mut String) -> Result<(), Box<dyn Error>> {
 }
 
 /// A space with 2 MiB on the device, in one folio, in the device's page table.
-fn one_folio() -> Result<(Space, Span), Box<dyn Error>> {
+fn one_folio() -> Result<(Space, AddressRange), Box<dyn Error>> {
     let mut config = SpaceConfig::new(BYTES, 4 * BYTES);
     let largest = Order::PMD;
     config.policy = Some(Box::new(Granularity { largest, smallest: Order::ZERO, populate: largest }));
@@ -109,7 +109,7 @@ fn one_folio() -> Result<(Space, Span), Box<dyn Error>> {
     config.units = NonZeroUsize::MIN;
     config.checked = true;
     let space = Space::new(config)?;
-    let span = Span::new(space.allocate(BYTES)?, BYTES)?;
+    let span = AddressRange::new(space.allocate(BYTES)?, BYTES)?;
     let window = space.window(span);
     (0..PAGES).try_for_each(|page| window.store_u64(page * PAGE, page as u64 + 1))?;
     space.launch(&Read { address: span.start() })?;
@@ -140,7 +140,7 @@ fn counts(space: &Space) -> Counts {
 }
 
 /// Reads every page that is left through the CPU, and checks the rules.
-fn check(space: &Space, span: Span) -> Result<(), Box<dyn Error>> {
+fn check(space: &Space, span: AddressRange) -> Result<(), Box<dyn Error>> {
     let window = space.window(span);
     let live = |page: &usize| {
         let found = space.engine().blocks().find(span.start() + page * PAGE);

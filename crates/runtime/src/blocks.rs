@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{PoisonError, TryLockError};
 
 use bifolio_folio::MemoryKind;
-use bifolio_migrate::{BLOCK_PAGES, Block, Handle, Run};
+use bifolio_migrate::{BLOCK_PAGES, Block, Handle, PageRun};
 use bifolio_sys::PAGE;
 
 use crate::engine::checked::waits_for_a_block;
@@ -19,7 +19,7 @@ pub const BLOCK_LEN: usize = BLOCK_PAGES as usize * PAGE;
 
 /// What the lock of a block guards.
 #[derive(Debug)]
-pub struct BlockCell {
+pub struct BlockState {
     /// Where its pages are.
     pub block: Block,
     /// Its place among the blocks that have pages in system memory.
@@ -28,17 +28,17 @@ pub struct BlockCell {
 
 /// One block found by its address.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'b> {
+pub struct BlockRef<'b> {
     /// Its number.
     pub id: BlockId,
     /// Address of its first page.
     pub base: usize,
-    cell: &'b Mutex<BlockCell>,
+    cell: &'b Mutex<BlockState>,
 }
 
-impl<'b> Found<'b> {
+impl<'b> BlockRef<'b> {
     /// Waits for the block.
-    pub fn lock(&self) -> MutexGuard<'b, BlockCell> {
+    pub fn lock(&self) -> MutexGuard<'b, BlockState> {
         waits_for_a_block();
         // A transaction that panicked left a state that its own assertions refused; going on is no worse.
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,7 +46,7 @@ impl<'b> Found<'b> {
 
     /// Takes the block if nobody has it. Transactions on other blocks use this alone (I24).
     #[must_use]
-    pub fn try_lock(&self) -> Option<MutexGuard<'b, BlockCell>> {
+    pub fn try_lock(&self) -> Option<MutexGuard<'b, BlockState>> {
         match self.cell.try_lock() {
             Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -66,7 +66,7 @@ impl<'b> Found<'b> {
 struct Region {
     addresses: Range<usize>,
     first: u32,
-    cells: Box<[OnceLock<Box<Mutex<BlockCell>>>]>,
+    cells: Box<[OnceLock<Box<Mutex<BlockState>>>]>,
 }
 
 /// Most regions that one [`Blocks`] can hold.
@@ -127,14 +127,14 @@ impl Blocks {
 
     /// Finds the block that holds `address`.
     #[must_use]
-    pub fn find(&self, address: usize) -> Option<Found<'_>> {
+    pub fn find(&self, address: usize) -> Option<BlockRef<'_>> {
         let region = self.regions().find(|region| region.addresses.contains(&address))?;
         Some(self.found(region, (address - region.addresses.start) / BLOCK_LEN))
     }
 
     /// Finds a block by its number.
     #[must_use]
-    pub fn get(&self, id: BlockId) -> Option<Found<'_>> {
+    pub fn get(&self, id: BlockId) -> Option<BlockRef<'_>> {
         let index = |region: &Region| id.0.checked_sub(region.first).map(|index| index as usize);
         let within = |region: &&Region| index(region).is_some_and(|index| index < region.cells.len());
         let region = self.regions().find(within)?;
@@ -148,7 +148,7 @@ impl Blocks {
     }
 
     /// Yields the parts of `addresses`, page aligned, that lie in each block of the regions, in order.
-    pub fn parts(&self, addresses: Range<usize>) -> impl Iterator<Item = (Found<'_>, Run)> {
+    pub fn parts(&self, addresses: Range<usize>) -> impl Iterator<Item = (BlockRef<'_>, PageRun)> {
         let mut at = addresses.start;
         std::iter::from_fn(move || {
             if at >= addresses.end {
@@ -157,14 +157,14 @@ impl Blocks {
             let found = self.find(at)?;
             let end = addresses.end.min(found.base + BLOCK_LEN);
             let pages = u16::try_from((end - at).div_ceil(PAGE)).expect("at most a block");
-            let run = Run { first: found.page_of(at), pages };
+            let run = PageRun { first: found.page_of(at), pages };
             at = end;
             Some((found, run))
         })
     }
 
     /// Yields all blocks that were ever looked up.
-    pub fn made(&self) -> impl Iterator<Item = Found<'_>> {
+    pub fn made(&self) -> impl Iterator<Item = BlockRef<'_>> {
         self.regions().flat_map(move |region| {
             let made = (0..region.cells.len()).filter(|index| region.cells[*index].get().is_some());
             made.map(move |index| self.found(region, index))
@@ -175,11 +175,11 @@ impl Blocks {
         self.regions.iter().map_while(OnceLock::get)
     }
 
-    fn found<'b>(&self, region: &'b Region, index: usize) -> Found<'b> {
-        let make = || Box::new(Mutex::new(BlockCell { block: Block::new(self.kind), resident: None }));
+    fn found<'b>(&self, region: &'b Region, index: usize) -> BlockRef<'b> {
+        let make = || Box::new(Mutex::new(BlockState { block: Block::new(self.kind), resident: None }));
         let id = BlockId(region.first + u32::try_from(index).expect("regions number their blocks"));
         let base = region.addresses.start + index * BLOCK_LEN;
-        Found { id, base, cell: region.cells[index].get_or_init(make) }
+        BlockRef { id, base, cell: region.cells[index].get_or_init(make) }
     }
 }
 

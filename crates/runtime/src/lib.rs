@@ -14,10 +14,10 @@
 //! use bifolio_runtime::device::DeviceFault;
 //! use bifolio_runtime::device::builtin::{Kernel, Unit};
 //! use bifolio_runtime::{Counter, Space, SpaceConfig};
-//! use bifolio_sys::{PAGE, Span};
+//! use bifolio_sys::{PAGE, AddressRange};
 //!
 //! /// Adds 1 to the first word of every page.
-//! struct Increment(Span);
+//! struct Increment(AddressRange);
 //!
 //! impl Kernel for Increment {
 //!     fn run(&self, memory: &mut Unit<'_>, unit: usize, units: usize) -> Result<(), DeviceFault> {
@@ -39,7 +39,7 @@
 //! let space = Space::new(config)?;
 //! # */
 //! let bytes = 4 << 20;
-//! let span = Span::new(space.allocate(bytes)?, bytes)?;
+//! let span = AddressRange::new(space.allocate(bytes)?, bytes)?;
 //! space.window(span).store_u64(0, 41)?;
 //! space.launch(&Increment(span))?; // its faults bring pages to the device, and evict others
 //! assert_eq!(space.window(span).load_u64(0)?, 42); // a fault of the CPU brings the page home

@@ -8,7 +8,7 @@ use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_migrate::{Budget, Failure, Granularity, Policy};
 use bifolio_pool::PoolName;
-use bifolio_sys::{Access, Features, PAGE, Reads, SharedBytes, Span, Uffd};
+use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
 
 use crate::blocks::BLOCK_LEN;
 use crate::cpu::shared::{Keep, SharedView};
@@ -165,13 +165,13 @@ impl Space {
     /// # Panics
     /// If `span` is not inside the space.
     #[must_use]
-    pub fn window(&self, span: Span) -> SharedBytes<'_> {
+    pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
         self.engine.view().window(span)
     }
 
     /// The addresses of the whole space.
     #[must_use]
-    pub fn addresses(&self) -> Span {
+    pub fn addresses(&self) -> AddressRange {
         self.engine.view().addresses()
     }
 
@@ -189,7 +189,7 @@ impl Space {
     ///
     /// # Errors
     /// The first failure; what comes before it was moved.
-    pub fn prefetch(&self, span: Span, side: Side) -> Result<(), Failure> {
+    pub fn prefetch(&self, span: AddressRange, side: Side) -> Result<(), Failure> {
         self.engine.prefetch(span.start()..span.end(), side)
     }
 
@@ -197,7 +197,7 @@ impl Space {
     ///
     /// # Errors
     /// As [`Engine::pin`]; nothing is pinned then.
-    pub fn pin(&self, span: Span) -> Result<Pinned<'_, SharedView>, Failure> {
+    pub fn pin(&self, span: AddressRange) -> Result<Pinned<'_, SharedView>, Failure> {
         self.engine.pin(span.start()..span.end())
     }
 
@@ -207,7 +207,7 @@ impl Space {
     /// # Errors
     /// The first failure; what comes before it is unmapped. [`Failure::Pinned`] if a page is pinned, [`Failure::Busy`]
     /// if somebody holds a folio on the border.
-    pub fn unmap(&self, span: Span) -> Result<(), Failure> {
+    pub fn unmap(&self, span: AddressRange) -> Result<(), Failure> {
         self.engine.unmap(span.start()..span.end())
     }
 
@@ -215,7 +215,7 @@ impl Space {
     ///
     /// # Errors
     /// As [`Engine::split`].
-    pub fn split(&self, span: Span, order: Order) -> Result<u64, Failure> {
+    pub fn split(&self, span: AddressRange, order: Order) -> Result<u64, Failure> {
         self.engine.split(span.start()..span.end(), order)
     }
 
@@ -223,7 +223,7 @@ impl Space {
     ///
     /// # Errors
     /// As [`Engine::collapse`].
-    pub fn collapse(&self, span: Span) -> Result<Collapsed, Failure> {
+    pub fn collapse(&self, span: AddressRange) -> Result<Collapsed, Failure> {
         self.engine.collapse(span.start()..span.end())
     }
 

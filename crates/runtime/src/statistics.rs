@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bifolio_folio::Order;
 use bifolio_rules::Rule;
-use bifolio_sys::{MapError, Mapping, Memfd, PAGE, Place, Protection, SharedBytes};
+use bifolio_sys::{MapError, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes};
 
 /// One counter. Orders are counted apart: see [`Statistics::add_folio`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,7 +87,7 @@ impl Statistics {
     /// # Errors
     /// What the kernel refuses.
     pub fn new() -> Result<Statistics, MapError> {
-        let page = Mapping::anonymous(PAGE, Protection::ReadWrite, Place::Anywhere)?;
+        let page = Mapping::anonymous(PAGE, Protection::ReadWrite, Placement::Anywhere)?;
         Ok(Statistics { page: Arc::new(page) })
     }
 
@@ -96,7 +96,7 @@ impl Statistics {
     /// # Errors
     /// What the kernel refuses.
     pub fn shared(memfd: &Memfd) -> Result<Statistics, MapError> {
-        let page = Mapping::shared(memfd, 0, PAGE, Protection::ReadWrite, Place::Anywhere)?;
+        let page = Mapping::shared(memfd, 0, PAGE, Protection::ReadWrite, Placement::Anywhere)?;
         Ok(Statistics { page: Arc::new(page) })
     }
 

@@ -16,7 +16,7 @@ use bifolio_runtime::engine::Parts;
 use bifolio_runtime::{Counter, Direction, Engine, Side, Statistics};
 use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{
-    Features, HUGE_PAGE, Mapping, PAGE, Place, Protection, Reads, SharedBytes, Span, Uffd, advise,
+    AddressRange, Features, HUGE_PAGE, Mapping, PAGE, Placement, Protection, Reads, SharedBytes, Uffd, advise,
 };
 
 const BLOCKS: usize = 4;
@@ -69,7 +69,7 @@ impl Device for Failing {
 struct Rig {
     engine: Engine<AnonymousView>,
     device: Arc<Failing>,
-    span: Span,
+    span: AddressRange,
 }
 
 /// Memory of `BLOCKS` blocks, watched, and nobody to answer faults; `None` where the kernel grants no moves.
@@ -83,7 +83,8 @@ fn rig(order: u8) -> Option<Rig> {
     };
     let order = Order::new(order).expect("small");
     let view = AnonymousView::new(uffd, 1024).expect("staging memory");
-    let memory = Mapping::anonymous(LEN, Protection::ReadWrite, Place::Aligned(HUGE_PAGE)).expect("memory");
+    let memory =
+        Mapping::anonymous(LEN, Protection::ReadWrite, Placement::Aligned(HUGE_PAGE)).expect("memory");
     let _: Result<(), _> = advise::hugepage(memory.all());
     let span = memory.span();
     view.add_region(memory).expect("the first region");

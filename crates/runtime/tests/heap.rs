@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 use bifolio_runtime::{Counter, Direction, Heap, HeapConfig, SetupError, Side};
-use bifolio_sys::{PAGE, SharedBytes, Span};
+use bifolio_sys::{AddressRange, PAGE, SharedBytes};
 
 const MIB: usize = 1 << 20;
 
@@ -38,7 +38,7 @@ fn heap(ram: usize, vram: usize) -> Option<Heap> {
 
 fn block(heap: &Heap, bytes: usize) -> SharedBytes<'_> {
     let address = heap.allocate(bytes, 1, 0).expect("address space");
-    heap.window(Span::new(address, bytes).expect("whole pages"))
+    heap.window(AddressRange::new(address, bytes).expect("whole pages"))
 }
 
 fn fill(bytes: SharedBytes<'_>) {
@@ -95,7 +95,7 @@ fn blocks_change_their_length_in_place() {
     let Some(heap) = heap(4 * MIB, 64 * MIB) else { return };
     let address = heap.allocate(MIB, 1, 4 * MIB).expect("room");
     assert!(heap.resize(address, 3 * MIB));
-    let window = |len| heap.window(Span::new(address, len).expect("pages"));
+    let window = |len| heap.window(AddressRange::new(address, len).expect("pages"));
     fill(window(3 * MIB));
     assert!(heap.resize(address, 2 * MIB));
     assert_eq!(wrong(window(2 * MIB)), 0);

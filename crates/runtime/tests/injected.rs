@@ -12,17 +12,17 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Budget, Failure, Granularity, PageSet, Run};
+use bifolio_migrate::{Budget, Failure, Granularity, PageRun, PageSet};
 use bifolio_pool::{DevicePool, MirrorPool, PoolName};
 use bifolio_runtime::cpu::shared::{Keep, SharedView};
-use bifolio_runtime::cpu::{CpuView, Place, Refused};
+use bifolio_runtime::cpu::{BlockSpan, CpuView, Refused};
 use bifolio_runtime::device::builtin::{Builtin, Memory};
 use bifolio_runtime::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
 use bifolio_runtime::engine::Parts;
 use bifolio_runtime::engine::detach::{DetachError, Stuck};
 use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
 use bifolio_runtime::{Counter, Direction, Engine, Side, Statistics};
-use bifolio_sys::{Features, PAGE, Reads, SharedBytes, Span, Uffd};
+use bifolio_sys::{AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
 
 /// Counts calls down, and fails the one at zero.
 #[derive(Default)]
@@ -93,30 +93,35 @@ type Staged = <SharedView as CpuView>::Staged;
 impl CpuView for FlakyView {
     type Staged = Staged;
 
-    fn take_out(&self, place: Place, ram: &PageSet) -> Result<Staged, Refused> {
-        if self.fuse.blows() { Err(Refused::Busy) } else { self.inner.take_out(place, ram) }
+    fn isolate(&self, place: BlockSpan, ram: &PageSet) -> Result<Staged, Refused> {
+        if self.fuse.blows() { Err(Refused::Busy) } else { self.inner.isolate(place, ram) }
     }
 
-    fn reserve(&self, place: Place) -> Result<Staged, Refused> {
+    fn reserve(&self, place: BlockSpan) -> Result<Staged, Refused> {
         if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.reserve(place) }
     }
 
-    fn bytes<'v>(&'v self, place: Place, staged: &Staged, run: Run) -> SharedBytes<'v> {
+    fn bytes<'v>(&'v self, place: BlockSpan, staged: &Staged, run: PageRun) -> SharedBytes<'v> {
         self.inner.bytes(place, staged, run)
     }
 
-    fn restore(&self, place: Place, ram: &PageSet, staged: Option<Staged>) {
-        self.inner.restore(place, ram, staged);
+    fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<Staged>) {
+        self.inner.remap(place, ram, staged);
     }
 
-    fn install(&self, place: Place, staged: Staged, wanted: Option<u16>) -> Result<(), (Refused, Staged)> {
+    fn install(
+        &self,
+        place: BlockSpan,
+        staged: Staged,
+        wanted: Option<u16>,
+    ) -> Result<(), (Refused, Staged)> {
         if self.fuse.blows() {
             return Err((Refused::NoMemory, staged));
         }
         self.inner.install(place, staged, wanted)
     }
 
-    fn install_zero(&self, place: Place, staged: Staged) -> Result<(), (Refused, Staged)> {
+    fn install_zero(&self, place: BlockSpan, staged: Staged) -> Result<(), (Refused, Staged)> {
         if self.fuse.blows() {
             Err((Refused::NoMemory, staged))
         } else {
@@ -124,19 +129,19 @@ impl CpuView for FlakyView {
         }
     }
 
-    fn release(&self, place: Place, staged: Staged) {
+    fn release(&self, place: BlockSpan, staged: Staged) {
         self.inner.release(place, staged);
     }
 
-    fn discard(&self, base: usize, run: Run, coherent: &PageSet) -> Result<(), Refused> {
+    fn discard(&self, base: usize, run: PageRun, coherent: &PageSet) -> Result<(), Refused> {
         if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.discard(base, run, coherent) }
     }
 
-    fn map_coherent(&self, place: Place, to: Pfn) -> Result<(), Refused> {
+    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused> {
         if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.map_coherent(place, to) }
     }
 
-    fn unmap_coherent(&self, place: Place) -> Result<(), Refused> {
+    fn unmap_coherent(&self, place: BlockSpan) -> Result<(), Refused> {
         if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.unmap_coherent(place) }
     }
 
@@ -154,7 +159,7 @@ struct Machine {
     handlers: Option<Handlers>,
     engine: Arc<Engine<FlakyView>>,
     fuse: Arc<Fuse>,
-    span: Span,
+    span: AddressRange,
 }
 
 const BYTES: usize = 2 << 20;

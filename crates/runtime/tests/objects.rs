@@ -13,7 +13,7 @@ use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::engine::detach::{DetachError, StillPinned};
 use bifolio_runtime::{Counter, Object, ObjectError, PlainError, PoolName, Side, Space, SpaceConfig};
-use bifolio_sys::{PAGE, Span};
+use bifolio_sys::{AddressRange, PAGE};
 
 const MIB: usize = 1 << 20;
 
@@ -59,8 +59,8 @@ fn contents(object: &Object<'_>) -> Vec<u8> {
 }
 
 /// Shared memory whose pages hold their own numbers, brought to the device.
-fn on_device(space: &Space, bytes: usize) -> Span {
-    let span = Span::new(space.allocate(bytes).expect("room"), bytes).expect("pages");
+fn on_device(space: &Space, bytes: usize) -> AddressRange {
+    let span = AddressRange::new(space.allocate(bytes).expect("room"), bytes).expect("pages");
     for page in 0..bytes / PAGE {
         space.window(span).store_u64(page * PAGE, page as u64).expect("inside");
     }
@@ -68,7 +68,7 @@ fn on_device(space: &Space, bytes: usize) -> Span {
     span
 }
 
-fn check_pages(space: &Space, span: Span, added: u64) {
+fn check_pages(space: &Space, span: AddressRange, added: u64) {
     for page in 0..span.len() / PAGE {
         assert_eq!(space.window(span).load_u64(page * PAGE), Ok(page as u64 + added), "page {page}");
     }
@@ -181,7 +181,7 @@ fn device_faults_evict_objects_whose_bytes_come_back() {
         }
         // The last one was older than the shared memory, so it went for the first one that came back.
         assert_eq!(space.statistics().get(Counter::ObjectReturns), 4);
-        let span = Span::new(address, 6 * MIB).expect("pages");
+        let span = AddressRange::new(address, 6 * MIB).expect("pages");
         (0..span.len()).step_by(PAGE).for_each(|at| assert_eq!(space.window(span).load_u64(at), Ok(3)));
         all_is_well(&space);
     }
@@ -219,7 +219,7 @@ fn when_all_is_pinned_there_is_an_error_and_no_waiting() {
     let space = space(32 * MIB, 8 * MIB, 9);
     let objects: Vec<_> = (0..4).map(|_| space.allocate_object(2 * MIB).expect("room")).collect();
     let pins: Vec<_> = objects.iter().map(|object| object.pin().expect("room")).collect();
-    let span = Span::new(space.allocate(2 * MIB).expect("room"), 2 * MIB).expect("pages");
+    let span = AddressRange::new(space.allocate(2 * MIB).expect("room"), 2 * MIB).expect("pages");
     space.window(span).store_u64(0, 5).expect("inside");
     let refused = space.allocate_object(PAGE).map(|object| object.len());
     assert_eq!(refused, Err(ObjectError::Memory(PlainError::NoDeviceMemory { pages: 1 })));
@@ -248,7 +248,7 @@ fn objects_count_against_a_limit_of_system_memory_wherever_they_are() {
     let refused = space.allocate_object(5 * MIB).map(|object| object.len());
     assert_eq!(refused, Err(ObjectError::Memory(PlainError::NoRam { pages: 1280 })));
     // 8 MiB of shared memory and the objects fit both memories together, and all of them move.
-    let span = Span::new(space.allocate(8 * MIB).expect("room"), 8 * MIB).expect("pages");
+    let span = AddressRange::new(space.allocate(8 * MIB).expect("room"), 8 * MIB).expect("pages");
     for round in 1..3 {
         space.launch(&Add { address: span.start(), bytes: span.len(), value: 1 }).expect("all make room");
         for object in &objects {
@@ -315,7 +315,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const STRESS: Duration = Duration::from_millis(1000);
 
 struct Increments<'t> {
-    span: Span,
+    span: AddressRange,
     stop: &'t AtomicBool,
     done: &'t AtomicU64,
 }
@@ -349,7 +349,7 @@ fn use_object(object: &Object<'_>, number: usize, stop: &AtomicBool, generations
 }
 
 /// Increments the pages of `span` in turn, on the CPU.
-fn increment(space: &Space, span: Span, stop: &AtomicBool, done: &AtomicU64) {
+fn increment(space: &Space, span: AddressRange, stop: &AtomicBool, done: &AtomicU64) {
     let window = space.window(span);
     for at in (0..span.len()).step_by(PAGE).cycle() {
         if stop.load(Ordering::Relaxed) {
@@ -388,7 +388,7 @@ impl Done {
 
 fn nothing_is_lost_where_both_compete(order: u8, vram: usize, ram: Option<usize>) {
     let space = Space::new(SpaceConfig { ram, ..config(32 * MIB, vram, order) }).expect("a space");
-    let span = Span::new(space.allocate(4 * MIB).expect("room"), 4 * MIB).expect("pages");
+    let span = AddressRange::new(space.allocate(4 * MIB).expect("room"), 4 * MIB).expect("pages");
     let (stop, done) = (AtomicBool::new(false), Done::default());
     // Made before the rest begins: no room for another one can be promised while two of these are pinned.
     let objects =
@@ -447,7 +447,7 @@ fn object_is_made_while_system_memory_is_on_the_move() {
     }
     let space =
         Space::new(SpaceConfig { ram: Some(6 * MIB), ..config(32 * MIB, 4 * MIB, 9) }).expect("a space");
-    let span = Span::new(space.allocate(4 * MIB).expect("room"), 4 * MIB).expect("pages");
+    let span = AddressRange::new(space.allocate(4 * MIB).expect("room"), 4 * MIB).expect("pages");
     let (stop, by_cpu, by_device) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let made = std::thread::scope(|scope| {
         let (space, stop, by_cpu) = (&space, &stop, &by_cpu);

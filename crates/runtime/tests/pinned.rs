@@ -12,28 +12,28 @@ use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::space::FreeError;
 use bifolio_runtime::{Counter, Side, Space, SpaceConfig};
-use bifolio_sys::{PAGE, Span};
+use bifolio_sys::{AddressRange, PAGE};
 
 const BYTES: usize = 4 << 20;
 const PAGES: usize = BYTES / PAGE;
 
-fn space(kind: MemoryKind, ram: Option<usize>) -> (Space, Span) {
+fn space(kind: MemoryKind, ram: Option<usize>) -> (Space, AddressRange) {
     let config = SpaceConfig { kind, ram, checked: true, ..SpaceConfig::new(4 * BYTES, 2 * BYTES) };
     let space = Space::new(config).expect("a space");
-    let span = Span::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
+    let span = AddressRange::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
     (space, span)
 }
 
-fn page(span: Span, number: usize) -> Span {
+fn page(span: AddressRange, number: usize) -> AddressRange {
     pages(span, number, 1)
 }
 
-fn pages(span: Span, first: usize, count: usize) -> Span {
+fn pages(span: AddressRange, first: usize, count: usize) -> AddressRange {
     span.part(first * PAGE, count * PAGE).expect("inside")
 }
 
 /// Which pages of `span` are on the device.
-fn on_device(space: &Space, span: Span) -> Vec<bool> {
+fn on_device(space: &Space, span: AddressRange) -> Vec<bool> {
     let is_there = |at: usize| {
         let found = space.engine().blocks().find(at).expect("an address of the space");
         found.lock().block.device().contains(found.page_of(at))
@@ -41,12 +41,12 @@ fn on_device(space: &Space, span: Span) -> Vec<bool> {
     (span.start()..span.end()).step_by(PAGE).map(is_there).collect()
 }
 
-fn write_numbers(space: &Space, span: Span) {
+fn write_numbers(space: &Space, span: AddressRange) {
     let window = space.window(span);
     (0..PAGES).for_each(|page| window.store_u64(page * PAGE, page as u64 + 1).expect("inside"));
 }
 
-fn check_numbers(space: &Space, span: Span) {
+fn check_numbers(space: &Space, span: AddressRange) {
     let window = space.window(span);
     (0..PAGES).for_each(|page| assert_eq!(window.load_u64(page * PAGE), Ok(page as u64 + 1), "page {page}"));
     assert_eq!(space.audit(), []);
@@ -114,7 +114,7 @@ fn pin_that_reaches_outside_of_what_is_allocated_pins_nothing() {
         return;
     }
     let (space, span) = space(MemoryKind::Private, None);
-    let beyond = Span::new(span.start() + BYTES - PAGE, 2 * PAGE).expect("pages");
+    let beyond = AddressRange::new(span.start() + BYTES - PAGE, 2 * PAGE).expect("pages");
     assert!(matches!(space.pin(beyond), Err(Failure::NotMapped)));
     let outside = space.addresses().end()..space.addresses().end() + PAGE;
     assert!(matches!(space.engine().pin(outside), Err(Failure::NotMapped)));
@@ -180,7 +180,7 @@ fn device_that_faults_on_pinned_pages_meanwhile_neither_moves_them_nor_loses_a_w
         (config.kind, config.checked) = (kind, true);
         config.policy = Some(Box::new(Granularity { largest, smallest, populate: largest }));
         let space = Space::new(config).expect("a space");
-        let span = Span::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
+        let span = AddressRange::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
         write_numbers(&space, span);
         let (stop, done, refused) = <(AtomicBool, AtomicU64, AtomicU64)>::default();
         std::thread::scope(|scope| {

@@ -10,7 +10,7 @@ use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::engine::reshape::Collapsed;
 use bifolio_runtime::{Counter, PoolName, Side, Space, SpaceConfig};
-use bifolio_sys::{PAGE, Span};
+use bifolio_sys::{AddressRange, PAGE};
 
 const BYTES: usize = 2 << 20;
 const PAGES: usize = BYTES / PAGE;
@@ -18,11 +18,11 @@ const PAGES: usize = BYTES / PAGE;
 const KINDS: [MemoryKind; 2] = [MemoryKind::Private, MemoryKind::Coherent];
 
 /// A space with one folio of 2 MiB on the device.
-fn one_folio(kind: MemoryKind) -> (Space, Span) {
+fn one_folio(kind: MemoryKind) -> (Space, AddressRange) {
     one_folio_of(kind, PoolName::Buddy)
 }
 
-fn one_folio_of(kind: MemoryKind, pool: PoolName) -> (Space, Span) {
+fn one_folio_of(kind: MemoryKind, pool: PoolName) -> (Space, AddressRange) {
     let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
     let config = SpaceConfig {
         kind,
@@ -32,7 +32,7 @@ fn one_folio_of(kind: MemoryKind, pool: PoolName) -> (Space, Span) {
         ..SpaceConfig::new(2 * BYTES, 4 * BYTES)
     };
     let space = Space::new(config).expect("a space");
-    let span = Span::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
+    let span = AddressRange::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
     let window = space.window(span);
     (0..PAGES).for_each(|page| window.store_u64(page * PAGE, page as u64 + 1).expect("inside"));
     space.prefetch(span, Side::Device).expect("room on the device");
@@ -41,7 +41,7 @@ fn one_folio_of(kind: MemoryKind, pool: PoolName) -> (Space, Span) {
 }
 
 /// The orders of the folios on the device, by address.
-fn orders(space: &Space, span: Span) -> Vec<u8> {
+fn orders(space: &Space, span: AddressRange) -> Vec<u8> {
     let found = space.engine().blocks().find(span.start()).expect("an address of the space");
     let cell = found.lock();
     cell.block.pieces().iter().map(|piece| piece.span.order().get()).collect()
@@ -72,7 +72,7 @@ impl Kernel for Hammer<'_> {
 }
 
 /// Runs `reshape` while the device writes, and checks that nothing moved and no write was lost.
-fn while_the_device_writes(space: &Space, span: Span, reshape: impl FnOnce()) {
+fn while_the_device_writes(space: &Space, span: AddressRange, reshape: impl FnOnce()) {
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let bytes_moved =
         || space.statistics().get(Counter::BytesToRam) + space.statistics().get(Counter::BytesToDevice);

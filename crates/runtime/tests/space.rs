@@ -9,7 +9,7 @@ use bifolio_migrate::{Failure, Granularity};
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{Counter, Direction, PoolName, Side, Space, SpaceConfig};
-use bifolio_sys::{PAGE, Span};
+use bifolio_sys::{AddressRange, PAGE};
 
 /// Adds 1 to every word of an array; units take pages in turn.
 struct Increment {
@@ -42,7 +42,7 @@ fn fixed(order: u8) -> Box<Granularity> {
 /// The CPU writes, the device increments, the CPU reads, twice over; all words must be right.
 fn round_trips(space: &Space, bytes: usize) {
     let address = space.allocate(bytes).expect("the space is large enough");
-    let span = Span::new(address, bytes).expect("whole pages");
+    let span = AddressRange::new(address, bytes).expect("whole pages");
     let window = space.window(span);
     for offset in (0..bytes).step_by(8) {
         window.store_u64(offset, offset as u64).expect("inside");
@@ -136,7 +136,7 @@ fn part_of_a_folio_is_freed_and_the_rest_stays_on_the_device_with_every_pool() {
         let mut config = SpaceConfig { pool: *pool, ..config(MemoryKind::Private, 16 << 20, 64 << 20) };
         config.policy = Some(fixed(9));
         let space = Space::new(config).expect("a space");
-        let span = Span::new(space.allocate(2 << 20).expect("room"), 2 << 20).expect("pages");
+        let span = AddressRange::new(space.allocate(2 << 20).expect("room"), 2 << 20).expect("pages");
         space.prefetch(span, Side::Device).expect("room on the device");
         let hole = span.start() + 100 * PAGE..span.start() + 108 * PAGE;
         space.engine().unmap(hole.clone()).expect("nobody uses it");
@@ -147,7 +147,7 @@ fn part_of_a_folio_is_freed_and_the_rest_stays_on_the_device_with_every_pool() {
         let frees_pieces = [PoolName::FreeList, PoolName::Mirror].contains(pool);
         assert_eq!(held, if frees_pieces { 512 - 8 } else { 512 }, "{pool}");
         space.engine().map(hole.clone());
-        space.prefetch(Span::new(hole.start, 8 * PAGE).expect("pages"), Side::Device).expect("room");
+        space.prefetch(AddressRange::new(hole.start, 8 * PAGE).expect("pages"), Side::Device).expect("room");
         let serves_again = *pool == PoolName::Coherent || frees_pieces;
         let held = space.engine().pagemap().pool().usage().pages;
         assert_eq!(held, if serves_again { 512 } else { 512 + 8 }, "{pool}: what the hole takes");
@@ -196,7 +196,7 @@ fn prefetched_pages_raise_no_device_fault() {
     }
     let space = Space::new(config(MemoryKind::Private, 16 << 20, 8 << 20)).expect("a space");
     let address = space.allocate(1 << 20).expect("room");
-    let span = Span::new(address, 1 << 20).expect("pages");
+    let span = AddressRange::new(address, 1 << 20).expect("pages");
     space.prefetch(span, Side::Device).expect("room on the device");
     let before = space.statistics();
     assert_eq!(before.get(Counter::BytesToDevice), 0, "untouched pages are cleared there, not copied");
@@ -229,7 +229,7 @@ fn fault_of_a_former_life_does_not_poison_the_next() {
     space.free(address).expect("free");
     assert_eq!(space.engine().cpu_fault(address), Err(Failure::NotMapped));
     assert_eq!(space.allocate(PAGE), Ok(address), "the same page is allocated again");
-    let window = space.window(Span::new(address, PAGE).expect("a page"));
+    let window = space.window(AddressRange::new(address, PAGE).expect("a page"));
     assert_eq!(window.load_u64(0), Ok(0));
     assert_eq!(space.audit(), []);
 }

@@ -13,7 +13,7 @@ use bifolio_migrate::Granularity;
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{Counter, Direction, PoolName, Side, Space, SpaceConfig};
-use bifolio_sys::{PAGE, Span};
+use bifolio_sys::{AddressRange, PAGE};
 
 /// How long each combination runs, on a machine that is not busy.
 const TIME: Duration = Duration::from_millis(700);
@@ -56,7 +56,7 @@ fn fastrand(seed: u64) -> impl FnMut() -> usize {
     }
 }
 
-fn write_from_cpu(space: &Space, span: Span, seed: u64, stop: &AtomicBool, done: &AtomicU64) {
+fn write_from_cpu(space: &Space, span: AddressRange, seed: u64, stop: &AtomicBool, done: &AtomicU64) {
     let (window, mut random) = (space.window(span), fastrand(seed));
     while !stop.load(Ordering::Relaxed) {
         let page = random() % (BYTES / PAGE);
@@ -68,7 +68,7 @@ fn write_from_cpu(space: &Space, span: Span, seed: u64, stop: &AtomicBool, done:
 }
 
 /// Sends random parts of the memory to one side, again and again. A part in use is left.
-fn push(space: &Space, span: Span, side: Side, seed: u64, stop: &AtomicBool) {
+fn push(space: &Space, span: AddressRange, side: Side, seed: u64, stop: &AtomicBool) {
     let mut random = fastrand(seed);
     while !stop.load(Ordering::Relaxed) {
         let pages = 1 << (random() % 10);
@@ -100,7 +100,7 @@ fn nothing_is_lost_with(pool: PoolName, kind: MemoryKind, order: u8, vram: usize
     config.policy = Some(Box::new(Granularity { largest, smallest, populate: largest }));
     let space = Space::new(config).expect("a space");
     let address = space.allocate(BYTES).expect("room");
-    let span = Span::new(address, BYTES).expect("pages");
+    let span = AddressRange::new(address, BYTES).expect("pages");
     let (stop, by_cpu, by_device) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let (space, stop) = (&space, &stop);

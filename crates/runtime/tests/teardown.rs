@@ -10,7 +10,7 @@ use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::engine::detach::{DetachError, Held, StillHeld};
 use bifolio_runtime::{Counter, Heap, HeapConfig, PoolName, Side, Space, SpaceConfig};
-use bifolio_sys::{Features, PAGE, Span};
+use bifolio_sys::{AddressRange, Features, PAGE};
 
 const BYTES: usize = 8 << 20;
 const WORDS: usize = BYTES / 8;
@@ -18,10 +18,10 @@ const WORDS: usize = BYTES / 8;
 const SHORT: Duration = Duration::from_millis(20);
 
 /// A space whose memory was written by the CPU and then sent to the device, with the span of it.
-fn on_device(kind: MemoryKind, ram: Option<usize>) -> (Space, Span) {
+fn on_device(kind: MemoryKind, ram: Option<usize>) -> (Space, AddressRange) {
     let config = SpaceConfig { kind, ram, checked: true, ..SpaceConfig::new(2 * BYTES, 2 * BYTES) };
     let space = Space::new(config).expect("a space");
-    let span = Span::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
+    let span = AddressRange::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
     let window = space.window(span);
     (0..WORDS).for_each(|word| window.store_u64(word * 8, word as u64 + 1).expect("inside"));
     space.prefetch(span, Side::Device).expect("room on the device");
@@ -29,7 +29,7 @@ fn on_device(kind: MemoryKind, ram: Option<usize>) -> (Space, Span) {
     (space, span)
 }
 
-fn all_bytes_are_there(space: &Space, span: Span) {
+fn all_bytes_are_there(space: &Space, span: AddressRange) {
     let window = space.window(span);
     (0..WORDS).for_each(|word| assert_eq!(window.load_u64(word * 8), Ok(word as u64 + 1), "word {word}"));
     assert_eq!(space.audit(), []);
@@ -80,7 +80,7 @@ fn closing_exceeds_the_limit_of_system_memory_rather_than_lose_bytes() {
     let fresh = space.allocate(PAGE).expect("room");
     space.close().expect("nobody holds a folio");
     all_bytes_are_there(&space, span);
-    let fresh = space.window(Span::new(fresh, PAGE).expect("a page"));
+    let fresh = space.window(AddressRange::new(fresh, PAGE).expect("a page"));
     assert_eq!(fresh.load_u64(0), Ok(0), "first touches go on as well");
     let beyond = space.statistics().get(Counter::BeyondRam);
     assert!(beyond >= ((BYTES - limit) / PAGE) as u64, "{beyond} pages beyond the limit");
@@ -146,7 +146,7 @@ fn no_write_is_lost_by_a_close_in_the_middle_of_a_job() {
     for kind in [MemoryKind::Private, MemoryKind::Coherent] {
         let config = SpaceConfig { kind, checked: true, ..SpaceConfig::new(2 * BYTES, BYTES / 2) };
         let space = Space::new(config).expect("a space");
-        let span = Span::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
+        let span = AddressRange::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
         let (by_cpu, by_device) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
             let job = Increments { address: span.start(), done: &by_device };
@@ -197,7 +197,7 @@ fn memory_of_unmodified_programs_comes_home_too() {
     };
     let heap = Heap::new(config).expect("a heap");
     let block = heap.allocate(BYTES, PAGE, 0).expect("address space");
-    let window = heap.window(Span::new(block, BYTES).expect("pages"));
+    let window = heap.window(AddressRange::new(block, BYTES).expect("pages"));
     (0..WORDS).for_each(|word| window.store_u64(word * 8, word as u64 + 1).expect("inside"));
     assert!(heap.engine().pagemap().live_pages() > 0, "system memory is too small");
     heap.engine().detach(SHORT).expect("nobody holds a folio");

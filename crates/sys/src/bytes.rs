@@ -18,7 +18,7 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-use crate::{Mapping, Span, SpanError, sweep};
+use crate::{AddressRange, AddressRangeError, Mapping, sweep};
 
 /// Why bytes of a window were not accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,8 +133,8 @@ plain! {
 /// A borrowed window of a [`Mapping`]: the right to access its bytes raw, and to operate on its pages.
 ///
 /// ```
-/// # use bifolio_sys::{Mapping, PAGE, Place, Protection};
-/// let mapping = Mapping::anonymous(PAGE, Protection::ReadWrite, Place::Anywhere)?;
+/// # use bifolio_sys::{Mapping, PAGE, Placement, Protection};
+/// let mapping = Mapping::anonymous(PAGE, Protection::ReadWrite, Placement::Anywhere)?;
 /// let window = mapping.bytes(64, 128)?;
 /// window.write(0, 1.5_f64)?;
 /// assert_eq!(mapping.all().fetch_add_f64(64, 1.0)?, 1.5);
@@ -144,8 +144,8 @@ plain! {
 /// It cannot outlive the mapping:
 ///
 /// ```compile_fail,E0505
-/// # use bifolio_sys::{Mapping, PAGE, Place, Protection};
-/// let mapping = Mapping::anonymous(PAGE, Protection::ReadWrite, Place::Anywhere).unwrap();
+/// # use bifolio_sys::{Mapping, PAGE, Placement, Protection};
+/// let mapping = Mapping::anonymous(PAGE, Protection::ReadWrite, Placement::Anywhere).unwrap();
 /// let window = mapping.all();
 /// drop(mapping);
 /// window.fill_zero();
@@ -186,8 +186,8 @@ impl<'m> SharedBytes<'m> {
     /// # Errors
     ///
     /// Refuses a window that is empty or not page aligned.
-    pub const fn span(self) -> Result<Span, SpanError> {
-        Span::new(self.start, self.len)
+    pub const fn span(self) -> Result<AddressRange, AddressRangeError> {
+        AddressRange::new(self.start, self.len)
     }
 
     /// Returns the window of `len` bytes from `offset`.

@@ -15,7 +15,9 @@
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::{MapError, Mapping, Modes, PAGE, Place, Protection, Span, SysError, Uffd, Wake, advise};
+use crate::{
+    AddressRange, MapError, Mapping, Modes, PAGE, Placement, Protection, SysError, Uffd, Wake, advise,
+};
 
 /// Pages whose faults mean "stop".
 #[derive(Debug)]
@@ -56,7 +58,8 @@ impl Doorbell {
     ///
     /// Fails for 0 buttons, without memory, or when registration is refused.
     pub fn new(uffd: &Uffd, buttons: usize) -> Result<Self, BellError> {
-        let pages = Mapping::anonymous(buttons.saturating_mul(PAGE), Protection::ReadWrite, Place::Anywhere)?;
+        let pages =
+            Mapping::anonymous(buttons.saturating_mul(PAGE), Protection::ReadWrite, Placement::Anywhere)?;
         // A child must not ring its parent's bell; refused advice only wastes a page there.
         let _ = advise::dontfork(pages.all());
         uffd.register(pages.all(), Modes::MISSING)?;
@@ -70,7 +73,7 @@ impl Doorbell {
             return false;
         }
         // The page after the bell's end never rings, so the part is always inside.
-        if let Ok(page) = Span::new(address - address % PAGE, PAGE) {
+        if let Ok(page) = AddressRange::new(address - address % PAGE, PAGE) {
             let _ = uffd.zeropage(page, Wake::Now);
         }
         true

@@ -3,7 +3,7 @@
 //! Everything above this crate is `forbid(unsafe_code)`; what it may do with pages, it does through these types:
 //!
 //! ```text
-//!   Span            a page-aligned range of addresses, nothing more than two checked numbers
+//!   AddressRange            a page-aligned range of addresses, nothing more than two checked numbers
 //!   Mapping         memory that is owned (unmapped on drop) or adopted, never seen through `&` or `&mut`
 //!     SharedBytes   a borrowed window of a Mapping: loads, stores, atomics, copies; the proof that page
 //!                   operations (advise, register, move) may be done there
@@ -17,7 +17,7 @@
 //! A page operation changes bytes behind the compiler's back. That is harmless exactly where no Rust reference to
 //! plain data exists, so each operation needs a witness of that. The witness is [`SharedBytes`], which comes only
 //! from a [`Mapping`], which hands out no references. [`Uffd::register`] takes such a witness, and the kernel
-//! refuses to install pages where nothing is registered, so installs need only a [`Span`]. The single way to get a
+//! refuses to install pages where nothing is registered, so installs need only a [`AddressRange`]. The single way to get a
 //! witness for foreign memory is [`Mapping::adopt`], which is `unsafe` and says what must be promised.
 //!
 //! # Which system calls
@@ -29,6 +29,7 @@
 compile_error!("bifolio-sys needs 64-bit Linux");
 
 pub mod abi;
+mod address_range;
 pub mod advise;
 mod bytes;
 mod doorbell;
@@ -45,20 +46,19 @@ pub mod probe;
 pub mod process;
 mod raw;
 pub mod smaps;
-mod span;
 mod sweep;
 mod uffd;
 
 pub use abi::{CopyMode, Features, Modes, MoveMode, RangeIoctls};
+pub use address_range::{AddressRange, AddressRangeError, HUGE_PAGE, PAGE};
 pub use bytes::{AccessError, Plain, SharedBytes};
 pub use doorbell::{BellError, Doorbell, Rung};
 pub use error::SysError;
 pub use eventfd::EventFd;
 pub use memfd::Memfd;
-pub use memory::{MapError, Mapping, Place, Protection, RemapFailed};
+pub use memory::{MapError, Mapping, Placement, Protection, RemapFailed};
 pub use message::{Message, MessageBuf, Messages, Woken};
 pub use open::{Access, Attempt, DEVICE_NODE, OpenError, Reads, Via, Way};
 pub use outcome::Outcome;
 pub use rustix::io::Errno;
-pub use span::{HUGE_PAGE, PAGE, Span, SpanError};
 pub use uffd::{Protect, ReadyError, Uffd, Wake};

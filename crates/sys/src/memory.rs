@@ -17,7 +17,7 @@ use std::ptr::with_exposed_provenance_mut;
 
 use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
-use crate::{AccessError, Memfd, PAGE, SharedBytes, Span, SpanError, SysError};
+use crate::{AccessError, AddressRange, AddressRangeError, Memfd, PAGE, SharedBytes, SysError};
 
 /// What the CPU may do with mapped bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Protection {
 
 /// Where a new mapping goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Placement {
     /// Wherever the kernel likes.
     Anywhere,
     /// At a multiple of this many bytes (a power of two, at least 4096).
@@ -46,7 +46,7 @@ pub enum Place {
 pub enum MapError {
     /// The range or its length has no shape that can be mapped.
     #[error("range cannot be mapped")]
-    Shape(#[from] SpanError),
+    Shape(#[from] AddressRangeError),
     /// The alignment is not a power of two of at least 4096.
     #[error("alignment {0:#x} is not a power of two of at least a page")]
     Alignment(usize),
@@ -89,7 +89,7 @@ enum Hold {
 /// All access is raw; see [`SharedBytes`]. Sharing between threads is sound for that reason.
 #[derive(Debug)]
 pub struct Mapping {
-    span: Span,
+    span: AddressRange,
     hold: Hold,
 }
 
@@ -108,7 +108,7 @@ impl Mapping {
     /// # Errors
     ///
     /// Refuses a length that is 0 or not a multiple of 4 KiB, a place that cannot be, and what the kernel refuses.
-    pub fn reserve(len: usize, place: Place) -> Result<Self, MapError> {
+    pub fn reserve(len: usize, place: Placement) -> Result<Self, MapError> {
         Self::create(Content::Anonymous, len, Protection::None, place)
     }
 
@@ -117,7 +117,7 @@ impl Mapping {
     /// # Errors
     ///
     /// As [`Mapping::reserve`].
-    pub fn anonymous(len: usize, protection: Protection, place: Place) -> Result<Self, MapError> {
+    pub fn anonymous(len: usize, protection: Protection, place: Placement) -> Result<Self, MapError> {
         Self::create(Content::Anonymous, len, protection, place)
     }
 
@@ -132,7 +132,7 @@ impl Mapping {
         offset: usize,
         len: usize,
         protection: Protection,
-        place: Place,
+        place: Placement,
     ) -> Result<Self, MapError> {
         Self::create(Content::Shared(memfd, offset as u64), len, protection, place)
     }
@@ -148,18 +148,18 @@ impl Mapping {
     /// 2. its owner expects its bytes to change or to vanish by what this crate is asked to do;
     /// 3. if the owner unmaps or replaces it, no operation through this value follows.
     #[must_use]
-    pub const unsafe fn adopt(span: Span) -> Self {
+    pub const unsafe fn adopt(span: AddressRange) -> Self {
         Self { span, hold: Hold::Adopted }
     }
 
     /// Forgets to unmap: the range stays until the process ends.
-    pub fn leak(self) -> Span {
+    pub fn leak(self) -> AddressRange {
         ManuallyDrop::new(self).span
     }
 
     /// Returns the addresses covered.
     #[must_use]
-    pub const fn span(&self) -> Span {
+    pub const fn span(&self) -> AddressRange {
         self.span
     }
 
@@ -183,7 +183,7 @@ impl Mapping {
     /// # Errors
     ///
     /// Refuses what is not inside.
-    pub fn at(&self, span: Span) -> Result<SharedBytes<'_>, AccessError> {
+    pub fn at(&self, span: AddressRange) -> Result<SharedBytes<'_>, AccessError> {
         // An address below the mapping wraps to an offset past its end.
         self.bytes(span.start().wrapping_sub(self.span.start()), span.len())
     }
@@ -195,7 +195,7 @@ impl Mapping {
     /// # Errors
     ///
     /// Refuses a part that is not inside, and what the kernel refuses.
-    pub fn replace_anonymous(&self, part: Span, protection: Protection) -> Result<(), MapError> {
+    pub fn replace_anonymous(&self, part: AddressRange, protection: Protection) -> Result<(), MapError> {
         self.replace(Content::Anonymous, part, protection)
     }
 
@@ -206,7 +206,7 @@ impl Mapping {
     /// As [`Mapping::replace_anonymous`].
     pub fn replace_shared(
         &self,
-        part: Span,
+        part: AddressRange,
         memfd: &Memfd,
         offset: usize,
         protection: Protection,
@@ -219,7 +219,7 @@ impl Mapping {
     /// # Errors
     ///
     /// Refuses a part that is not inside, and what the kernel refuses.
-    pub fn protect(&self, part: Span, protection: Protection) -> Result<(), MapError> {
+    pub fn protect(&self, part: AddressRange, protection: Protection) -> Result<(), MapError> {
         self.at(part)?;
         let flags = MprotectFlags::from_bits_retain(protection.flags().bits());
         // SAFETY: 1. the part is inside of this mapping; 2. nothing there is seen through Rust references.
@@ -235,7 +235,7 @@ impl Mapping {
     /// # Errors
     ///
     /// Gives the mapping back, unmoved.
-    pub fn remap_into(self, target: &Mapping, part: Span) -> Result<(), RemapFailed> {
+    pub fn remap_into(self, target: &Mapping, part: AddressRange) -> Result<(), RemapFailed> {
         match self.move_over(target, part) {
             Ok(()) => {
                 // The old addresses are free already; somebody else may have them by now.
@@ -246,7 +246,7 @@ impl Mapping {
         }
     }
 
-    fn move_over(&self, target: &Mapping, part: Span) -> Result<(), MapError> {
+    fn move_over(&self, target: &Mapping, part: AddressRange) -> Result<(), MapError> {
         target.at(part)?;
         if self.hold == Hold::Adopted || part.len() != self.span.len() {
             return Err(MapError::NotMovable { mapping: self.span.len(), part: part.len() });
@@ -263,16 +263,21 @@ impl Mapping {
         content: Content<'_>,
         len: usize,
         protection: Protection,
-        place: Place,
+        place: Placement,
     ) -> Result<Self, MapError> {
         match place {
-            Place::Anywhere => map_anywhere(content, len, protection),
-            Place::Exactly(start) => map_exactly(content, Span::new(start, len)?, protection),
-            Place::Aligned(align) => map_aligned(content, len, protection, align),
+            Placement::Anywhere => map_anywhere(content, len, protection),
+            Placement::Exactly(start) => map_exactly(content, AddressRange::new(start, len)?, protection),
+            Placement::Aligned(align) => map_aligned(content, len, protection, align),
         }
     }
 
-    fn replace(&self, content: Content<'_>, part: Span, protection: Protection) -> Result<(), MapError> {
+    fn replace(
+        &self,
+        content: Content<'_>,
+        part: AddressRange,
+        protection: Protection,
+    ) -> Result<(), MapError> {
         self.at(part)?;
         // SAFETY: 1. the part is inside of this mapping, so MAP_FIXED replaces nothing of anybody else; 2. nothing
         // there is seen through Rust references.
@@ -306,16 +311,20 @@ fn pointer(address: usize) -> *mut c_void {
 }
 
 fn map_anywhere(content: Content<'_>, len: usize, protection: Protection) -> Result<Mapping, MapError> {
-    Span::new(0, len)?;
+    AddressRange::new(0, len)?;
     // SAFETY: without MAP_FIXED, and with address 0 as "no wish", the kernel takes free addresses only.
     let start = unsafe { map(content, 0, len, protection, MapFlags::empty()) }?;
-    Ok(Mapping { span: Span::new(start, len)?, hold: Hold::Owned })
+    Ok(Mapping { span: AddressRange::new(start, len)?, hold: Hold::Owned })
 }
 
-fn map_exactly(content: Content<'_>, span: Span, protection: Protection) -> Result<Mapping, MapError> {
+fn map_exactly(
+    content: Content<'_>,
+    span: AddressRange,
+    protection: Protection,
+) -> Result<Mapping, MapError> {
     // SAFETY: MAP_FIXED_NOREPLACE refuses addresses that are in use.
     let start = unsafe { map(content, span.start(), span.len(), protection, MapFlags::FIXED_NOREPLACE) }?;
-    let mapping = Mapping { span: Span::new(start, span.len())?, hold: Hold::Owned };
+    let mapping = Mapping { span: AddressRange::new(start, span.len())?, hold: Hold::Owned };
     // Kernels before 4.17 take the address as a mere hint.
     if start != span.start() {
         return Err(SysError { call: "mmap", errno: rustix::io::Errno::EXIST }.into());
@@ -333,8 +342,8 @@ fn map_aligned(
     if !align.is_power_of_two() || align < PAGE {
         return Err(MapError::Alignment(align));
     }
-    let whole = Span::new(0, len)?.len().checked_add(align - PAGE);
-    let whole = whole.ok_or(SpanError::Overflow { start: 0, len })?;
+    let whole = AddressRange::new(0, len)?.len().checked_add(align - PAGE);
+    let whole = whole.ok_or(AddressRangeError::Overflow { start: 0, len })?;
     let wide = map_anywhere(Content::Anonymous, whole, Protection::None)?;
     let skip = wide.span.start().next_multiple_of(align) - wide.span.start();
     let part = wide.span.part(skip, len)?;
@@ -344,10 +353,10 @@ fn map_aligned(
 }
 
 /// Unmaps all of `wide` outside of `keep`, which then belongs to the caller.
-fn trim(wide: Mapping, keep: Span) {
+fn trim(wide: Mapping, keep: AddressRange) {
     let wide = wide.leak();
-    let head = Span::new(wide.start(), keep.start() - wide.start());
-    let tail = Span::new(keep.end(), wide.end() - keep.end());
+    let head = AddressRange::new(wide.start(), keep.start() - wide.start());
+    let tail = AddressRange::new(keep.end(), wide.end() - keep.end());
     // An end that is empty is no span, hence the filter.
     for span in [head, tail].into_iter().flatten() {
         drop(Mapping { span, hold: Hold::Owned });

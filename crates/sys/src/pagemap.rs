@@ -11,7 +11,7 @@ use linux_raw_sys::general as uapi;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
 
 use crate::abi::{self, address, word};
-use crate::{PAGE, Span, SysError, smaps};
+use crate::{AddressRange, PAGE, SysError, smaps};
 
 /// Words read at once: 2 MiB of pages.
 const CHUNK_PAGES: usize = 512;
@@ -57,7 +57,7 @@ pub enum Then {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// The pages.
-    pub span: Span,
+    pub span: AddressRange,
     /// What they are.
     pub kinds: PageKinds,
 }
@@ -87,7 +87,7 @@ impl Pagemap {
     /// # Errors
     ///
     /// Fails for addresses beyond user space.
-    pub fn present(&self, span: Span) -> Result<Vec<bool>, SysError> {
+    pub fn present(&self, span: AddressRange) -> Result<Vec<bool>, SysError> {
         self.bits(span, PRESENT)
     }
 
@@ -96,7 +96,7 @@ impl Pagemap {
     /// # Errors
     ///
     /// As [`Pagemap::present`].
-    pub fn write_protected(&self, span: Span) -> Result<Vec<bool>, SysError> {
+    pub fn write_protected(&self, span: AddressRange) -> Result<Vec<bool>, SysError> {
         self.bits(span, UFFD_WP)
     }
 
@@ -105,7 +105,7 @@ impl Pagemap {
     /// # Errors
     ///
     /// As [`Pagemap::present`].
-    pub fn present_pages(&self, span: Span) -> Result<usize, SysError> {
+    pub fn present_pages(&self, span: AddressRange) -> Result<usize, SysError> {
         Ok(self.present(span)?.into_iter().filter(|&present| present).count())
     }
 
@@ -114,7 +114,7 @@ impl Pagemap {
     /// # Errors
     ///
     /// `ENOTTY` before Linux 6.7; `EPERM` for protecting pages that are not registered for it.
-    pub fn scan(&self, span: Span, wanted: PageKinds, then: Then) -> Result<Vec<Region>, SysError> {
+    pub fn scan(&self, span: AddressRange, wanted: PageKinds, then: Then) -> Result<Vec<Region>, SysError> {
         let mut found = Vec::new();
         let mut start = span.start();
         while start < span.end() {
@@ -134,7 +134,7 @@ impl Pagemap {
     /// # Errors
     ///
     /// Fails where neither `PAGEMAP_SCAN` nor `/proc/self/smaps` works.
-    pub fn huge_bytes(&self, span: Span) -> Result<usize, SysError> {
+    pub fn huge_bytes(&self, span: AddressRange) -> Result<usize, SysError> {
         match self.scan(span, PageKinds::HUGE, Then::Look) {
             Ok(regions) => Ok(regions.iter().map(|region| region.span.len()).sum()),
             // Before 6.7 the VMAs of smaps tell, if not as finely.
@@ -145,7 +145,7 @@ impl Pagemap {
         }
     }
 
-    fn bits(&self, span: Span, bit: u64) -> Result<Vec<bool>, SysError> {
+    fn bits(&self, span: AddressRange, bit: u64) -> Result<Vec<bool>, SysError> {
         let mut bits = Vec::with_capacity(span.pages());
         let mut words = [0; CHUNK_PAGES * 8];
         while bits.len() < span.pages() {
@@ -208,7 +208,7 @@ impl Then {
 
 fn region(raw: &uapi::page_region) -> Option<Region> {
     let start = address(raw.start);
-    let span = Span::new(start, address(raw.end).checked_sub(start)?).ok()?;
+    let span = AddressRange::new(start, address(raw.end).checked_sub(start)?).ok()?;
     Some(Region { span, kinds: PageKinds::from_bits_truncate(raw.categories) })
 }
 

@@ -12,8 +12,8 @@ use crate::advise::{self, Collapse};
 use crate::host::Host;
 use crate::pagemap::Pagemap;
 use crate::{
-    Access, Attempt, CopyMode, Features, HUGE_PAGE, MapError, Mapping, Memfd, Modes, MoveMode, OpenError,
-    Outcome, PAGE, Place, Protect, Protection, Reads, ReadyError, Span, SysError, Uffd, Wake, Way,
+    Access, AddressRange, Attempt, CopyMode, Features, HUGE_PAGE, MapError, Mapping, Memfd, Modes, MoveMode,
+    OpenError, Outcome, PAGE, Placement, Protect, Protection, Reads, ReadyError, SysError, Uffd, Wake, Way,
 };
 
 /// What came of trying one mechanism.
@@ -187,7 +187,7 @@ fn uffd(required: Features) -> Result<Uffd, Failure> {
 }
 
 fn private(len: usize, align: usize) -> Result<Mapping, Failure> {
-    Ok(Mapping::anonymous(len, Protection::ReadWrite, Place::Aligned(align))?)
+    Ok(Mapping::anonymous(len, Protection::ReadWrite, Placement::Aligned(align))?)
 }
 
 /// Makes an empty target of `len` bytes that is registered for missing pages.
@@ -239,7 +239,7 @@ fn try_move_huge() -> Result<(), Failure> {
 fn try_continue() -> Result<(), Failure> {
     let uffd = uffd(Features::MINOR_SHMEM | Features::MISSING_SHMEM)?;
     let memfd = Memfd::create("bifolio-probe", PAGE)?;
-    let map = || Mapping::shared(&memfd, 0, PAGE, Protection::ReadWrite, Place::Anywhere);
+    let map = || Mapping::shared(&memfd, 0, PAGE, Protection::ReadWrite, Placement::Anywhere);
     let (alias, target) = (map()?, map()?);
     holds("store", alias.all().store_u64(0, 7).is_ok())?;
     uffd.register(target.all(), Modes::MISSING | Modes::MINOR)?;
@@ -250,7 +250,7 @@ fn try_continue() -> Result<(), Failure> {
 /// Makes a memfd mapping that is one 2 MiB page.
 fn collapsed_memfd(step: &'static str) -> Result<Mapping, Failure> {
     let memfd = Memfd::create("bifolio-probe", HUGE_PAGE)?;
-    let place = Place::Aligned(HUGE_PAGE);
+    let place = Placement::Aligned(HUGE_PAGE);
     let mapping = Mapping::shared(&memfd, 0, HUGE_PAGE, Protection::ReadWrite, place)?;
     advise::populate_write(mapping.all())?;
     collapse(step, mapping.span(), &mapping)?;
@@ -258,7 +258,7 @@ fn collapsed_memfd(step: &'static str) -> Result<Mapping, Failure> {
 }
 
 /// Collapses a mapping and looks whether it is one 2 MiB page then. Pages in passing use (EAGAIN) get more tries.
-fn collapse(step: &'static str, span: Span, mapping: &Mapping) -> Result<(), Failure> {
+fn collapse(step: &'static str, span: AddressRange, mapping: &Mapping) -> Result<(), Failure> {
     const TRIES: usize = 8;
     let outcome = (0..TRIES).map(|_| advise::collapse(mapping.all())).find(|&came| came != Collapse::Again);
     let errno = match outcome.unwrap_or(Collapse::Again) {

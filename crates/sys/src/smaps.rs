@@ -2,13 +2,13 @@
 
 use std::io;
 
-use crate::Span;
+use crate::AddressRange;
 
 /// One VMA: neighbouring pages of equal kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vma {
     /// Its addresses.
-    pub span: Span,
+    pub span: AddressRange,
     /// Its protection, as `rw-p`.
     pub permissions: String,
     /// What it maps: a path, `[heap]`, or nothing.
@@ -51,7 +51,7 @@ pub fn vma_count() -> io::Result<usize> {
 }
 
 /// Adds up what the VMAs that touch `span` map by entries of 2 MiB, at most the span itself.
-pub(crate) fn huge_bytes(vmas: &[Vma], span: Span) -> usize {
+pub(crate) fn huge_bytes(vmas: &[Vma], span: AddressRange) -> usize {
     let touching = vmas.iter().filter(|vma| vma.span.overlaps(span));
     let bytes: usize = touching.map(|vma| vma.anon_huge_bytes + vma.shmem_huge_bytes).sum();
     bytes.min(span.len())
@@ -80,7 +80,7 @@ fn parse_head(line: &str) -> Option<Vma> {
     // Permissions, offset, device and inode come first.
     let name = rest.splitn(5, ' ').nth(4).unwrap_or("").trim().to_owned();
     Some(Vma {
-        span: Span::new(start, end.checked_sub(start)?).ok()?,
+        span: AddressRange::new(start, end.checked_sub(start)?).ok()?,
         permissions,
         name,
         rss_bytes: 0,
@@ -122,7 +122,7 @@ ShmemPmdMapped:     4096 kB
     #[test]
     fn fields_belong_to_the_range_above_them() {
         let [first, second] = &parse(TEXT)[..] else { panic!("two ranges") };
-        assert_eq!(first.span, Span::new(0x7f50_0000_0000, 2 << 20).expect("aligned"));
+        assert_eq!(first.span, AddressRange::new(0x7f50_0000_0000, 2 << 20).expect("aligned"));
         assert_eq!((first.rss_bytes, first.anon_huge_bytes), (2044 << 10, 2 << 20));
         assert_eq!(first.flags, ["rd", "wr", "mr", "um", "hg"]);
         assert_eq!((second.name.as_str(), second.permissions.as_str()), ("/memfd:sheet (deleted)", "rw-s"));

@@ -17,15 +17,15 @@ use rustix::ioctl::{Opcode, Updater};
 
 use crate::abi::{self, CopyMode, Features, Modes, MoveMode, RangeIoctls, word};
 use crate::open::{self, Access, Attempt, OpenError, Reads, Via, Way};
-use crate::{Outcome, SharedBytes, Span, SysError};
+use crate::{AddressRange, Outcome, SharedBytes, SysError};
 
 /// A userfaultfd. May be used by many threads at once.
 ///
 /// ```no_run
-/// # use bifolio_sys::{CopyMode, Features, Mapping, Modes, Outcome, PAGE, Place, Protection, Reads, Uffd};
+/// # use bifolio_sys::{CopyMode, Features, Mapping, Modes, Outcome, PAGE, Placement, Protection, Reads, Uffd};
 /// let none = Features::empty();
 /// let (uffd, _) = Uffd::open_ready(Reads::NonBlocking, none, none)?;
-/// let page = || Mapping::anonymous(PAGE, Protection::ReadWrite, Place::Anywhere);
+/// let page = || Mapping::anonymous(PAGE, Protection::ReadWrite, Placement::Anywhere);
 /// let (source, target) = (page()?, page()?);
 /// source.all().store_u64(0, 7)?;
 /// uffd.register(target.all(), Modes::MISSING)?;
@@ -203,14 +203,14 @@ impl Uffd {
     /// # Errors
     ///
     /// `EINVAL` where memory that cannot be registered is mapped, `ENOMEM` where nothing is.
-    pub fn unregister(&self, at: Span) -> Result<(), SysError> {
+    pub fn unregister(&self, at: AddressRange) -> Result<(), SysError> {
         let mut arg = range(at.start(), at.len());
         // SAFETY: opcode and structure belong together; nothing in memory changes.
         unsafe { self.call::<{ abi::IO_UNREGISTER }, _>(&mut arg) }.map_err(SysError::of("UFFDIO_UNREGISTER"))
     }
 
     /// Fills missing pages of `target` with the bytes of `source`, which must be as long; always 4 KiB pages.
-    pub fn copy(&self, target: Span, source: SharedBytes<'_>, mode: CopyMode) -> Outcome {
+    pub fn copy(&self, target: AddressRange, source: SharedBytes<'_>, mode: CopyMode) -> Outcome {
         if source.len() != target.len() {
             return Outcome::Invalid(Errno::INVAL);
         }
@@ -228,7 +228,7 @@ impl Uffd {
     }
 
     /// Fills missing pages with zero. Of private memory this maps the shared zero page, no memory is used.
-    pub fn zeropage(&self, target: Span, wake: Wake) -> Outcome {
+    pub fn zeropage(&self, target: AddressRange, wake: Wake) -> Outcome {
         let mut arg = uapi::uffdio_zeropage {
             range: range(target.start(), target.len()),
             mode: wake.bit(),
@@ -240,7 +240,7 @@ impl Uffd {
     }
 
     /// Maps pages that are in the file of a shared mapping already. [`Outcome::NoSource`] where the file has a hole.
-    pub fn continue_(&self, target: Span, mode: CopyMode) -> Outcome {
+    pub fn continue_(&self, target: AddressRange, mode: CopyMode) -> Outcome {
         let mut arg = uapi::uffdio_continue {
             range: range(target.start(), target.len()),
             mode: mode.bits(),
@@ -253,7 +253,7 @@ impl Uffd {
 
     /// Moves the pages of `source`, which must be as long and private anonymous memory with the same access, into
     /// missing pages of `target`. The source is left with holes. Whole aligned 2 MiB pages move as one.
-    pub fn move_(&self, target: Span, source: SharedBytes<'_>, mode: MoveMode) -> Outcome {
+    pub fn move_(&self, target: AddressRange, source: SharedBytes<'_>, mode: MoveMode) -> Outcome {
         if source.len() != target.len() {
             return Outcome::Invalid(Errno::INVAL);
         }
@@ -271,7 +271,7 @@ impl Uffd {
     }
 
     /// Makes writes to present pages fault, or lets them pass again. When it returns, no write is under way.
-    pub fn write_protect(&self, target: Span, protect: Protect) -> Outcome {
+    pub fn write_protect(&self, target: AddressRange, protect: Protect) -> Outcome {
         let mut arg =
             uapi::uffdio_writeprotect { range: range(target.start(), target.len()), mode: protect.bits() };
         // SAFETY: opcode and structure belong together; no byte changes.
@@ -283,7 +283,7 @@ impl Uffd {
 
     /// Marks missing pages as poisoned: touching one raises SIGBUS, a system call fails with `EFAULT`. A later
     /// [`Uffd::copy`] heals them, [`Uffd::zeropage`] does not.
-    pub fn poison(&self, target: Span, wake: Wake) -> Outcome {
+    pub fn poison(&self, target: AddressRange, wake: Wake) -> Outcome {
         let mut arg =
             uapi::uffdio_poison { range: range(target.start(), target.len()), mode: wake.bit(), updated: 0 };
         // SAFETY: opcode and structure belong together; the kernel marks registered memory only.
@@ -293,7 +293,7 @@ impl Uffd {
 
     /// Wakes every thread that waits for a page of the range; it tries its access again. Works also where nothing
     /// is mapped any more.
-    pub fn wake(&self, target: Span) -> Outcome {
+    pub fn wake(&self, target: AddressRange) -> Outcome {
         let mut arg = range(target.start(), target.len());
         // SAFETY: opcode and structure belong together; nothing in memory changes.
         match unsafe { self.call::<{ abi::IO_WAKE }, _>(&mut arg) } {

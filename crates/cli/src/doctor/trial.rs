@@ -3,7 +3,7 @@
 use bifolio_runtime::device::DeviceFault;
 use bifolio_runtime::device::builtin::{Kernel, Unit};
 use bifolio_runtime::{SetupError, Space, SpaceConfig};
-use bifolio_sys::{PAGE, Span};
+use bifolio_sys::{AddressRange, PAGE};
 
 /// Why the device does not work.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub fn device_works() -> Result<(), TrialError> {
     let memory = |what| TrialError::Memory { what };
     let space = Space::new(SpaceConfig::new(PAGE, 16 * PAGE))?;
     let address = space.allocate(PAGE).map_err(|_| memory("allocated"))?;
-    let window = space.window(Span::new(address, PAGE).map_err(|_| memory("addressed"))?);
+    let window = space.window(AddressRange::new(address, PAGE).map_err(|_| memory("addressed"))?);
     window.store_u64(0, BEFORE).map_err(|_| memory("written"))?;
     space.launch(&Increment(address))?;
     let found = window.load_u64(0).map_err(|_| memory("read"))?;

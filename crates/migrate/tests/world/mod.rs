@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bifolio_folio::{MemoryKind, Order, Pfn};
 use bifolio_migrate::step::Folio;
-use bifolio_migrate::{BLOCK_PAGES, Block, Failure, Finished, Handle, Outcome, Run, Span, Step, Transaction};
+use bifolio_migrate::{
+    AlignedRun, BLOCK_PAGES, Block, Failure, Finished, Handle, Outcome, PageRun, Step, Transaction,
+};
 
 /// Where the CPU's page table leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,11 +68,11 @@ impl World {
         }
     }
 
-    pub fn map(&mut self, run: Run) {
+    pub fn map(&mut self, run: PageRun) {
         let live = *self.block.live();
         for page in run.first..run.end() {
             if !live.contains(page) {
-                self.block.map(Run { first: page, pages: 1 });
+                self.block.map(PageRun { first: page, pages: 1 });
                 self.expected.insert(page, 0);
             }
         }
@@ -79,13 +81,13 @@ impl World {
     /// Pins a page, if it is in system memory.
     pub fn pin(&mut self, page: u16) {
         if self.block.ram().contains(page) {
-            self.block.pin(Run { first: page, pages: 1 });
+            self.block.pin(PageRun { first: page, pages: 1 });
         }
     }
 
     /// Takes back one pin of the first pinned page from `page` on, if there is one.
     pub fn unpin(&mut self, page: u16) {
-        let one = |page| Run { first: page, pages: 1 };
+        let one = |page| PageRun { first: page, pages: 1 };
         let pinned = (page..BLOCK_PAGES).map(one).find(|run| self.block.is_pinned(*run));
         pinned.into_iter().for_each(|run| self.block.unpin(run));
     }
@@ -127,8 +129,8 @@ impl World {
             Step::ReserveRam { span } => self.reserve(span),
             Step::ReclaimRam { .. } => self.reclaim_ram(block),
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
-            Step::TakeOut { span } => self.take_out(span, block),
-            Step::Restore { span } => self.restore(span, block),
+            Step::Isolate { span } => self.take_out(span, block),
+            Step::Remap { span } => self.remap(span, block),
             Step::Install { span, .. } => self.install(span, None),
             Step::InstallZero { span } => self.install(span, Some(0)),
             Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
@@ -206,7 +208,7 @@ impl World {
         Outcome::Done
     }
 
-    fn reserve(&mut self, span: Span) -> Outcome {
+    fn reserve(&mut self, span: AlignedRun) -> Outcome {
         let pages = u64::from(span.pages());
         let limit = if self.making_room { self.ram_limit + 512 } else { self.ram_limit };
         if self.injected() || self.ram_used + pages > limit {
@@ -216,7 +218,7 @@ impl World {
         Outcome::Done
     }
 
-    fn release_ram(&mut self, span: Span, pages: u16) -> Outcome {
+    fn release_ram(&mut self, span: AlignedRun, pages: u16) -> Outcome {
         self.ram_used -= u64::from(pages);
         for page in span.first()..span.end() {
             assert!(self.cpu.get(&page) != Some(&View::Ram), "released page {page} is in view");
@@ -254,7 +256,7 @@ impl World {
         if result.is_ok() { Outcome::Done } else { Outcome::NoMemory }
     }
 
-    fn take_out(&mut self, span: Span, block: &Block) -> Outcome {
+    fn take_out(&mut self, span: AlignedRun, block: &Block) -> Outcome {
         if self.injected() {
             return Outcome::Busy;
         }
@@ -267,7 +269,7 @@ impl World {
         Outcome::Done
     }
 
-    fn restore(&mut self, span: Span, block: &Block) -> Outcome {
+    fn remap(&mut self, span: AlignedRun, block: &Block) -> Outcome {
         for run in block.ram().runs(span.run()) {
             for page in run.first..run.end() {
                 self.cpu.insert(page, View::Ram);
@@ -277,7 +279,7 @@ impl World {
         Outcome::Done
     }
 
-    fn install(&mut self, span: Span, fill: Option<u64>) -> Outcome {
+    fn install(&mut self, span: AlignedRun, fill: Option<u64>) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
@@ -292,7 +294,7 @@ impl World {
         Outcome::Done
     }
 
-    fn copy_to_device(&mut self, run: Run, to: Pfn) -> Outcome {
+    fn copy_to_device(&mut self, run: PageRun, to: Pfn) -> Outcome {
         assert!(
             (run.first..run.end()).all(|page| self.taken.contains(&page)),
             "copied while the CPU can write"
@@ -301,7 +303,7 @@ impl World {
         self.fill_device(run, to, |page| bytes[&page])
     }
 
-    fn fill_device(&mut self, run: Run, to: Pfn, value: impl Fn(u16) -> u64) -> Outcome {
+    fn fill_device(&mut self, run: PageRun, to: Pfn, value: impl Fn(u16) -> u64) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
@@ -311,7 +313,7 @@ impl World {
         Outcome::Done
     }
 
-    fn copy_to_ram(&mut self, span: Span, from: Pfn) -> Outcome {
+    fn copy_to_ram(&mut self, span: AlignedRun, from: Pfn) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
@@ -324,7 +326,7 @@ impl World {
         Outcome::Done
     }
 
-    fn map_device(&mut self, span: Span, to: Pfn) -> Outcome {
+    fn map_device(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
@@ -334,14 +336,14 @@ impl World {
         Outcome::Done
     }
 
-    fn unmap_device(&mut self, span: Span) -> Outcome {
+    fn unmap_device(&mut self, span: AlignedRun) -> Outcome {
         let there =
             (span.first()..span.end()).filter(|page| self.device_table.remove(page).is_some()).count();
         assert!(there > 0, "only mapped spans are unmapped");
         Outcome::Done
     }
 
-    fn map_coherent(&mut self, span: Span, to: Pfn) -> Outcome {
+    fn map_coherent(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
@@ -351,7 +353,7 @@ impl World {
         Outcome::Done
     }
 
-    fn unmap_coherent(&mut self, span: Span) -> Outcome {
+    fn unmap_coherent(&mut self, span: AlignedRun) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
@@ -361,7 +363,7 @@ impl World {
         Outcome::Done
     }
 
-    fn discard(&mut self, run: Run) -> Outcome {
+    fn discard(&mut self, run: PageRun) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }

@@ -16,15 +16,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bifolio_folio::Pfn;
-use bifolio_migrate::{PageSet, Run};
+use bifolio_migrate::{PageRun, PageSet};
 use bifolio_sys::advise;
 use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{
-    Mapping, Modes, MoveMode, Outcome, PAGE, Protection, SharedBytes, Span, SysError, Uffd, Wake,
+    AddressRange, Mapping, Modes, MoveMode, Outcome, PAGE, Protection, SharedBytes, SysError, Uffd, Wake,
 };
 
 use super::staging::{Holds, Slot, Staging, StagingError};
-use super::{CpuView, Place, Refused, page_at, span_of};
+use super::{BlockSpan, CpuView, Refused, page_at, span_of};
 
 /// Most regions of one view.
 pub const REGIONS_MAX: usize = 8;
@@ -51,7 +51,7 @@ pub struct AnonymousView {
     uffd: Arc<Uffd>,
     regions: [OnceLock<Mapping>; REGIONS_MAX],
     /// What is watched now.
-    watched: Mutex<Vec<Span>>,
+    watched: Mutex<Vec<AddressRange>>,
     /// Pages that were touched while they belonged to no block.
     strays: Mutex<BTreeSet<usize>>,
     staging: Staging,
@@ -97,7 +97,7 @@ impl AnonymousView {
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn watch(&self, span: Span) -> Result<(), WatchError> {
+    pub fn watch(&self, span: AddressRange) -> Result<(), WatchError> {
         self.uffd.register(self.window(span), Modes::MISSING)?;
         // A child without us would see holes as zeros; it is better off without the memory.
         advise::dontfork(self.window(span))?;
@@ -109,13 +109,13 @@ impl AnonymousView {
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn leave(&self, span: Span) -> Result<(), SysError> {
+    pub fn leave(&self, span: AddressRange) -> Result<(), SysError> {
         self.uffd.unregister(span)?;
         advise::dofork(self.window(span))
     }
 
     /// Frees the pages of part of a region that was left before, and the right to touch it.
-    pub fn bury(&self, span: Span) {
+    pub fn bury(&self, span: AddressRange) {
         let region = self.regions().find(|region| region.at(span).is_ok());
         // If it cannot be, the pages stay until the process ends.
         let _: Option<Result<(), _>> = region.map(|region| region.replace_anonymous(span, Protection::None));
@@ -130,7 +130,7 @@ impl AnonymousView {
         }
     }
 
-    fn watched(&self) -> MutexGuard<'_, Vec<Span>> {
+    fn watched(&self) -> MutexGuard<'_, Vec<AddressRange>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -143,12 +143,12 @@ impl AnonymousView {
     /// # Panics
     /// If `span` is not inside one region.
     #[must_use]
-    pub fn window(&self, span: Span) -> SharedBytes<'_> {
+    pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
         self.regions().find_map(|region| region.at(span).ok()).expect("spans of the engine lie in a region")
     }
 
     /// Wakes who waits for pages of `span`; they look again.
-    pub fn wake_span(&self, span: Span) {
+    pub fn wake_span(&self, span: AddressRange) {
         let _: Outcome = self.uffd.wake(span);
     }
 
@@ -159,7 +159,7 @@ impl AnonymousView {
     }
 
     /// Takes away what was shown in `span` while it belonged to no block.
-    pub(crate) fn clear_strays(&self, span: Span) {
+    pub(crate) fn clear_strays(&self, span: AddressRange) {
         let mut strays = self.strays();
         let inside: Vec<usize> = strays.range(span.start()..span.end()).copied().collect();
         for page in inside {
@@ -175,7 +175,7 @@ impl AnonymousView {
 
     /// Tells which pages of `span` are there; `None` if the kernel does not say.
     #[must_use]
-    pub fn present(&self, span: Span) -> Option<Vec<bool>> {
+    pub fn present(&self, span: AddressRange) -> Option<Vec<bool>> {
         self.pagemap.as_ref()?.present(span).ok()
     }
 
@@ -185,10 +185,10 @@ impl AnonymousView {
     }
 
     /// Moves the pages of `source` to a slot. On failure, tells how many bytes are there already.
-    fn move_out(&self, source: Span, target: Span) -> Result<(), (Refused, usize)> {
+    fn move_out(&self, source: AddressRange, target: AddressRange) -> Result<(), (Refused, usize)> {
         let (mut at, mut tries, mut unshared) = (0, 0, false);
         while at < source.len() {
-            let rest = |span: Span| span.part(at, span.len() - at).expect("within the span");
+            let rest = |span: AddressRange| span.part(at, span.len() - at).expect("within the span");
             match self.uffd.move_(rest(target), self.window(rest(source)), MoveMode::DONT_WAKE) {
                 Outcome::Done(_) => return Ok(()),
                 Outcome::Again(done) if done > 0 => (at, tries) = (at + done, 0),
@@ -211,7 +211,7 @@ impl AnonymousView {
     }
 
     /// The program dropped this page, so it reads as zero.
-    fn zero_first(&self, rest: Span) -> Result<usize, Refused> {
+    fn zero_first(&self, rest: AddressRange) -> Result<usize, Refused> {
         let first = rest.part(0, PAGE).expect("spans are not empty");
         match self.uffd.zeropage(first, Wake::Later) {
             Outcome::Done(bytes) => Ok(bytes),
@@ -222,7 +222,7 @@ impl AnonymousView {
 
     /// Makes pages that are shared with a forked child this process's own. Only pages that are there are touched: a
     /// fault on others would wait for the thread that is here.
-    fn unshare(&self, span: Span) {
+    fn unshare(&self, span: AddressRange) {
         let Some(present) = self.present(span) else { return };
         let mut at = 0;
         for run in present.chunk_by(|a, b| a == b) {
@@ -237,7 +237,7 @@ impl AnonymousView {
 
     /// Moves pages from a slot into view and wakes who waits. The first move may fail; once one page is in view, the
     /// program may have written it, so the rest must follow.
-    fn show(&self, target: Span, source: SharedBytes<'_>, first: Attempt) -> Result<(), Refused> {
+    fn show(&self, target: AddressRange, source: SharedBytes<'_>, first: Attempt) -> Result<(), Refused> {
         let (mut at, mut tries, mut attempt) = (0, 0, first);
         while at < target.len() {
             let rest = target.part(at, target.len() - at).expect("within the span");
@@ -265,7 +265,7 @@ impl AnonymousView {
     }
 
     /// Moves the pages of `ram` that were taken out back.
-    fn show_again(&self, place: Place, ram: &PageSet, staged: &Staged) {
+    fn show_again(&self, place: BlockSpan, ram: &PageSet, staged: &Staged) {
         for run in ram.runs(place.span.run()) {
             let target = span_of(place.base, run);
             let shown = self.show(target, self.bytes(place, staged, run), Attempt::Must);
@@ -274,7 +274,7 @@ impl AnonymousView {
     }
 
     /// Fills a hole that the program made where pages should be; where none is, wakes who asked.
-    fn fill_holes(&self, span: Span) {
+    fn fill_holes(&self, span: AddressRange) {
         for at in (0..span.len()).step_by(PAGE) {
             let page = span.part(at, PAGE).expect("within the span");
             if !self.uffd.zeropage(page, Wake::Now).is_done() {
@@ -315,7 +315,7 @@ fn lost(outcome: Outcome) -> ! {
 impl CpuView for AnonymousView {
     type Staged = Staged;
 
-    fn take_out(&self, place: Place, ram: &PageSet) -> Result<Staged, Refused> {
+    fn isolate(&self, place: BlockSpan, ram: &PageSet) -> Result<Staged, Refused> {
         let slot = self.staging.landing(place.span.order()).ok_or(Refused::NoMemory)?;
         let mut staged = Staged { slot, first: place.span.first() };
         let mut taken = PageSet::EMPTY;
@@ -324,7 +324,7 @@ impl CpuView for AnonymousView {
             if let Err((why, bytes)) = self.move_out(source, target) {
                 let pages = u16::try_from(bytes / PAGE).expect("part of a block");
                 if pages > 0 {
-                    taken.insert(Run { first: run.first, pages });
+                    taken.insert(PageRun { first: run.first, pages });
                 }
                 self.show_again(place, &taken, &staged);
                 self.wake_span(place.span());
@@ -338,18 +338,18 @@ impl CpuView for AnonymousView {
         Ok(staged)
     }
 
-    fn reserve(&self, place: Place) -> Result<Staged, Refused> {
+    fn reserve(&self, place: BlockSpan) -> Result<Staged, Refused> {
         let slot = self.staging.writable(place.span.order()).ok_or(Refused::NoMemory)?;
         Ok(Staged { slot, first: place.span.first() })
     }
 
-    fn bytes<'v>(&'v self, _place: Place, staged: &Staged, run: Run) -> SharedBytes<'v> {
+    fn bytes<'v>(&'v self, _place: BlockSpan, staged: &Staged, run: PageRun) -> SharedBytes<'v> {
         let offset = usize::from(run.first - staged.first) * PAGE;
         let bytes = self.staging.bytes(&staged.slot);
         bytes.part(offset, usize::from(run.pages) * PAGE).expect("runs of the span that was staged")
     }
 
-    fn restore(&self, place: Place, ram: &PageSet, staged: Option<Staged>) {
+    fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<Staged>) {
         match staged {
             Some(mut staged) => {
                 self.show_again(place, ram, &staged);
@@ -363,7 +363,7 @@ impl CpuView for AnonymousView {
 
     fn install(
         &self,
-        place: Place,
+        place: BlockSpan,
         mut staged: Staged,
         _wanted: Option<u16>,
     ) -> Result<(), (Refused, Staged)> {
@@ -377,7 +377,7 @@ impl CpuView for AnonymousView {
         }
     }
 
-    fn install_zero(&self, place: Place, staged: Staged) -> Result<(), (Refused, Staged)> {
+    fn install_zero(&self, place: BlockSpan, staged: Staged) -> Result<(), (Refused, Staged)> {
         let bytes = self.staging.bytes(&staged.slot);
         if staged.slot.is_used() {
             bytes.fill_zero();
@@ -387,11 +387,11 @@ impl CpuView for AnonymousView {
         self.install(place, staged, None)
     }
 
-    fn release(&self, _place: Place, staged: Staged) {
+    fn release(&self, _place: BlockSpan, staged: Staged) {
         self.staging.retire(staged.slot);
     }
 
-    fn discard(&self, base: usize, run: Run, _coherent: &PageSet) -> Result<(), Refused> {
+    fn discard(&self, base: usize, run: PageRun, _coherent: &PageSet) -> Result<(), Refused> {
         let span = span_of(base, run);
         advise::dontneed(self.window(span)).map_err(|_| Refused::Busy)?;
         // Who sleeps here raced with an unmapping of its memory; it looks again.
@@ -399,11 +399,11 @@ impl CpuView for AnonymousView {
         Ok(())
     }
 
-    fn map_coherent(&self, _place: Place, _to: Pfn) -> Result<(), Refused> {
+    fn map_coherent(&self, _place: BlockSpan, _to: Pfn) -> Result<(), Refused> {
         Err(Refused::NoMemory)
     }
 
-    fn unmap_coherent(&self, _place: Place) -> Result<(), Refused> {
+    fn unmap_coherent(&self, _place: BlockSpan) -> Result<(), Refused> {
         Ok(())
     }
 
@@ -419,7 +419,7 @@ impl CpuView for AnonymousView {
 }
 
 impl AnonymousView {
-    fn part(&self, staged: &Staged, run: Run) -> Span {
+    fn part(&self, staged: &Staged, run: PageRun) -> AddressRange {
         let offset = usize::from(run.first - staged.first) * PAGE;
         let whole = self.staging.span(&staged.slot);
         whole.part(offset, usize::from(run.pages) * PAGE).expect("runs of the span that was staged")

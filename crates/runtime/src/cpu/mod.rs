@@ -10,4 +10,4 @@ pub mod staging;
 mod view;
 
 use view::page_at;
-pub use view::{CpuView, Place, Refused, address_of, span_of};
+pub use view::{BlockSpan, CpuView, Refused, address_of, span_of};

@@ -16,14 +16,14 @@
 use std::sync::Arc;
 
 use bifolio_folio::Pfn;
-use bifolio_migrate::{PageSet, Run};
+use bifolio_migrate::{PageRun, PageSet};
 use bifolio_sys::advise::{self, Collapse};
 use bifolio_sys::{
-    CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Place as MapPlace, Protection,
-    SharedBytes, Span, SysError, Uffd, Wake,
+    AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Placement, Protection,
+    SharedBytes, SysError, Uffd, Wake,
 };
 
-use super::{CpuView, Place, Refused, page_at, span_of};
+use super::{BlockSpan, CpuView, Refused, page_at, span_of};
 
 /// Why shared memory cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ impl SharedView {
     ) -> Result<Self, SharedError> {
         let memfd = Memfd::create("bifolio-ram", len).map_err(SharedError::Memory)?;
         let map = |memfd| {
-            let place = MapPlace::Aligned(HUGE_PAGE);
+            let place = Placement::Aligned(HUGE_PAGE);
             Mapping::shared(memfd, 0, len, Protection::ReadWrite, place).map_err(SharedError::Map)
         };
         let (view, alias) = (map(&memfd)?, map(&memfd)?);
@@ -88,7 +88,7 @@ impl SharedView {
 
     /// The addresses that the program uses.
     #[must_use]
-    pub fn addresses(&self) -> Span {
+    pub fn addresses(&self) -> AddressRange {
         self.view.span()
     }
 
@@ -97,11 +97,11 @@ impl SharedView {
     /// # Panics
     /// If `span` is not inside.
     #[must_use]
-    pub fn window(&self, span: Span) -> SharedBytes<'_> {
+    pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
         self.view.at(span).expect("spans of this space")
     }
 
-    fn alias_of(&self, span: Span) -> SharedBytes<'_> {
+    fn alias_of(&self, span: AddressRange) -> SharedBytes<'_> {
         self.alias.bytes(self.offset(span.start()), span.len()).expect("blocks lie inside the mapping")
     }
 
@@ -109,12 +109,12 @@ impl SharedView {
         address - self.view.span().start()
     }
 
-    fn zap(&self, span: Span) {
+    fn zap(&self, span: AddressRange) {
         advise::dontneed(self.window(span)).expect("MADV_DONTNEED of our own shared mapping cannot fail");
     }
 
     /// Shows pages of the file. `Exists` means that somebody was faster; both wake.
-    fn show(&self, span: Span) -> Result<(), Refused> {
+    fn show(&self, span: AddressRange) -> Result<(), Refused> {
         if span.len() == HUGE_PAGE && self.show_huge(span) {
             return Ok(());
         }
@@ -133,14 +133,14 @@ impl SharedView {
         Ok(())
     }
 
-    fn wake_first(&self, rest: Span) -> usize {
+    fn wake_first(&self, rest: AddressRange) -> usize {
         let first = rest.part(0, PAGE).expect("spans are not empty");
         let _: Outcome = self.uffd.wake(first);
         PAGE
     }
 
     /// Shows a block by one PMD. The first time, the kernel makes the block's pages in the file one huge page.
-    fn show_huge(&self, span: Span) -> bool {
+    fn show_huge(&self, span: AddressRange) -> bool {
         let shown = advise::collapse(self.window(span)) == Collapse::Collapsed;
         if shown {
             let _: Outcome = self.uffd.wake(span);
@@ -152,31 +152,36 @@ impl SharedView {
 impl CpuView for SharedView {
     type Staged = InPlace;
 
-    fn take_out(&self, place: Place, _ram: &PageSet) -> Result<InPlace, Refused> {
+    fn isolate(&self, place: BlockSpan, _ram: &PageSet) -> Result<InPlace, Refused> {
         self.zap(place.span());
         Ok(InPlace)
     }
 
-    fn reserve(&self, _place: Place) -> Result<InPlace, Refused> {
+    fn reserve(&self, _place: BlockSpan) -> Result<InPlace, Refused> {
         Ok(InPlace)
     }
 
-    fn bytes<'v>(&'v self, place: Place, _staged: &InPlace, run: Run) -> SharedBytes<'v> {
+    fn bytes<'v>(&'v self, place: BlockSpan, _staged: &InPlace, run: PageRun) -> SharedBytes<'v> {
         self.alias_of(span_of(place.base, run))
     }
 
-    fn restore(&self, place: Place, ram: &PageSet, _staged: Option<InPlace>) {
+    fn remap(&self, place: BlockSpan, ram: &PageSet, _staged: Option<InPlace>) {
         for run in ram.runs(place.span.run()) {
             // The pages are in the file; if they cannot be shown now, a touch faults and asks again.
             let _: Result<(), Refused> = self.show(span_of(place.base, run));
         }
     }
 
-    fn install(&self, place: Place, staged: InPlace, wanted: Option<u16>) -> Result<(), (Refused, InPlace)> {
+    fn install(
+        &self,
+        place: BlockSpan,
+        staged: InPlace,
+        wanted: Option<u16>,
+    ) -> Result<(), (Refused, InPlace)> {
         let span = place.span();
         // A collapse waits for every CPU (it drains their LRU caches), a sleeper need not.
         if let Some(page) = wanted.filter(|_| span.len() == HUGE_PAGE) {
-            let first = span_of(place.base, Run { first: page, pages: 1 });
+            let first = span_of(place.base, PageRun { first: page, pages: 1 });
             if self.show(first).is_ok() {
                 // From here on the page may be written, so there is no way back. Pages that are not shown now are
                 // shown at their first touch.
@@ -187,26 +192,26 @@ impl CpuView for SharedView {
         self.show(span).map_err(|why| (why, staged))
     }
 
-    fn park(&self, _place: Place, _staged: InPlace) -> Result<(), (Refused, InPlace)> {
+    fn park(&self, _place: BlockSpan, _staged: InPlace) -> Result<(), (Refused, InPlace)> {
         // The bytes are in the file; a touch finds them by a minor fault. A folio that travels between device and
         // file without the CPU looking needs no mapping, and no TLB flush when it leaves again.
         Ok(())
     }
 
-    fn install_zero(&self, place: Place, staged: InPlace) -> Result<(), (Refused, InPlace)> {
+    fn install_zero(&self, place: BlockSpan, staged: InPlace) -> Result<(), (Refused, InPlace)> {
         let alias = self.alias_of(place.span());
         alias.fill_zero();
         self.show(place.span()).map_err(|why| (why, staged))
     }
 
-    fn release(&self, place: Place, _staged: InPlace) {
+    fn release(&self, place: BlockSpan, _staged: InPlace) {
         if self.keep == Keep::Nothing {
             let span = place.span();
             self.memfd.punch_hole(self.offset(span.start()), span.len()).expect("a hole in our own memfd");
         }
     }
 
-    fn discard(&self, base: usize, run: Run, coherent: &PageSet) -> Result<(), Refused> {
+    fn discard(&self, base: usize, run: PageRun, coherent: &PageSet) -> Result<(), Refused> {
         for mapped in coherent.runs(run) {
             self.back_to_ram(span_of(base, mapped))?;
         }
@@ -215,7 +220,7 @@ impl CpuView for SharedView {
         Ok(())
     }
 
-    fn map_coherent(&self, place: Place, to: Pfn) -> Result<(), Refused> {
+    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused> {
         let device = self.device.as_ref().ok_or(Refused::NoMemory)?;
         let offset = usize::try_from(to.get()).expect("device memory is mapped here") * PAGE;
         let mapped = self.view.replace_shared(place.span(), device, offset, Protection::ReadWrite);
@@ -223,7 +228,7 @@ impl CpuView for SharedView {
         mapped.map_err(|_| Refused::NoMemory)
     }
 
-    fn unmap_coherent(&self, place: Place) -> Result<(), Refused> {
+    fn unmap_coherent(&self, place: BlockSpan) -> Result<(), Refused> {
         self.back_to_ram(place.span())
     }
 
@@ -238,10 +243,10 @@ impl CpuView for SharedView {
 
 impl SharedView {
     /// Moves a registered view of the file over a span that shows device memory.
-    fn back_to_ram(&self, span: Span) -> Result<(), Refused> {
+    fn back_to_ram(&self, span: AddressRange) -> Result<(), Refused> {
         let offset = self.offset(span.start());
         let fresh =
-            Mapping::shared(&self.memfd, offset, span.len(), Protection::ReadWrite, MapPlace::Anywhere)
+            Mapping::shared(&self.memfd, offset, span.len(), Protection::ReadWrite, Placement::Anywhere)
                 .map_err(|_| Refused::NoMemory)?;
         self.uffd.register(fresh.all(), Modes::MISSING | Modes::MINOR).map_err(|_| Refused::NoMemory)?;
         let _: Result<(), SysError> = advise::dontfork(fresh.all());

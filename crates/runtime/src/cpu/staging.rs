@@ -17,7 +17,8 @@ use bifolio_buddy::Buddy;
 use bifolio_folio::Order;
 use bifolio_sys::advise;
 use bifolio_sys::{
-    HUGE_PAGE, MapError, Mapping, Modes, PAGE, Place, Protection, SharedBytes, Span, SysError, Uffd,
+    AddressRange, HUGE_PAGE, MapError, Mapping, Modes, PAGE, Placement, Protection, SharedBytes, SysError,
+    Uffd,
 };
 
 /// Address space of each of the three regions: room for 64 whole blocks under way at the same time.
@@ -93,7 +94,7 @@ struct Inner {
 
 impl Staging {
     pub(super) fn new(uffd: &Uffd, warm_limit_pages: u64) -> Result<Staging, StagingError> {
-        let map = || Mapping::anonymous(REGION_LEN, Protection::ReadWrite, Place::Aligned(HUGE_PAGE));
+        let map = || Mapping::anonymous(REGION_LEN, Protection::ReadWrite, Placement::Aligned(HUGE_PAGE));
         let (registered, small, huge) = (map()?, map()?, map()?);
         uffd.register(registered.all(), Modes::MISSING)?;
         // Without huge pages in the kernel, moves are of small pages.
@@ -188,7 +189,7 @@ impl Staging {
     }
 
     /// Addresses of all bytes of a slot.
-    pub(super) fn span(&self, slot: &Slot) -> Span {
+    pub(super) fn span(&self, slot: &Slot) -> AddressRange {
         self.bytes(slot).span().expect("slots are whole pages")
     }
 

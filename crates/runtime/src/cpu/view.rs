@@ -1,19 +1,19 @@
 //! What the engine asks of the CPU's side: [`CpuView`].
 
 use bifolio_folio::Pfn;
-use bifolio_migrate::{PageSet, Run, Span};
+use bifolio_migrate::{AlignedRun, PageRun, PageSet};
 use bifolio_sys::{PAGE, SharedBytes};
 
 /// Pages of one block, with their address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct BlockSpan {
     /// Address of the block.
     pub base: usize,
     /// The pages.
-    pub span: Span,
+    pub span: AlignedRun,
 }
 
-impl Place {
+impl BlockSpan {
     /// Address of the first page.
     #[must_use]
     pub fn address(&self) -> usize {
@@ -22,7 +22,7 @@ impl Place {
 
     /// The addresses.
     #[must_use]
-    pub fn span(&self) -> bifolio_sys::Span {
+    pub fn span(&self) -> bifolio_sys::AddressRange {
         span_of(self.base, self.span.run())
     }
 }
@@ -35,14 +35,15 @@ pub fn address_of(base: usize, page: u16) -> usize {
 
 /// Addresses of pages of the block at `base`.
 #[must_use]
-pub fn span_of(base: usize, run: Run) -> bifolio_sys::Span {
+pub fn span_of(base: usize, run: PageRun) -> bifolio_sys::AddressRange {
     let len = usize::from(run.pages) * PAGE;
-    bifolio_sys::Span::new(address_of(base, run.first), len).expect("runs are not empty and lie in memory")
+    bifolio_sys::AddressRange::new(address_of(base, run.first), len)
+        .expect("runs are not empty and lie in memory")
 }
 
 /// The page that holds `address`.
-pub(super) fn page_at(address: usize) -> bifolio_sys::Span {
-    bifolio_sys::Span::new(address & !(PAGE - 1), PAGE).expect("a page of user space")
+pub(super) fn page_at(address: usize) -> bifolio_sys::AddressRange {
+    bifolio_sys::AddressRange::new(address & !(PAGE - 1), PAGE).expect("a page of user space")
 }
 
 /// Why the CPU's side did not do what was asked; nothing changed.
@@ -69,19 +70,19 @@ pub trait CpuView: Send + Sync {
     ///
     /// # Errors
     /// If any page cannot be taken; then all are in view.
-    fn take_out(&self, place: Place, ram: &PageSet) -> Result<Self::Staged, Refused>;
+    fn isolate(&self, place: BlockSpan, ram: &PageSet) -> Result<Self::Staged, Refused>;
 
     /// Finds system memory for the bytes of a span that is not in view.
     ///
     /// # Errors
     /// If there is none.
-    fn reserve(&self, place: Place) -> Result<Self::Staged, Refused>;
+    fn reserve(&self, place: BlockSpan) -> Result<Self::Staged, Refused>;
 
     /// The bytes of `run`, within `place`, while they are out of view.
-    fn bytes<'v>(&'v self, place: Place, staged: &Self::Staged, run: Run) -> SharedBytes<'v>;
+    fn bytes<'v>(&'v self, place: BlockSpan, staged: &Self::Staged, run: PageRun) -> SharedBytes<'v>;
 
     /// Shows the pages of `place` that are in `ram` again, and wakes who waits for them.
-    fn restore(&self, place: Place, ram: &PageSet, staged: Option<Self::Staged>);
+    fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<Self::Staged>);
 
     /// Shows the span, filled before, and wakes who waits for it; each page as a whole or not at all. The page
     /// `wanted`, which somebody waits for, may be shown before the others.
@@ -90,7 +91,7 @@ pub trait CpuView: Send + Sync {
     /// If nothing of it can be shown; the reservation stays.
     fn install(
         &self,
-        place: Place,
+        place: BlockSpan,
         staged: Self::Staged,
         wanted: Option<u16>,
     ) -> Result<(), (Refused, Self::Staged)>;
@@ -99,7 +100,7 @@ pub trait CpuView: Send + Sync {
     ///
     /// # Errors
     /// As [`CpuView::install`].
-    fn park(&self, place: Place, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)> {
+    fn park(&self, place: BlockSpan, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)> {
         self.install(place, staged, None)
     }
 
@@ -107,28 +108,28 @@ pub trait CpuView: Send + Sync {
     ///
     /// # Errors
     /// If it cannot be shown; the reservation stays.
-    fn install_zero(&self, place: Place, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)>;
+    fn install_zero(&self, place: BlockSpan, staged: Self::Staged) -> Result<(), (Refused, Self::Staged)>;
 
     /// Forgets the bytes of a span that is out of view.
-    fn release(&self, place: Place, staged: Self::Staged);
+    fn release(&self, place: BlockSpan, staged: Self::Staged);
 
     /// Takes `run` out of view, whatever it shows, and forgets the bytes of its pages that are in system memory.
     ///
     /// # Errors
     /// If the view cannot be changed; no byte is forgotten then.
-    fn discard(&self, base: usize, run: Run, coherent: &PageSet) -> Result<(), Refused>;
+    fn discard(&self, base: usize, run: PageRun, coherent: &PageSet) -> Result<(), Refused>;
 
     /// Shows device memory at `place`, and wakes who waits for it.
     ///
     /// # Errors
     /// If it cannot be mapped; then a touch faults.
-    fn map_coherent(&self, place: Place, to: Pfn) -> Result<(), Refused>;
+    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused>;
 
     /// Takes device memory out of view, so that a touch faults.
     ///
     /// # Errors
     /// If it cannot be; it stays in view then.
-    fn unmap_coherent(&self, place: Place) -> Result<(), Refused>;
+    fn unmap_coherent(&self, place: BlockSpan) -> Result<(), Refused>;
 
     /// Wakes who waits for the page at `address`; they look again.
     fn wake(&self, address: usize);

@@ -8,7 +8,7 @@
 use bifolio_rules::Rule;
 use bifolio_rules::facts::{self, Counted, Ended, Finalized, Formed, Stretch};
 
-use crate::blocks::Found;
+use crate::blocks::BlockRef;
 use crate::cpu::CpuView;
 use crate::engine::checked::Violation;
 use crate::engine::{Engine, lock};
@@ -134,7 +134,7 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Judges whether a block agrees with itself, and with the words of its folios (I12).
-    fn audit_block(&self, audit: &mut Audit<'_>, found: &Found<'_>, block: &bifolio_migrate::Block) {
+    fn audit_block(&self, audit: &mut Audit<'_>, found: &BlockRef<'_>, block: &bifolio_migrate::Block) {
         let itself = block.check_consistency();
         let lost = block
             .pieces()

@@ -18,12 +18,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bifolio_folio::{FolioView, Order, Pfn};
-use bifolio_migrate::{Failure, Finished, Moved, Run, Span, Transaction};
+use bifolio_migrate::{AlignedRun, Failure, Finished, Moved, PageRun, Transaction};
 
-use crate::blocks::Found;
+use crate::blocks::BlockRef;
 use crate::cpu::CpuView;
 use crate::engine::drive::BEYOND;
-use crate::engine::reclaim::Sweep;
+use crate::engine::reclaim::EvictionStats;
 use crate::engine::{Engine, address, give_way, lock};
 
 /// Why the device could not be taken away. Nothing is lost, and it may be tried again.
@@ -125,12 +125,12 @@ impl<V: CpuView> Engine<V> {
     pub fn evict_all(&self) -> Result<(), Stuck> {
         let mut first = None;
         for found in self.blocks.made() {
-            if let Err((page, why)) = self.bring_run(found, Span::block().run(), BEYOND) {
+            if let Err((page, why)) = self.bring_run(found, AlignedRun::block().run(), BEYOND) {
                 first.get_or_insert((address(&found, page), why));
             }
         }
         let Some((address, why)) = first else { return Ok(()) };
-        let on_device = |found: Found<'_>| u64::from(found.lock().block.device().count());
+        let on_device = |found: BlockRef<'_>| u64::from(found.lock().block.device().count());
         let pages = self.blocks.made().map(on_device).sum();
         Err(Stuck { pages, address, why })
     }
@@ -140,10 +140,15 @@ impl<V: CpuView> Engine<V> {
     ///
     /// # Errors
     /// The first page of the first folio that could not come, and why.
-    pub(crate) fn bring_run(&self, found: Found<'_>, run: Run, depth: u8) -> Result<(), (u16, Failure)> {
+    pub(crate) fn bring_run(
+        &self,
+        found: BlockRef<'_>,
+        run: PageRun,
+        depth: u8,
+    ) -> Result<(), (u16, Failure)> {
         let (mut at, mut first) = (run.first, Ok(()));
         while at < run.end() {
-            let rest = Run { first: at, pages: run.end() - at };
+            let rest = PageRun { first: at, pages: run.end() - at };
             let Some(span) = found.lock().block.first_piece_in(rest).map(|piece| piece.span) else { break };
             let page = span.first();
             at = match self.run_retrying_at(depth, found, |_| Transaction::to_ram(page)) {
@@ -168,7 +173,7 @@ impl<V: CpuView> Engine<V> {
             let objects = lock(&self.victims).all_plain();
             for (_, object) in objects {
                 // What stays is counted below.
-                let _: (Sweep, Option<Pfn>) = self.evict_plain(&object);
+                let _: (EvictionStats, Option<Pfn>) = self.evict_plain(&object);
             }
             let pages = lock(&self.victims).all_plain().iter().map(|(pages, _)| pages).sum();
             if pages > 0 && start.elapsed() >= patience {

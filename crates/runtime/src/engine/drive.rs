@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use bifolio_folio::{CollapseErrorKind, FormErrorKind, Order, Pfn};
 use bifolio_migrate::step::Folio;
-use bifolio_migrate::{Failure, Finished, Outcome, PageSet, Run, Span, Step};
+use bifolio_migrate::{AlignedRun, Failure, Finished, Outcome, PageRun, PageSet, Step};
 use bifolio_pool::DevicePool;
 
-use crate::blocks::{BlockCell, Found};
-use crate::cpu::{CpuView, Place, Refused};
+use crate::blocks::{BlockRef, BlockState};
+use crate::cpu::{BlockSpan, CpuView, Refused};
 use crate::device::{Copy, DeviceError, TableUpdate};
 use crate::engine::checked::Watch;
-use crate::engine::reclaim::{Asking, Reclaimed, Wanted};
-use crate::engine::victims::FolioRange;
+use crate::engine::reclaim::{ReclaimResult, Requester, Wanted};
+use crate::engine::victims::DeviceRange;
 use crate::engine::{Engine, home_of, lock};
 use crate::statistics::Counter;
 
@@ -21,9 +21,9 @@ use crate::statistics::Counter;
 pub(crate) const BEYOND: u8 = 2;
 
 /// A transaction that is being run.
-pub(crate) struct Drive<'e, V: CpuView> {
+pub(crate) struct StepExecutor<'e, V: CpuView> {
     pub(super) engine: &'e Engine<V>,
-    pub(super) found: Found<'e>,
+    pub(super) found: BlockRef<'e>,
     /// 0 for a request, 1 for an eviction on behalf of one, [`BEYOND`] for a request that must not fail for want of
     /// system memory. Only requests evict.
     depth: u8,
@@ -34,14 +34,14 @@ pub(crate) struct Drive<'e, V: CpuView> {
     watch: Option<Watch<'e>>,
 }
 
-impl<'e, V: CpuView> Drive<'e, V> {
-    pub(crate) fn new(engine: &'e Engine<V>, found: Found<'e>, depth: u8) -> Self {
+impl<'e, V: CpuView> StepExecutor<'e, V> {
+    pub(crate) fn new(engine: &'e Engine<V>, found: BlockRef<'e>, depth: u8) -> Self {
         let watch = engine.checker.as_deref().map(Watch::begin);
-        Drive { engine, found, depth, making_room: depth > 0, staged: None, watch }
+        StepExecutor { engine, found, depth, making_room: depth > 0, staged: None, watch }
     }
 
     /// Does one step.
-    pub(crate) fn perform(&mut self, step: Step, cell: &mut BlockCell) -> Outcome {
+    pub(crate) fn perform(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
         let Some(mut watch) = self.watch.take() else { return self.act(step, cell) };
         let outcome = self.perform_watched(&mut watch, step, cell);
         self.watch = Some(watch);
@@ -49,14 +49,14 @@ impl<'e, V: CpuView> Drive<'e, V> {
     }
 
     /// Ends the transaction: what it left behind is judged, in a checked engine.
-    pub(super) fn end(mut self, result: &Result<Finished, Failure>, cell: &BlockCell) {
+    pub(super) fn end(mut self, result: &Result<Finished, Failure>, cell: &BlockState) {
         if let Some(watch) = self.watch.take() {
             self.judge_end(&watch, result, cell);
         }
     }
 
     /// Does one step, without looking.
-    pub(super) fn act(&mut self, step: Step, cell: &mut BlockCell) -> Outcome {
+    pub(super) fn act(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
         match step {
             Step::FormFolio { span } => self.form(span),
             Step::ReclaimDevice { span } => self.reclaim_device(span, cell),
@@ -66,8 +66,8 @@ impl<'e, V: CpuView> Drive<'e, V> {
             Step::ReserveRam { span } => self.reserve(span),
             Step::ReclaimRam { pages } => self.reclaim_ram(pages, cell),
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
-            Step::TakeOut { span } => self.take_out(span, cell.block.ram()),
-            Step::Restore { span } => self.restore(span, cell),
+            Step::Isolate { span } => self.isolate(span, cell.block.ram()),
+            Step::Remap { span } => self.remap(span, cell),
             Step::Install { span, .. } if self.depth > 0 => self.install(span, V::park),
             Step::Install { span, wanted } => {
                 self.install(span, |view, place, staged| view.install(place, staged, wanted))
@@ -90,11 +90,11 @@ impl<'e, V: CpuView> Drive<'e, V> {
         &self.engine.view
     }
 
-    fn place(&self, span: Span) -> Place {
-        Place { base: self.found.base, span }
+    fn place(&self, span: AlignedRun) -> BlockSpan {
+        BlockSpan { base: self.found.base, span }
     }
 
-    fn form(&self, span: Span) -> Outcome {
+    fn form(&self, span: AlignedRun) -> Outcome {
         let Engine { pagemap, victims, .. } = self.engine;
         if pagemap.is_dead() {
             return Outcome::Detached;
@@ -110,7 +110,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
             Ok(folio) => {
                 let (pfn, order) = (folio.head(), folio.order());
                 let (first, whole) = pagemap.pool().to_empty(pfn, data, order);
-                let range = FolioRange { first, order: whole, data };
+                let range = DeviceRange { first, order: whole, data };
                 let handle = lock(victims).push_folio(range, folio.unlock().into_raw());
                 Outcome::Formed(Folio { pfn, order, handle })
             }
@@ -170,7 +170,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
         }
     }
 
-    fn reserve(&mut self, span: Span) -> Outcome {
+    fn reserve(&mut self, span: AlignedRun) -> Outcome {
         let pages = u64::from(span.pages());
         if !self.engine.budget.take(pages, self.making_room) {
             // Without a device there is no other place for bytes.
@@ -192,28 +192,28 @@ impl<'e, V: CpuView> Drive<'e, V> {
         }
     }
 
-    fn release_ram(&mut self, span: Span, pages: u16) -> Outcome {
+    fn release_ram(&mut self, span: AlignedRun, pages: u16) -> Outcome {
         let staged = self.staged.take().expect(STAGED);
         self.view().release(self.place(span), staged);
         self.engine.budget.give_back(u64::from(pages));
         Outcome::Done
     }
 
-    fn reclaim_device(&self, span: Span, cell: &mut BlockCell) -> Outcome {
+    fn reclaim_device(&self, span: AlignedRun, cell: &mut BlockState) -> Outcome {
         let wanted = Wanted { order: span.order(), home: home_of(&self.found, span) };
         if self.depth > 0 {
             return self.engine.reclaim_plain(wanted).outcome();
         }
-        self.engine.reclaim_device(wanted, &mut Some(Asking { found: &self.found, cell })).outcome()
+        self.engine.reclaim_device(wanted, &mut Some(Requester { found: &self.found, cell })).outcome()
     }
 
-    fn reclaim_ram(&mut self, pages: u16, cell: &mut BlockCell) -> Outcome {
+    fn reclaim_ram(&mut self, pages: u16, cell: &mut BlockState) -> Outcome {
         if self.depth > 0 {
             return Outcome::NoMemory;
         }
-        match self.engine.reclaim_ram(u64::from(pages), &mut Some(Asking { found: &self.found, cell })) {
+        match self.engine.reclaim_ram(u64::from(pages), &mut Some(Requester { found: &self.found, cell })) {
             // The device may be full just because this very folio is there: the reserve breaks the circle.
-            Reclaimed::Nothing if !self.making_room => {
+            ReclaimResult::Nothing if !self.making_room => {
                 self.making_room = true;
                 Outcome::Done
             }
@@ -221,8 +221,8 @@ impl<'e, V: CpuView> Drive<'e, V> {
         }
     }
 
-    fn take_out(&mut self, span: Span, ram: &PageSet) -> Outcome {
-        match self.view().take_out(self.place(span), ram) {
+    fn isolate(&mut self, span: AlignedRun, ram: &PageSet) -> Outcome {
+        match self.view().isolate(self.place(span), ram) {
             Ok(staged) => {
                 self.staged = Some(staged);
                 Outcome::Done
@@ -233,24 +233,24 @@ impl<'e, V: CpuView> Drive<'e, V> {
 
     /// Shows pages that are in system memory. Without anything staged this answers a fault on a page whose
     /// mapping alone is gone; its neighbours' are likely gone too.
-    fn restore(&mut self, span: Span, cell: &BlockCell) -> Outcome {
+    fn remap(&mut self, span: AlignedRun, cell: &BlockState) -> Outcome {
         let staged = self.staged.take();
         let span = match staged {
             Some(_) => span,
             None => Order::K64
                 .descending()
-                .map(|order| Span::around(span.first(), order))
+                .map(|order| AlignedRun::around(span.first(), order))
                 .find(|wider| cell.block.ram().contains_all(wider.run()))
                 .unwrap_or(span),
         };
-        self.view().restore(self.place(span), cell.block.ram(), staged);
+        self.view().remap(self.place(span), cell.block.ram(), staged);
         Outcome::Done
     }
 
     fn install(
         &mut self,
-        span: Span,
-        install: impl FnOnce(&V, Place, V::Staged) -> Result<(), (Refused, V::Staged)>,
+        span: AlignedRun,
+        install: impl FnOnce(&V, BlockSpan, V::Staged) -> Result<(), (Refused, V::Staged)>,
     ) -> Outcome {
         let staged = self.staged.take().expect(STAGED);
         match install(self.view(), self.place(span), staged) {
@@ -262,13 +262,13 @@ impl<'e, V: CpuView> Drive<'e, V> {
         }
     }
 
-    fn copy_to_device(&self, run: Run, to: Pfn) -> Outcome {
+    fn copy_to_device(&self, run: PageRun, to: Pfn) -> Outcome {
         let staged = self.staged.as_ref().expect(STAGED);
-        let from = self.view().bytes(self.place(Span::around(run.first, Order::ZERO)), staged, run);
+        let from = self.view().bytes(self.place(AlignedRun::around(run.first, Order::ZERO)), staged, run);
         self.copy(Copy::ToDevice { from, to }, Counter::BytesToDevice, run.pages)
     }
 
-    fn copy_to_ram(&self, span: Span, from: Pfn) -> Outcome {
+    fn copy_to_ram(&self, span: AlignedRun, from: Pfn) -> Outcome {
         let to = self.view().bytes(self.place(span), self.staged.as_ref().expect(STAGED), span.run());
         self.copy(Copy::ToRam { from, to }, Counter::BytesToRam, span.pages())
     }
@@ -284,22 +284,22 @@ impl<'e, V: CpuView> Drive<'e, V> {
         result.outcome()
     }
 
-    fn clear_device(&self, run: Run, to: Pfn) -> Outcome {
+    fn clear_device(&self, run: PageRun, to: Pfn) -> Outcome {
         let clear = Copy::Clear { to, pages: u64::from(run.pages) };
         self.engine.device.copy(&[clear]).and_then(|point| self.engine.device.wait(point)).outcome()
     }
 
-    fn map_device(&self, span: Span, to: Pfn) -> Outcome {
+    fn map_device(&self, span: AlignedRun, to: Pfn) -> Outcome {
         let address = self.place(span).address();
         self.update(TableUpdate::Map { address, to, order: span.order() }).outcome()
     }
 
-    fn remap_device(&self, span: Span, to: Pfn) -> Outcome {
+    fn remap_device(&self, span: AlignedRun, to: Pfn) -> Outcome {
         let address = self.place(span).address();
         self.update(TableUpdate::Remap { address, to, order: span.order() }).outcome()
     }
 
-    fn unmap_device(&self, span: Span) -> Outcome {
+    fn unmap_device(&self, span: AlignedRun) -> Outcome {
         let address = self.place(span).address();
         let touched = self.engine.device.touched_pages(address, span.order());
         self.engine.statistics.add(Counter::BytesUseful, touched * bifolio_folio::PAGE_SIZE);
@@ -313,7 +313,7 @@ impl<'e, V: CpuView> Drive<'e, V> {
         device.update(&[update]).and_then(|point| device.wait(point))
     }
 
-    fn discard(&self, run: Run, cell: &BlockCell) -> Outcome {
+    fn discard(&self, run: PageRun, cell: &BlockState) -> Outcome {
         let coherent = match cell.block.kind() {
             bifolio_folio::MemoryKind::Coherent => *cell.block.device(),
             bifolio_folio::MemoryKind::Private => PageSet::EMPTY,

@@ -20,17 +20,17 @@ use std::time::{Duration, Instant};
 
 use bifolio_folio::PageMap;
 use bifolio_migrate::{
-    Budget, EvictionOrder, Failure, Finished, Moved, Outcome, Policy, Run, Span, Step, Transaction,
+    AlignedRun, Budget, EvictionOrder, Failure, Finished, Moved, Outcome, PageRun, Policy, Step, Transaction,
 };
 use bifolio_pool::{DevicePool, Home};
 
-use crate::blocks::{BlockCell, BlockId, Blocks, Found};
+use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
 use crate::cpu::{CpuView, address_of};
 use crate::device::{Device, DeviceFault, FaultHandler};
 use crate::engine::checked::Checker;
-use crate::engine::drive::Drive;
+use crate::engine::drive::StepExecutor;
 use crate::engine::plain::PlainObjects;
-use crate::engine::victims::Victims;
+use crate::engine::victims::DeviceLru;
 use crate::statistics::{Counter, Direction, Statistics};
 use crate::sync::{Mutex, MutexGuard, thread};
 
@@ -41,7 +41,7 @@ pub struct Engine<V: CpuView> {
     pub(crate) pagemap: PageMap<Arc<dyn DevicePool>>,
     pub(crate) blocks: Blocks,
     /// What is on the device, by age.
-    pub(crate) victims: Mutex<Victims>,
+    pub(crate) victims: Mutex<DeviceLru>,
     pub(crate) resident: Mutex<EvictionOrder<BlockId>>,
     pub(crate) budget: Budget,
     pub(crate) policy: Box<dyn Policy>,
@@ -196,7 +196,8 @@ impl<V: CpuView> Engine<V> {
         let result = match self.blocks.find(address) {
             Some(found) => {
                 let page = found.page_of(address);
-                let plan = |cell: &BlockCell| Transaction::cpu_fault(&cell.block, page, self.policy.as_ref());
+                let plan =
+                    |cell: &BlockState| Transaction::cpu_fault(&cell.block, page, self.policy.as_ref());
                 self.timed(start, || self.run_retrying(found, plan))
             }
             None => Err(Failure::NotMapped),
@@ -232,7 +233,7 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Takes the poison off pages that begin a new life; the kernel does so where zeros are shown.
-    fn heal(&self, found: &Found<'_>, cell: &mut BlockCell, run: Run) {
+    fn heal(&self, found: &BlockRef<'_>, cell: &mut BlockState, run: PageRun) {
         let within = (found.id, run.first)..(found.id, run.end());
         let sick: Vec<_> = lock(&self.poisoned).range(within).copied().collect();
         for (id, page) in sick {
@@ -252,7 +253,7 @@ impl<V: CpuView> Engine<V> {
         self.blocks.parts(addresses).try_for_each(|(found, run)| {
             let mut page = run.first;
             while page < run.end() {
-                let plan = |_: &BlockCell| match side {
+                let plan = |_: &BlockState| match side {
                     Side::Device => Transaction::to_device(page, largest, self.policy.as_ref()),
                     Side::Ram => Transaction::to_ram(page),
                 };
@@ -270,18 +271,18 @@ impl<V: CpuView> Engine<V> {
     /// Runs a transaction on a block that is free, and again if something in it was in use.
     pub(crate) fn run_retrying(
         &self,
-        found: Found<'_>,
-        plan: impl Fn(&BlockCell) -> Transaction,
+        found: BlockRef<'_>,
+        plan: impl Fn(&BlockState) -> Transaction,
     ) -> Result<Finished, Failure> {
         self.run_retrying_at(0, found, plan)
     }
 
-    /// As [`Engine::run_retrying`], at a depth: see [`Drive`].
+    /// As [`Engine::run_retrying`], at a depth: see [`StepExecutor`].
     pub(crate) fn run_retrying_at(
         &self,
         depth: u8,
-        found: Found<'_>,
-        plan: impl Fn(&BlockCell) -> Transaction,
+        found: BlockRef<'_>,
+        plan: impl Fn(&BlockState) -> Transaction,
     ) -> Result<Finished, Failure> {
         for retry in 0..BUSY_RETRIES {
             let mut cell = found.lock();
@@ -302,12 +303,12 @@ impl<V: CpuView> Engine<V> {
     /// Runs a transaction to its end on a block that the caller holds.
     pub(crate) fn run(
         &self,
-        found: &Found<'_>,
-        cell: &mut BlockCell,
+        found: &BlockRef<'_>,
+        cell: &mut BlockState,
         mut transaction: Transaction,
         depth: u8,
     ) -> Result<Finished, Failure> {
-        let mut drive = Drive::new(self, *found, depth);
+        let mut drive = StepExecutor::new(self, *found, depth);
         let mut outcome = Outcome::Start;
         let result = loop {
             match transaction.step(&mut cell.block, outcome) {
@@ -341,7 +342,7 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Keeps the order of blocks that have pages in system memory.
-    pub(crate) fn account(&self, found: &Found<'_>, cell: &mut BlockCell) {
+    pub(crate) fn account(&self, found: &BlockRef<'_>, cell: &mut BlockState) {
         let mut resident = lock(&self.resident);
         match (cell.block.ram().is_empty(), cell.resident) {
             (false, None) => cell.resident = Some(resident.push(found.id)),
@@ -367,7 +368,7 @@ impl<V: CpuView> FaultHandler for Engine<V> {
         let start = Instant::now();
         let found = self.blocks.find(address).ok_or(DeviceFault::NotMapped { address })?;
         let page = found.page_of(address);
-        let plan = |_: &BlockCell| Transaction::device_fault(page, self.policy.as_ref());
+        let plan = |_: &BlockState| Transaction::device_fault(page, self.policy.as_ref());
         let result = self.timed(start, || self.run_retrying(found, plan));
         self.statistics.add(Counter::DeviceFaults, 1);
         match result {
@@ -397,12 +398,12 @@ pub(crate) fn give_way(retry: u32) {
 }
 
 /// The address of a page, for messages and device tables.
-pub(crate) fn address(found: &Found<'_>, page: u16) -> usize {
+pub(crate) fn address(found: &BlockRef<'_>, page: u16) -> usize {
     address_of(found.base, page)
 }
 
 /// The pages of a block as the pool knows them.
-pub(crate) fn home_of(found: &Found<'_>, span: Span) -> Home {
+pub(crate) fn home_of(found: &BlockRef<'_>, span: AlignedRun) -> Home {
     Home { block: found.id.0, page: span.first() }
 }
 

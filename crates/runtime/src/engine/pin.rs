@@ -17,7 +17,7 @@ use std::ops::Range;
 use bifolio_migrate::{Failure, Transaction};
 use bifolio_sys::PAGE;
 
-use crate::blocks::Found;
+use crate::blocks::BlockRef;
 use crate::cpu::CpuView;
 use crate::engine::{BUSY_RETRIES, Engine, give_way};
 use crate::statistics::Counter;
@@ -70,7 +70,7 @@ impl<V: CpuView> Engine<V> {
 
     /// Pins `page` and the pages after it that are in system memory as well, up to `end`; returns the first that is not
     /// pinned yet.
-    fn pin_next(&self, found: &Found<'_>, page: u16, end: u16) -> Result<u16, Failure> {
+    fn pin_next(&self, found: &BlockRef<'_>, page: u16, end: u16) -> Result<u16, Failure> {
         for retry in 0..BUSY_RETRIES {
             let mut cell = found.lock();
             let home = if cell.block.ram().contains(page) {

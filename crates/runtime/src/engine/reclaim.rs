@@ -2,10 +2,10 @@
 
 use bifolio_folio::{Order, Pfn};
 use bifolio_migrate::to_device::ToDevice;
-use bifolio_migrate::{Failure, Moved, Outcome, Span, Transaction};
+use bifolio_migrate::{AlignedRun, Failure, Moved, Outcome, Transaction};
 use bifolio_pool::Home;
 
-use crate::blocks::{BlockCell, BlockId, Found};
+use crate::blocks::{BlockId, BlockRef, BlockState};
 use crate::cpu::CpuView;
 use crate::engine::victims::Candidate;
 use crate::engine::{Engine, address, lock};
@@ -16,7 +16,7 @@ const CANDIDATES: usize = 32;
 
 /// What came of making room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reclaimed {
+pub(crate) enum ReclaimResult {
     /// There was room at some moment.
     Room,
     /// What could go belongs to other transactions just now.
@@ -25,23 +25,23 @@ pub(crate) enum Reclaimed {
     Nothing,
 }
 
-impl Reclaimed {
+impl ReclaimResult {
     pub(crate) fn outcome(self) -> Outcome {
         match self {
-            Reclaimed::Room => Outcome::Done,
-            Reclaimed::Contended => Outcome::Busy,
-            Reclaimed::Nothing => Outcome::NoMemory,
+            ReclaimResult::Room => Outcome::Done,
+            ReclaimResult::Contended => Outcome::Busy,
+            ReclaimResult::Nothing => Outcome::NoMemory,
         }
     }
 
-    fn failed(contended: bool) -> Reclaimed {
-        if contended { Reclaimed::Contended } else { Reclaimed::Nothing }
+    fn failed(contended: bool) -> ReclaimResult {
+        if contended { ReclaimResult::Contended } else { ReclaimResult::Nothing }
     }
 }
 
 /// What came of evicting some objects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Sweep {
+pub(crate) struct EvictionStats {
     /// At least one folio or object was evicted.
     pub(crate) evicted: bool,
     /// At least one belongs to another transaction.
@@ -50,14 +50,14 @@ pub(crate) struct Sweep {
     pub(crate) refused: bool,
 }
 
-impl Sweep {
+impl EvictionStats {
     /// What was looked for has gone.
-    pub(crate) const GONE: Sweep = Sweep { evicted: false, contended: false, refused: false };
-    pub(crate) const EVICTED: Sweep = Sweep { evicted: true, ..Sweep::GONE };
-    pub(crate) const CONTENDED: Sweep = Sweep { contended: true, ..Sweep::GONE };
-    pub(crate) const REFUSED: Sweep = Sweep { refused: true, ..Sweep::GONE };
+    pub(crate) const GONE: EvictionStats = EvictionStats { evicted: false, contended: false, refused: false };
+    pub(crate) const EVICTED: EvictionStats = EvictionStats { evicted: true, ..EvictionStats::GONE };
+    pub(crate) const CONTENDED: EvictionStats = EvictionStats { contended: true, ..EvictionStats::GONE };
+    pub(crate) const REFUSED: EvictionStats = EvictionStats { refused: true, ..EvictionStats::GONE };
 
-    fn add(&mut self, other: Sweep) {
+    fn add(&mut self, other: EvictionStats) {
         self.evicted |= other.evicted;
         self.contended |= other.contended;
         self.refused |= other.refused;
@@ -77,9 +77,9 @@ impl Wanted {
 }
 
 /// The block whose transaction asks for room; its holder may evict from it.
-pub(crate) struct Asking<'a, 'b> {
-    pub(crate) found: &'a Found<'b>,
-    pub(crate) cell: &'a mut BlockCell,
+pub(crate) struct Requester<'a, 'b> {
+    pub(crate) found: &'a BlockRef<'b>,
+    pub(crate) cell: &'a mut BlockState,
 }
 
 impl<V: CpuView> Engine<V> {
@@ -87,9 +87,13 @@ impl<V: CpuView> Engine<V> {
     ///
     /// The victims are the least recently used object and all others that stand in the way of a folio of that order, as
     /// the pool says. An object whose folios the device used since it was last looked at gets a second chance.
-    pub(crate) fn reclaim_device(&self, wanted: Wanted, asking: &mut Option<Asking<'_, '_>>) -> Reclaimed {
+    pub(crate) fn reclaim_device(
+        &self,
+        wanted: Wanted,
+        asking: &mut Option<Requester<'_, '_>>,
+    ) -> ReclaimResult {
         let pool = self.pagemap.pool();
-        let mut sweep = Sweep::default();
+        let mut sweep = EvictionStats::default();
         for second_chance in [true, false] {
             let oldest = lock(&self.victims).oldest(CANDIDATES);
             for candidate in oldest {
@@ -99,18 +103,18 @@ impl<V: CpuView> Engine<V> {
                 sweep.add(self.evict(&candidate, wanted, asking));
                 pool.release();
                 if pool.has(wanted.order, wanted.home) {
-                    return Reclaimed::Room;
+                    return ReclaimResult::Room;
                 }
             }
         }
         // What was evicted made room, which somebody else was quick to take.
         if sweep.evicted || pool.has(wanted.order, wanted.home) {
-            return Reclaimed::Room;
+            return ReclaimResult::Room;
         }
         // What a plain object is being given is in no order yet.
         let given = asking.is_some() && self.plain.is_given_memory();
         let moving = !sweep.refused && self.is_device_memory_moving();
-        Reclaimed::failed(sweep.contended || given || moving)
+        ReclaimResult::failed(sweep.contended || given || moving)
     }
 
     /// Tells whether there is no device memory left, though nobody refused to go: then it is with transactions that have
@@ -122,17 +126,17 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Evicts plain objects alone, for one who makes room in system memory: they have theirs already.
-    pub(crate) fn reclaim_plain(&self, wanted: Wanted) -> Reclaimed {
-        let mut sweep = Sweep::default();
+    pub(crate) fn reclaim_plain(&self, wanted: Wanted) -> ReclaimResult {
+        let mut sweep = EvictionStats::default();
         let oldest = lock(&self.victims).oldest_plain(CANDIDATES);
         for object in oldest {
             sweep.add(self.evict_plain(&object).0);
             self.pagemap.pool().release();
             if sweep.evicted && self.pagemap.pool().has(wanted.order, wanted.home) {
-                return Reclaimed::Room;
+                return ReclaimResult::Room;
             }
         }
-        Reclaimed::failed(sweep.contended)
+        ReclaimResult::failed(sweep.contended)
     }
 
     /// Tells whether the device used any folio of an object since this was last asked.
@@ -170,7 +174,12 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Evicts an object, and whatever else is where a folio of the wanted order is to be.
-    fn evict(&self, candidate: &Candidate, wanted: Wanted, asking: &mut Option<Asking<'_, '_>>) -> Sweep {
+    fn evict(
+        &self,
+        candidate: &Candidate,
+        wanted: Wanted,
+        asking: &mut Option<Requester<'_, '_>>,
+    ) -> EvictionStats {
         let (pool, order) = (self.pagemap.pool(), wanted.order);
         match candidate {
             Candidate::Folios { range, .. } => {
@@ -194,11 +203,11 @@ impl<V: CpuView> Engine<V> {
 
     /// Evicts every object in the `2^order` device pages from `first`, as far as they are free. None if one is pinned:
     /// the others would go for nothing.
-    fn evict_range(&self, first: Pfn, order: Order, asking: &mut Option<Asking<'_, '_>>) -> Sweep {
-        let mut sweep = Sweep::default();
+    fn evict_range(&self, first: Pfn, order: Order, asking: &mut Option<Requester<'_, '_>>) -> EvictionStats {
+        let mut sweep = EvictionStats::default();
         let plain = lock(&self.victims).plain_within(first, order);
         if plain.iter().any(|object| object.is_pinned()) {
-            return Sweep::REFUSED;
+            return EvictionStats::REFUSED;
         }
         plain.iter().for_each(|object| sweep.add(self.evict_plain(object).0));
         self.for_folios(first, order, |head, _, data| sweep.add(self.evict_folio(head, data, asking)));
@@ -206,29 +215,29 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Returns whose bytes a folio holds. Without a home, or with another at the same number, it has just been freed.
-    fn place_of(&self, head: Pfn, data: u32) -> Option<(Found<'_>, u16)> {
+    fn place_of(&self, head: Pfn, data: u32) -> Option<(BlockRef<'_>, u16)> {
         let home = self.pagemap.pool().home(head, data)?;
         Some((self.blocks.get(BlockId(home.block))?, home.page))
     }
 
     /// Evicts one folio, unless somebody else has its block.
-    fn evict_folio(&self, head: Pfn, data: u32, asking: &mut Option<Asking<'_, '_>>) -> Sweep {
+    fn evict_folio(&self, head: Pfn, data: u32, asking: &mut Option<Requester<'_, '_>>) -> EvictionStats {
         match (self.place_of(head, data), asking) {
-            (None, _) => Sweep::GONE,
+            (None, _) => EvictionStats::GONE,
             (Some((found, page)), Some(held)) if found.id == held.found.id => {
                 self.evict_page(head, page, held.found, held.cell)
             }
             (Some((found, page)), _) => match found.try_lock() {
                 Some(mut other) => self.evict_page(head, page, &found, &mut other),
-                None => Sweep::CONTENDED,
+                None => EvictionStats::CONTENDED,
             },
         }
     }
 
-    fn evict_page(&self, head: Pfn, page: u16, found: &Found<'_>, cell: &mut BlockCell) -> Sweep {
+    fn evict_page(&self, head: Pfn, page: u16, found: &BlockRef<'_>, cell: &mut BlockState) -> EvictionStats {
         // The folio may have gone since; whatever holds the page now is not what was looked for.
         if cell.block.piece_of(page).is_none_or(|piece| piece.pfn != head) {
-            return Sweep::GONE;
+            return EvictionStats::GONE;
         }
         if let Some(checker) = &self.checker {
             checker.victim(head, cell.block.piece_of(page).map(|piece| piece.pfn));
@@ -236,16 +245,16 @@ impl<V: CpuView> Engine<V> {
         match self.run(found, cell, Transaction::to_ram(page), 1) {
             Ok(_) => {
                 self.statistics.add(Counter::Evictions, 1);
-                Sweep::EVICTED
+                EvictionStats::EVICTED
             }
-            Err(Failure::Busy) => Sweep::CONTENDED,
-            Err(_) => Sweep::REFUSED,
+            Err(Failure::Busy) => EvictionStats::CONTENDED,
+            Err(_) => EvictionStats::REFUSED,
         }
     }
 
     /// Moves pages of other blocks, or else of the one that asks, to the device until `pages` pages of system memory are
     /// free.
-    pub(crate) fn reclaim_ram(&self, pages: u64, asking: &mut Option<Asking<'_, '_>>) -> Reclaimed {
+    pub(crate) fn reclaim_ram(&self, pages: u64, asking: &mut Option<Requester<'_, '_>>) -> ReclaimResult {
         let held = asking.as_ref().map(|asking| asking.found.id);
         let oldest: Vec<BlockId> =
             lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
@@ -260,25 +269,25 @@ impl<V: CpuView> Engine<V> {
                 None => contended = true,
             }
             if freed >= pages {
-                return Reclaimed::Room;
+                return ReclaimResult::Room;
             }
         }
-        if let Some(Asking { found, cell }) = asking {
+        if let Some(Requester { found, cell }) = asking {
             freed += self.move_out(found, cell, pages - freed);
             left += u64::from(cell.block.ram().count());
         }
         // Memory that is in use and in no block is with transactions that took it just now.
         contended |= all && self.budget.used_pages() > left;
-        if freed >= pages { Reclaimed::Room } else { Reclaimed::failed(contended) }
+        if freed >= pages { ReclaimResult::Room } else { ReclaimResult::failed(contended) }
     }
 
     /// Moves spans of a block, the largest first, to the device until `pages` pages are free; returns how many.
     ///
     /// Folios are no larger than the policy's: a larger one would be split when a part of it comes home, and its
     /// backing would keep all of the memory until the last part has gone.
-    pub(crate) fn move_out(&self, found: &Found<'_>, cell: &mut BlockCell, pages: u64) -> u64 {
+    pub(crate) fn move_out(&self, found: &BlockRef<'_>, cell: &mut BlockState, pages: u64) -> u64 {
         let (largest, smallest) = self.policy.to_device_orders();
-        let mut spans: Vec<Span> = cell.block.movable().spans(largest).collect();
+        let mut spans: Vec<AlignedRun> = cell.block.movable().spans(largest).collect();
         spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
         let mut freed = 0;
         for span in spans {

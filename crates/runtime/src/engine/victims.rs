@@ -23,7 +23,7 @@ use crate::engine::plain::PlainObject;
 
 /// Everything that is on the device, and the order in which it would have to go.
 #[derive(Debug, Default)]
-pub(crate) struct Victims {
+pub(crate) struct DeviceLru {
     folios: Slab<Held>,
     objects: EvictionOrder<Victim>,
     /// Objects with folios, by their first page.
@@ -42,13 +42,13 @@ struct Held {
 
 #[derive(Debug)]
 enum Victim {
-    Folios { range: FolioRange, folios: u32 },
+    Folios { range: DeviceRange, folios: u32 },
     Plain(Arc<PlainObject>),
 }
 
 /// Device pages that go together, and the number that folios there carry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct FolioRange {
+pub(crate) struct DeviceRange {
     pub(crate) first: Pfn,
     pub(crate) order: Order,
     pub(crate) data: u32,
@@ -58,14 +58,14 @@ pub(crate) struct FolioRange {
 #[derive(Clone, Debug)]
 pub(crate) enum Candidate {
     /// All folios of a range.
-    Folios { place: Handle, range: FolioRange },
+    Folios { place: Handle, range: DeviceRange },
     /// An object without folios.
     Plain(Arc<PlainObject>),
 }
 
-impl Victims {
+impl DeviceLru {
     /// Adds a folio that was formed in `range`, which now is the most recently used.
-    pub(crate) fn push_folio(&mut self, range: FolioRange, folio: RawFolio<Live>) -> Handle {
+    pub(crate) fn push_folio(&mut self, range: DeviceRange, folio: RawFolio<Live>) -> Handle {
         let object = match self.by_first.get(&range.first) {
             Some(&object) => {
                 self.objects.touch(object);
@@ -112,7 +112,7 @@ impl Victims {
         self.held(at).folio.take().expect(LENT)
     }
 
-    /// Puts back what [`Victims::lend`] gave, or the part of it that is left.
+    /// Puts back what [`DeviceLru::lend`] gave, or the part of it that is left.
     pub(crate) fn put_back(&mut self, at: Handle, folio: RawFolio<Live>) {
         self.held(at).folio = Some(folio);
     }
@@ -210,7 +210,7 @@ impl Victims {
     }
 
     /// Makes the folios of a range the most recently used, if they are still there.
-    pub(crate) fn touch(&mut self, place: Handle, range: FolioRange) {
+    pub(crate) fn touch(&mut self, place: Handle, range: DeviceRange) {
         let same = |victim: &Victim| matches!(victim, Victim::Folios { range: now, .. } if *now == range);
         if self.objects.get(place).is_some_and(same) {
             self.objects.touch(place);

@@ -18,7 +18,7 @@ use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_migrate::{Budget, Failure, Finished, Granularity, Moved};
 use bifolio_pool::PoolName;
 use bifolio_sys::{
-    Access, Features, HUGE_PAGE, Mapping, PAGE, Place, Protection, Reads, SharedBytes, Span, Uffd,
+    Access, AddressRange, Features, HUGE_PAGE, Mapping, PAGE, Placement, Protection, Reads, SharedBytes, Uffd,
 };
 
 use crate::cpu::CpuView;
@@ -118,7 +118,7 @@ impl Heap {
         let (uffd, _) = Uffd::open_ready(Reads::Blocking, Features::MOVE, Features::POISON)?;
         let uffd = Arc::new(uffd.raised());
         let (access, view) = (uffd.access(), AnonymousView::new(Arc::clone(&uffd), WARM_PAGES)?);
-        let blocks = Mapping::anonymous(space, Protection::ReadWrite, Place::Aligned(HUGE_PAGE))?;
+        let blocks = Mapping::anonymous(space, Protection::ReadWrite, Placement::Aligned(HUGE_PAGE))?;
         let whole = blocks.span();
         view.add_region(blocks)?;
         view.watch(whole)?;
@@ -138,7 +138,7 @@ impl Heap {
     pub(crate) fn over(
         view: AnonymousView,
         access: Access,
-        whole: Span,
+        whole: AddressRange,
         (vram, ram): (u64, u64),
         config: HeapConfig,
     ) -> Result<Heap, SetupError> {
@@ -180,7 +180,7 @@ impl Heap {
     /// # Panics
     /// If `span` is not inside the heap.
     #[must_use]
-    pub fn window(&self, span: Span) -> SharedBytes<'_> {
+    pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
         self.inner.engine.view().window(span)
     }
 
@@ -458,6 +458,6 @@ fn engine(
     Ok(Engine::new(Parts { view, device, pagemap, budget, policy, statistics, checked }))
 }
 
-fn span(range: &Range<usize>) -> Span {
-    Span::new(range.start, range.len()).expect("parts of the arena are whole pages")
+fn span(range: &Range<usize>) -> AddressRange {
+    AddressRange::new(range.start, range.len()).expect("parts of the arena are whole pages")
 }

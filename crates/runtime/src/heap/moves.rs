@@ -6,11 +6,11 @@ use bifolio_folio::Order;
 use bifolio_migrate::{Failure, Finished, Granularity, Moved, Outcome, Policy, Step, Transaction};
 use bifolio_sys::PAGE;
 
-use crate::blocks::{BlockId, Found};
+use crate::blocks::{BlockId, BlockRef};
 use crate::cpu::anonymous::AnonymousView;
 use crate::cpu::{CpuView, address_of, span_of};
 use crate::device::Copy;
-use crate::engine::drive::{BEYOND, Drive};
+use crate::engine::drive::{BEYOND, StepExecutor};
 use crate::engine::{Engine, lock};
 
 /// Blocks that are looked at when memory is to shrink.
@@ -66,7 +66,7 @@ impl Engine<AnonymousView> {
     }
 
     /// Moves what is too much out of a block, if nobody else has it; returns how many pages went.
-    fn move_some_out(&self, found: &Found<'_>) -> u64 {
+    fn move_some_out(&self, found: &BlockRef<'_>) -> u64 {
         let over = self.budget.used_pages().saturating_sub(self.budget.limit_pages());
         let cell = found.try_lock().filter(|_| over > 0);
         cell.map_or(0, |mut cell| self.move_out(found, &mut cell, over))
@@ -115,7 +115,7 @@ impl Engine<AnonymousView> {
                 return Err(Failure::Busy);
             }
             let mut transaction = Transaction::unmap(run);
-            let mut drive = Drive::new(self, found, 0);
+            let mut drive = StepExecutor::new(self, found, 0);
             let mut outcome = Outcome::Start;
             loop {
                 outcome = match transaction.step(&mut cell.block, outcome) {

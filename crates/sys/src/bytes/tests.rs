@@ -1,10 +1,10 @@
 //! Accesses to a mapping, compared with plain arrays.
 
 use super::*;
-use crate::{PAGE, Place, Protection};
+use crate::{PAGE, Placement, Protection};
 
 fn pages(count: usize) -> Mapping {
-    Mapping::anonymous(count * PAGE, Protection::ReadWrite, Place::Anywhere).expect("memory is left")
+    Mapping::anonymous(count * PAGE, Protection::ReadWrite, Placement::Anywhere).expect("memory is left")
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use bifolio_sys::advise;
-use bifolio_sys::{CopyMode, Features, Mapping, Message, MessageBuf, Modes, PAGE, Place, Protection, Uffd};
+use bifolio_sys::{
+    CopyMode, Features, Mapping, Message, MessageBuf, Modes, PAGE, Placement, Protection, Uffd,
+};
 
 use crate::limits::{Skip, limited, uffd};
 use crate::serving::{Server, numbered, private};
@@ -115,7 +117,7 @@ fn registration_travels_with_a_moved_mapping() {
         let memory = numbered(2 * PAGE);
         let from = memory.span();
         uffd.register(memory.all(), Modes::MISSING).expect("private memory");
-        let place = Mapping::reserve(4 * PAGE, Place::Anywhere).expect("addresses are left");
+        let place = Mapping::reserve(4 * PAGE, Placement::Anywhere).expect("addresses are left");
         let part = place.span().part(PAGE, 2 * PAGE).expect("inside");
         let moves = || memory.remap_into(&place, part).expect("owned");
         let message = message_of(&uffd, moves, |message| matches!(message, Message::Remap { .. }))?;
@@ -156,7 +158,7 @@ fn missing_page_of_a_child_is_served_through_the_fork_message() {
 fn memory_kept_from_children_is_not_there() {
     limited("memory_kept_from_children_is_not_there", || {
         let memory =
-            Mapping::anonymous(PAGE, Protection::ReadWrite, Place::Anywhere).expect("memory is left");
+            Mapping::anonymous(PAGE, Protection::ReadWrite, Placement::Anywhere).expect("memory is left");
         memory.all().store_u64(0, 1).expect("inside");
         advise::dontfork(memory.all()).expect("mapped");
         let child = Child::fork(|| i32::from(memory.all().load_u64(0).is_ok()));

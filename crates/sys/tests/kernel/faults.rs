@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bifolio_sys::process::thread_id;
 use bifolio_sys::{
-    Access, CopyMode, Errno, Features, Mapping, Message, MessageBuf, Modes, Outcome, PAGE, Protection, Reads,
-    SharedBytes, Span, Uffd, Wake, Way,
+    Access, AddressRange, CopyMode, Errno, Features, Mapping, Message, MessageBuf, Modes, Outcome, PAGE,
+    Protection, Reads, SharedBytes, Uffd, Wake, Way,
 };
 
 use crate::limits::{Skip, eventually, limited, uffd};
@@ -55,7 +55,7 @@ fn zero_server(uffd: &Arc<Uffd>) -> (Server, Arc<AtomicU32>) {
     let server = Server::start(Arc::clone(uffd), move |uffd, message| {
         let Message::Pagefault { address, .. } = message else { panic!("{message:?}") };
         counter.fetch_add(1, SeqCst);
-        let page = Span::new(address & !(PAGE - 1), PAGE).expect("aligned");
+        let page = AddressRange::new(address & !(PAGE - 1), PAGE).expect("aligned");
         assert!(uffd.zeropage(page, Wake::Now).is_done());
     });
     (server, count)

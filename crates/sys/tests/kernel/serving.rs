@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
 use bifolio_sys::{
-    EventFd, HUGE_PAGE, Mapping, Memfd, Message, MessageBuf, PAGE, Place, Protection, Uffd, Woken, advise,
+    EventFd, HUGE_PAGE, Mapping, Memfd, Message, MessageBuf, PAGE, Placement, Protection, Uffd, Woken, advise,
 };
 
 /// A handler thread; stopped and joined when dropped.
@@ -48,7 +48,7 @@ impl Drop for Server {
 /// Maps private memory at a multiple of its own length, or of a page.
 pub fn private(len: usize) -> Mapping {
     let align = if len.is_power_of_two() { len } else { PAGE };
-    small(Mapping::anonymous(len, Protection::ReadWrite, Place::Aligned(align)).expect("memory is left"))
+    small(Mapping::anonymous(len, Protection::ReadWrite, Placement::Aligned(align)).expect("memory is left"))
 }
 
 /// Keeps less than 2 MiB in pages of 4 KiB, also where the machine is set to larger ones without being asked.
@@ -79,7 +79,7 @@ pub fn numbers(mapping: &Mapping) -> Vec<u64> {
 pub fn doubled(len: usize) -> (Memfd, Mapping, Mapping) {
     let memfd = Memfd::create("bifolio-test", len).expect("descriptors are left");
     let align = if len.is_power_of_two() { len } else { PAGE };
-    let map = || Mapping::shared(&memfd, 0, len, Protection::ReadWrite, Place::Aligned(align));
+    let map = || Mapping::shared(&memfd, 0, len, Protection::ReadWrite, Placement::Aligned(align));
     let (alias, view) = (map().expect("memory is left"), map().expect("memory is left"));
     (memfd, small(alias), small(view))
 }

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use bifolio_sys::{
-    BellError, Doorbell, Errno, EventFd, Features, Message, MessageBuf, Modes, PAGE, Reads, Rung, Span, Uffd,
-    Wake, Woken,
+    AddressRange, BellError, Doorbell, Errno, EventFd, Features, Message, MessageBuf, Modes, PAGE, Reads,
+    Rung, Uffd, Wake, Woken,
 };
 
 use crate::limits::{LIMIT, Skip, eventually, limited, uffd};
@@ -29,7 +29,7 @@ fn serve(uffd: &Uffd, bell: &Doorbell) -> u32 {
             if bell.answer(uffd, address) {
                 return served;
             }
-            let page = Span::new(address & !(PAGE - 1), PAGE).expect("aligned");
+            let page = AddressRange::new(address & !(PAGE - 1), PAGE).expect("aligned");
             assert!(uffd.zeropage(page, Wake::Now).is_done());
             served += 1;
         }

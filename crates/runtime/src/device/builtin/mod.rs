@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bifolio_folio::{Order, Pfn};
 use bifolio_sys::advise::{self, Collapse};
-use bifolio_sys::{HUGE_PAGE, MapError, Mapping, Memfd, PAGE, Place, Protection, SharedBytes, SysError};
+use bifolio_sys::{HUGE_PAGE, MapError, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes, SysError};
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{OnceLock, thread};
@@ -59,7 +59,7 @@ impl Memory {
     pub fn new(pages: u64) -> Result<Memory, BuiltinError> {
         let len = usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(PAGE);
         let memfd = Arc::new(Memfd::create("bifolio-vram", len).map_err(BuiltinError::Memory)?.raised());
-        let place = Place::Aligned(HUGE_PAGE);
+        let place = Placement::Aligned(HUGE_PAGE);
         let bytes =
             Mapping::shared(&memfd, 0, len, Protection::ReadWrite, place).map_err(BuiltinError::Map)?;
         let huge = (0..len.div_ceil(HUGE_PAGE)).map(|_| AtomicBool::new(false)).collect();

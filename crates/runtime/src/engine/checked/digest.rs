@@ -43,13 +43,14 @@ const _: () = assert!(PAGE.is_multiple_of(32));
 
 #[cfg(test)]
 mod tests {
-    use bifolio_sys::{Mapping, Place, Protection};
+    use bifolio_sys::{Mapping, Placement, Protection};
 
     use super::*;
 
     #[test]
     fn one_bit_anywhere_changes_the_digest_of_its_page_only() {
-        let memory = Mapping::anonymous(2 * PAGE, Protection::ReadWrite, Place::Anywhere).expect("two pages");
+        let memory =
+            Mapping::anonymous(2 * PAGE, Protection::ReadWrite, Placement::Anywhere).expect("two pages");
         for at in (0..PAGE).step_by(509) {
             memory.all().fill_zero();
             memory.all().write(at, 1_u8).expect("inside");

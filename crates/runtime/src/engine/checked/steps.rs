@@ -4,14 +4,14 @@ use std::cell::Cell;
 
 use bifolio_folio::{Order, Pfn};
 use bifolio_migrate::step::Folio;
-use bifolio_migrate::{Failure, Finished, Moved, Outcome, PageSet, Run, Span, Step};
+use bifolio_migrate::{AlignedRun, Failure, Finished, Moved, Outcome, PageRun, PageSet, Step};
 use bifolio_rules::facts::{self, Counted, Finalized, GaveUp};
 use bifolio_sys::SharedBytes;
 
 use super::{Checker, digest, stretch};
-use crate::blocks::BlockCell;
-use crate::cpu::{CpuView, Place};
-use crate::engine::drive::Drive;
+use crate::blocks::BlockState;
+use crate::cpu::{BlockSpan, CpuView};
+use crate::engine::drive::StepExecutor;
 use crate::sync::thread_local;
 
 thread_local! {
@@ -40,7 +40,7 @@ pub(crate) struct Watch<'c> {
     /// The order that it asked memory for last, above the smallest it may ask for.
     asked: Option<u8>,
     /// Pages of system memory that were copied to the device, with their digests.
-    copied: Vec<(Run, Vec<u64>)>,
+    copied: Vec<(PageRun, Vec<u64>)>,
     /// Digests of the device pages that were copied to system memory.
     fetched: Option<(Pfn, Vec<u64>)>,
 }
@@ -52,7 +52,7 @@ struct Places {
 }
 
 impl Places {
-    fn of(cell: &BlockCell) -> Places {
+    fn of(cell: &BlockState) -> Places {
         Places { ram: *cell.block.ram(), device: *cell.block.device() }
     }
 }
@@ -79,13 +79,13 @@ impl Drop for Watch<'_> {
     }
 }
 
-impl<V: CpuView> Drive<'_, V> {
+impl<V: CpuView> StepExecutor<'_, V> {
     /// Does one step, judged.
     pub(in crate::engine) fn perform_watched(
         &mut self,
         watch: &mut Watch<'_>,
         step: Step,
-        cell: &mut BlockCell,
+        cell: &mut BlockState,
     ) -> Outcome {
         watch.before.get_or_insert_with(|| Places::of(cell));
         self.judge_names(watch.checker, step, cell);
@@ -108,7 +108,7 @@ impl<V: CpuView> Drive<'_, V> {
 
     /// Judges what a step names: a folio that lives (I17), of the order of the span (I14), and the one that the block
     /// has there now (I26).
-    fn judge_names(&self, checker: &Checker, step: Step, cell: &BlockCell) {
+    fn judge_names(&self, checker: &Checker, step: Step, cell: &BlockState) {
         match step {
             Step::ReleaseFolio { folio } | Step::SplitFolio { folio } => {
                 checker.named(folio.pfn, Some(folio.order));
@@ -145,7 +145,7 @@ impl<V: CpuView> Drive<'_, V> {
                 let bytes = self.device(from, span.pages());
                 watch.fetched = bytes.map(|bytes| (from, digest::digests(bytes)));
             }
-            Step::ReleaseRam { .. } | Step::Restore { .. } if self.staged.is_some() => {
+            Step::ReleaseRam { .. } | Step::Remap { .. } if self.staged.is_some() => {
                 for (run, copied) in std::mem::take(&mut watch.copied) {
                     let now = digest::digests(self.ram(run));
                     watch.checker.same_bytes(&now, &copied, || {
@@ -204,7 +204,7 @@ impl<V: CpuView> Drive<'_, V> {
 
     /// Judges the bytes of a folio in system memory: those on the device, and those that were sent there if nobody
     /// could write them since.
-    fn judge_came_home(&self, watch: &Watch<'_>, span: Span, from: Pfn) {
+    fn judge_came_home(&self, watch: &Watch<'_>, span: AlignedRun, from: Pfn) {
         let home = digest::digests(self.ram(span.run()));
         let what = || format!("{span:?} was copied from device page {from}");
         if let Some((_, fetched)) = watch.fetched.as_ref() {
@@ -221,9 +221,9 @@ impl<V: CpuView> Drive<'_, V> {
     }
 
     /// Pages of system memory that are out of view.
-    fn ram(&self, run: Run) -> SharedBytes<'_> {
+    fn ram(&self, run: PageRun) -> SharedBytes<'_> {
         let staged = self.staged.as_ref().expect("bytes are copied while they are out of view");
-        let place = Place { base: self.found.base, span: Span::around(run.first, Order::ZERO) };
+        let place = BlockSpan { base: self.found.base, span: AlignedRun::around(run.first, Order::ZERO) };
         self.engine.view.bytes(place, staged, run)
     }
 
@@ -236,7 +236,7 @@ impl<V: CpuView> Drive<'_, V> {
         &self,
         watch: &Watch<'_>,
         result: &Result<Finished, Failure>,
-        cell: &BlockCell,
+        cell: &BlockState,
     ) {
         let (checker, base) = (watch.checker, self.found.base);
         let now = Places::of(cell);
@@ -281,7 +281,7 @@ impl<V: CpuView> Drive<'_, V> {
 
 impl Watch<'_> {
     /// Notes what a step did.
-    fn note(&mut self, step: Step, outcome: Outcome, cell: &BlockCell, smallest: Order) {
+    fn note(&mut self, step: Step, outcome: Outcome, cell: &BlockState, smallest: Order) {
         match (step, outcome) {
             (Step::FormFolio { span }, _) => {
                 self.ask(span, smallest);
@@ -308,12 +308,12 @@ impl Watch<'_> {
         }
     }
 
-    fn ask(&mut self, span: Span, smallest: Order) {
+    fn ask(&mut self, span: AlignedRun, smallest: Order) {
         self.asked = Some(span.order().get().saturating_sub(smallest.get()));
     }
 
     /// The pages that it was about, in the end.
-    fn concerned(&self, result: &Result<Finished, Failure>) -> Run {
+    fn concerned(&self, result: &Result<Finished, Failure>) -> PageRun {
         match result.map(|finished| finished.moved) {
             Ok(Moved::Unmapped(run) | Moved::Split(run) | Moved::Collapsed(run)) => run,
             Ok(
@@ -323,11 +323,11 @@ impl Watch<'_> {
                 | Moved::Populated(span),
             ) => span.run(),
             // It may have been about any.
-            Err(_) => Span::block().run(),
+            Err(_) => AlignedRun::block().run(),
         }
     }
 
-    fn is_piece(&self, formed: &Folio, cell: &BlockCell) -> bool {
+    fn is_piece(&self, formed: &Folio, cell: &BlockState) -> bool {
         cell.block.pieces().iter().any(|piece| piece.handle == formed.handle)
     }
 
@@ -338,7 +338,7 @@ impl Watch<'_> {
         result: &Result<Finished, Failure>,
         before: &Places,
         now: &Places,
-        cell: &BlockCell,
+        cell: &BlockState,
     ) -> bool {
         if result.is_ok() {
             return true;
@@ -381,7 +381,7 @@ impl Checker {
     }
 
     /// Whether the folios of the pieces in `run` live, with the order that the block knows.
-    fn pieces_live(&self, cell: &BlockCell, run: Run) -> bool {
+    fn pieces_live(&self, cell: &BlockState, run: PageRun) -> bool {
         let ledger = self.ledger();
         cell.block.pieces_in(run).all(|piece| {
             ledger

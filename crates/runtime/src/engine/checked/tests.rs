@@ -5,7 +5,7 @@ mod lying;
 mod rig;
 
 use bifolio_folio::{FreeRange, Order, Pfn};
-use bifolio_migrate::{Failure, Finished, Moved, Outcome, Run, Span, Step, Transaction};
+use bifolio_migrate::{AlignedRun, Failure, Finished, Moved, Outcome, PageRun, Step, Transaction};
 use bifolio_rules::Rule;
 use bifolio_sys::{HUGE_PAGE, PAGE};
 
@@ -14,19 +14,19 @@ use self::rig::{DEVICE_PAGES, Rig};
 use super::ledger::Use;
 use crate::device::{Copy, DeviceError, FaultHandler, Point, TableUpdate};
 use crate::engine::Side;
-use crate::engine::drive::Drive;
+use crate::engine::drive::StepExecutor;
 use crate::statistics::Counter;
 
 fn order(k: u8) -> Order {
     Order::new(k).expect("orders in tests are small")
 }
 
-fn span(page: u16, k: u8) -> Span {
-    Span::around(page, order(k))
+fn span(page: u16, k: u8) -> AlignedRun {
+    AlignedRun::around(page, order(k))
 }
 
 const DONE: Result<Finished, Failure> =
-    Ok(Finished { moved: Moved::Unmapped(Run { first: 0, pages: 1 }), fallbacks: 0, splits: 0 });
+    Ok(Finished { moved: Moved::Unmapped(PageRun { first: 0, pages: 1 }), fallbacks: 0, splits: 0 });
 
 #[test]
 fn honest_machine_breaks_nothing_and_is_judged_by_every_rule() {
@@ -181,7 +181,7 @@ fn release_within_a_put_breaks_i15() {
 #[test]
 fn step_on_a_folio_that_was_released_breaks_i17() {
     let rig = Rig::new();
-    let _: Outcome = rig.step(Step::ClearDevice { run: Run { first: 0, pages: 1 }, to: Pfn::new(8) });
+    let _: Outcome = rig.step(Step::ClearDevice { run: PageRun { first: 0, pages: 1 }, to: Pfn::new(8) });
     rig.breaks(17);
 }
 
@@ -230,7 +230,7 @@ fn failure_that_moved_pages_all_the_same_breaks_i23() {
     let rig = Rig::new();
     let found = rig.engine.blocks().find(rig.base).expect("the first block");
     let mut cell = found.lock();
-    let mut drive = Drive::new(&rig.engine, found, 0);
+    let mut drive = StepExecutor::new(&rig.engine, found, 0);
     let mut transaction = Transaction::cpu_fault(&cell.block, 0, rig.engine.policy.as_ref());
     let mut outcome = Outcome::Start;
     loop {
@@ -248,7 +248,7 @@ fn waiting_for_a_second_block_breaks_i24() {
     let rig = Rig::new();
     let found = rig.engine.blocks().find(rig.base).expect("the first block");
     let cell = found.lock();
-    let drive = Drive::new(&rig.engine, found, 0);
+    let drive = StepExecutor::new(&rig.engine, found, 0);
     drop(rig.engine.blocks().find(rig.base + HUGE_PAGE).expect("the second block").lock());
     drive.end(&DONE, &cell);
     rig.breaks(24);

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::time::Instant;
 
 use bifolio_folio::Pfn;
-use bifolio_sys::{MapError, Mapping, PAGE, Place as Anywhere, Protection, SharedBytes};
+use bifolio_sys::{MapError, Mapping, PAGE, Placement, Protection, SharedBytes};
 
-use super::{Memory, Place, PlainError, PlainObject};
+use super::{BufferLocation, Memory, PlainError, PlainObject};
 use crate::cpu::CpuView;
 use crate::device::{Copy, DeviceError};
 use crate::engine::{Engine, lock};
@@ -25,11 +25,11 @@ impl<V: CpuView> Engine<V> {
     ) -> Result<(), PlainError> {
         object.check(offset, to.len())?;
         match &*lock(&object.place) {
-            Place::System(None) => to.fill(0),
-            Place::System(Some(system)) => {
+            BufferLocation::System(None) => to.fill(0),
+            BufferLocation::System(Some(system)) => {
                 system.bytes(offset, to.len()).and_then(|bytes| bytes.read_into(to)).expect(INSIDE);
             }
-            Place::Device { memory, .. } => {
+            BufferLocation::Device { memory, .. } => {
                 let window = window(object)?;
                 for chunk in chunks(offset, to.len()) {
                     self.load(memory, &chunk, &window)?;
@@ -49,15 +49,15 @@ impl<V: CpuView> Engine<V> {
     ) -> Result<(), PlainError> {
         object.check(offset, from.len())?;
         let mut place = lock(&object.place);
-        if let Place::System(system @ None) = &mut *place {
+        if let BufferLocation::System(system @ None) = &mut *place {
             *system = Some(system_memory(object.bytes()).map_err(|_| object.no_ram())?);
         }
         match &*place {
-            Place::System(system) => {
+            BufferLocation::System(system) => {
                 let system = system.as_ref().expect("made above if there was none");
                 system.bytes(offset, from.len()).and_then(|bytes| bytes.write_from(from)).expect(INSIDE);
             }
-            Place::Device { memory, .. } => {
+            BufferLocation::Device { memory, .. } => {
                 let window = window(object)?;
                 for chunk in chunks(offset, from.len()) {
                     // Only whole pages are copied: the rest of the first and the last one stays as it is.
@@ -193,7 +193,7 @@ fn window(object: &PlainObject) -> Result<Mapping, PlainError> {
 }
 
 fn system_memory(bytes: usize) -> Result<Mapping, MapError> {
-    Mapping::anonymous(bytes, Protection::ReadWrite, Anywhere::Anywhere)
+    Mapping::anonymous(bytes, Protection::ReadWrite, Placement::Anywhere)
 }
 
 const INSIDE: &str = "lengths agree, and the object was checked to hold them";

@@ -7,7 +7,7 @@ use bifolio_sys::PAGE;
 use super::{Memory, PlainError};
 use crate::cpu::CpuView;
 use crate::device::{DeviceError, TableUpdate};
-use crate::engine::reclaim::{Reclaimed, Wanted};
+use crate::engine::reclaim::{ReclaimResult, Wanted};
 use crate::engine::{BUSY_RETRIES, Engine, give_way, lock};
 
 /// How often one tries again that finds nothing to evict: a folio that is being formed just now is in no order yet.
@@ -33,11 +33,11 @@ impl<V: CpuView> Engine<V> {
             }
             retry = if gained > 0 { 0 } else { retry + 1 };
             let failure = match self.reclaim_device(Wanted::PAGES, &mut None) {
-                Reclaimed::Room => continue,
-                Reclaimed::Contended if retry < BUSY_RETRIES => None,
-                Reclaimed::Contended => Some(PlainError::Busy { pages }),
-                Reclaimed::Nothing if retry < NOTHING_RETRIES => None,
-                Reclaimed::Nothing => Some(PlainError::NoDeviceMemory { pages }),
+                ReclaimResult::Room => continue,
+                ReclaimResult::Contended if retry < BUSY_RETRIES => None,
+                ReclaimResult::Contended => Some(PlainError::Busy { pages }),
+                ReclaimResult::Nothing if retry < NOTHING_RETRIES => None,
+                ReclaimResult::Nothing => Some(PlainError::NoDeviceMemory { pages }),
             };
             if let Some(failure) = failure {
                 self.take_back(memory, None);
@@ -58,7 +58,7 @@ impl<V: CpuView> Engine<V> {
         pool.release();
     }
 
-    /// Enters an object in the device's page table. Span by span: when one is refused, those before it are known.
+    /// Enters an object in the device's page table. AddressRange by span: when one is refused, those before it are known.
     pub(super) fn map_plain(&self, address: usize, memory: &Memory) -> Result<(), DeviceError> {
         let mut entered = 0;
         let mapped = spans(address, memory).try_for_each(|(address, to, order)| {

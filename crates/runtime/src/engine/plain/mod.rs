@@ -21,7 +21,7 @@ use bifolio_sys::{Mapping, PAGE};
 
 use crate::cpu::CpuView;
 use crate::device::DeviceError;
-use crate::engine::reclaim::{Reclaimed, Sweep};
+use crate::engine::reclaim::{EvictionStats, ReclaimResult};
 use crate::engine::{BUSY_RETRIES, Engine, give_way, lock};
 use crate::statistics::Counter;
 use crate::sync::Mutex;
@@ -80,12 +80,12 @@ pub(crate) struct PlainObject {
     pages: u64,
     /// Changed under the lock of `place` only.
     pins: AtomicU32,
-    place: Mutex<Place>,
+    place: Mutex<BufferLocation>,
 }
 
 /// Where the bytes of an object are.
 #[derive(Debug)]
-enum Place {
+enum BufferLocation {
     /// In system memory; without a mapping they are zeros.
     System(Option<Mapping>),
     /// On the device, with its place in the order of victims, which it has unless it is pinned.
@@ -107,7 +107,7 @@ impl PlainObject {
     }
 
     pub(crate) fn is_on_device(&self) -> bool {
-        matches!(*lock(&self.place), Place::Device { .. })
+        matches!(*lock(&self.place), BufferLocation::Device { .. })
     }
 }
 
@@ -150,20 +150,20 @@ impl<V: CpuView> Engine<V> {
                 return Err(PlainError::NoRam { pages });
             }
             // Nothing to move out may mean that it is just being moved, here or on the device.
-            if self.reclaim_ram(pages, &mut None) != Reclaimed::Room {
+            if self.reclaim_ram(pages, &mut None) != ReclaimResult::Room {
                 give_way(retry);
             }
             retry += 1;
         }
         self.plain.pages.fetch_add(pages, Ordering::Relaxed);
-        let place = Mutex::new(Place::System(None));
+        let place = Mutex::new(BufferLocation::System(None));
         Ok(Arc::new(PlainObject { address, pages, pins: AtomicU32::new(0), place }))
     }
 
     /// Frees an object's memory, wherever it is. Nobody uses it any more.
     pub(crate) fn free_plain(&self, object: &PlainObject) {
-        let place = std::mem::replace(&mut *lock(&object.place), Place::System(None));
-        if let Place::Device { memory, turn } = place {
+        let place = std::mem::replace(&mut *lock(&object.place), BufferLocation::System(None));
+        if let BufferLocation::Device { memory, turn } = place {
             self.take_back(memory, turn);
         }
         self.plain.pages.fetch_sub(object.pages, Ordering::Relaxed);
@@ -175,10 +175,10 @@ impl<V: CpuView> Engine<V> {
         self.validate(object, &mut lock(&object.place))
     }
 
-    fn validate(&self, object: &Arc<PlainObject>, place: &mut Place) -> Result<(), PlainError> {
+    fn validate(&self, object: &Arc<PlainObject>, place: &mut BufferLocation) -> Result<(), PlainError> {
         let system = match place {
-            Place::System(system) => system,
-            Place::Device { turn, .. } => {
+            BufferLocation::System(system) => system,
+            BufferLocation::Device { turn, .. } => {
                 turn.iter().for_each(|turn| lock(&self.victims).touch_plain(*turn));
                 return Ok(());
             }
@@ -193,7 +193,7 @@ impl<V: CpuView> Engine<V> {
         self.statistics.add(Counter::ObjectReturns, u64::from(system.is_some()));
         let mut victims = lock(&self.victims);
         victims.enter(object, &memory);
-        *place = Place::Device { memory, turn: Some(victims.push_plain(object)) };
+        *place = BufferLocation::Device { memory, turn: Some(victims.push_plain(object)) };
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl<V: CpuView> Engine<V> {
     pub(crate) fn pin_plain(&self, object: &Arc<PlainObject>) -> Result<(), PlainError> {
         let mut place = lock(&object.place);
         self.validate(object, &mut place)?;
-        if let Place::Device { memory, turn: turn @ Some(_) } = &mut *place {
+        if let BufferLocation::Device { memory, turn: turn @ Some(_) } = &mut *place {
             self.map_plain(object.address, memory)?;
             turn.take().into_iter().for_each(|turn| lock(&self.victims).remove_plain(turn));
         }
@@ -214,24 +214,26 @@ impl<V: CpuView> Engine<V> {
         let mut place = lock(&object.place);
         let before = object.pins.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "unpinned more often than pinned");
-        if let (1, Place::Device { memory, turn }) = (before, &mut *place) {
+        if let (1, BufferLocation::Device { memory, turn }) = (before, &mut *place) {
             self.unmap_plain(object.address, memory);
             *turn = Some(lock(&self.victims).push_plain(object));
         }
     }
 
     /// Brings an object to system memory, unless it is in use. Returns also where it began on the device.
-    pub(crate) fn evict_plain(&self, object: &PlainObject) -> (Sweep, Option<Pfn>) {
-        let Ok(mut place) = object.place.try_lock() else { return (Sweep::CONTENDED, None) };
-        let Place::Device { memory, turn: Some(_) } = &*place else { return (Sweep::GONE, None) };
+    pub(crate) fn evict_plain(&self, object: &PlainObject) -> (EvictionStats, Option<Pfn>) {
+        let Ok(mut place) = object.place.try_lock() else { return (EvictionStats::CONTENDED, None) };
+        let BufferLocation::Device { memory, turn: Some(_) } = &*place else {
+            return (EvictionStats::GONE, None);
+        };
         let first = memory.first().map(|(range, _)| range.head());
         // Without system memory, or a device that answers, it stays where it is.
-        let Some(system) = self.save(memory, object.bytes()) else { return (Sweep::REFUSED, None) };
-        let before = std::mem::replace(&mut *place, Place::System(Some(system)));
-        if let Place::Device { memory, turn } = before {
+        let Some(system) = self.save(memory, object.bytes()) else { return (EvictionStats::REFUSED, None) };
+        let before = std::mem::replace(&mut *place, BufferLocation::System(Some(system)));
+        if let BufferLocation::Device { memory, turn } = before {
             self.take_back(memory, turn);
         }
         self.statistics.add(Counter::ObjectEvictions, 1);
-        (Sweep::EVICTED, first)
+        (EvictionStats::EVICTED, first)
     }
 }

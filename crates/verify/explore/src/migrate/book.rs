@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash};
 
-use bifolio_migrate::{Block, Outcome, Run, Step, Transaction};
+use bifolio_migrate::{Block, Outcome, PageRun, Step, Transaction};
 
 use crate::migrate::state::BLOCK_PAGES;
 use crate::set::{WordHasher, hash_of};
@@ -205,7 +205,7 @@ impl Book {
 
 fn says(block: &Block) -> Says {
     let sites = std::array::from_fn(|number| site(block, number as u16));
-    let pinned = std::array::from_fn(|number| block.is_pinned(Run { first: number as u16, pages: 1 }));
+    let pinned = std::array::from_fn(|number| block.is_pinned(PageRun { first: number as u16, pages: 1 }));
     Says { sites, pinned, consistent: block.check_consistency().is_ok() }
 }
 

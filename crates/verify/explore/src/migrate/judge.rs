@@ -1,7 +1,7 @@
 //! What must be true of every state, of a block that nobody has, of a quiet world, and at the end of a
 //! transaction; each with the rule that says so.
 
-use bifolio_migrate::{Failure, Finished, Moved, Run};
+use bifolio_migrate::{Failure, Finished, Moved, PageRun};
 use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, Finalized, GaveUp, Removed};
 
@@ -155,7 +155,7 @@ pub(super) fn end(
         _ => true,
     };
     broken.require(answered, 12);
-    let all = |run: Run, is: fn(&Site) -> bool| {
+    let all = |run: PageRun, is: fn(&Site) -> bool| {
         sites.iter().skip(usize::from(run.first)).take(usize::from(run.pages)).all(is)
     };
     let moved = match finished.moved {

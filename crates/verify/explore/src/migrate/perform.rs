@@ -2,7 +2,7 @@
 
 use bifolio_folio::{CollapseErrorKind, MemoryKind, PageMap, Pfn};
 use bifolio_migrate::step::Folio;
-use bifolio_migrate::{Handle, Outcome, Run, Span, Step};
+use bifolio_migrate::{AlignedRun, Handle, Outcome, PageRun, Step};
 use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, HandedOut, Pages, Removed, Used};
 
@@ -27,7 +27,7 @@ pub(super) fn ways(step: &Step, memory: Memory, inner: bool) -> u8 {
         Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => u8::from(inner),
         Step::ReleaseFolio { .. }
         | Step::ReleaseRam { .. }
-        | Step::Restore { .. }
+        | Step::Remap { .. }
         | Step::UnmapDevice { .. }
         | Step::Finish(_) => 1,
         Step::RemapDevice { .. } => 3,
@@ -75,8 +75,8 @@ impl Performer<'_> {
             Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
             Step::ReserveRam { span } => self.reserve(span),
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
-            Step::TakeOut { span } => self.take_out(span),
-            Step::Restore { span } => self.in_ram(span.run(), show),
+            Step::Isolate { span } => self.take_out(span),
+            Step::Remap { span } => self.in_ram(span.run(), show),
             Step::Install { span, .. } => self.install(span),
             Step::InstallZero { span } => self.each(span.run(), |_, page| {
                 page.ram = Some(0);
@@ -126,7 +126,7 @@ impl Performer<'_> {
         self.state.pages.get_mut(usize::from(self.base) + number)
     }
 
-    fn each(&mut self, run: Run, mut change: impl FnMut(u8, &mut Virtual)) -> Outcome {
+    fn each(&mut self, run: PageRun, mut change: impl FnMut(u8, &mut Virtual)) -> Outcome {
         for (offset, number) in (0u8..).zip(run.first..run.end()) {
             if let Some(page) = self.page(number) {
                 change(offset, page);
@@ -136,7 +136,7 @@ impl Performer<'_> {
     }
 
     /// Changes the pages that are in system memory as the block says.
-    fn in_ram(&mut self, run: Run, change: impl Fn(&mut Virtual)) -> Outcome {
+    fn in_ram(&mut self, run: PageRun, change: impl Fn(&mut Virtual)) -> Outcome {
         let sites = self.sites;
         self.each(run, |offset, page| {
             if sites.get(usize::from(run.first) + usize::from(offset)) == Some(&Site::Ram) {
@@ -145,7 +145,7 @@ impl Performer<'_> {
         })
     }
 
-    fn form(&mut self, span: Span) -> Outcome {
+    fn form(&mut self, span: AlignedRun) -> Outcome {
         let owner = self.base + small(span.first());
         let teardown = self.state.teardown;
         if self.slip == Slip::FormAfterKill {
@@ -210,7 +210,7 @@ impl Performer<'_> {
         }
     }
 
-    fn reserve(&mut self, span: Span) -> Outcome {
+    fn reserve(&mut self, span: AlignedRun) -> Outcome {
         let pages = small(span.pages());
         let reserve = if self.task.making_room || self.inner { 0 } else { self.setup.reserve };
         // Without a device there is no other place for bytes.
@@ -222,7 +222,7 @@ impl Performer<'_> {
         self.each(span.run(), |_, page| page.reserved = true)
     }
 
-    fn release_ram(&mut self, span: Span, pages: u16) -> Outcome {
+    fn release_ram(&mut self, span: AlignedRun, pages: u16) -> Outcome {
         let (mut truth, mut in_view) = (0, false);
         self.each(span.run(), |_, page| {
             truth += i32::from(page.reserved);
@@ -238,7 +238,7 @@ impl Performer<'_> {
         Outcome::Done
     }
 
-    fn take_out(&mut self, span: Span) -> Outcome {
+    fn take_out(&mut self, span: AlignedRun) -> Outcome {
         if self.slip == Slip::CopyBeforeTakeOut {
             return Outcome::Done;
         }
@@ -246,14 +246,14 @@ impl Performer<'_> {
     }
 
     /// Shows what was filled; where nobody waits, shared memory is shown at the next touch only.
-    fn install(&mut self, span: Span) -> Outcome {
+    fn install(&mut self, span: AlignedRun) -> Outcome {
         if self.inner && self.setup.memory != Memory::Anonymous {
             return self.each(span.run(), |_, page| page.taken = false);
         }
         self.each(span.run(), |_, page| show(page))
     }
 
-    fn fill(&mut self, run: Run, to: Pfn, value: impl Fn(&Virtual) -> u8) -> Outcome {
+    fn fill(&mut self, run: PageRun, to: Pfn, value: impl Fn(&Virtual) -> u8) -> Outcome {
         for (device, number) in (usize::from(low(to))..).zip(run.first..run.end()) {
             let bytes = self.page(number).map(|page| value(page));
             if let (Some(bytes), Some(page)) = (bytes, self.state.device.get_mut(device)) {
@@ -263,7 +263,7 @@ impl Performer<'_> {
         Outcome::Done
     }
 
-    fn copy_to_ram(&mut self, span: Span, from: Pfn) -> Outcome {
+    fn copy_to_ram(&mut self, span: AlignedRun, from: Pfn) -> Outcome {
         let (device, first) = (self.state.device, low(from));
         let early = self.slip == Slip::ShownBeforeCopy;
         let done = self.each(span.run(), |offset, page| {
@@ -276,7 +276,7 @@ impl Performer<'_> {
         done
     }
 
-    fn map_device(&mut self, span: Span, to: Pfn) -> Outcome {
+    fn map_device(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
         let (first, mut said_clear) = (low(to), 0);
         let done = self.each(span.run(), |offset, page| {
             page.table = Some(first + offset);
@@ -289,7 +289,7 @@ impl Performer<'_> {
     }
 
     /// Enters a span in place of the entries of its pages, which lead to the same memory; there is at least one.
-    fn remap_device(&mut self, span: Span, to: Pfn) -> Outcome {
+    fn remap_device(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
         let (mut removed, mut any) = (Removed { named: 0, entered: 0 }, false);
         self.each(span.run(), |offset, page| {
             let leads_there = page.table.is_none_or(|at| at == low(to) + offset);
@@ -301,7 +301,7 @@ impl Performer<'_> {
         self.map_device(span, to)
     }
 
-    fn unmap_device(&mut self, span: Span) -> Outcome {
+    fn unmap_device(&mut self, span: AlignedRun) -> Outcome {
         let mut removed = Removed { named: 0, entered: 0 };
         let done = self.each(span.run(), |offset, page| {
             removed.named |= 1 << offset;
@@ -314,7 +314,7 @@ impl Performer<'_> {
     }
 
     /// Forgets pages; what the block says was in system memory is given back.
-    fn discard(&mut self, run: Run) -> Outcome {
+    fn discard(&mut self, run: PageRun) -> Outcome {
         let in_ram = |number: u16| self.sites.get(usize::from(number)) == Some(&Site::Ram);
         let used = small((run.first..run.end()).filter(|number| in_ram(*number)).count() as u16);
         if self.slip != Slip::DiscardKeepsReservation {
@@ -328,7 +328,7 @@ impl Performer<'_> {
 fn refusal(step: &Step) -> Outcome {
     match step {
         Step::FormFolio { .. } | Step::ReserveRam { .. } => Outcome::NoMemory,
-        Step::SplitFolio { .. } | Step::CollapseFolio { .. } | Step::TakeOut { .. } => Outcome::Busy,
+        Step::SplitFolio { .. } | Step::CollapseFolio { .. } | Step::Isolate { .. } => Outcome::Busy,
         _ => Outcome::Failed,
     }
 }

@@ -3,7 +3,7 @@
 
 use bifolio_folio::{Order, Pfn};
 use bifolio_migrate::step::Folio;
-use bifolio_migrate::{Outcome, Run, Span, Step};
+use bifolio_migrate::{AlignedRun, Outcome, PageRun, Step};
 
 use crate::migrate::perform::upper_of;
 
@@ -83,8 +83,8 @@ impl Slip {
     pub(super) fn skips(self, step: &Step) -> bool {
         matches!(
             (self, step),
-            (Slip::TakeOutLeavesView, Step::TakeOut { .. })
-                | (Slip::RestoreForgotten, Step::Restore { .. })
+            (Slip::TakeOutLeavesView, Step::Isolate { .. })
+                | (Slip::RestoreForgotten, Step::Remap { .. })
                 | (Slip::CopyToDeviceForgotten, Step::CopyToDevice { .. })
                 | (Slip::ClearForgotten, Step::ClearDevice { .. })
                 | (Slip::CopyToRamForgotten, Step::CopyToRam { .. })
@@ -105,7 +105,7 @@ impl Slip {
     fn ignores_failure(self, step: &Step) -> bool {
         matches!(
             (self, step),
-            (Slip::TakeOutBusyIgnored, Step::TakeOut { .. })
+            (Slip::TakeOutBusyIgnored, Step::Isolate { .. })
                 | (Slip::CopyToDeviceFailureIgnored, Step::CopyToDevice { .. })
                 | (Slip::ClearFailureIgnored, Step::ClearDevice { .. })
                 | (Slip::CopyToRamFailureIgnored, Step::CopyToRam { .. })
@@ -131,8 +131,8 @@ impl Slip {
     /// The step that is done in place of another.
     pub(super) fn alter(self, step: Step) -> Step {
         match (self, step) {
-            (Slip::TakeOutFirstPageOnly, Step::TakeOut { span }) => Step::TakeOut { span: first(span) },
-            (Slip::RestoreFirstPageOnly, Step::Restore { span }) => Step::Restore { span: first(span) },
+            (Slip::TakeOutFirstPageOnly, Step::Isolate { span }) => Step::Isolate { span: first(span) },
+            (Slip::RestoreFirstPageOnly, Step::Remap { span }) => Step::Remap { span: first(span) },
             (Slip::CopyToDeviceFirstPageOnly, Step::CopyToDevice { run, to }) => {
                 Step::CopyToDevice { run: one(run), to }
             }
@@ -167,7 +167,7 @@ impl Slip {
                 Step::UnmapDevice { span: first(span) }
             }
             (Slip::UnmapDeviceWholeBlock, Step::UnmapDevice { .. }) => {
-                Step::UnmapDevice { span: Span::around(0, Order::new(1).unwrap_or_default()) }
+                Step::UnmapDevice { span: AlignedRun::around(0, Order::new(1).unwrap_or_default()) }
             }
             (Slip::DiscardFirstPageOnly, Step::Discard { run }) => Step::Discard { run: one(run) },
             (Slip::ReleaseRamCountsSpans, Step::ReleaseRam { span, .. }) => {
@@ -186,12 +186,12 @@ impl Slip {
     }
 }
 
-fn first(span: Span) -> Span {
-    Span::around(span.first(), Order::ZERO)
+fn first(span: AlignedRun) -> AlignedRun {
+    AlignedRun::around(span.first(), Order::ZERO)
 }
 
-fn one(run: Run) -> Run {
-    Run { pages: 1, ..run }
+fn one(run: PageRun) -> PageRun {
+    PageRun { pages: 1, ..run }
 }
 
 fn next(page: Pfn) -> Pfn {

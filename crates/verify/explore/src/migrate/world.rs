@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bifolio_folio::{Order, PageMap, Reset};
-use bifolio_migrate::{Block, Failure, Granularity, Run, Step, Transaction};
+use bifolio_migrate::{Block, Failure, Granularity, PageRun, Step, Transaction};
 use bifolio_rules::RuleSet;
 
 use crate::design::{Action, Applied, Bounds, Design, Told};
@@ -189,10 +189,10 @@ impl Transactions {
             verb::DEVICE_FAULT => Transaction::device_fault(page, &self.policy),
             verb::EVICT | verb::BRING => Transaction::to_ram(page),
             verb::PREFETCH => Transaction::to_device(page, self.policy.largest, &self.policy),
-            verb::SPLIT => Transaction::split(Run { first: page, pages: 1 }, Order::ZERO),
-            verb::COLLAPSE => Transaction::collapse(Run { first: 0, pages: BLOCK_PAGES as u16 }),
-            verb::UNMAP => Transaction::unmap(Run { first: page, pages: 1 }),
-            _ => Transaction::unmap(Run { first: 0, pages: BLOCK_PAGES as u16 }),
+            verb::SPLIT => Transaction::split(PageRun { first: page, pages: 1 }, Order::ZERO),
+            verb::COLLAPSE => Transaction::collapse(PageRun { first: 0, pages: BLOCK_PAGES as u16 }),
+            verb::UNMAP => Transaction::unmap(PageRun { first: page, pages: 1 }),
+            _ => Transaction::unmap(PageRun { first: 0, pages: BLOCK_PAGES as u16 }),
         }
     }
 
@@ -259,11 +259,11 @@ impl Transactions {
     }
 
     /// Changes a block under its lock, without a transaction.
-    fn on_block(&self, state: &mut State, page: u8, change: fn(&mut Block, Run)) {
+    fn on_block(&self, state: &mut State, page: u8, change: fn(&mut Block, PageRun)) {
         let number = &mut state.blocks[usize::from(page) / BLOCK_PAGES];
         let mut book = self.write();
         let mut place = book.block(*number).clone();
-        change(&mut place, Run { first: u16::from(page) % BLOCK_PAGES as u16, pages: 1 });
+        change(&mut place, PageRun { first: u16::from(page) % BLOCK_PAGES as u16, pages: 1 });
         *number = book.block_number(&place);
     }
 }
@@ -281,7 +281,7 @@ impl Design for Transactions {
         let blocks = std::array::from_fn(|block| {
             let mut place = Block::new(kind_of(self.setup.memory));
             if block < usize::from(self.setup.blocks) {
-                place.map(Run { first: 0, pages: u16::from(self.setup.block_pages) });
+                place.map(PageRun { first: 0, pages: u16::from(self.setup.block_pages) });
             }
             self.write().block_number(&place)
         });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bifolio_sys::{Mapping, SharedBytes, Span, Uffd};
+use bifolio_sys::{AddressRange, Mapping, SharedBytes, Uffd};
 
 use super::staging::StagingError;
 pub use crate::simulation::view::SimulatedView as AnonymousView;
@@ -18,17 +18,17 @@ impl AnonymousView {
     /// # Panics
     /// If `span` is not inside the view.
     #[must_use]
-    pub fn window(&self, span: Span) -> SharedBytes<'_> {
+    pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
         self.memory().at(span).expect("spans of the engine lie in the view")
     }
 
     /// Leaves part of the view to the kernel. No scenario does.
-    pub(crate) fn leave(&self, _: Span) -> Result<(), WatchError> {
+    pub(crate) fn leave(&self, _: AddressRange) -> Result<(), WatchError> {
         Err(WatchError)
     }
 
     /// Frees what was left before. No scenario does.
-    pub(crate) fn bury(&self, _: Span) {}
+    pub(crate) fn bury(&self, _: AddressRange) {}
 
     /// What `Heap::new` makes of a userfaultfd. Here a heap is made over a view that is there: [`crate::heap::Heap::over`].
     pub(crate) fn new(_: Arc<Uffd>, _: u64) -> Result<AnonymousView, StagingError> {
@@ -39,7 +39,7 @@ impl AnonymousView {
         Err(WatchError)
     }
 
-    pub(crate) fn watch(&self, _: Span) -> Result<(), WatchError> {
+    pub(crate) fn watch(&self, _: AddressRange) -> Result<(), WatchError> {
         Err(WatchError)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Budget, Failure, Granularity, Run, Span};
+use bifolio_migrate::{AlignedRun, Budget, Failure, Granularity, PageRun};
 use bifolio_pool::{DevicePool, PoolName};
 use bifolio_sys::{PAGE, SharedBytes};
 use shuttle::thread;
@@ -19,7 +19,7 @@ use super::device::SteppedDevice;
 use super::oracle::Oracle;
 use super::pool::SteppedPool;
 use super::view::{Entry, SimulatedView};
-use crate::blocks::{BLOCK_LEN, Found};
+use crate::blocks::{BLOCK_LEN, BlockRef};
 use crate::cpu::span_of;
 use crate::device::builtin::{Builtin, Kernel, Memory, Unit};
 use crate::device::{DeviceFault, FaultHandler};
@@ -383,8 +383,8 @@ impl Machine {
     }
 }
 
-fn live_runs(found: &Found<'_>) -> impl Iterator<Item = Run> {
-    found.lock().block.live().runs(Span::block().run())
+fn live_runs(found: &BlockRef<'_>) -> impl Iterator<Item = PageRun> {
+    found.lock().block.live().runs(AlignedRun::block().run())
 }
 
 /// A job that runs on a unit.

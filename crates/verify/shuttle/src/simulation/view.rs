@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError};
 
 use bifolio_folio::Pfn;
-use bifolio_migrate::{PageSet, Run};
-use bifolio_sys::{HUGE_PAGE, Mapping, Memfd, PAGE, Place as MapPlace, Protection, SharedBytes, Span};
+use bifolio_migrate::{PageRun, PageSet};
+use bifolio_sys::{AddressRange, HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes};
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
 
 use super::WORDS;
 use super::chance::Chance;
 use super::oracle::Oracle;
-use crate::cpu::{CpuView, Place, Refused, span_of};
+use crate::cpu::{BlockSpan, CpuView, Refused, span_of};
 use crate::mutant::{self, Mutant};
 
 /// What a page of the view leads to.
@@ -84,7 +84,7 @@ impl SimulatedView {
     #[must_use]
     pub fn of(blocks: usize, device: Option<&Memfd>, chance: Arc<Chance>) -> SimulatedView {
         let map = |memfd: &Memfd, len| {
-            let place = MapPlace::Aligned(HUGE_PAGE);
+            let place = Placement::Aligned(HUGE_PAGE);
             Mapping::shared(memfd, 0, len, Protection::ReadWrite, place).expect("address space")
         };
         let memory = Memfd::create("bifolio-simulated", blocks * HUGE_PAGE).expect("memory");
@@ -108,7 +108,7 @@ impl SimulatedView {
 
     /// The addresses.
     #[must_use]
-    pub fn addresses(&self) -> Span {
+    pub fn addresses(&self) -> AddressRange {
         self.memory.span()
     }
 
@@ -224,7 +224,7 @@ impl SimulatedView {
     }
 
     /// Takes away what was shown in `span` while it belonged to no block.
-    pub(crate) fn clear_strays(&self, span: Span) {
+    pub(crate) fn clear_strays(&self, span: AddressRange) {
         for page in self.pages_of(span) {
             if self.state().strays.remove(&page) {
                 self.zap(page);
@@ -252,7 +252,7 @@ impl SimulatedView {
         (address - self.memory.span().start()) / PAGE
     }
 
-    fn pages_of(&self, span: Span) -> std::ops::Range<usize> {
+    fn pages_of(&self, span: AddressRange) -> std::ops::Range<usize> {
         self.page_of(span.start())..self.page_of(span.start()) + span.pages()
     }
 
@@ -274,14 +274,14 @@ impl SimulatedView {
         state.entries[page] = Entry::File;
     }
 
-    fn show_all(&self, span: Span) {
+    fn show_all(&self, span: AddressRange) {
         self.pages_of(span).for_each(|page| self.show(page));
         if !mutant::is(Mutant::ShowsWithoutWaking) {
             self.wake_span(span);
         }
     }
 
-    fn wake_span(&self, span: Span) {
+    fn wake_span(&self, span: AddressRange) {
         let pages = self.pages_of(span);
         let mut state = self.state();
         state.sleepers.retain(|_, page| !pages.contains(page));
@@ -317,14 +317,14 @@ impl SimulatedView {
     }
 }
 
-fn page_span(address: usize) -> Span {
-    Span::new(address & !(PAGE - 1), PAGE).expect("a page of the view")
+fn page_span(address: usize) -> AddressRange {
+    AddressRange::new(address & !(PAGE - 1), PAGE).expect("a page of the view")
 }
 
 impl CpuView for SimulatedView {
     type Staged = InPlace;
 
-    fn take_out(&self, place: Place, _ram: &PageSet) -> Result<InPlace, Refused> {
+    fn isolate(&self, place: BlockSpan, _ram: &PageSet) -> Result<InPlace, Refused> {
         self.refuse().map_err(|_| Refused::Busy)?;
         if !mutant::is(Mutant::TakesOutAfterCopy) {
             self.pages_of(place.span()).for_each(|page| self.zap(page));
@@ -332,7 +332,7 @@ impl CpuView for SimulatedView {
         Ok(InPlace)
     }
 
-    fn reserve(&self, place: Place) -> Result<InPlace, Refused> {
+    fn reserve(&self, place: BlockSpan) -> Result<InPlace, Refused> {
         self.refuse()?;
         for page in self.pages_of(place.span()) {
             let mut state = self.state();
@@ -343,35 +343,40 @@ impl CpuView for SimulatedView {
         Ok(InPlace)
     }
 
-    fn bytes<'v>(&'v self, place: Place, _staged: &InPlace, run: Run) -> SharedBytes<'v> {
+    fn bytes<'v>(&'v self, place: BlockSpan, _staged: &InPlace, run: PageRun) -> SharedBytes<'v> {
         self.memory.at(span_of(place.base, run)).expect("blocks lie inside the view")
     }
 
-    fn restore(&self, place: Place, ram: &PageSet, _staged: Option<InPlace>) {
+    fn remap(&self, place: BlockSpan, ram: &PageSet, _staged: Option<InPlace>) {
         ram.runs(place.span.run()).for_each(|run| self.show_all(span_of(place.base, run)));
     }
 
-    fn install(&self, place: Place, staged: InPlace, wanted: Option<u16>) -> Result<(), (Refused, InPlace)> {
+    fn install(
+        &self,
+        place: BlockSpan,
+        staged: InPlace,
+        wanted: Option<u16>,
+    ) -> Result<(), (Refused, InPlace)> {
         if let Err(why) = self.refuse() {
             return Err((why, staged));
         }
         if let Some(first) = wanted {
-            self.show_all(span_of(place.base, Run { first, pages: 1 }));
+            self.show_all(span_of(place.base, PageRun { first, pages: 1 }));
         }
         self.show_all(place.span());
         Ok(())
     }
 
-    fn park(&self, _place: Place, _staged: InPlace) -> Result<(), (Refused, InPlace)> {
+    fn park(&self, _place: BlockSpan, _staged: InPlace) -> Result<(), (Refused, InPlace)> {
         Ok(())
     }
 
-    fn install_zero(&self, place: Place, staged: InPlace) -> Result<(), (Refused, InPlace)> {
+    fn install_zero(&self, place: BlockSpan, staged: InPlace) -> Result<(), (Refused, InPlace)> {
         self.memory.at(place.span()).expect("blocks lie inside the view").fill_zero();
         self.install(place, staged, None)
     }
 
-    fn release(&self, place: Place, _staged: InPlace) {
+    fn release(&self, place: BlockSpan, _staged: InPlace) {
         for page in self.pages_of(place.span()) {
             if mutant::is(Mutant::TakesOutAfterCopy) {
                 self.zap(page);
@@ -380,7 +385,7 @@ impl CpuView for SimulatedView {
         }
     }
 
-    fn discard(&self, base: usize, run: Run, _coherent: &PageSet) -> Result<(), Refused> {
+    fn discard(&self, base: usize, run: PageRun, _coherent: &PageSet) -> Result<(), Refused> {
         self.refuse()?;
         for page in self.pages_of(span_of(base, run)) {
             if !mutant::is(Mutant::UnmappedStaysInView) {
@@ -391,7 +396,7 @@ impl CpuView for SimulatedView {
         Ok(())
     }
 
-    fn map_coherent(&self, place: Place, to: Pfn) -> Result<(), Refused> {
+    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused> {
         let result = self.refuse();
         if result.is_ok() {
             let mut state = self.state();
@@ -403,7 +408,7 @@ impl CpuView for SimulatedView {
         result
     }
 
-    fn unmap_coherent(&self, place: Place) -> Result<(), Refused> {
+    fn unmap_coherent(&self, place: BlockSpan) -> Result<(), Refused> {
         self.refuse()?;
         let mut state = self.state();
         for page in self.pages_of(place.span()) {

@@ -4,18 +4,18 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Budget, Failure, Finished, Granularity, Outcome, PageSet, Run, Step};
+use bifolio_migrate::{Budget, Failure, Finished, Granularity, Outcome, PageRun, PageSet, Step};
 use bifolio_pool::{BuddyPool, DevicePool};
 use bifolio_rules::Rule;
 use bifolio_sys::{HUGE_PAGE, Mapping, PAGE, Protection, SharedBytes};
 
 use super::lying::{Lies, LyingDevice, LyingPool};
 use super::order;
-use crate::blocks::BlockCell;
-use crate::cpu::{CpuView, Place, Refused};
+use crate::blocks::BlockState;
+use crate::cpu::{BlockSpan, CpuView, Refused};
 use crate::device::builtin::{Builtin, Memory};
 use crate::engine::checked::Checker;
-use crate::engine::drive::Drive;
+use crate::engine::drive::StepExecutor;
 use crate::engine::{Engine, Parts, Side};
 use crate::statistics::Statistics;
 
@@ -28,41 +28,41 @@ pub(super) struct PlainView(pub(super) Mapping);
 impl CpuView for PlainView {
     type Staged = ();
 
-    fn take_out(&self, _: Place, _: &PageSet) -> Result<(), Refused> {
+    fn isolate(&self, _: BlockSpan, _: &PageSet) -> Result<(), Refused> {
         Ok(())
     }
 
-    fn reserve(&self, _: Place) -> Result<(), Refused> {
+    fn reserve(&self, _: BlockSpan) -> Result<(), Refused> {
         Ok(())
     }
 
-    fn bytes<'v>(&'v self, place: Place, (): &(), run: Run) -> SharedBytes<'v> {
+    fn bytes<'v>(&'v self, place: BlockSpan, (): &(), run: PageRun) -> SharedBytes<'v> {
         let offset = place.base - self.0.span().start() + usize::from(run.first) * PAGE;
         self.0.bytes(offset, usize::from(run.pages) * PAGE).expect("inside of the view")
     }
 
-    fn restore(&self, _: Place, _: &PageSet, _: Option<()>) {}
+    fn remap(&self, _: BlockSpan, _: &PageSet, _: Option<()>) {}
 
-    fn install(&self, _: Place, (): (), _: Option<u16>) -> Result<(), (Refused, ())> {
+    fn install(&self, _: BlockSpan, (): (), _: Option<u16>) -> Result<(), (Refused, ())> {
         Ok(())
     }
 
-    fn install_zero(&self, place: Place, staged: ()) -> Result<(), (Refused, ())> {
+    fn install_zero(&self, place: BlockSpan, staged: ()) -> Result<(), (Refused, ())> {
         self.bytes(place, &staged, place.span.run()).fill_zero();
         Ok(())
     }
 
-    fn release(&self, _: Place, (): ()) {}
+    fn release(&self, _: BlockSpan, (): ()) {}
 
-    fn discard(&self, _: usize, _: Run, _: &PageSet) -> Result<(), Refused> {
+    fn discard(&self, _: usize, _: PageRun, _: &PageSet) -> Result<(), Refused> {
         Ok(())
     }
 
-    fn map_coherent(&self, _: Place, _: Pfn) -> Result<(), Refused> {
+    fn map_coherent(&self, _: BlockSpan, _: Pfn) -> Result<(), Refused> {
         Ok(())
     }
 
-    fn unmap_coherent(&self, _: Place) -> Result<(), Refused> {
+    fn unmap_coherent(&self, _: BlockSpan) -> Result<(), Refused> {
         Ok(())
     }
 
@@ -81,7 +81,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new() -> Rig {
         let lies = Arc::new(Lies::default());
-        let place = bifolio_sys::Place::Aligned(HUGE_PAGE);
+        let place = bifolio_sys::Placement::Aligned(HUGE_PAGE);
         let view = Mapping::anonymous(2 * HUGE_PAGE, Protection::ReadWrite, place).expect("memory");
         let addresses = view.span().start()..view.span().end();
         let memory = Memory::new(DEVICE_PAGES).expect("device memory");
@@ -124,17 +124,20 @@ impl Rig {
     }
 
     /// Performs steps on the first block.
-    pub(super) fn steps<R>(&self, steps: impl FnOnce(&mut Drive<'_, PlainView>, &mut BlockCell) -> R) -> R {
+    pub(super) fn steps<R>(
+        &self,
+        steps: impl FnOnce(&mut StepExecutor<'_, PlainView>, &mut BlockState) -> R,
+    ) -> R {
         let found = self.engine.blocks().find(self.base).expect("the first block");
         let mut cell = found.lock();
-        steps(&mut Drive::new(&self.engine, found, 0), &mut cell)
+        steps(&mut StepExecutor::new(&self.engine, found, 0), &mut cell)
     }
 
     /// Ends a transaction of these steps.
     pub(super) fn ends(&self, steps: &[Step], result: Result<Finished, Failure>) {
         let found = self.engine.blocks().find(self.base).expect("the first block");
         let mut cell = found.lock();
-        let mut drive = Drive::new(&self.engine, found, 0);
+        let mut drive = StepExecutor::new(&self.engine, found, 0);
         for step in steps {
             let _: Outcome = drive.perform(*step, &mut cell);
         }

@@ -1,6 +1,6 @@
 //! Page-aligned ranges of addresses.
 //!
-//! A [`Span`] is an allegation, as Hubris would say: two numbers that have the right shape. It does not prove that
+//! A [`AddressRange`] is an allegation, as Hubris would say: two numbers that have the right shape. It does not prove that
 //! anything is mapped there; the kernel decides that at each call.
 
 use std::fmt;
@@ -14,14 +14,14 @@ pub const HUGE_PAGE: usize = 2 << 20;
 
 /// A range of addresses: page aligned, not empty, not past the end of the address space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Span {
+pub struct AddressRange {
     start: usize,
     len: usize,
 }
 
-/// Why two numbers are not a [`Span`].
+/// Why two numbers are not a [`AddressRange`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SpanError {
+pub enum AddressRangeError {
     /// The range holds no byte.
     #[error("range at {start:#x} is empty")]
     Empty {
@@ -56,21 +56,21 @@ pub enum SpanError {
     },
 }
 
-impl Span {
+impl AddressRange {
     /// Makes a span of `len` bytes from address `start`.
     ///
     /// # Errors
     ///
     /// Refuses an empty, unaligned or overflowing range.
-    pub const fn new(start: usize, len: usize) -> Result<Self, SpanError> {
+    pub const fn new(start: usize, len: usize) -> Result<Self, AddressRangeError> {
         if len == 0 {
-            return Err(SpanError::Empty { start });
+            return Err(AddressRangeError::Empty { start });
         }
         if !start.is_multiple_of(PAGE) || !len.is_multiple_of(PAGE) {
-            return Err(SpanError::Unaligned { start, len });
+            return Err(AddressRangeError::Unaligned { start, len });
         }
         if start.checked_add(len).is_none() {
-            return Err(SpanError::Overflow { start, len });
+            return Err(AddressRangeError::Overflow { start, len });
         }
         Ok(Self { start, len })
     }
@@ -108,13 +108,13 @@ impl Span {
 
     /// Tells whether all of `other` lies inside.
     #[must_use]
-    pub const fn contains_span(self, other: Span) -> bool {
+    pub const fn contains_span(self, other: AddressRange) -> bool {
         other.start >= self.start && other.end() <= self.end()
     }
 
     /// Tells whether the two share a page.
     #[must_use]
-    pub const fn overlaps(self, other: Span) -> bool {
+    pub const fn overlaps(self, other: AddressRange) -> bool {
         self.start < other.end() && other.start < self.end()
     }
 
@@ -129,16 +129,16 @@ impl Span {
     /// # Errors
     ///
     /// Refuses a part that is empty, unaligned or not inside.
-    pub const fn part(self, offset: usize, len: usize) -> Result<Self, SpanError> {
+    pub const fn part(self, offset: usize, len: usize) -> Result<Self, AddressRangeError> {
         let whole = self.len;
         match offset.checked_add(len) {
             Some(end) if end <= whole => Self::new(self.start + offset, len),
-            _ => Err(SpanError::Outside { offset, len, whole }),
+            _ => Err(AddressRangeError::Outside { offset, len, whole }),
         }
     }
 }
 
-impl fmt::Debug for Span {
+impl fmt::Debug for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}+{:#x}", self.start, self.len)
     }
@@ -152,24 +152,24 @@ mod tests {
 
     #[test]
     fn shapes_that_are_no_span_are_refused() {
-        assert_eq!(Span::new(PAGE, 0), Err(SpanError::Empty { start: PAGE }));
-        assert!(matches!(Span::new(1, PAGE), Err(SpanError::Unaligned { .. })));
-        assert!(matches!(Span::new(PAGE, 5), Err(SpanError::Unaligned { .. })));
-        assert!(matches!(Span::new(TOP, PAGE), Err(SpanError::Overflow { .. })));
+        assert_eq!(AddressRange::new(PAGE, 0), Err(AddressRangeError::Empty { start: PAGE }));
+        assert!(matches!(AddressRange::new(1, PAGE), Err(AddressRangeError::Unaligned { .. })));
+        assert!(matches!(AddressRange::new(PAGE, 5), Err(AddressRangeError::Unaligned { .. })));
+        assert!(matches!(AddressRange::new(TOP, PAGE), Err(AddressRangeError::Overflow { .. })));
     }
 
     #[test]
     fn parts_stay_inside() {
-        let span = Span::new(16 * PAGE, 4 * PAGE).expect("aligned");
-        assert_eq!(span.part(PAGE, PAGE), Span::new(17 * PAGE, PAGE));
-        assert!(matches!(span.part(3 * PAGE, 2 * PAGE), Err(SpanError::Outside { .. })));
-        assert!(matches!(span.part(usize::MAX, PAGE), Err(SpanError::Outside { .. })));
+        let span = AddressRange::new(16 * PAGE, 4 * PAGE).expect("aligned");
+        assert_eq!(span.part(PAGE, PAGE), AddressRange::new(17 * PAGE, PAGE));
+        assert!(matches!(span.part(3 * PAGE, 2 * PAGE), Err(AddressRangeError::Outside { .. })));
+        assert!(matches!(span.part(usize::MAX, PAGE), Err(AddressRangeError::Outside { .. })));
     }
 
     #[test]
     fn neighbours_do_not_overlap() {
-        let low = Span::new(PAGE, PAGE).expect("aligned");
-        let high = Span::new(2 * PAGE, PAGE).expect("aligned");
+        let low = AddressRange::new(PAGE, PAGE).expect("aligned");
+        let high = AddressRange::new(2 * PAGE, PAGE).expect("aligned");
         assert!(!low.overlaps(high));
         assert!(low.overlaps(low));
         assert!(!low.contains(low.end()));

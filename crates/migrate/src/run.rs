@@ -6,26 +6,26 @@ use crate::BLOCK_PAGES;
 
 /// A naturally aligned power-of-two number of pages inside one block: what one folio can hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Span {
+pub struct AlignedRun {
     first: u16,
     order: Order,
 }
 
-impl Span {
+impl AlignedRun {
     /// Returns the span of `order` that contains `page`.
     ///
     /// # Panics
     /// If `page` is outside a block or `order` is larger than a block.
     #[must_use]
-    pub fn around(page: u16, order: Order) -> Span {
+    pub fn around(page: u16, order: Order) -> AlignedRun {
         assert!(page < BLOCK_PAGES && order <= Order::PMD, "page {page} or {order:?} does not fit a block");
-        Span { first: page & !(pages_of(order) - 1), order }
+        AlignedRun { first: page & !(pages_of(order) - 1), order }
     }
 
     /// Returns the whole block as one span.
     #[must_use]
-    pub fn block() -> Span {
-        Span { first: 0, order: Order::PMD }
+    pub fn block() -> AlignedRun {
+        AlignedRun { first: 0, order: Order::PMD }
     }
 
     /// First page, counted from the start of the block.
@@ -60,8 +60,8 @@ impl Span {
 
     /// The same pages as a run.
     #[must_use]
-    pub fn run(self) -> Run {
-        Run { first: self.first, pages: self.pages() }
+    pub fn run(self) -> PageRun {
+        PageRun { first: self.first, pages: self.pages() }
     }
 
     /// The half that contains `page`, and the other half; `None` for a single page.
@@ -69,24 +69,24 @@ impl Span {
     /// # Panics
     /// If `page` is not in the span.
     #[must_use]
-    pub fn halves(self, page: u16) -> Option<(Span, Span)> {
+    pub fn halves(self, page: u16) -> Option<(AlignedRun, AlignedRun)> {
         assert!(self.contains(page), "page {page} is not in {self:?}");
         let half = self.order.smaller()?;
-        let with = Span::around(page, half);
-        Some((with, Span { first: with.first ^ pages_of(half), order: half }))
+        let with = AlignedRun::around(page, half);
+        Some((with, AlignedRun { first: with.first ^ pages_of(half), order: half }))
     }
 }
 
 /// Consecutive pages inside one block.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Run {
+pub struct PageRun {
     /// First page, counted from the start of the block.
     pub first: u16,
     /// Number of pages; never zero.
     pub pages: u16,
 }
 
-impl Run {
+impl PageRun {
     /// First page after the run.
     #[must_use]
     pub fn end(self) -> u16 {
@@ -100,7 +100,7 @@ pub(crate) fn pages_of(order: Order) -> u16 {
 }
 
 /// Yields the largest aligned spans up to order `largest` that together make up the pages `first..end`, in order.
-pub fn aligned_spans(first: u16, end: u16, largest: Order) -> impl Iterator<Item = Span> {
+pub fn aligned_spans(first: u16, end: u16, largest: Order) -> impl Iterator<Item = AlignedRun> {
     let mut at = first;
     core::iter::from_fn(move || {
         if at >= end {
@@ -108,7 +108,7 @@ pub fn aligned_spans(first: u16, end: u16, largest: Order) -> impl Iterator<Item
         }
         let span = largest
             .descending()
-            .map(|order| Span::around(at, order))
+            .map(|order| AlignedRun::around(at, order))
             .find(|span| span.first == at && span.end() <= end)?;
         at = span.end();
         Some(span)
@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn halves_are_buddies() {
-        let (with, other) = Span::around(5, order(2)).halves(5).expect("order 2 has halves");
+        let (with, other) = AlignedRun::around(5, order(2)).halves(5).expect("order 2 has halves");
         assert_eq!((with.first(), with.end()), (4, 6));
         assert_eq!((other.first(), other.end()), (6, 8));
-        assert_eq!(Span::around(5, Order::ZERO).halves(5), None);
+        assert_eq!(AlignedRun::around(5, Order::ZERO).halves(5), None);
     }
 
     #[test]
