@@ -4,7 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows its results")]
 
-use bifolio_buddy::{Block, Buddy};
+use bifolio_buddy::{Buddy, BuddyBlock};
 use std::error::Error;
 
 const PAGES: u64 = 1 << 16;
@@ -36,7 +36,7 @@ fn draw(step: usize, buddy: &Buddy) {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut buddy, mut random) = (Buddy::new(PAGES)?, Random(7));
-    let mut live: Vec<Block> = Vec::new();
+    let mut live: Vec<BuddyBlock> = Vec::new();
     for step in 0..20_000 {
         // Fill to seven eighths, then replace blocks of random orders.
         while buddy.free_pages() < PAGES / 8 {
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let order = u32::try_from(random.below(10))?;
         if let Ok(page) = buddy.allocate(order) {
-            live.push(Block { page, order });
+            live.push(BuddyBlock { page, order });
         }
         if step % 1000 == 0 {
             draw(step, &buddy);

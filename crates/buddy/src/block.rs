@@ -4,14 +4,14 @@ use core::ops::Range;
 
 /// A naturally aligned block of `2^order` pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Block {
+pub struct BuddyBlock {
     /// First page; a multiple of `2^order`.
     pub page: u64,
     /// Binary logarithm of the number of pages.
     pub order: u32,
 }
 
-impl Block {
+impl BuddyBlock {
     /// Number of pages. O(1).
     #[must_use]
     pub const fn pages(self) -> u64 {
@@ -31,11 +31,11 @@ impl Block {
     }
 
     /// Cuts a range of pages into the fewest naturally aligned blocks, in address order. O(log pages) blocks.
-    pub fn cut(range: Range<u64>) -> impl Iterator<Item = Block> {
+    pub fn cut(range: Range<u64>) -> impl Iterator<Item = BuddyBlock> {
         let mut at = range.start;
         core::iter::from_fn(move || {
             let left = range.end.checked_sub(at).filter(|&left| left > 0)?;
-            let block = Block { page: at, order: at.trailing_zeros().min(left.ilog2()) };
+            let block = BuddyBlock { page: at, order: at.trailing_zeros().min(left.ilog2()) };
             at = block.end();
             Some(block)
         })
@@ -49,9 +49,9 @@ mod tests {
 
     #[test]
     fn cut_covers_the_range_with_aligned_blocks() {
-        let blocks: Vec<(u64, u32)> = Block::cut(3..21).map(|b| (b.page, b.order)).collect();
+        let blocks: Vec<(u64, u32)> = BuddyBlock::cut(3..21).map(|b| (b.page, b.order)).collect();
         assert_eq!(blocks, [(3, 0), (4, 2), (8, 3), (16, 2), (20, 0)]);
-        assert_eq!(Block::cut(5..5).count(), 0);
-        assert_eq!(Block::cut(0..1 << 38).count(), 1);
+        assert_eq!(BuddyBlock::cut(5..5).count(), 0);
+        assert_eq!(BuddyBlock::cut(0..1 << 38).count(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! The allocator: its regions, and the two calls that must be fast.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::check::{self, Inconsistency};
 use crate::error::{AllocateError, FreeError, NewError};
 use crate::free_index::MAX_ORDER;
@@ -96,21 +96,21 @@ impl Buddy {
             found = self.find(order);
         }
         let Some((at, from)) = found else { return Err(self.no_space_for_order(order)) };
-        let block = Block { page: from.page, order };
+        let block = BuddyBlock { page: from.page, order };
         self.regions[at].carve(from, block);
         self.regions[at].forget_cleared(&block.range());
         Ok(from.page)
     }
 
     /// The region and free block to serve an order from.
-    pub(crate) fn find(&self, order: u32) -> Option<(usize, Block)> {
+    pub(crate) fn find(&self, order: u32) -> Option<(usize, BuddyBlock)> {
         self.best(
             |region| if region.cleared().pages() > 0 { region.find_dirty(order) } else { region.find(order) },
         )
     }
 
     /// The region with the smallest block that `find` returns.
-    pub(crate) fn best(&self, find: impl Fn(&Region) -> Option<Block>) -> Option<(usize, Block)> {
+    pub(crate) fn best(&self, find: impl Fn(&Region) -> Option<BuddyBlock>) -> Option<(usize, BuddyBlock)> {
         if let [only] = self.regions.as_slice() {
             return Some((0, find(only)?));
         }
@@ -142,7 +142,7 @@ impl Buddy {
     /// [`FreeError`] unless exactly this block is allocated; nothing is changed then.
     #[inline]
     pub fn free(&mut self, page: u64, order: u32) -> Result<(), FreeError> {
-        let block = Block { page, order };
+        let block = BuddyBlock { page, order };
         if !self.is_allocated(block) {
             return Err(self.why_not_allocated(block));
         }
@@ -154,14 +154,14 @@ impl Buddy {
 
     /// Tells whether exactly this block is allocated.
     #[inline]
-    pub(crate) fn is_allocated(&self, block: Block) -> bool {
+    pub(crate) fn is_allocated(&self, block: BuddyBlock) -> bool {
         let region = self.regions.get(region_of(&self.regions, block.page));
         region.is_some_and(|region| region.is_used(block)) && !self.recent.contains(block)
     }
 
     /// Merges the older half of the waiting blocks of the order, to make room for this one.
     #[inline(never)]
-    fn free_by_merging(&mut self, block: Block) {
+    fn free_by_merging(&mut self, block: BuddyBlock) {
         let Self { regions, recent } = self;
         if !recent.takes(block.order) {
             return release(regions, block);
@@ -196,7 +196,7 @@ impl Buddy {
     }
 
     #[cold]
-    pub(crate) fn why_not_allocated(&self, block: Block) -> FreeError {
+    pub(crate) fn why_not_allocated(&self, block: BuddyBlock) -> FreeError {
         let pages = 1u64.checked_shl(block.order).unwrap_or(u64::MAX);
         let range = block.page..block.page.saturating_add(pages);
         match self.region_holding(&range) {
@@ -222,7 +222,7 @@ impl Buddy {
 }
 
 /// Frees a used block of one of the regions.
-pub(crate) fn release(regions: &mut [Region], block: Block) {
+pub(crate) fn release(regions: &mut [Region], block: BuddyBlock) {
     let at = region_of(regions, block.page);
     regions[at].release(block);
 }

@@ -1,6 +1,6 @@
 //! The walk that checks every invariant of a region.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::buddy::{Buddy, region_of};
 use crate::free_index::ORDERS;
 use crate::region::{Found, Region};
@@ -51,7 +51,7 @@ pub(crate) fn check_region(region: &Region) -> Result<(), Inconsistency> {
     check_index(region, &counts)
 }
 
-fn check_free(region: &Region, block: Block) -> Result<(), Inconsistency> {
+fn check_free(region: &Region, block: BuddyBlock) -> Result<(), Inconsistency> {
     ensure(
         region.free().is_marked(block.page, block.order),
         block.page,

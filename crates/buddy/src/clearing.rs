@@ -3,7 +3,7 @@
 //! All pages start dirty. Pages become cleared when the caller says so, as they are freed or later, and dirty when
 //! they are allocated. Memory for this is taken as needed; if there is none, pages count as dirty.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::buddy::Buddy;
 use crate::error::FreeError;
 use crate::leaf::Leaf;
@@ -16,7 +16,7 @@ impl Buddy {
     ///
     /// [`FreeError`] unless exactly this block is allocated; nothing is changed then.
     pub fn free_cleared(&mut self, page: u64, order: u32) -> Result<(), FreeError> {
-        let block = Block { page, order };
+        let block = BuddyBlock { page, order };
         if !self.is_allocated(block) {
             return Err(self.why_not_allocated(block));
         }
@@ -31,7 +31,7 @@ impl Buddy {
     /// # Errors
     ///
     /// [`FreeError`] for the first block that is not allocated, or is listed twice; nothing is changed then.
-    pub fn free_list_cleared(&mut self, blocks: &[Block]) -> Result<(), FreeError> {
+    pub fn free_list_cleared(&mut self, blocks: &[BuddyBlock]) -> Result<(), FreeError> {
         self.free_list(blocks)?;
         for block in blocks {
             self.region_mut(block.page).cleared_mut().insert(&block.range());
@@ -65,12 +65,12 @@ impl Buddy {
     /// Takes a block of free dirty pages, to be cleared in the background and given back by [`Buddy::free_cleared`]:
     /// the lowest one at or behind page `from`, as large as it can be, but not above `max_order`. `None` if there are
     /// no dirty free pages from there on. O(blocks between `from` and the block found).
-    pub fn take_dirty(&mut self, from: u64, max_order: u32) -> Option<Block> {
+    pub fn take_dirty(&mut self, from: u64, max_order: u32) -> Option<BuddyBlock> {
         self.settle();
         let (at, block) = self.regions.iter().enumerate().find_map(|(at, region)| {
             let (free, dirty) = region.next_dirty_free(from)?;
             let order = dirty.start.trailing_zeros().min((dirty.end - dirty.start).ilog2()).min(max_order);
-            Some((at, (free, Block { page: dirty.start, order })))
+            Some((at, (free, BuddyBlock { page: dirty.start, order })))
         })?;
         self.regions[at].carve(block.0, block.1);
         Some(block.1)

@@ -1,6 +1,6 @@
 //! What can go wrong, as data. No failing call changes the allocator.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use core::fmt;
 use core::ops::Range;
 
@@ -76,7 +76,7 @@ pub enum FreeError {
         /// The page named by the caller.
         page: u64,
         /// The allocated block that holds the page.
-        allocated: Block,
+        allocated: BuddyBlock,
     },
 }
 

@@ -1,6 +1,6 @@
 //! Figures: how much is free, in what pieces, and what that means for requests.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::buddy::{Buddy, region_of};
 use crate::free_index::{MAX_ORDER, ORDERS};
 use crate::recent::CAPACITY;
@@ -107,8 +107,8 @@ impl Buddy {
             length = 0;
             let mut at = 0;
             while at < here {
-                let block = Block { page: pages[at], order };
-                let buddy = Block { page: block.page ^ block.pages(), order };
+                let block = BuddyBlock { page: pages[at], order };
+                let buddy = BuddyBlock { page: block.page ^ block.pages(), order };
                 at += 1;
                 if at < here && pages[at] == buddy.page && self.in_one_region(block, buddy) {
                     at += 1;
@@ -124,7 +124,7 @@ impl Buddy {
         }
     }
 
-    fn in_one_region(&self, block: Block, buddy: Block) -> bool {
+    fn in_one_region(&self, block: BuddyBlock, buddy: BuddyBlock) -> bool {
         let at = region_of(&self.regions, block.page);
         self.regions.get(at).is_some_and(|region| {
             let all = region.range();
@@ -132,7 +132,7 @@ impl Buddy {
         })
     }
 
-    fn is_merged_free(&self, block: Block) -> bool {
+    fn is_merged_free(&self, block: BuddyBlock) -> bool {
         let found = self.regions[region_of(&self.regions, block.page)].block_at(block.page);
         !found.used && found.block == block
     }

@@ -26,7 +26,7 @@
 //! assert_eq!(shared.with(|buddy| buddy.free_pages()), 1 << 16);
 //! ```
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::buddy::Buddy;
 use crate::error::AllocateError;
 #[cfg(loom)]
@@ -52,7 +52,7 @@ pub struct Shared {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a block that is dropped stays allocated"]
 pub struct Owned {
-    block: Block,
+    block: BuddyBlock,
     /// Address of the allocator it comes from.
     shared: usize,
 }
@@ -60,13 +60,13 @@ pub struct Owned {
 impl Owned {
     /// The block.
     #[must_use]
-    pub fn block(&self) -> Block {
+    pub fn block(&self) -> BuddyBlock {
         self.block
     }
 
     /// Gives up the token; the block can be freed through [`Shared::with`].
     #[must_use = "a block that is dropped stays allocated"]
-    pub fn into_block(self) -> Block {
+    pub fn into_block(self) -> BuddyBlock {
         self.block
     }
 }
@@ -129,7 +129,7 @@ impl Front<'_> {
             Some(page) => page,
             None => self.fetch(order)?,
         };
-        Ok(Owned { block: Block { page, order }, shared: self.shared.address() })
+        Ok(Owned { block: BuddyBlock { page, order }, shared: self.shared.address() })
     }
 
     /// Fetches a batch, or at least one block.
@@ -157,7 +157,7 @@ impl Front<'_> {
         if owned.shared != self.shared.address() {
             return Err(owned);
         }
-        let Block { page, order } = owned.block;
+        let BuddyBlock { page, order } = owned.block;
         let Some(stack) = self.stacks.get_mut(order as usize) else {
             return self.shared.lock().free(page, order).map_err(|_| owned);
         };

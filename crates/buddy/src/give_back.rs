@@ -1,6 +1,6 @@
 //! Freeing more than one block, less than one, or one of unknown order; and re-cutting used blocks.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::buddy::{Buddy, release};
 use crate::chunk::CHUNK_ORDER;
 use crate::error::FreeError;
@@ -12,11 +12,11 @@ impl Buddy {
     /// # Errors
     ///
     /// [`FreeError`] if no allocated block starts there; nothing is changed then.
-    pub fn free_at(&mut self, page: u64) -> Result<Block, FreeError> {
+    pub fn free_at(&mut self, page: u64) -> Result<BuddyBlock, FreeError> {
         let at = self.region_holding(&(page..page.saturating_add(1)))?;
         let block = self.regions[at].block_at(page).block;
         if block.page != page {
-            return Err(self.why_not_allocated(Block { page, order: 0 }));
+            return Err(self.why_not_allocated(BuddyBlock { page, order: 0 }));
         }
         self.free(page, block.order)?;
         Ok(block)
@@ -47,7 +47,7 @@ impl Buddy {
     /// # Errors
     ///
     /// [`FreeError`] for the first block that is not allocated, or is listed twice; nothing is changed then.
-    pub fn free_list(&mut self, blocks: &[Block]) -> Result<(), FreeError> {
+    pub fn free_list(&mut self, blocks: &[BuddyBlock]) -> Result<(), FreeError> {
         self.settle();
         for (done, &block) in blocks.iter().enumerate() {
             if !self.is_allocated(block) {
@@ -70,7 +70,7 @@ impl Buddy {
         self.settle();
         let mut done = 0;
         while let Some(&page) = pages.get(done) {
-            let block = Block { page, order };
+            let block = BuddyBlock { page, order };
             if let Some(blocks) = self.free_full_chunk(order, &pages[done..]) {
                 done += blocks;
             } else if self.is_allocated(block) {
@@ -78,7 +78,7 @@ impl Buddy {
                 done += 1;
             } else {
                 let error = self.why_not_allocated(block);
-                self.take_again(pages[..done].iter().map(|&page| Block { page, order }));
+                self.take_again(pages[..done].iter().map(|&page| BuddyBlock { page, order }));
                 return Err(error);
             }
         }
@@ -87,7 +87,7 @@ impl Buddy {
 
     /// Frees the blocks that fill a chunk at once, if the first of `pages` do so in order; returns their number.
     fn free_full_chunk(&mut self, order: u32, pages: &[u64]) -> Option<usize> {
-        let chunk = Block { page: *pages.first()?, order: CHUNK_ORDER };
+        let chunk = BuddyBlock { page: *pages.first()?, order: CHUNK_ORDER };
         let blocks = 1 << CHUNK_ORDER.checked_sub(order)?;
         let mut in_order = pages.get(..blocks)?.iter().zip(chunk.range().step_by(1 << order));
         let at = self.region_holding(&chunk.range()).ok()?;
@@ -102,19 +102,19 @@ impl Buddy {
     }
 
     /// Takes blocks that have just been freed again.
-    fn take_again(&mut self, blocks: impl Iterator<Item = Block>) {
+    fn take_again(&mut self, blocks: impl Iterator<Item = BuddyBlock>) {
         for block in blocks {
             self.region_mut(block.page).take_range(&block.range());
         }
     }
 
     /// Frees the pages of an allocated block before and behind `keep`; `keep` stays allocated, as the fewest blocks,
-    /// which are those of [`Block::cut`]. O(order^2).
+    /// which are those of [`BuddyBlock::cut`]. O(order^2).
     ///
     /// # Errors
     ///
     /// [`FreeError`] unless the block is allocated and holds all of `keep`, at least a page; nothing is changed then.
-    pub fn trim(&mut self, block: Block, keep: Range<u64>) -> Result<(), FreeError> {
+    pub fn trim(&mut self, block: BuddyBlock, keep: Range<u64>) -> Result<(), FreeError> {
         self.settle();
         if !self.is_allocated(block) {
             return Err(self.why_not_allocated(block));
@@ -132,7 +132,7 @@ impl Buddy {
     /// # Errors
     ///
     /// [`FreeError`] unless the block is allocated; nothing is changed then.
-    pub fn split(&mut self, block: Block, order: u32) -> Result<(), FreeError> {
+    pub fn split(&mut self, block: BuddyBlock, order: u32) -> Result<(), FreeError> {
         if !self.is_allocated(block) {
             return Err(self.why_not_allocated(block));
         }
@@ -147,7 +147,7 @@ impl Buddy {
     /// # Errors
     ///
     /// [`FreeError`] if a page of the block is free or foreign, or belongs to a larger block; nothing is changed then.
-    pub fn join(&mut self, block: Block) -> Result<(), FreeError> {
+    pub fn join(&mut self, block: BuddyBlock) -> Result<(), FreeError> {
         self.settle();
         let pages = 1u64.checked_shl(block.order).unwrap_or(u64::MAX);
         let range = block.page..block.page.saturating_add(pages);

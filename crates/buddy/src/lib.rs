@@ -30,7 +30,7 @@ mod serve;
 mod snapshot;
 mod walk;
 
-pub use block::Block;
+pub use block::BuddyBlock;
 pub use buddy::Buddy;
 pub use check::Inconsistency;
 pub use error::{AllocateError, FreeError, NewError};

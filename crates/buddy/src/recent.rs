@@ -5,7 +5,7 @@
 //! otherwise, or when a caller asks for more than a plain block. The bitmaps still show them as used; everything
 //! that is told to callers counts them as free and merged.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 
 /// Blocks that can wait of each order.
 pub(crate) const DEPTH: u32 = 32;
@@ -73,7 +73,7 @@ impl Recent {
 
     /// Adds a freed block; `false` if there is no room for it.
     #[inline]
-    pub(crate) fn push(&mut self, block: Block) -> bool {
+    pub(crate) fn push(&mut self, block: BuddyBlock) -> bool {
         let Some(stack) = self.stacks.get_mut(block.order as usize) else { return false };
         if stack.length >= self.depth {
             return false;
@@ -93,17 +93,17 @@ impl Recent {
 
     /// Tells whether exactly this block waits here.
     #[inline]
-    pub(crate) fn contains(&self, block: Block) -> bool {
+    pub(crate) fn contains(&self, block: BuddyBlock) -> bool {
         self.stacks.get(block.order as usize).is_some_and(|stack| stack.contains(block.page, block.order))
     }
 
     /// Hands the blocks of an order that wait longest, up to `count`, to `release`.
-    pub(crate) fn drain(&mut self, order: u32, count: u32, mut release: impl FnMut(Block)) {
+    pub(crate) fn drain(&mut self, order: u32, count: u32, mut release: impl FnMut(BuddyBlock)) {
         let Some(stack) = self.stacks.get_mut(order as usize) else { return };
         let (length, drained) = (stack.length as usize, count.min(stack.length) as usize);
         for &page in &stack.pages[..drained] {
             self.pages -= 1 << order;
-            release(Block { page, order });
+            release(BuddyBlock { page, order });
         }
         stack.pages.copy_within(drained..length, 0);
         stack.tags.copy_within(drained..length, 0);
@@ -117,10 +117,10 @@ impl Recent {
     }
 
     /// All waiting blocks, by order.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = BuddyBlock> {
         (0..)
             .zip(&self.stacks)
-            .flat_map(|(order, stack)| stack.pages().iter().map(move |&page| Block { page, order }))
+            .flat_map(|(order, stack)| stack.pages().iter().map(move |&page| BuddyBlock { page, order }))
     }
 
     /// Pages of the waiting blocks of one order.

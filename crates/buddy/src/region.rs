@@ -11,7 +11,7 @@
 //! ```
 
 use crate::bit_tree::{index, zeroed};
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::chunk::{CHUNK_ORDER, CHUNK_PAGES, Chunk, offset_of_pair};
 use crate::cleared::Cleared;
 use crate::error::{FreeError, NewError};
@@ -34,7 +34,7 @@ const USED: u8 = 0x80;
 /// A block as found: where, how long, in what state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    pub(crate) block: Block,
+    pub(crate) block: BuddyBlock,
     pub(crate) used: bool,
 }
 
@@ -81,7 +81,7 @@ impl Region {
             cleared: Cleared::new(range.clone()),
             range,
         };
-        for block in Block::cut(region.range.clone()) {
+        for block in BuddyBlock::cut(region.range.clone()) {
             region.write(block, false);
             region.free.insert(block.page, block.order);
         }
@@ -131,7 +131,7 @@ impl Region {
     }
 
     /// Writes the block over what its pages held.
-    fn write(&mut self, block: Block, used: bool) {
+    fn write(&mut self, block: BuddyBlock, used: bool) {
         let chunk = self.chunk_index(block.page);
         if block.order < CHUNK_ORDER {
             self.states[chunk] = CUT;
@@ -142,17 +142,17 @@ impl Region {
     }
 
     /// The lowest free block of a class known not to be empty.
-    pub(crate) fn first(&self, order: u32, align: u32) -> Block {
+    pub(crate) fn first(&self, order: u32, align: u32) -> BuddyBlock {
         let mut page = self.free.first(order, align);
         if align < CHUNK_ORDER {
             let pairs = self.chunks[self.chunk_index(page)].free_pairs(order, align);
             page += offset_of_pair(pairs.trailing_zeros(), align);
         }
-        Block { page, order }
+        BuddyBlock { page, order }
     }
 
     /// The first free block of a class that starts at or behind `page`, a page of the region.
-    pub(crate) fn next_of_class(&self, order: u32, align: u32, page: u64) -> Option<Block> {
+    pub(crate) fn next_of_class(&self, order: u32, align: u32, page: u64) -> Option<BuddyBlock> {
         let mut start = self.free.next(order, align, page)?;
         if align < CHUNK_ORDER {
             let mut pairs = self.pairs_of(start, order, align);
@@ -166,11 +166,11 @@ impl Region {
             }
             start += offset_of_pair(pairs.trailing_zeros(), align);
         }
-        Some(Block { page: start, order })
+        Some(BuddyBlock { page: start, order })
     }
 
     /// The last free block of a class that starts at or before `page`, a page of the region.
-    pub(crate) fn previous_of_class(&self, order: u32, align: u32, page: u64) -> Option<Block> {
+    pub(crate) fn previous_of_class(&self, order: u32, align: u32, page: u64) -> Option<BuddyBlock> {
         let mut start = self.free.previous(order, align, page)?;
         if align < CHUNK_ORDER {
             let mut pairs = self.pairs_of(start, order, align);
@@ -184,7 +184,7 @@ impl Region {
             }
             start += offset_of_pair(63 - pairs.leading_zeros(), align);
         }
-        Some(Block { page: start, order })
+        Some(BuddyBlock { page: start, order })
     }
 
     fn pairs_of(&self, page: u64, order: u32, align: u32) -> u64 {
@@ -192,7 +192,7 @@ impl Region {
     }
 
     /// All free blocks of a class, in address order. O(blocks, plus a little per chunk that has one).
-    pub(crate) fn blocks_of_class(&self, order: u32, align: u32) -> impl Iterator<Item = Block> {
+    pub(crate) fn blocks_of_class(&self, order: u32, align: u32) -> impl Iterator<Item = BuddyBlock> {
         self.free.marks(order, align).flat_map(move |page| {
             let mut pairs = match align {
                 _ if align < CHUNK_ORDER => self.chunks[self.chunk_index(page)].free_pairs(order, align),
@@ -202,13 +202,13 @@ impl Region {
                 let pair = (pairs != 0).then(|| pairs.trailing_zeros())?;
                 pairs &= pairs - 1;
                 let page = if align < CHUNK_ORDER { page + offset_of_pair(pair, align) } else { page };
-                Some(Block { page, order })
+                Some(BuddyBlock { page, order })
             })
         })
     }
 
     /// Cuts the block `wanted` out of the free block `from`, which holds it, and marks it used.
-    pub(crate) fn carve(&mut self, from: Block, wanted: Block) {
+    pub(crate) fn carve(&mut self, from: BuddyBlock, wanted: BuddyBlock) {
         self.free_pages -= wanted.pages();
         let mut start = from.page;
         let mut lowest = wanted.order;
@@ -242,8 +242,8 @@ impl Region {
 
     /// Tells whether exactly this block exists and is used.
     #[inline]
-    pub(crate) fn is_used(&self, block: Block) -> bool {
-        let Block { page, order } = block;
+    pub(crate) fn is_used(&self, block: BuddyBlock) -> bool {
+        let BuddyBlock { page, order } = block;
         if page.wrapping_sub(self.range.start) >= self.range.end - self.range.start
             || order as usize >= ORDERS
         {
@@ -259,7 +259,7 @@ impl Region {
     }
 
     /// Frees a used block and merges it with its buddies as far as they are free.
-    pub(crate) fn release(&mut self, block: Block) {
+    pub(crate) fn release(&mut self, block: BuddyBlock) {
         self.free_pages += block.pages();
         let merged = if block.order < CHUNK_ORDER { self.release_in_chunk(block) } else { block };
         if merged.order < CHUNK_ORDER {
@@ -272,7 +272,7 @@ impl Region {
     }
 
     /// Frees a block smaller than a chunk and takes the buddies it merges with within the chunk out of the index.
-    fn release_in_chunk(&mut self, block: Block) -> Block {
+    fn release_in_chunk(&mut self, block: BuddyBlock) -> BuddyBlock {
         let at = self.chunk_index(block.page);
         let mut chunk = self.chunks[at];
         let merged = chunk.release(offset(block.page), block.order);
@@ -283,11 +283,11 @@ impl Region {
             let shared = merged < CHUNK_ORDER && align < CHUNK_ORDER && chunk.free_pairs(order, align) != 0;
             self.free.remove(buddy, order, shared);
         }
-        Block { page: block.page >> merged << merged, order: merged }
+        BuddyBlock { page: block.page >> merged << merged, order: merged }
     }
 
     /// Merges blocks of whole chunks; the starts of the right halves are unmarked.
-    fn merge_chunks(&mut self, mut block: Block) -> Block {
+    fn merge_chunks(&mut self, mut block: BuddyBlock) -> BuddyBlock {
         while block.order >= CHUNK_ORDER {
             let buddy = block.page ^ block.pages();
             let Some(at) = (buddy >> CHUNK_ORDER).checked_sub(self.first_chunk).map(index) else { break };
@@ -297,22 +297,22 @@ impl Region {
             self.free.remove(buddy, block.order, false);
             let right = self.chunk_index(block.page | block.pages());
             self.states[right] = INSIDE;
-            block = Block { page: block.page & !block.pages(), order: block.order + 1 };
+            block = BuddyBlock { page: block.page & !block.pages(), order: block.order + 1 };
         }
         block
     }
 
     /// Takes free pages as the fewest blocks.
     pub(crate) fn take_range(&mut self, range: &Range<u64>) {
-        for block in Block::cut(range.clone()) {
+        for block in BuddyBlock::cut(range.clone()) {
             self.carve(self.block_at(block.page).block, block);
         }
     }
 
     /// Cuts a used block into used blocks of a smaller order.
-    pub(crate) fn recut(&mut self, block: Block, order: u32) {
+    pub(crate) fn recut(&mut self, block: BuddyBlock, order: u32) {
         if order >= CHUNK_ORDER || block.order < CHUNK_ORDER {
-            block.range().step_by(1 << order).for_each(|page| self.write(Block { page, order }, true));
+            block.range().step_by(1 << order).for_each(|page| self.write(BuddyBlock { page, order }, true));
             return;
         }
         let first = self.chunk_index(block.page);
@@ -331,7 +331,7 @@ impl Region {
     }
 
     /// Makes one used block of the used blocks that fill it.
-    pub(crate) fn join(&mut self, block: Block) {
+    pub(crate) fn join(&mut self, block: BuddyBlock) {
         if block.order >= CHUNK_ORDER {
             let first = self.chunk_index(block.page);
             self.states[first..first + (1 << (block.order - CHUNK_ORDER))].fill(INSIDE);
@@ -340,12 +340,12 @@ impl Region {
     }
 
     /// Cuts a used block so that `keep` remains as the fewest used blocks, and frees the pages beside it.
-    pub(crate) fn trim(&mut self, block: Block, keep: &Range<u64>) {
+    pub(crate) fn trim(&mut self, block: BuddyBlock, keep: &Range<u64>) {
         let beside = [block.page..keep.start, keep.end..block.end()];
-        for piece in beside.iter().chain([keep]).cloned().flat_map(Block::cut) {
+        for piece in beside.iter().chain([keep]).cloned().flat_map(BuddyBlock::cut) {
             self.write(piece, true);
         }
-        beside.into_iter().flat_map(Block::cut).for_each(|piece| self.release(piece));
+        beside.into_iter().flat_map(BuddyBlock::cut).for_each(|piece| self.release(piece));
     }
 
     /// Finds the block that holds a page of the region.
@@ -354,14 +354,14 @@ impl Region {
         if self.states[chunk] == CUT {
             let (start, order, used) = self.chunks[chunk].block_at(offset(page));
             let page = page - page % CHUNK_PAGES + u64::from(start);
-            return Found { block: Block { page, order }, used };
+            return Found { block: BuddyBlock { page, order }, used };
         }
         let mut order = CHUNK_ORDER;
         loop {
             let start = page >> order << order;
             let state = self.states[self.chunk_index(start)];
             if state != INSIDE {
-                let block = Block { page: start, order: u32::from(state & !(FREE | USED)) };
+                let block = BuddyBlock { page: start, order: u32::from(state & !(FREE | USED)) };
                 return Found { block, used: state & USED != 0 };
             }
             order += 1;
@@ -369,7 +369,7 @@ impl Region {
     }
 
     /// The first used block that holds a page of the range.
-    pub(crate) fn first_used(&self, range: &Range<u64>) -> Option<Block> {
+    pub(crate) fn first_used(&self, range: &Range<u64>) -> Option<BuddyBlock> {
         let mut at = range.start;
         while at < range.end {
             let found = self.block_at(at);
@@ -387,7 +387,7 @@ impl Region {
     }
 
     /// The first run of dirty pages in a free block, at or behind page `from`, and the block.
-    pub(crate) fn next_dirty_free(&self, from: u64) -> Option<(Block, Range<u64>)> {
+    pub(crate) fn next_dirty_free(&self, from: u64) -> Option<(BuddyBlock, Range<u64>)> {
         let mut at = from.max(self.range.start);
         while at < self.range.end {
             let Found { block, used } = self.block_at(at);

@@ -1,6 +1,6 @@
 //! A request for pages with conditions, and what is granted.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::error::AllocateError;
 use crate::free_index::MAX_ORDER;
 use core::ops::Range;
@@ -114,7 +114,7 @@ impl Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The block.
-    pub block: Block,
+    pub block: BuddyBlock,
     /// All pages have been declared cleared since they were last allocated.
     pub cleared: bool,
 }

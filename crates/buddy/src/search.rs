@@ -3,14 +3,14 @@
 //! Every search looks up classes of the index; none walks over blocks, except the last resort for runs of pages
 //! that no single block can give ([`Region::find_run`]).
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::region::Region;
 use core::ops::Range;
 
 /// A free block and the part of it to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
-    pub(crate) from: Block,
+    pub(crate) from: BuddyBlock,
     pub(crate) pages: Range<u64>,
 }
 
@@ -58,16 +58,16 @@ fn bits(set: u64) -> impl Iterator<Item = u32> {
 
 impl Region {
     /// The free block to serve an order from: of the smallest order that suffices, the least aligned, then the lowest.
-    pub(crate) fn find(&self, order: u32) -> Option<Block> {
+    pub(crate) fn find(&self, order: u32) -> Option<BuddyBlock> {
         let orders = self.free().orders().checked_shr(order).filter(|&orders| orders != 0)?;
         let order = order + orders.trailing_zeros();
         Some(self.first(order, self.free().aligns(order).trailing_zeros()))
     }
 
     /// Like [`Region::find`], but of the candidates of that order, one per alignment, prefers a dirty one.
-    pub(crate) fn find_dirty(&self, order: u32) -> Option<Block> {
+    pub(crate) fn find_dirty(&self, order: u32) -> Option<BuddyBlock> {
         let best = self.find(order)?;
-        let dirty = |block: &Block| !self.cleared().touches(&(block.page..block.page + (1 << order)));
+        let dirty = |block: &BuddyBlock| !self.cleared().touches(&(block.page..block.page + (1 << order)));
         if dirty(&best) {
             return Some(best);
         }
@@ -76,7 +76,7 @@ impl Region {
     }
 
     /// A cut for a block on an alignment above its own size, from the smallest free block that has such a place.
-    pub(crate) fn find_aligned(&self, order: u32, align_order: u32) -> Option<Block> {
+    pub(crate) fn find_aligned(&self, order: u32, align_order: u32) -> Option<BuddyBlock> {
         if align_order <= order {
             return self.find(order);
         }
@@ -143,7 +143,7 @@ impl Region {
     }
 
     /// The free pages around a free block, without a gap.
-    pub(crate) fn run_around(&self, block: Block) -> Range<u64> {
+    pub(crate) fn run_around(&self, block: BuddyBlock) -> Range<u64> {
         let mut run = block.range();
         while run.start > self.range().start {
             let before = self.block_at(run.start - 1);

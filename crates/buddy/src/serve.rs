@@ -3,7 +3,7 @@
 //! All or nothing: blocks are taken one after the other, and given back if one cannot be had. As free buddies merge,
 //! giving back restores the very same free blocks; what is known of cleared pages is only changed at the end.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::buddy::{Buddy, release};
 use crate::error::{AllocateError, FreeError};
 use crate::free_index::MAX_ORDER;
@@ -72,7 +72,7 @@ impl Buddy {
         let Some((at, from)) = found else {
             return Err(self.no_space(1u64.checked_shl(order).unwrap_or(u64::MAX)));
         };
-        let block = Block { page: from.page, order };
+        let block = BuddyBlock { page: from.page, order };
         self.regions[at].carve(from, block);
         self.regions[at].forget_cleared(&block.range());
         Ok(block.page)
@@ -143,7 +143,7 @@ impl Buddy {
             let most = order + rest.len().ilog2();
             let found = (order..=most).rev().find_map(|order| Some((order, self.find(order)?)));
             let (large, (at, from)) = found.expect("enough blocks were counted");
-            let block = Block { page: from.page, order: large };
+            let block = BuddyBlock { page: from.page, order: large };
             self.regions[at].carve(from, block);
             self.regions[at].recut(block, order);
             self.regions[at].forget_cleared(&block.range());
@@ -162,7 +162,7 @@ impl Buddy {
 
     /// Takes part of a free block. Wholly cleared blocks become dirty at once, so that they are not found again; those
     /// cleared in part when the request has succeeded.
-    fn take(&mut self, at: usize, from: Block, block: Block) -> Grant {
+    fn take(&mut self, at: usize, from: BuddyBlock, block: BuddyBlock) -> Grant {
         let region = &mut self.regions[at];
         region.carve(from, block);
         let cleared = region.cleared().contains(&block.range());
@@ -198,7 +198,7 @@ impl Buddy {
     }
 
     /// Where to take one block of the order: the region, the free block, the part of it.
-    fn place(&self, request: &Request, order: u32) -> Option<(usize, Block, Block)> {
+    fn place(&self, request: &Request, order: u32) -> Option<(usize, BuddyBlock, BuddyBlock)> {
         let cleared = if request.prefer_cleared { self.cleared_place(request, order) } else { None };
         if cleared.is_some() {
             return cleared;
@@ -210,17 +210,17 @@ impl Buddy {
                 ..Wanted::block(order, request.align_order)
             };
             let (at, cut) = self.cut_within(&wanted)?;
-            return Some((at, cut.from, Block { page: cut.pages.start, order }));
+            return Some((at, cut.from, BuddyBlock { page: cut.pages.start, order }));
         }
         let (at, from) = if request.align_order > order {
             self.best(|region| region.find_aligned(order, request.align_order))?
         } else {
             self.find(order)?
         };
-        Some((at, from, Block { page: from.page, order }))
+        Some((at, from, BuddyBlock { page: from.page, order }))
     }
 
-    fn cleared_place(&self, request: &Request, order: u32) -> Option<(usize, Block, Block)> {
+    fn cleared_place(&self, request: &Request, order: u32) -> Option<(usize, BuddyBlock, BuddyBlock)> {
         if request.top_down {
             return None;
         }
@@ -235,7 +235,7 @@ impl Buddy {
                 } else if found.used {
                     from = found.block.end();
                 } else if page.is_multiple_of(align) {
-                    return Some((at, found.block, Block { page, order }));
+                    return Some((at, found.block, BuddyBlock { page, order }));
                 } else {
                     (from, tries) = (page.checked_next_multiple_of(align)?, tries + 1);
                 }
@@ -277,8 +277,8 @@ impl Buddy {
         let Some((at, range)) = single.or_else(|| self.find_run(&wanted)) else {
             return Err(Refused::NoSpace);
         };
-        grants.try_reserve(Block::cut(range.clone()).count()).map_err(|_| Refused::OutOfMemory)?;
-        for block in Block::cut(range) {
+        grants.try_reserve(BuddyBlock::cut(range.clone()).count()).map_err(|_| Refused::OutOfMemory)?;
+        for block in BuddyBlock::cut(range) {
             let from = self.regions[at].block_at(block.page).block;
             grants.push(self.take(at, from, block));
         }

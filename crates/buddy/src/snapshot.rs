@@ -1,6 +1,6 @@
 //! The whole state as plain data, with a text form, and back.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::buddy::{Buddy, region_of};
 use crate::error::{AllocateError, FreeError, NewError};
 use crate::walk::BlockState;
@@ -39,7 +39,7 @@ pub struct RegionSnapshot {
     /// The pages.
     pub range: Range<u64>,
     /// Allocated blocks, in address order.
-    pub used: Vec<Block>,
+    pub used: Vec<BuddyBlock>,
     /// Maximal runs of cleared pages, in address order.
     pub cleared: Vec<Range<u64>>,
 }
@@ -56,7 +56,7 @@ pub enum SnapshotError {
     /// The regions cannot be managed.
     Regions(NewError),
     /// A block is not aligned, not within its region, or overlaps another one.
-    Used(Block),
+    Used(BuddyBlock),
     /// Cleared pages are not free pages of their region.
     Cleared(Range<u64>),
 }
@@ -127,7 +127,7 @@ impl Buddy {
     /// # Errors
     ///
     /// [`AllocateError`] if it is not a naturally aligned block of free pages of one region; nothing is changed then.
-    pub fn allocate_block(&mut self, block: Block) -> Result<(), AllocateError> {
+    pub fn allocate_block(&mut self, block: BuddyBlock) -> Result<(), AllocateError> {
         let pages = 1u64.checked_shl(block.order).unwrap_or(u64::MAX);
         if !block.page.is_multiple_of(pages) {
             return Err(AllocateError::Impossible { reason: "the block is not naturally aligned" });
@@ -183,8 +183,10 @@ impl Snapshot {
                 self.regions.push(RegionSnapshot { range, used: Vec::new(), cleared: Vec::new() });
             }
             "used" => {
-                let block =
-                    Block { page: first, order: u32::try_from(second).ok().filter(|&order| order < 64)? };
+                let block = BuddyBlock {
+                    page: first,
+                    order: u32::try_from(second).ok().filter(|&order| order < 64)?,
+                };
                 self.regions.last_mut()?.used.push(block);
             }
             "cleared" => self.regions.last_mut()?.cleared.push(first..second),

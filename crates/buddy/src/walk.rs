@@ -1,6 +1,6 @@
 //! Walking over the blocks as callers see them: all free buddies merged.
 
-use crate::block::Block;
+use crate::block::BuddyBlock;
 use crate::buddy::Buddy;
 use crate::region::{Found, Region};
 
@@ -15,29 +15,29 @@ pub enum BlockState {
 
 impl Buddy {
     /// All blocks in address order; together they are all pages. O(1) amortised for each.
-    pub fn blocks(&self) -> impl Iterator<Item = (Block, BlockState)> {
+    pub fn blocks(&self) -> impl Iterator<Item = (BuddyBlock, BlockState)> {
         self.regions.iter().flat_map(|region| self.blocks_of(region))
     }
 
     /// All free blocks in address order. O(blocks) for all.
-    pub fn free_blocks(&self) -> impl Iterator<Item = Block> {
+    pub fn free_blocks(&self) -> impl Iterator<Item = BuddyBlock> {
         self.blocks().filter(|(_, state)| *state == BlockState::Free).map(|(block, _)| block)
     }
 
     /// All allocated blocks in address order. O(blocks) for all.
-    pub fn used_blocks(&self) -> impl Iterator<Item = Block> {
+    pub fn used_blocks(&self) -> impl Iterator<Item = BuddyBlock> {
         self.blocks().filter(|(_, state)| *state == BlockState::Used).map(|(block, _)| block)
     }
 
     /// The blocks that were freed and have not merged yet, by order, those of an order as they were freed. With the
     /// blocks that are allocated they are the whole state: equal ones answer every call alike.
-    pub fn waiting_blocks(&self) -> impl Iterator<Item = Block> {
+    pub fn waiting_blocks(&self) -> impl Iterator<Item = BuddyBlock> {
         self.recent.blocks()
     }
 
     /// The allocated block that holds the page; `None` if the page is free or foreign. O(order).
     #[must_use]
-    pub fn allocated_block(&self, page: u64) -> Option<Block> {
+    pub fn allocated_block(&self, page: u64) -> Option<BuddyBlock> {
         let at = self.region_holding(&(page..page.saturating_add(1))).ok()?;
         let found = self.regions[at].block_at(page);
         (!self.is_free(found)).then_some(found.block)
@@ -48,7 +48,7 @@ impl Buddy {
     }
 
     /// Merges neighbouring free blocks to extents and cuts these anew, as waiting blocks have not been merged.
-    fn blocks_of<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = (Block, BlockState)> + 'a {
+    fn blocks_of<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = (BuddyBlock, BlockState)> + 'a {
         let (mut at, end) = (region.range().start, region.range().end);
         let mut free = at..at;
         core::iter::from_fn(move || {
@@ -64,7 +64,7 @@ impl Buddy {
                 }
                 free.end = at;
             }
-            let block = Block::cut(free.clone()).next()?;
+            let block = BuddyBlock::cut(free.clone()).next()?;
             free.start = block.end();
             Some((block, BlockState::Free))
         })

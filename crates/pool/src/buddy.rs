@@ -14,12 +14,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bifolio_buddy::{Block, Buddy, NewError, Request};
+use bifolio_buddy::{Buddy, BuddyBlock, NewError, Request};
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
+use crate::backing::Backing;
 use crate::counted::further_pieces;
-use crate::owner::Owner;
-use crate::{DevicePool, Home, Usage};
+use crate::{DevicePool, Rmap, Usage};
 
 pub(crate) mod objects;
 
@@ -89,10 +89,10 @@ impl BuddyPool {
 }
 
 impl DevicePool for BuddyPool {
-    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
+    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
         let page = self.try_twice(|buddy| buddy.allocate(u32::from(order.get())).ok())?;
         let head = Pfn::new(page);
-        let inserted = self.objects().insert_folio(Owner { home, head, order });
+        let inserted = self.objects().insert_folio(Backing { rmap, head, order });
         let Some(number) = inserted else {
             let freed = self.buddy().free(page, u32::from(order.get()));
             debug_assert!(freed.is_ok(), "it was allocated just now: {freed:?}");
@@ -118,11 +118,11 @@ impl DevicePool for BuddyPool {
         blocks.iter().map(|block| block.pages()).sum()
     }
 
-    fn home(&self, page: Pfn, data: u32) -> Option<Home> {
-        self.objects().home(page, data)
+    fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
+        self.objects().rmap_of(page, data)
     }
 
-    fn has(&self, order: Order, _home: Home) -> bool {
+    fn can_allocate(&self, order: Order, _home: Rmap) -> bool {
         let fits = |buddy: &mut Buddy| {
             let largest = buddy.largest_free_order()?;
             (largest >= u32::from(order.get())).then_some(())
@@ -131,7 +131,7 @@ impl DevicePool for BuddyPool {
     }
 
     /// An object keeps its memory until its last folio has gone, so a larger one goes as a whole.
-    fn to_empty(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
+    fn eviction_range(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
         let holds = self.objects().order(data);
         let order = holds.map_or(order, |holds| order.max(holds));
         (page.align_down(order), order)
@@ -173,7 +173,7 @@ impl Pool for BuddyPool {
 }
 
 /// Allocates up to `pages` pages, as few blocks as there are.
-fn allocate_blocks(buddy: &mut Buddy, pages: u64) -> Vec<Block> {
+fn allocate_blocks(buddy: &mut Buddy, pages: u64) -> Vec<BuddyBlock> {
     let pages = pages.min(buddy.free_pages());
     let grants = buddy.allocate_with(&Request::pages(pages)).unwrap_or_default();
     let largest = u32::from(Order::MAX.get());
@@ -181,14 +181,14 @@ fn allocate_blocks(buddy: &mut Buddy, pages: u64) -> Vec<Block> {
 }
 
 /// Cuts an allocated block into those that a folio's order can tell.
-fn cut(buddy: &mut Buddy, block: Block, largest: u32) -> impl Iterator<Item = Block> + use<> {
+fn cut(buddy: &mut Buddy, block: BuddyBlock, largest: u32) -> impl Iterator<Item = BuddyBlock> + use<> {
     let order = block.order.min(largest);
     let split = buddy.split(block, order);
     debug_assert!(split.is_ok(), "it was allocated just now: {split:?}");
-    block.range().step_by(1 << order).map(move |page| Block { page, order })
+    block.range().step_by(1 << order).map(move |page| BuddyBlock { page, order })
 }
 
-fn claim(block: Block) -> FreeRange {
+fn claim(block: BuddyBlock) -> FreeRange {
     let order = u8::try_from(block.order).ok().and_then(Order::new);
     FreeRange::claim(Pfn::new(block.page), order.expect("blocks are cut to orders of folios"))
 }

@@ -46,7 +46,7 @@ pub(crate) struct Chunks {
     pub(crate) unmade: Vec<usize>,
     empty: Empty,
     /// The empty chunk that is kept for the next folio.
-    pub(crate) spare: Option<usize>,
+    pub(crate) cached: Option<usize>,
     /// Free pages, those of chunks not made included.
     pub(crate) free: u64,
 }
@@ -73,7 +73,7 @@ impl Chunks {
             free_in: vec![0; count],
             unmade: (0..count).rev().collect(),
             empty,
-            spare: None,
+            cached: None,
             free: pages,
         })
     }
@@ -92,7 +92,7 @@ impl Chunks {
         let chunk = self.chunk_of(page);
         self.free_in[chunk] -= pages_u32(order);
         self.free -= order.pages();
-        self.spare = self.spare.filter(|spare| *spare != chunk);
+        self.cached = self.cached.filter(|cached| *cached != chunk);
         Some(page)
     }
 
@@ -104,9 +104,9 @@ impl Chunks {
         let (page, order) = self.join_halves(page, order);
         self.lists.push(page, order);
         if u64::from(self.free_in[chunk]) == self.pages_of(chunk) && self.empty == Empty::GivenBack {
-            match self.spare {
+            match self.cached {
                 Some(_) => self.unmake(chunk),
-                None => self.spare = Some(chunk),
+                None => self.cached = Some(chunk),
             }
         }
     }
@@ -125,7 +125,7 @@ impl Chunks {
     }
 
     /// Tells whether [`Chunks::take`] would find a folio.
-    pub(crate) fn has(&self, order: Order) -> bool {
+    pub(crate) fn can_allocate(&self, order: Order) -> bool {
         self.lists.smallest_from(order).is_some() || self.next_to_make(order).is_some()
     }
 
@@ -146,7 +146,7 @@ impl Chunks {
                 self.unmake(chunk);
             }
         }
-        self.spare = None;
+        self.cached = None;
     }
 
     fn make_one(&mut self, order: Order) -> bool {

@@ -24,10 +24,10 @@ use std::sync::PoisonError;
 use bifolio_buddy::Buddy;
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
+use crate::backing::Backing;
 use crate::counted::{Counted, further_pieces};
-use crate::owner::Owner;
 use crate::sync::{Mutex, MutexGuard};
-use crate::{DevicePool, Home, NewError, Usage};
+use crate::{DevicePool, NewError, Rmap, Usage};
 
 /// The device is to have room for so many objects, if their order is not 0.
 const OBJECTS_LEAST: u64 = 16;
@@ -43,7 +43,7 @@ pub(crate) struct Inner {
     pub(crate) memory: Buddy,
     pub(crate) objects: Counted<Object>,
     /// The object that serves the addresses from a home on.
-    pub(crate) serving: BTreeMap<Home, u32>,
+    pub(crate) serving: BTreeMap<Rmap, u32>,
     /// Device pages of all objects, dead ones included.
     held: u64,
     /// Order of an object, if a larger one is not asked for and there is memory.
@@ -54,13 +54,13 @@ pub(crate) struct Inner {
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
     /// Which of the block's pages have their place where.
-    pub(crate) at: Owner,
+    pub(crate) at: Backing,
     /// A bit for each page: whether it is handed out.
     pub(crate) used: [u64; 8],
 }
 
 impl Object {
-    fn new(at: Owner) -> Object {
+    fn new(at: Backing) -> Object {
         Object { at, used: [0; 8] }
     }
 
@@ -127,26 +127,26 @@ impl CoherentPool {
 
 impl Inner {
     /// Finds the object that serves an address, and how far inside it lies.
-    fn serving(&self, home: Home) -> Option<(u32, &Object, u64)> {
-        let (_, &number) = self.serving.range(..=home).next_back()?;
+    fn serving(&self, rmap: Rmap) -> Option<(u32, &Object, u64)> {
+        let (_, &number) = self.serving.range(..=rmap).next_back()?;
         let object = self.objects.get(number)?;
-        Some((number, object, object.at.offset_of(home)?))
+        Some((number, object, object.at.offset_of(rmap)?))
     }
 
     /// Finds the place for a folio on an object that is there, if nobody has it.
-    fn place(&self, order: Order, home: Home) -> Option<(u32, u64)> {
-        let (number, object, offset) = self.serving(home)?;
+    fn place(&self, order: Order, rmap: Rmap) -> Option<(u32, u64)> {
+        let (number, object, offset) = self.serving(rmap)?;
         let fits = order <= object.at.order && offset.is_multiple_of(order.pages());
         (fits && object.is_unused(offset, order)).then_some((number, offset))
     }
 
-    fn serve(&mut self, order: Order, home: Home) -> Option<(Pfn, u32)> {
-        let (number, offset) = match self.place(order, home) {
+    fn serve(&mut self, order: Order, rmap: Rmap) -> Option<(Pfn, u32)> {
+        let (number, offset) = match self.place(order, rmap) {
             Some((number, offset)) => {
                 self.objects.take(number, 1);
                 (number, offset)
             }
-            None => self.make(order, home)?,
+            None => self.make(order, rmap)?,
         };
         let object = self.objects.get_mut(number)?;
         object.set_used(offset, order, true);
@@ -155,18 +155,19 @@ impl Inner {
 
     /// Makes an object for these addresses and what lies around them, as large as there is memory for. It is for them
     /// alone if they are nobody's, or if their place on another object is taken, by a folio that somebody still holds.
-    fn make(&mut self, order: Order, home: Home) -> Option<(u32, u64)> {
-        let taken = self.serving(home).is_some_and(|(_, object, _)| order <= object.at.order);
-        let shared = !taken && home != Home::NOBODY && u64::from(home.page).is_multiple_of(order.pages());
+    fn make(&mut self, order: Order, rmap: Rmap) -> Option<(u32, u64)> {
+        let taken = self.serving(rmap).is_some_and(|(_, object, _)| order <= object.at.order);
+        let shared = !taken && rmap != Rmap::NONE && u64::from(rmap.page).is_multiple_of(order.pages());
         let largest = if shared { self.order.max(order) } else { order };
-        largest.descending_to(order).find_map(|size| self.make_of(size, home, shared))
+        largest.descending_to(order).find_map(|size| self.make_of(size, rmap, shared))
     }
 
-    fn make_of(&mut self, size: Order, home: Home, shared: bool) -> Option<(u32, u64)> {
+    fn make_of(&mut self, size: Order, rmap: Rmap, shared: bool) -> Option<(u32, u64)> {
         let head = Pfn::new(self.memory.allocate(u32::from(size.get())).ok()?);
-        let offset = if shared { u64::from(home.page) % size.pages() } else { 0 };
-        let first = Home { page: home.page - u16::try_from(offset).ok()?, ..home };
-        let Ok(number) = self.objects.insert(Object::new(Owner { home: first, head, order: size }), 1) else {
+        let offset = if shared { u64::from(rmap.page) % size.pages() } else { 0 };
+        let first = Rmap { page: rmap.page - u16::try_from(offset).ok()?, ..rmap };
+        let Ok(number) = self.objects.insert(Object::new(Backing { rmap: first, head, order: size }), 1)
+        else {
             self.free(head, size);
             return None;
         };
@@ -179,9 +180,9 @@ impl Inner {
 
     /// Lets an object that just died serve nobody any more.
     fn bury(&mut self, number: u32) {
-        let home = self.objects.get(number).map(|object| object.at.home);
-        if let Some(home) = home.filter(|home| self.serving.get(home) == Some(&number)) {
-            self.serving.remove(&home);
+        let rmap = self.objects.get(number).map(|object| object.at.rmap);
+        if let Some(rmap) = rmap.filter(|rmap| self.serving.get(rmap) == Some(&number)) {
+            self.serving.remove(&rmap);
         }
     }
 
@@ -202,33 +203,33 @@ impl Inner {
 }
 
 impl DevicePool for CoherentPool {
-    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
+    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
         if order > Order::PMD {
             return None;
         }
         let mut inner = self.lock();
-        let mut served = inner.serve(order, home);
+        let mut served = inner.serve(order, rmap);
         if served.is_none() && inner.release() > 0 {
-            served = inner.serve(order, home);
+            served = inner.serve(order, rmap);
         }
         served.map(|(head, data)| (FreeRange::claim(head, order), data))
     }
 
-    fn home(&self, page: Pfn, data: u32) -> Option<Home> {
-        self.lock().objects.get(data)?.at.home_of(page)
+    fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
+        self.lock().objects.get(data)?.at.rmap_of(page)
     }
 
-    fn has(&self, order: Order, home: Home) -> bool {
+    fn can_allocate(&self, order: Order, rmap: Rmap) -> bool {
         let mut inner = self.lock();
         inner.release();
         let largest = inner.memory.largest_free_order();
         order <= Order::PMD
-            && (inner.place(order, home).is_some()
+            && (inner.place(order, rmap).is_some()
                 || largest.is_some_and(|largest| largest >= u32::from(order.get())))
     }
 
     /// An object keeps its memory until its last folio has gone, so a larger one goes as a whole.
-    fn to_empty(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
+    fn eviction_range(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
         let holds = self.lock().objects.get(data).map(|object| object.at.order);
         let order = holds.map_or(order, |holds| order.max(holds));
         (page.align_down(order), order)
@@ -255,10 +256,10 @@ impl DevicePool for CoherentPool {
         let stale = inner
             .serving
             .iter()
-            .find(|(home, number)| inner.objects.get(**number).is_none_or(|object| object.at.home != **home));
+            .find(|(rmap, number)| inner.objects.get(**number).is_none_or(|object| object.at.rmap != **rmap));
         match (unused, stale) {
             (Some((number, _)), _) => Err(format!("object {number} has references and no folio")),
-            (_, Some((home, number))) => Err(format!("object {number} is not at {home:?}")),
+            (_, Some((rmap, number))) => Err(format!("object {number} is not at {rmap:?}")),
             (None, None) => Ok(()),
         }
     }

@@ -4,18 +4,18 @@ use std::fmt;
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
-/// Whose bytes a device page holds: a page of a block of address space, in the engine's numbers.
+/// The reverse mapping of a device page: the page of address space whose bytes it holds, in the engine's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Home {
+pub struct Rmap {
     /// Number of the block.
     pub block: u32,
     /// Page within the block.
     pub page: u16,
 }
 
-impl Home {
-    /// No page of any block: what memory holds that no folio is formed from.
-    pub const NOBODY: Home = Home { block: u32::MAX, page: 0 };
+impl Rmap {
+    /// No page of any block: the mapping of memory that no folio is formed from.
+    pub const NONE: Rmap = Rmap { block: u32::MAX, page: 0 };
 }
 
 /// What the objects of a pool add up to.
@@ -33,9 +33,9 @@ pub struct Usage {
 ///
 /// Called by many threads at once. No call waits for anything but a short lock of the pool's own.
 pub trait DevicePool: Pool + Send + Sync + fmt::Debug {
-    /// Hands out device memory for a folio of `order` that is to hold the bytes of `home` and of the pages after it.
+    /// Hands out device memory for a folio of `order` that is to hold the bytes of `rmap` and of the pages after it.
     /// With it comes the number that the folio is to carry as its `data`. `None` if there is none of that order now.
-    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)>;
+    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)>;
 
     /// Hands out device memory for a plain object, one that the device uses without folios: up to `pages` pages, as
     /// much as there is. Adds the ranges to `memory`, which is what the object has so far, each with the number to
@@ -43,7 +43,7 @@ pub trait DevicePool: Pool + Send + Sync + fmt::Debug {
     fn add_plain(&self, pages: u64, memory: &mut Vec<(FreeRange, u32)>) -> u64 {
         let (mut left, mut largest) = (pages, Some(Order::PMD));
         while let Some(order) = largest.and_then(|largest| Some(Order::largest_fitting(left)?.min(largest))) {
-            match self.allocate(order, Home::NOBODY) {
+            match self.allocate(order, Rmap::NONE) {
                 Some((range, data)) => {
                     left -= range.pages();
                     memory.push((range, data));
@@ -59,16 +59,16 @@ pub trait DevicePool: Pool + Send + Sync + fmt::Debug {
         self.folio_free(range, data);
     }
 
-    /// Tells whose bytes `page` holds, a page of a folio that carries `data`; `None` if the folio has gone. For memory
-    /// of plain objects that is nobody, or [`Home::NOBODY`].
-    fn home(&self, page: Pfn, data: u32) -> Option<Home>;
+    /// Returns the reverse mapping of `page`, a page of a folio that carries `data`; `None` if the folio has gone. Memory
+    /// of plain objects has none, or [`Rmap::NONE`].
+    fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap>;
 
-    /// Tells whether a folio of `order` for these bytes would fit now.
-    fn has(&self, order: Order, home: Home) -> bool;
+    /// Tells whether [`DevicePool::allocate`] would succeed now.
+    fn can_allocate(&self, order: Order, rmap: Rmap) -> bool;
 
-    /// Returns first page and order of what must be emptied for a folio of `order` to fit where `page` is now, a page
-    /// of a folio that carries `data`: at least the aligned range of that order.
-    fn to_empty(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
+    /// Returns the first page and the order of the range to evict so that a folio of `order` fits where `page` is now:
+    /// at least the aligned range of that order around `page`. `page` belongs to a folio that carries `data`.
+    fn eviction_range(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
         let _ = data;
         (page.align_down(order), order)
     }

@@ -14,11 +14,11 @@ use std::sync::PoisonError;
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
+use crate::backing::Backing;
 use crate::chunks::{Chunks, Empty};
 use crate::counted::{Counted, further_pieces};
-use crate::owner::Owner;
 use crate::sync::{Mutex, MutexGuard};
-use crate::{DevicePool, Home, NewError, Usage};
+use crate::{DevicePool, NewError, Rmap, Usage};
 
 /// Free lists over chunks of device memory.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct FreeListPool {
 #[derive(Clone, Debug)]
 pub(crate) struct Inner {
     pub(crate) chunks: Chunks,
-    pub(crate) owners: Counted<Owner>,
+    pub(crate) backings: Counted<Backing>,
     /// Pages that are handed out.
     held: u64,
 }
@@ -44,7 +44,7 @@ impl FreeListPool {
     }
 
     pub(crate) fn over(chunks: Chunks) -> FreeListPool {
-        FreeListPool { inner: Mutex::new(Inner { chunks, owners: Counted::new(), held: 0 }) }
+        FreeListPool { inner: Mutex::new(Inner { chunks, backings: Counted::new(), held: 0 }) }
     }
 
     /// Returns how many chunks are made.
@@ -60,10 +60,10 @@ impl FreeListPool {
 }
 
 impl DevicePool for FreeListPool {
-    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
+    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
         let mut inner = self.lock();
         let head = inner.chunks.take(order)?;
-        match inner.owners.insert(Owner { home, head, order }, 1) {
+        match inner.backings.insert(Backing { rmap, head, order }, 1) {
             Ok(data) => {
                 inner.held += order.pages();
                 Some((FreeRange::claim(head, order), data))
@@ -75,12 +75,12 @@ impl DevicePool for FreeListPool {
         }
     }
 
-    fn home(&self, page: Pfn, data: u32) -> Option<Home> {
-        self.lock().owners.get(data)?.home_of(page)
+    fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
+        self.lock().backings.get(data)?.rmap_of(page)
     }
 
-    fn has(&self, order: Order, _home: Home) -> bool {
-        self.lock().chunks.has(order)
+    fn can_allocate(&self, order: Order, _home: Rmap) -> bool {
+        self.lock().chunks.can_allocate(order)
     }
 
     fn free_pages(&self) -> u64 {
@@ -89,7 +89,7 @@ impl DevicePool for FreeListPool {
 
     fn usage(&self) -> Usage {
         let inner = self.lock();
-        Usage { objects: 0, references: inner.owners.references(), pages: inner.held }
+        Usage { objects: 0, references: inner.backings.references(), pages: inner.held }
     }
 
     fn close(&self) {
@@ -98,7 +98,7 @@ impl DevicePool for FreeListPool {
 
     fn check_consistency(&self) -> Result<(), String> {
         let inner = self.lock();
-        inner.owners.check_consistency()?;
+        inner.backings.check_consistency()?;
         inner.chunks.check_consistency()
     }
 }
@@ -109,17 +109,17 @@ impl Pool for FreeListPool {
         let mut inner = self.lock();
         inner.held -= order.pages();
         inner.chunks.give(head, order);
-        if inner.owners.put(data, 1) {
-            inner.owners.take_dead();
+        if inner.backings.put(data, 1) {
+            inner.backings.take_dead();
         }
     }
 
     fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
-        self.lock().owners.take(data, further_pieces(from, to));
+        self.lock().backings.take(data, further_pieces(from, to));
     }
 
     fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
         // The reference of the whole stays, so no owner is forgotten.
-        self.lock().owners.put(data, further_pieces(to, from));
+        self.lock().backings.put(data, further_pieces(to, from));
     }
 }

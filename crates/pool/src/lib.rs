@@ -17,24 +17,25 @@
 //!
 //! ```
 //! use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-//! use bifolio_pool::{DevicePool, Home, PoolName};
+//! use bifolio_pool::{DevicePool, PoolName, Rmap};
 //!
 //! let pool: PoolName = "buddy".parse()?;
 //! let map = PageMap::new(MemoryKind::Private, Pfn::ZERO, 512, pool.make(512)?)?;
-//! let home = Home { block: 0, page: 0 }; // whose bytes it is to hold
-//! let (range, data) = map.pool().allocate(Order::PMD, home).expect("nothing is in use");
+//! let rmap = Rmap { block: 0, page: 0 }; // whose bytes it is to hold
+//! let (range, data) = map.pool().allocate(Order::PMD, rmap).expect("nothing is in use");
 //! let folio = map.form(range, data)?;
-//! assert_eq!(map.pool().home(Pfn::new(77), data), Some(Home { block: 0, page: 77 }));
+//! assert_eq!(map.pool().rmap_of(Pfn::new(77), data), Some(Rmap { block: 0, page: 77 }));
 //!
 //! // One reference of the object for each piece (I7), and memory again with the last of them.
 //! let pieces: Vec<_> = folio.split(Order::K64).expect("nobody else has a reference").collect();
 //! assert_eq!(map.pool().usage().references, 32);
 //! drop(pieces);
-//! assert!(map.pool().has(Order::PMD, home));
+//! assert!(map.pool().can_allocate(Order::PMD, rmap));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
 
+mod backing;
 pub mod buddy;
 mod chunks;
 pub mod coherent;
@@ -45,14 +46,13 @@ mod free_lists;
 pub mod freelist;
 pub mod mirror;
 mod name;
-mod owner;
 #[cfg(feature = "snapshot")]
 pub mod snapshot;
 mod sync;
 
 pub use buddy::BuddyPool;
 pub use coherent::CoherentPool;
-pub use device_pool::{DevicePool, Home, Usage};
+pub use device_pool::{DevicePool, Rmap, Usage};
 pub use error::NewError;
 pub use freelist::FreeListPool;
 pub use mirror::MirrorPool;

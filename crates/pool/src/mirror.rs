@@ -12,20 +12,20 @@ use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
 use crate::chunks::{Chunks, Empty};
 use crate::sync::Mutex;
-use crate::{DevicePool, FreeListPool, Home, NewError, Usage};
+use crate::{DevicePool, FreeListPool, NewError, Rmap, Usage};
 
 /// Free lists whose chunks stay, and whose allocations fail when told to.
 #[derive(Debug)]
 pub struct MirrorPool {
     pub(crate) lists: FreeListPool,
-    pub(crate) mood: Mutex<Mood>,
+    pub(crate) mode: Mutex<FailureMode>,
 }
 
 /// How the next allocation is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Mood {
+pub(crate) enum FailureMode {
     /// As there is memory.
-    Willing,
+    Normal,
     /// It is refused, and the one after it is not.
     FailNext,
     /// The pool is closed: all are refused.
@@ -42,12 +42,12 @@ impl MirrorPool {
     }
 
     pub(crate) fn over(chunks: Chunks) -> MirrorPool {
-        MirrorPool { lists: FreeListPool::over(chunks), mood: Mutex::new(Mood::Willing) }
+        MirrorPool { lists: FreeListPool::over(chunks), mode: Mutex::new(FailureMode::Normal) }
     }
 
     /// Makes the next allocation fail, once.
     pub fn fail_next(&self) {
-        self.change_mood(|mood| if mood == Mood::Willing { Mood::FailNext } else { mood });
+        self.change_mode(|mode| if mode == FailureMode::Normal { FailureMode::FailNext } else { mode });
     }
 
     /// Returns how many chunks are made.
@@ -56,30 +56,30 @@ impl MirrorPool {
         self.lists.chunks()
     }
 
-    /// Changes the mood, and returns what it was.
-    pub(crate) fn change_mood(&self, change: impl FnOnce(Mood) -> Mood) -> Mood {
+    /// Changes the mode, and returns what it was.
+    pub(crate) fn change_mode(&self, change: impl FnOnce(FailureMode) -> FailureMode) -> FailureMode {
         // One plain value: a panic elsewhere leaves it whole.
-        let mut mood = self.mood.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = change(*mood);
-        std::mem::replace(&mut mood, changed)
+        let mut mode = self.mode.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(*mode);
+        std::mem::replace(&mut mode, changed)
     }
 }
 
 impl DevicePool for MirrorPool {
-    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
-        let once = |mood| if mood == Mood::FailNext { Mood::Willing } else { mood };
-        match self.change_mood(once) {
-            Mood::Willing => self.lists.allocate(order, home),
-            Mood::FailNext | Mood::Closed => None,
+    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
+        let once = |mode| if mode == FailureMode::FailNext { FailureMode::Normal } else { mode };
+        match self.change_mode(once) {
+            FailureMode::Normal => self.lists.allocate(order, rmap),
+            FailureMode::FailNext | FailureMode::Closed => None,
         }
     }
 
-    fn home(&self, page: Pfn, data: u32) -> Option<Home> {
-        self.lists.home(page, data)
+    fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
+        self.lists.rmap_of(page, data)
     }
 
-    fn has(&self, order: Order, home: Home) -> bool {
-        self.change_mood(|mood| mood) != Mood::Closed && self.lists.has(order, home)
+    fn can_allocate(&self, order: Order, rmap: Rmap) -> bool {
+        self.change_mode(|mode| mode) != FailureMode::Closed && self.lists.can_allocate(order, rmap)
     }
 
     fn free_pages(&self) -> u64 {
@@ -92,7 +92,7 @@ impl DevicePool for MirrorPool {
 
     /// Gives all chunks back: the only moment they go.
     fn close(&self) {
-        self.change_mood(|_| Mood::Closed);
+        self.change_mode(|_| FailureMode::Closed);
         self.lists.close();
     }
 

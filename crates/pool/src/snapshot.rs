@@ -8,11 +8,11 @@
 //! ```
 //! use bifolio_folio::Order;
 //! use bifolio_pool::snapshot::SmallPool;
-//! use bifolio_pool::{Home, PoolName};
+//! use bifolio_pool::{PoolName, Rmap};
 //!
 //! let pool = SmallPool::new(PoolName::FreeList, 4, Order::ZERO)?;
 //! let copy = pool.duplicate();
-//! let (range, data) = copy.pool().allocate(Order::ZERO, Home { block: 0, page: 0 }).expect("all is free");
+//! let (range, data) = copy.pool().allocate(Order::ZERO, Rmap { block: 0, page: 0 }).expect("all is free");
 //! assert_ne!(copy.view().0, pool.view().0);
 //! copy.pool().give_back(range, data);
 //! assert_eq!(copy.pool().free_pages(), 4);
@@ -22,23 +22,23 @@
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bifolio_buddy::{Block, Buddy};
+use bifolio_buddy::{Buddy, BuddyBlock};
 use bifolio_folio::Order;
 
+use crate::backing::Backing;
 use crate::buddy::objects::Memory;
 use crate::chunks::{Chunks, Empty};
 use crate::counted::Counted;
-use crate::mirror::Mood;
-use crate::owner::Owner;
+use crate::mirror::FailureMode;
 use crate::sync::Mutex;
-use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, Home, MirrorPool, NewError, PoolName};
+use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, MirrorPool, NewError, PoolName, Rmap};
 
 mod damage;
 
 pub use damage::Damage;
 
 /// First page and order of a block.
-pub type Place = (u64, u8);
+pub type HeadOrder = (u64, u8);
 
 /// A shipped pool of a few pages.
 #[derive(Debug)]
@@ -56,9 +56,9 @@ enum Kind {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ObjectView {
     /// Where its memory is, or was when it was handed out. No two objects have the same place.
-    pub place: Place,
+    pub place: HeadOrder,
     /// Whose bytes are at its first page.
-    pub home: Home,
+    pub rmap: Rmap,
     /// References; 0 if it is dead and not yet released.
     pub references: u32,
     /// Where folios share it: a bit for each of its first 64 pages that is handed out.
@@ -73,15 +73,15 @@ pub struct View {
     /// The objects, by place.
     pub objects: Vec<ObjectView>,
     /// Places of dead objects, the last one first.
-    pub dead: Vec<Place>,
+    pub dead: Vec<HeadOrder>,
     /// Free folios: the lists from the largest order down, each from its front; or the blocks of the allocator.
-    pub free: Vec<Place>,
+    pub free: Vec<HeadOrder>,
     /// Blocks that were freed and wait to be merged, as they were freed.
-    pub waiting: Vec<Place>,
+    pub waiting: Vec<HeadOrder>,
     /// Chunks that are not made, the next one last.
     pub unmade: Vec<usize>,
     /// The empty chunk that is kept.
-    pub spare: Option<usize>,
+    pub cached: Option<usize>,
     /// Pages that can be handed out at once or after a chunk is made, a bit for each of the first 64.
     pub free_pages: u64,
     /// Pages that the allocator takes for cleared, likewise.
@@ -156,8 +156,8 @@ impl SmallPool {
             Kind::FreeList(pool) => Kind::FreeList(duplicate_lists(pool)),
             Kind::Coherent(pool) => Kind::Coherent(CoherentPool { inner: Mutex::new(pool.lock().clone()) }),
             Kind::Mirror(pool) => {
-                let mood = pool.change_mood(|mood| mood);
-                Kind::Mirror(MirrorPool { lists: duplicate_lists(&pool.lists), mood: Mutex::new(mood) })
+                let mode = pool.change_mode(|mode| mode);
+                Kind::Mirror(MirrorPool { lists: duplicate_lists(&pool.lists), mode: Mutex::new(mode) })
             }
         })
     }
@@ -169,8 +169,8 @@ impl SmallPool {
             Kind::Buddy(pool) => {
                 let (buddy, objects) = (pool.buddy(), pool.objects());
                 let (mut view, numbers) = View::of(&objects.objects, |_, memory| {
-                    let Memory::Folios(owner) = memory else { return (NOWHERE, 0, false) };
-                    (*owner, 0, false)
+                    let Memory::Folios(backing) = memory else { return (NOWHERE, 0, false) };
+                    (*backing, 0, false)
                 });
                 view.add_allocator(&buddy);
                 view.dead_noted = pool.dead.load(Ordering::Acquire);
@@ -180,7 +180,7 @@ impl SmallPool {
             Kind::Coherent(pool) => {
                 let inner = pool.lock();
                 let (mut view, numbers) = View::of(&inner.objects, |number, object| {
-                    let serves = inner.serving.get(&object.at.home) == Some(&number);
+                    let serves = inner.serving.get(&object.at.rmap) == Some(&number);
                     (object.at, object.used[0], serves)
                 });
                 view.add_allocator(&inner.memory);
@@ -189,8 +189,8 @@ impl SmallPool {
             }
             Kind::Mirror(pool) => {
                 let (mut view, numbers) = view_of_lists(&pool.lists);
-                let mood = pool.change_mood(|mood| mood);
-                (view.fails_next, view.closed) = (mood == Mood::FailNext, mood == Mood::Closed);
+                let mode = pool.change_mode(|mode| mode);
+                (view.fails_next, view.closed) = (mode == FailureMode::FailNext, mode == FailureMode::Closed);
                 (view, numbers)
             }
         }
@@ -198,18 +198,18 @@ impl SmallPool {
 }
 
 /// Stands for the place of a plain object, which worlds of folios do not have.
-const NOWHERE: Owner = Owner { home: Home::NOBODY, head: bifolio_folio::Pfn::ZERO, order: Order::ZERO };
+const NOWHERE: Backing = Backing { rmap: Rmap::NONE, head: bifolio_folio::Pfn::ZERO, order: Order::ZERO };
 
 impl View {
     /// Tells of the things in a table, of each of which `at` says where it is, what is used of it and whether it serves.
-    fn of<T>(things: &Counted<T>, at: impl Fn(u32, &T) -> (Owner, u64, bool)) -> (View, Vec<u32>) {
-        let place = |owner: Owner| (owner.head.get(), owner.order.get());
+    fn of<T>(things: &Counted<T>, at: impl Fn(u32, &T) -> (Backing, u64, bool)) -> (View, Vec<u32>) {
+        let place = |backing: Backing| (backing.head.get(), backing.order.get());
         let mut all: Vec<(ObjectView, u32)> = Vec::new();
         for (number, thing) in &things.things {
             let number = u32::try_from(number).expect("numbers are those of folios");
-            let (owner, used, serves) = at(number, &thing.what);
-            let (place, home, references) = (place(owner), owner.home, thing.references);
-            all.push((ObjectView { place, home, references, used, serves }, number));
+            let (backing, used, serves) = at(number, &thing.what);
+            let (place, rmap, references) = (place(backing), backing.rmap, thing.references);
+            all.push((ObjectView { place, rmap, references, used, serves }, number));
         }
         all.sort();
         let before = |number: &u32| things.things.get(*number as usize)?.died_before;
@@ -222,7 +222,7 @@ impl View {
     }
 
     fn add_allocator(&mut self, buddy: &Buddy) {
-        let place = |block: Block| (block.page, u8::try_from(block.order).expect("orders are small"));
+        let place = |block: BuddyBlock| (block.page, u8::try_from(block.order).expect("orders are small"));
         self.free = buddy.free_blocks().map(place).collect();
         self.waiting = buddy.waiting_blocks().map(place).collect();
         self.free_pages = self.free.iter().fold(0, |pages, place| pages | bits(*place));
@@ -239,7 +239,7 @@ impl View {
             let pages = first..first + chunks.pages_of(*chunk);
             self.free_pages |= pages.fold(0, |pages, page| pages | bits((page, 0)));
         }
-        (self.unmade, self.spare) = (chunks.unmade.clone(), chunks.spare);
+        (self.unmade, self.cached) = (chunks.unmade.clone(), chunks.cached);
     }
 }
 
@@ -249,13 +249,13 @@ fn duplicate_lists(pool: &FreeListPool) -> FreeListPool {
 
 fn view_of_lists(pool: &FreeListPool) -> (View, Vec<u32>) {
     let inner = pool.lock();
-    let (mut view, numbers) = View::of(&inner.owners, |_, owner| (*owner, 0, false));
+    let (mut view, numbers) = View::of(&inner.backings, |_, backing| (*backing, 0, false));
     view.add_chunks(&inner.chunks);
     (view, numbers)
 }
 
 /// A bit for each page of a block, of those below 64.
-fn bits((page, order): Place) -> u64 {
+fn bits((page, order): HeadOrder) -> u64 {
     let ones = if order < 6 { (1 << (1 << order)) - 1 } else { u64::MAX };
     if page < 64 { ones << page } else { 0 }
 }

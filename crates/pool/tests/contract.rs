@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, Pfn};
-use bifolio_pool::{DevicePool, Home, PoolName, Usage};
+use bifolio_pool::{DevicePool, PoolName, Rmap, Usage};
 use proptest::prelude::*;
 
 fn order(k: u8) -> Order {
     Order::new(k).expect("orders in tests are small")
 }
 
-fn home(block: u32, page: u16) -> Home {
-    Home { block, page }
+fn rmap(block: u32, page: u16) -> Rmap {
+    Rmap { block, page }
 }
 
 fn all_pools(pages: u64) -> impl Iterator<Item = (PoolName, Arc<dyn DevicePool>)> {
@@ -25,7 +25,7 @@ fn all_pools(pages: u64) -> impl Iterator<Item = (PoolName, Arc<dyn DevicePool>)
 struct Held {
     order: Order,
     data: u32,
-    home: Home,
+    rmap: Rmap,
 }
 
 /// A pool, and beside it a plain list of what it handed out.
@@ -43,10 +43,10 @@ impl Model {
     }
 
     /// Allocates; the range must be aligned, inside, and nobody else's. Tells whether there was one.
-    fn allocate(&mut self, order: Order, home: Home) -> bool {
-        let said = self.pool.has(order, home);
-        let allocated = self.pool.allocate(order, home);
-        assert_eq!(said, allocated.is_some(), "{}: order {order} at {home:?}", self.name);
+    fn allocate(&mut self, order: Order, rmap: Rmap) -> bool {
+        let said = self.pool.can_allocate(order, rmap);
+        let allocated = self.pool.allocate(order, rmap);
+        assert_eq!(said, allocated.is_some(), "{}: order {order} at {rmap:?}", self.name);
         let Some((range, data)) = allocated else { return false };
         let (head, got) = range.surrender();
         let (start, end) = (head.get(), head.get() + got.pages());
@@ -58,7 +58,7 @@ impl Model {
             "{} overlaps",
             self.name
         );
-        self.held.insert(start, Held { order, data, home });
+        self.held.insert(start, Held { order, data, rmap });
         true
     }
 
@@ -75,8 +75,8 @@ impl Model {
         let Some(&(head, held)) = candidates.get(nth % candidates.len().max(1)) else { return };
         self.pool.folio_split(Pfn::new(head), held.order, to, held.data);
         for piece in (0..held.order.pages()).step_by(1 << to.get()) {
-            let page = held.home.page + u16::try_from(piece).expect("within a block");
-            self.held.insert(head + piece, Held { order: to, home: Home { page, ..held.home }, ..held });
+            let page = held.rmap.page + u16::try_from(piece).expect("within a block");
+            self.held.insert(head + piece, Held { order: to, rmap: Rmap { page, ..held.rmap }, ..held });
         }
     }
 
@@ -85,8 +85,8 @@ impl Model {
         let halves = |(&head, &held): (&u64, &Held)| {
             let other = self.held.get(&(head + held.order.pages()))?;
             let larger = held.order.larger().filter(|larger| *larger <= Order::PMD)?;
-            let next = Home { page: held.home.page + u16::try_from(held.order.pages()).ok()?, ..held.home };
-            let alike = other.order == held.order && other.data == held.data && other.home == next;
+            let next = Rmap { page: held.rmap.page + u16::try_from(held.order.pages()).ok()?, ..held.rmap };
+            let alike = other.order == held.order && other.data == held.data && other.rmap == next;
             (alike && Pfn::new(head).is_aligned(larger)).then_some((head, held, larger))
         };
         let candidates: Vec<_> = self.held.iter().filter_map(halves).collect();
@@ -105,9 +105,9 @@ impl Model {
         assert!(usage.pages >= pages, "{}: {usage:?} of {pages}", self.name);
         for (head, held) in &self.held {
             let last = held.order.pages() - 1;
-            let page = held.home.page + u16::try_from(last).expect("within a block");
-            let homes = [0, last].map(|at| self.pool.home(Pfn::new(head + at), held.data));
-            assert_eq!(homes, [Some(held.home), Some(Home { page, ..held.home })], "{}", self.name);
+            let page = held.rmap.page + u16::try_from(last).expect("within a block");
+            let rmaps = [0, last].map(|at| self.pool.rmap_of(Pfn::new(head + at), held.data));
+            assert_eq!(rmaps, [Some(held.rmap), Some(Rmap { page, ..held.rmap })], "{}", self.name);
         }
     }
 
@@ -128,7 +128,7 @@ impl Model {
         for order in Order::PMD.descending() {
             while left >= order.pages() {
                 let block = u32::try_from(1000 + left).expect("small");
-                assert!(self.allocate(order, home(block, 0)), "{}: order {order}, {left} left", self.name);
+                assert!(self.allocate(order, rmap(block, 0)), "{}: order {order}, {left} left", self.name);
                 left -= order.pages();
             }
         }
@@ -159,7 +159,7 @@ fn run(model: &mut Model, op: Op) {
     match op {
         Op::Allocate { order: k, block, page } => {
             let page = page >> k << k;
-            model.allocate(order(k), home(block, page));
+            model.allocate(order(k), rmap(block, page));
         }
         Op::Free(nth) => model.free(nth),
         Op::Split(nth, to) => model.split(nth, order(to)),
@@ -188,7 +188,7 @@ proptest! {
         }
     }
 
-    /// What reclaim counts on: with the folios gone that `to_empty` names, there is room.
+    /// What reclaim counts on: with the folios gone that `eviction_range` names, there is room.
     #[test]
     fn emptying_what_the_pool_names_makes_room(
         ops in prop::collection::vec(op(), 1..80),
@@ -198,9 +198,9 @@ proptest! {
         for name in PoolName::ALL {
             let mut model = Model::new(*name, 1 << 12);
             ops.iter().for_each(|op| run(&mut model, *op));
-            while model.allocate(order(wanted), home(9, 0)) {}
+            while model.allocate(order(wanted), rmap(9, 0)) {}
             let (&head, held) = model.held.iter().nth(nth % model.held.len()).expect("it is full");
-            let (first, size) = model.pool.to_empty(Pfn::new(head), held.data, order(wanted));
+            let (first, size) = model.pool.eviction_range(Pfn::new(head), held.data, order(wanted));
             let inside = |head: &u64| Pfn::new(*head).is_within(first, size);
             let victims: Vec<u64> = model.held.keys().copied().filter(inside).collect();
             prop_assert!(victims.contains(&head));
@@ -209,7 +209,7 @@ proptest! {
                 model.free(nth);
             }
             model.pool.release();
-            prop_assert!(model.pool.has(order(wanted), home(10, 0)), "{}", name);
+            prop_assert!(model.pool.can_allocate(order(wanted), rmap(10, 0)), "{}", name);
         }
     }
 }
@@ -217,10 +217,10 @@ proptest! {
 #[test]
 fn order_4_comes_out_of_a_free_order_9() {
     for (name, pool) in all_pools(512) {
-        let (whole, data) = pool.allocate(Order::PMD, home(3, 0)).expect("all is free");
+        let (whole, data) = pool.allocate(Order::PMD, rmap(3, 0)).expect("all is free");
         pool.folio_free(whole, data);
         pool.release();
-        let (part, _) = pool.allocate(order(4), home(3, 0)).expect("all is free again");
+        let (part, _) = pool.allocate(order(4), rmap(3, 0)).expect("all is free again");
         assert_eq!(part.order(), order(4), "{name}");
         assert_eq!(pool.free_pages() + pool.usage().pages, 512, "{name}");
     }
@@ -229,11 +229,11 @@ fn order_4_comes_out_of_a_free_order_9() {
 #[test]
 fn every_order_is_served_and_the_next_one_down_when_it_is_full() {
     for (name, pool) in all_pools(512 + 256) {
-        assert!(pool.allocate(Order::PMD, home(0, 0)).is_some(), "{name}");
-        assert!(pool.allocate(Order::PMD, home(1, 0)).is_none(), "{name}: 256 pages are left");
+        assert!(pool.allocate(Order::PMD, rmap(0, 0)).is_some(), "{name}");
+        assert!(pool.allocate(Order::PMD, rmap(1, 0)).is_none(), "{name}: 256 pages are left");
         for k in (0..=8).rev() {
             let expected = k == 8;
-            assert_eq!(pool.allocate(order(k), home(2, 0)).is_some(), expected, "{name}: order {k}");
+            assert_eq!(pool.allocate(order(k), rmap(2, 0)).is_some(), expected, "{name}: order {k}");
         }
     }
 }
@@ -243,7 +243,7 @@ fn pieces_freed_in_any_order_leave_nothing_behind() {
     for name in PoolName::ALL {
         for step in [1, 3, 171, 511] {
             let mut model = Model::new(*name, 4 * 512);
-            while model.allocate(Order::PMD, home(7, 0)) {}
+            while model.allocate(Order::PMD, rmap(7, 0)) {}
             for nth in 0..4 {
                 model.split(nth, Order::ZERO);
             }
@@ -260,7 +260,7 @@ fn ends_of_odd_sizes_are_used() {
     for name in PoolName::ALL {
         for pages in [1, 2, 3, 511, 513, 1023, 5 * 512 + 77, 17 * 512 + 1] {
             let mut model = Model::new(*name, pages);
-            while model.allocate(Order::ZERO, home(model.held.len().try_into().expect("few"), 0)) {}
+            while model.allocate(Order::ZERO, rmap(model.held.len().try_into().expect("few"), 0)) {}
             // Objects are larger than a page where there is room for it; the rest must be gone to the last page.
             assert_eq!(model.pool.free_pages(), 0, "{name} of {pages} pages");
             model.nothing_is_lost();
@@ -272,12 +272,12 @@ fn ends_of_odd_sizes_are_used() {
 fn plain_objects_get_what_they_ask_for_and_are_nobodys() {
     for (name, pool) in all_pools(5 * 512 + 77) {
         let mut memory = Vec::new();
-        let page = pool.allocate(Order::ZERO, home(0, 7)).expect("all is free");
+        let page = pool.allocate(Order::ZERO, rmap(0, 7)).expect("all is free");
         assert_eq!(pool.add_plain(700, &mut memory), 700, "{name}");
         assert_eq!(memory.iter().map(|(range, _)| range.pages()).sum::<u64>(), 700, "{name}");
         for (range, data) in memory {
-            let owner = pool.home(range.head(), data);
-            assert!(owner.is_none_or(|owner| owner == Home::NOBODY), "{name}: {owner:?}");
+            let backing = pool.rmap_of(range.head(), data);
+            assert!(backing.is_none_or(|backing| backing == Rmap::NONE), "{name}: {backing:?}");
             pool.give_back(range, data);
         }
         pool.give_back(page.0, page.1);
@@ -306,7 +306,7 @@ fn hammer(map: &PageMap<Arc<dyn DevicePool>>, seed: u64, done: &AtomicU64) {
     for _ in 0..4000 {
         let order = order(u8::try_from(next(10)).expect("one digit"));
         let page = u16::try_from(next(512 >> order.get()) << order.get()).expect("within a block");
-        if let Some((range, data)) = map.pool().allocate(order, home(block, page)) {
+        if let Some((range, data)) = map.pool().allocate(order, rmap(block, page)) {
             let folio = map.form(range, data).expect("handed out once");
             done.fetch_add(1, Ordering::Relaxed);
             match order.smaller() {

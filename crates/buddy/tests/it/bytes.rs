@@ -1,29 +1,29 @@
 //! Bytes as calls: what the fuzzer runs, and what replays its corpus in ordinary tests.
 
-use bifolio_buddy::{Block, Buddy, Request};
+use bifolio_buddy::{Buddy, BuddyBlock, Request};
 use std::collections::BTreeMap;
 
 /// The allocator, and the blocks that must be allocated, by first page.
 struct Run {
     buddy: Buddy,
-    used: BTreeMap<u64, Block>,
+    used: BTreeMap<u64, BuddyBlock>,
 }
 
 impl Run {
     /// Adds a block that was just allocated; it must not overlap its neighbours.
-    fn add(&mut self, block: Block) {
+    fn add(&mut self, block: BuddyBlock) {
         let before = self.used.range(..block.end()).next_back();
         assert!(before.is_none_or(|(_, before)| before.end() <= block.page), "{block:?} overlaps {before:?}");
         self.used.insert(block.page, block);
     }
 
-    fn nth(&self, nth: u64) -> Option<Block> {
+    fn nth(&self, nth: u64) -> Option<BuddyBlock> {
         let count = self.used.len().max(1);
         self.used.values().nth(usize::try_from(nth).ok()? % count).copied()
     }
 
-    fn free(&mut self, block: Block, cleared: bool) {
-        let Block { page, order } = block;
+    fn free(&mut self, block: BuddyBlock, cleared: bool) {
+        let BuddyBlock { page, order } = block;
         let freed = if cleared { self.buddy.free_cleared(page, order) } else { self.buddy.free(page, order) };
         assert_eq!(freed.is_ok(), self.used.get(&page) == Some(&block), "{block:?}: {freed:?}");
         if freed.is_ok() {
@@ -37,16 +37,19 @@ impl Run {
         match call % 12 {
             0..=2 => {
                 let page = self.buddy.allocate(order);
-                page.into_iter().for_each(|page| self.add(Block { page, order }));
+                page.into_iter().for_each(|page| self.add(BuddyBlock { page, order }));
             }
             3 => {
                 let range = self.buddy.allocate_contiguous(number % 900);
-                range.into_iter().flat_map(Block::cut).for_each(|block| self.add(block));
+                range.into_iter().flat_map(BuddyBlock::cut).for_each(|block| self.add(block));
             }
             4 => {
                 let range = number..number + u64::from(order) * 9;
                 let taken = self.buddy.allocate_exact(range.clone());
-                taken.into_iter().flat_map(|()| Block::cut(range.clone())).for_each(|block| self.add(block));
+                taken
+                    .into_iter()
+                    .flat_map(|()| BuddyBlock::cut(range.clone()))
+                    .for_each(|block| self.add(block));
             }
             5 => {
                 let request = Request::pages(number % 2000).min_order(order % 5).align_order(order);
@@ -55,13 +58,13 @@ impl Run {
                 grants.into_iter().flatten().for_each(|grant| self.add(grant.block));
             }
             6 | 7 => self.nth(number).into_iter().for_each(|block| self.free(block, call % 2 == 0)),
-            8 => self.free(Block { page: number, order }, false),
+            8 => self.free(BuddyBlock { page: number, order }, false),
             9 => {
                 if let Some(block) = self.nth(number) {
                     let end = block.page + 1 + number % block.pages();
                     assert_eq!(self.buddy.trim(block, block.page..end), Ok(()));
                     self.used.remove(&block.page);
-                    Block::cut(block.page..end).for_each(|block| self.add(block));
+                    BuddyBlock::cut(block.page..end).for_each(|block| self.add(block));
                 }
             }
             10 => {
@@ -69,7 +72,7 @@ impl Run {
                     let order = order.min(block.order);
                     assert_eq!(self.buddy.split(block, order), Ok(()));
                     self.used.remove(&block.page);
-                    block.range().step_by(1 << order).for_each(|page| self.add(Block { page, order }));
+                    block.range().step_by(1 << order).for_each(|page| self.add(BuddyBlock { page, order }));
                 }
             }
             _ => drop(self.buddy.declare_cleared(number..number + u64::from(order) * 100)),

@@ -1,6 +1,6 @@
 //! Cleared pages: never reported unless declared (I22), used when preferred, and no hindrance to merging.
 
-use bifolio_buddy::{Block, Buddy, FreeError, Grant, Request};
+use bifolio_buddy::{Buddy, BuddyBlock, FreeError, Grant, Request};
 use proptest::prelude::*;
 use std::ops::Range;
 
@@ -52,7 +52,7 @@ proptest! {
             match call {
                 Call::Allocate(order) => {
                     let page = buddy.allocate(order);
-                    taken.extend(page.map(|page| Grant { block: Block { page, order }, cleared: false }));
+                    taken.extend(page.map(|page| Grant { block: BuddyBlock { page, order }, cleared: false }));
                 }
                 Call::Prefer(pages, order) => {
                     let request = Request::pages(pages).min_order(order).prefer_cleared();
@@ -60,7 +60,7 @@ proptest! {
                 }
                 Call::Free(index, cleared) => {
                     if !live.is_empty() {
-                        let Block { page, order } = live.swap_remove(index.index(live.len()));
+                        let BuddyBlock { page, order } = live.swap_remove(index.index(live.len()));
                         let freed = if cleared { buddy.free_cleared(page, order) } else { buddy.free(page, order) };
                         prop_assert_eq!(freed, Ok(()));
                         truth.set(page..page + (1 << order), cleared);
@@ -73,7 +73,7 @@ proptest! {
                     }
                 }
                 Call::ClearInBackground(from, order) => {
-                    if let Some(Block { page, order }) = buddy.take_dirty(from, order) {
+                    if let Some(BuddyBlock { page, order }) = buddy.take_dirty(from, order) {
                         prop_assert_eq!(buddy.free_cleared(page, order), Ok(()));
                         truth.set(page..page + (1 << order), true);
                     }
@@ -134,7 +134,7 @@ fn a_failed_request_restores_what_was_cleared() {
 fn used_pages_cannot_be_declared_cleared() {
     let mut buddy = Buddy::new(64).expect("valid size");
     buddy.allocate_exact(8..16).expect("free");
-    let error = FreeError::WrongBlock { page: 10, allocated: Block { page: 8, order: 3 } };
+    let error = FreeError::WrongBlock { page: 10, allocated: BuddyBlock { page: 8, order: 3 } };
     assert_eq!(buddy.declare_cleared(10..40), Err(error));
     assert!(buddy.declare_cleared(60..70).is_err());
     assert_eq!(buddy.cleared_pages(), 0);

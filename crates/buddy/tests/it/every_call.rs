@@ -1,7 +1,7 @@
 //! Random sequences of all calls against the naive model: results, figures, and that errors change nothing.
 
 use crate::model::Model;
-use bifolio_buddy::{AllocateError, Block, BlockState, Buddy, FreeError, Request};
+use bifolio_buddy::{AllocateError, BlockState, Buddy, BuddyBlock, FreeError, Request};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::ops::Range;
@@ -117,12 +117,12 @@ fn regions() -> impl Strategy<Value = Vec<Range<u64>>> {
 }
 
 /// The block that an index picks among the allocated ones.
-fn pick(model: &Model, index: &Index) -> Option<Block> {
+fn pick(model: &Model, index: &Index) -> Option<BuddyBlock> {
     let used = model.used();
     (!used.is_empty()).then(|| *index.get(&used))
 }
 
-fn expected_free(model: &Model, block: Block) -> Result<(), FreeError> {
+fn expected_free(model: &Model, block: BuddyBlock) -> Result<(), FreeError> {
     if !model.in_one_region(&block.range()) {
         return Err(FreeError::Foreign { range: block.range() });
     }
@@ -134,7 +134,7 @@ fn expected_free(model: &Model, block: Block) -> Result<(), FreeError> {
 }
 
 fn covers_whole_blocks(model: &Model, range: &Range<u64>) -> bool {
-    let inside = |block: Block| range.start <= block.page && block.end() <= range.end;
+    let inside = |block: BuddyBlock| range.start <= block.page && block.end() <= range.end;
     model.in_one_region(range) && range.clone().all(|page| model.owner(page).is_some_and(inside))
 }
 
@@ -145,7 +145,7 @@ fn allocate(buddy: &mut Buddy, model: &mut Model, order: u32, align: u32) -> Che
     match result {
         Ok(page) => {
             prop_assert_eq!(page % (1 << align.max(order)), 0);
-            model.take(Block { page, order });
+            model.take(BuddyBlock { page, order });
         }
         Err(error) => {
             let no_space = matches!(error, AllocateError::NoSpace { .. });
@@ -200,14 +200,14 @@ fn apply_allocation(buddy: &mut Buddy, model: &mut Model, call: &Call) -> Checke
         Call::Contiguous(pages) => match buddy.allocate_contiguous(*pages) {
             Ok(range) => {
                 prop_assert_eq!(range.end - range.start, *pages);
-                Block::cut(range).for_each(|block| model.take(block));
+                BuddyBlock::cut(range).for_each(|block| model.take(block));
             }
             Err(_) => prop_assert!(*pages == 0 || model.places(*pages, 1, &ANYWHERE).next().is_none()),
         },
         Call::Exact(range) => {
             prop_assert_eq!(buddy.allocate_exact(range.clone()).is_ok(), model.is_free(range.clone()));
             if model.is_free(range.clone()) {
-                Block::cut(range.clone()).for_each(|block| model.take(block));
+                BuddyBlock::cut(range.clone()).for_each(|block| model.take(block));
             }
         }
         Call::With(request, wanted) => allocate_with(buddy, model, request, wanted)?,
@@ -216,7 +216,7 @@ fn apply_allocation(buddy: &mut Buddy, model: &mut Model, call: &Call) -> Checke
             let enough = model.places(1 << order, 1 << order, &ANYWHERE).count() >= *count;
             prop_assert_eq!(buddy.allocate_many(*order, &mut pages).is_ok(), enough);
             if enough {
-                pages.into_iter().for_each(|page| model.take(Block { page, order: *order }));
+                pages.into_iter().for_each(|page| model.take(BuddyBlock { page, order: *order }));
             }
         }
         Call::TakeDirty(from, max_order) => {
@@ -237,7 +237,7 @@ fn apply_allocation(buddy: &mut Buddy, model: &mut Model, call: &Call) -> Checke
     Ok(())
 }
 
-fn free_several(model: &mut Model, blocks: &[Block], result: &Result<(), FreeError>) -> Checked {
+fn free_several(model: &mut Model, blocks: &[BuddyBlock], result: &Result<(), FreeError>) -> Checked {
     let twice = |at: usize| blocks[..at].contains(&blocks[at]);
     let wrong = (0..blocks.len()).find(|&at| twice(at) || expected_free(model, blocks[at]).is_err());
     let expected = wrong.map_or(Ok(()), |at| {
@@ -255,7 +255,7 @@ fn apply_free(buddy: &mut Buddy, model: &mut Model, call: &Call) -> Checked {
         Call::Free(index) | Call::FreeCleared(index) => {
             if let Some(block) = pick(model, index) {
                 let cleared = matches!(call, Call::FreeCleared(_));
-                let Block { page, order } = block;
+                let BuddyBlock { page, order } = block;
                 prop_assert_eq!(
                     if cleared { buddy.free_cleared(page, order) } else { buddy.free(page, order) },
                     Ok(())
@@ -265,7 +265,7 @@ fn apply_free(buddy: &mut Buddy, model: &mut Model, call: &Call) -> Checked {
             }
         }
         Call::FreeAny(page, order) => {
-            let block = Block { page: *page, order: *order };
+            let block = BuddyBlock { page: *page, order: *order };
             let expected = expected_free(model, block);
             prop_assert_eq!(buddy.free(*page, *order), expected.clone());
             if expected.is_ok() {
@@ -288,19 +288,19 @@ fn apply_free(buddy: &mut Buddy, model: &mut Model, call: &Call) -> Checked {
             }
         }
         Call::FreeList(picks) => {
-            let blocks: Vec<Block> = picks.iter().filter_map(|index| pick(model, index)).collect();
+            let blocks: Vec<BuddyBlock> = picks.iter().filter_map(|index| pick(model, index)).collect();
             free_several(model, &blocks, &buddy.free_list(&blocks))?;
         }
         Call::FreeMany(order, picks) => {
-            let blocks: Vec<Block> = picks
+            let blocks: Vec<BuddyBlock> = picks
                 .iter()
-                .filter_map(|index| Some(Block { order: *order, ..pick(model, index)? }))
+                .filter_map(|index| Some(BuddyBlock { order: *order, ..pick(model, index)? }))
                 .collect();
             let pages: Vec<u64> = blocks.iter().map(|block| block.page).collect();
             free_several(model, &blocks, &buddy.free_many(*order, &pages))?;
         }
         Call::FreeOrder(order, twice) => {
-            let mut blocks: Vec<Block> =
+            let mut blocks: Vec<BuddyBlock> =
                 model.used().into_iter().filter(|block| block.order == *order).collect();
             if *twice {
                 blocks.extend(blocks.first().copied());
@@ -321,18 +321,18 @@ fn apply_other(buddy: &mut Buddy, model: &mut Model, call: &Call) -> Checked {
                 let to = from + 1 + to.index((block.end() - from) as usize) as u64;
                 prop_assert_eq!(buddy.trim(block, from..to), Ok(()));
                 model.give(block.range());
-                Block::cut(from..to).for_each(|piece| model.own(piece));
+                BuddyBlock::cut(from..to).for_each(|piece| model.own(piece));
             }
         }
         Call::Split(index, order) => {
             if let Some(block) = pick(model, index) {
                 prop_assert_eq!(buddy.split(block, *order), Ok(()));
                 let order = (*order).min(block.order);
-                block.range().step_by(1 << order).for_each(|page| model.own(Block { page, order }));
+                block.range().step_by(1 << order).for_each(|page| model.own(BuddyBlock { page, order }));
             }
         }
         Call::Join(page, order) => {
-            let block = Block { page: *page, order: *order };
+            let block = BuddyBlock { page: *page, order: *order };
             let whole = covers_whole_blocks(model, &block.range());
             prop_assert_eq!(buddy.join(block).is_ok(), whole);
             if whole {

@@ -1,7 +1,7 @@
 //! Small pools exhaustively: every sequence of calls up to a depth, and every state.
 
 use crate::model::Model;
-use bifolio_buddy::{Block, Buddy};
+use bifolio_buddy::{Buddy, BuddyBlock};
 use std::collections::BTreeSet;
 
 /// One call of the alphabet.
@@ -9,18 +9,18 @@ use std::collections::BTreeSet;
 enum Call {
     Allocate(u32),
     Contiguous(u64),
-    Free(Block),
-    FreeCleared(Block),
+    Free(BuddyBlock),
+    FreeCleared(BuddyBlock),
 }
 
-fn alphabet(used: &[Block], orders: u32) -> Vec<Call> {
+fn alphabet(used: &[BuddyBlock], orders: u32) -> Vec<Call> {
     let frees = used.iter().flat_map(|&block| [Call::Free(block), Call::FreeCleared(block)]);
     (0..=orders).map(Call::Allocate).chain([Call::Contiguous(3)]).chain(frees).collect()
 }
 
 /// Makes the call on both and compares them; tells whether it succeeded.
-fn step(buddy: &mut Buddy, used: &mut Vec<Block>, call: Call) -> bool {
-    let fits = |used: &[Block], pages: u64, align: u64, size: u64| {
+fn step(buddy: &mut Buddy, used: &mut Vec<BuddyBlock>, call: Call) -> bool {
+    let fits = |used: &[BuddyBlock], pages: u64, align: u64, size: u64| {
         (0..=size - pages)
             .step_by(align as usize)
             .any(|page| !used.iter().any(|block| block.page < page + pages && page < block.end()))
@@ -28,14 +28,14 @@ fn step(buddy: &mut Buddy, used: &mut Vec<Block>, call: Call) -> bool {
     let size = buddy.pages();
     match call {
         Call::Allocate(order) => match buddy.allocate(order) {
-            Ok(page) => used.push(Block { page, order }),
+            Ok(page) => used.push(BuddyBlock { page, order }),
             Err(_) => {
                 assert!(!fits(used, 1 << order, 1 << order, size));
                 return false;
             }
         },
         Call::Contiguous(pages) => match buddy.allocate_contiguous(pages) {
-            Ok(range) => used.extend(Block::cut(range)),
+            Ok(range) => used.extend(BuddyBlock::cut(range)),
             Err(_) => {
                 assert!(!fits(used, pages, 1, size));
                 return false;
@@ -55,7 +55,7 @@ fn step(buddy: &mut Buddy, used: &mut Vec<Block>, call: Call) -> bool {
     true
 }
 
-fn check(buddy: &Buddy, used: &[Block]) {
+fn check(buddy: &Buddy, used: &[BuddyBlock]) {
     assert_eq!(buddy.check_consistency(), Ok(()));
     let mut sorted = used.to_vec();
     sorted.sort();
@@ -65,7 +65,7 @@ fn check(buddy: &Buddy, used: &[Block]) {
     assert_eq!(buddy.free_by_order(), model.free_by_order());
 }
 
-fn all_sequences(buddy: &Buddy, used: &[Block], depth: u32, sequences: &mut u64) {
+fn all_sequences(buddy: &Buddy, used: &[BuddyBlock], depth: u32, sequences: &mut u64) {
     check(buddy, used);
     *sequences += 1;
     if depth == 0 {
@@ -100,11 +100,11 @@ fn every_state_of_8_pages_is_reached_and_every_call_in_it_is_right() {
     while let Some((buddy, used)) = frontier.pop() {
         check(&buddy, &used);
         let blocks =
-            (0..4).flat_map(|order| (0..8 >> order).map(move |at| Block { page: at << order, order }));
+            (0..4).flat_map(|order| (0..8 >> order).map(move |at| BuddyBlock { page: at << order, order }));
         for block in blocks.filter(|block| buddy.clone().allocate_block(*block).is_ok()) {
             let mut next = buddy.clone();
             next.allocate_block(block).expect("the clone could");
-            let used: Vec<Block> = next.used_blocks().collect();
+            let used: Vec<BuddyBlock> = next.used_blocks().collect();
             if seen.insert(used.clone()) {
                 frontier.push((next, used));
             }

@@ -1,12 +1,12 @@
 //! A naive allocator: one entry per page, every question answered by looking at all pages.
 
-use bifolio_buddy::Block;
+use bifolio_buddy::BuddyBlock;
 use std::ops::Range;
 
 /// What is known of one page.
 #[derive(Clone, Copy, Default)]
 struct Page {
-    owner: Option<Block>,
+    owner: Option<BuddyBlock>,
     cleared: bool,
 }
 
@@ -26,7 +26,7 @@ impl Model {
         self.regions.iter().cloned().flatten()
     }
 
-    pub fn owner(&self, page: u64) -> Option<Block> {
+    pub fn owner(&self, page: u64) -> Option<BuddyBlock> {
         self.pages[page as usize].owner
     }
 
@@ -50,14 +50,14 @@ impl Model {
         range.for_each(|page| self.pages[page as usize].cleared = cleared);
     }
 
-    pub fn take(&mut self, block: Block) {
+    pub fn take(&mut self, block: BuddyBlock) {
         assert!(self.is_free(block.range()), "{block:?} is not free");
         self.own(block);
         self.set_cleared(block.range(), false);
     }
 
     /// Makes the block the owner of its pages, whoever owned them.
-    pub fn own(&mut self, block: Block) {
+    pub fn own(&mut self, block: BuddyBlock) {
         assert_eq!(block.page % block.pages(), 0, "{block:?} is not aligned");
         block.range().for_each(|page| self.pages[page as usize].owner = Some(block));
     }
@@ -68,7 +68,7 @@ impl Model {
     }
 
     /// All allocated blocks, in address order.
-    pub fn used(&self) -> Vec<Block> {
+    pub fn used(&self) -> Vec<BuddyBlock> {
         self.all_pages().filter_map(|page| self.owner(page).filter(|block| block.page == page)).collect()
     }
 
@@ -82,15 +82,15 @@ impl Model {
     }
 
     /// Free blocks: maximal aligned free ranges.
-    pub fn free_blocks(&self) -> Vec<Block> {
-        let mut blocks: Vec<Block> = Vec::new();
+    pub fn free_blocks(&self) -> Vec<BuddyBlock> {
+        let mut blocks: Vec<BuddyBlock> = Vec::new();
         for page in self.all_pages().filter(|page| self.owner(*page).is_none()) {
             if blocks.last().is_some_and(|last| page < last.end()) {
                 continue;
             }
             let fits = |order: &u32| page % (1 << order) == 0 && self.is_free(page..page + (1 << order));
             let order = (0..39).take_while(fits).last().expect("a free page is a free block");
-            blocks.push(Block { page, order });
+            blocks.push(BuddyBlock { page, order });
         }
         blocks
     }

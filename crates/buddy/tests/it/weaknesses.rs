@@ -1,6 +1,6 @@
 //! Named regression tests for the weaknesses of the kernel's buddy allocators that this one must not share.
 
-use bifolio_buddy::{AllocateError, Block, Buddy, FreeError, NewError, Request};
+use bifolio_buddy::{AllocateError, Buddy, BuddyBlock, FreeError, NewError, Request};
 
 fn buddy(pages: u64) -> Buddy {
     Buddy::new(pages).expect("valid size")
@@ -14,21 +14,21 @@ fn bad_input_is_an_error_and_changes_nothing() {
     // Page 0 is aligned to every order.
     buddy.allocate_exact(0..1).expect("free");
     let before = buddy.snapshot();
-    let block = Block { page, order: 4 };
+    let block = BuddyBlock { page, order: 4 };
     for order in [0, 3, 5, 7, 38, 39, 63, 64, 200, u32::MAX] {
         assert!(buddy.free(page, order).is_err());
         assert!(buddy.free_cleared(page, order).is_err());
         assert!(buddy.free_many(order, &[page]).is_err());
-        assert!(buddy.join(Block { page: page + 1, order: order.max(1) }).is_err());
-        assert!(buddy.trim(Block { page, order }, page..page + 1).is_err());
-        assert!(buddy.split(Block { page, order }, 0).is_err());
+        assert!(buddy.join(BuddyBlock { page: page + 1, order: order.max(1) }).is_err());
+        assert!(buddy.trim(BuddyBlock { page, order }, page..page + 1).is_err());
+        assert!(buddy.split(BuddyBlock { page, order }, 0).is_err());
     }
     for order in [10, 38, 39, 63, 64, 200, u32::MAX] {
         assert!(buddy.allocate(order).is_err());
         assert!(buddy.allocate_aligned(0, order).is_err());
         assert!(buddy.allocate_many(order, &mut [0]).is_err());
         assert!(buddy.allocate_with(&Request::block(order)).is_err());
-        assert!(buddy.allocate_block(Block { page: 0, order }).is_err());
+        assert!(buddy.allocate_block(BuddyBlock { page: 0, order }).is_err());
     }
     for page in [1000, 1 << 40, u64::MAX] {
         assert!(matches!(buddy.free(page, 0), Err(FreeError::Foreign { .. })));
@@ -153,9 +153,9 @@ fn orders_reach_from_a_page_to_a_tebibyte() {
 fn a_block_is_found_by_its_address() {
     let mut buddy = buddy(1 << 12);
     let page = buddy.allocate(9).expect("space is left");
-    assert_eq!(buddy.allocated_block(page + 300), Some(Block { page, order: 9 }));
+    assert_eq!(buddy.allocated_block(page + 300), Some(BuddyBlock { page, order: 9 }));
     assert!(matches!(buddy.free_at(page + 300), Err(FreeError::WrongBlock { .. })));
-    assert_eq!(buddy.free_at(page), Ok(Block { page, order: 9 }));
+    assert_eq!(buddy.free_at(page), Ok(BuddyBlock { page, order: 9 }));
     assert_eq!(buddy.free_at(page), Err(FreeError::NotAllocated { page }));
 }
 
@@ -163,7 +163,7 @@ fn a_block_is_found_by_its_address() {
 #[test]
 fn a_live_block_is_split_freed_in_pieces_and_joined() {
     let mut buddy = buddy(1024);
-    let block = Block { page: buddy.allocate(9).expect("space is left"), order: 9 };
+    let block = BuddyBlock { page: buddy.allocate(9).expect("space is left"), order: 9 };
     buddy.split(block, 4).expect("allocated");
     buddy.free(block.page + 32, 4).expect("a piece of its own");
     assert!(buddy.join(block).is_err());

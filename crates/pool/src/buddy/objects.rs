@@ -2,34 +2,34 @@
 //!
 //! Nothing here calls the allocator or takes a lock.
 
-use bifolio_buddy::Block;
+use bifolio_buddy::BuddyBlock;
 use bifolio_folio::{Order, Pfn};
 
+use crate::backing::Backing;
 use crate::counted::Counted;
-use crate::owner::Owner;
-use crate::{Home, Usage};
+use crate::{Rmap, Usage};
 
 /// Where an object is.
 #[derive(Clone, Debug)]
 pub(crate) enum Memory {
     /// One block, for the bytes of its owner.
-    Folios(Owner),
+    Folios(Backing),
     /// Any number of blocks, which no folio is formed from.
-    Plain(Vec<Block>),
+    Plain(Vec<BuddyBlock>),
 }
 
 impl Memory {
     fn pages(&self) -> u64 {
         match self {
-            Memory::Folios(owner) => owner.order.pages(),
+            Memory::Folios(backing) => backing.order.pages(),
             Memory::Plain(blocks) => pages_of(blocks),
         }
     }
 
-    fn blocks(self) -> Vec<Block> {
+    fn blocks(self) -> Vec<BuddyBlock> {
         match self {
-            Memory::Folios(Owner { head, order, .. }) => {
-                vec![Block { page: head.get(), order: u32::from(order.get()) }]
+            Memory::Folios(Backing { head, order, .. }) => {
+                vec![BuddyBlock { page: head.get(), order: u32::from(order.get()) }]
             }
             Memory::Plain(blocks) => blocks,
         }
@@ -50,15 +50,15 @@ impl Objects {
     }
 
     /// Adds an object of one block, with one reference; `None` if there is no number for it.
-    pub(super) fn insert_folio(&mut self, owner: Owner) -> Option<u32> {
-        let number = self.objects.insert(Memory::Folios(owner), 1).ok()?;
-        self.pages += owner.order.pages();
+    pub(super) fn insert_folio(&mut self, backing: Backing) -> Option<u32> {
+        let number = self.objects.insert(Memory::Folios(backing), 1).ok()?;
+        self.pages += backing.order.pages();
         Some(number)
     }
 
     /// Adds blocks to plain object `number`, or to a new one, with a reference for each block; `None` if there is no
     /// number for it, or no block.
-    pub(super) fn add_blocks(&mut self, number: Option<u32>, blocks: &[Block]) -> Option<u32> {
+    pub(super) fn add_blocks(&mut self, number: Option<u32>, blocks: &[BuddyBlock]) -> Option<u32> {
         if blocks.is_empty() {
             return None;
         }
@@ -90,16 +90,16 @@ impl Objects {
     }
 
     /// Removes the object that died last and returns its blocks.
-    pub(super) fn take_dead(&mut self) -> Option<Vec<Block>> {
+    pub(super) fn take_dead(&mut self) -> Option<Vec<BuddyBlock>> {
         let memory = self.objects.take_dead()?;
         self.pages -= memory.pages();
         Some(memory.blocks())
     }
 
     /// Whose bytes `page` holds.
-    pub(super) fn home(&self, page: Pfn, number: u32) -> Option<Home> {
+    pub(super) fn rmap_of(&self, page: Pfn, number: u32) -> Option<Rmap> {
         match self.objects.get(number)? {
-            Memory::Folios(owner) => owner.home_of(page),
+            Memory::Folios(backing) => backing.rmap_of(page),
             Memory::Plain(_) => None,
         }
     }
@@ -107,7 +107,7 @@ impl Objects {
     /// The order of an object of one block.
     pub(super) fn order(&self, number: u32) -> Option<Order> {
         match self.objects.get(number)? {
-            Memory::Folios(owner) => Some(owner.order),
+            Memory::Folios(backing) => Some(backing.order),
             Memory::Plain(_) => None,
         }
     }
@@ -122,6 +122,6 @@ impl Objects {
     }
 }
 
-fn pages_of(blocks: &[Block]) -> u64 {
+fn pages_of(blocks: &[BuddyBlock]) -> u64 {
     blocks.iter().map(|block| block.pages()).sum()
 }

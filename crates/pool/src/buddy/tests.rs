@@ -7,7 +7,7 @@ use bifolio_folio::{Folio, MemoryKind, PageMap};
 
 use super::*;
 
-const HOME: Home = Home { block: 3, page: 0 };
+const RMAP: Rmap = Rmap { block: 3, page: 0 };
 
 fn order(k: u8) -> Order {
     Order::new(k).expect("orders in tests are small")
@@ -24,16 +24,16 @@ fn pagemap(pages: u64) -> PageMap<BuddyPool> {
 #[test]
 fn order_4_comes_out_of_a_free_order_9() {
     let pool = pool(512);
-    let (whole, data) = pool.allocate(Order::PMD, HOME).expect("all is free");
+    let (whole, data) = pool.allocate(Order::PMD, RMAP).expect("all is free");
     pool.folio_free(whole, data);
-    let (part, _) = pool.allocate(order(4), HOME).expect("all is free again");
+    let (part, _) = pool.allocate(order(4), RMAP).expect("all is free again");
     assert_eq!((part.order(), pool.free_pages()), (order(4), 512 - 16));
 }
 
 #[test]
 fn object_has_512_references_after_a_split_and_goes_with_the_last() {
     let pagemap = pagemap(512);
-    let (range, data) = pagemap.pool().allocate(Order::PMD, HOME).expect("all is free");
+    let (range, data) = pagemap.pool().allocate(Order::PMD, RMAP).expect("all is free");
     let folio = pagemap.form(range, data).expect("free pages");
     let references = || pagemap.pool().usage().references;
     assert_eq!(references(), 1);
@@ -53,7 +53,7 @@ fn object_has_512_references_after_a_split_and_goes_with_the_last() {
 #[test]
 fn freeing_splitting_and_looking_up_wait_for_no_allocator() {
     let pagemap = pagemap(1024);
-    let allocate = || pagemap.pool().allocate(Order::PMD, HOME).expect("half of it is free");
+    let allocate = || pagemap.pool().allocate(Order::PMD, RMAP).expect("half of it is free");
     let [split, whole] =
         [allocate(), allocate()].map(|(range, data)| pagemap.form(range, data).expect("free"));
     let somebody_allocates = pagemap.pool().buddy();
@@ -64,7 +64,7 @@ fn freeing_splitting_and_looking_up_wait_for_no_allocator() {
             let pagemap = &pagemap;
             move || {
                 drop(split.split(Order::ZERO).expect("nobody else holds it"));
-                let looked_up = pagemap.pool().home(head, whole.data());
+                let looked_up = pagemap.pool().rmap_of(head, whole.data());
                 drop(whole);
                 done.send(looked_up).expect("somebody waits");
             }
@@ -72,7 +72,7 @@ fn freeing_splitting_and_looking_up_wait_for_no_allocator() {
         // Released before the test fails, so that the thread ends in either case.
         let looked_up = all_done.recv_timeout(Duration::from_secs(300));
         drop(somebody_allocates);
-        assert_eq!(looked_up, Ok(Some(HOME)), "no put waited for the allocator");
+        assert_eq!(looked_up, Ok(Some(RMAP)), "no put waited for the allocator");
     });
     assert_eq!(pagemap.live_pages(), 0);
 }
@@ -80,7 +80,7 @@ fn freeing_splitting_and_looking_up_wait_for_no_allocator() {
 #[test]
 fn dead_objects_hold_their_memory_until_it_is_released() {
     let pool = pool(512);
-    let (range, data) = pool.allocate(order(4), HOME).expect("all is free");
+    let (range, data) = pool.allocate(order(4), RMAP).expect("all is free");
     pool.folio_free(range, data);
     assert_eq!((pool.usage(), pool.free_pages()), (Usage { objects: 1, references: 0, pages: 16 }, 496));
     assert_eq!((pool.release(), pool.release()), (1, 0));
@@ -90,11 +90,11 @@ fn dead_objects_hold_their_memory_until_it_is_released() {
 #[test]
 fn allocating_and_asking_release_before_they_say_no() {
     let pool = pool(512);
-    let (whole, data) = pool.allocate(Order::PMD, HOME).expect("all is free");
-    assert!(!pool.has(Order::ZERO, HOME) && pool.allocate(Order::ZERO, HOME).is_none());
+    let (whole, data) = pool.allocate(Order::PMD, RMAP).expect("all is free");
+    assert!(!pool.can_allocate(Order::ZERO, RMAP) && pool.allocate(Order::ZERO, RMAP).is_none());
     pool.folio_free(whole, data);
-    assert!(pool.has(Order::PMD, HOME));
-    let (whole, data) = pool.allocate(Order::PMD, HOME).expect("a dead object is in nobody's way");
+    assert!(pool.can_allocate(Order::PMD, RMAP));
+    let (whole, data) = pool.allocate(Order::PMD, RMAP).expect("a dead object is in nobody's way");
     pool.folio_free(whole, data);
     let mut memory = Vec::new();
     assert_eq!(pool.add_plain(512, &mut memory), 512);
@@ -110,7 +110,7 @@ fn plain_object_has_exactly_the_pages_that_were_asked_for() {
     let usage = Usage { objects: 1, references: 4, pages: 1283 };
     assert_eq!((pool.usage(), pool.free_pages()), (usage, 2048 - 1283));
     for (range, data) in memory {
-        assert_eq!(pool.home(range.head(), data), None, "it holds bytes of no block");
+        assert_eq!(pool.rmap_of(range.head(), data), None, "it holds bytes of no block");
         assert_eq!(pool.release(), 0, "it goes as a whole");
         pool.give_back(range, data);
     }
@@ -120,7 +120,7 @@ fn plain_object_has_exactly_the_pages_that_were_asked_for() {
 #[test]
 fn plain_object_grows_by_what_is_free_and_stays_one_object() {
     let pool = pool(64);
-    let (range, data) = pool.allocate(order(5), HOME).expect("all is free");
+    let (range, data) = pool.allocate(order(5), RMAP).expect("all is free");
     let mut memory = Vec::new();
     assert_eq!(pool.add_plain(48, &mut memory), 32, "as much as there is");
     assert_eq!(pool.add_plain(16, &mut memory), 0);

@@ -45,7 +45,7 @@ impl SmallPool {
             }
             (Kind::Coherent(pool), Damage::Misplaced) => {
                 for (_, thing) in &mut pool.lock().objects.things {
-                    thing.what.at.home.page += 1;
+                    thing.what.at.rmap.page += 1;
                 }
             }
             (Kind::Buddy(_) | Kind::Coherent(_), _) => {}

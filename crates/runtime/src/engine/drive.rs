@@ -14,7 +14,7 @@ use crate::device::{Copy, DeviceError, TableUpdate};
 use crate::engine::checked::Watch;
 use crate::engine::reclaim::{ReclaimResult, Requester, Wanted};
 use crate::engine::victims::DeviceRange;
-use crate::engine::{Engine, home_of, lock};
+use crate::engine::{Engine, lock, rmap_for};
 use crate::statistics::Counter;
 
 /// Depth of a request that may take system memory beyond the budget.
@@ -99,7 +99,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         if pagemap.is_dead() {
             return Outcome::Detached;
         }
-        let Some((range, data)) = pagemap.pool().allocate(span.order(), home_of(&self.found, span)) else {
+        let Some((range, data)) = pagemap.pool().allocate(span.order(), rmap_for(&self.found, span)) else {
             return Outcome::NoMemory;
         };
         let formed = match &self.engine.checker {
@@ -109,7 +109,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         match formed {
             Ok(folio) => {
                 let (pfn, order) = (folio.head(), folio.order());
-                let (first, whole) = pagemap.pool().to_empty(pfn, data, order);
+                let (first, whole) = pagemap.pool().eviction_range(pfn, data, order);
                 let range = DeviceRange { first, order: whole, data };
                 let handle = lock(victims).push_folio(range, folio.unlock().into_raw());
                 Outcome::Formed(Folio { pfn, order, handle })
@@ -200,7 +200,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     }
 
     fn reclaim_device(&self, span: AlignedRun, cell: &mut BlockState) -> Outcome {
-        let wanted = Wanted { order: span.order(), home: home_of(&self.found, span) };
+        let wanted = Wanted { order: span.order(), rmap: rmap_for(&self.found, span) };
         if self.depth > 0 {
             return self.engine.reclaim_plain(wanted).outcome();
         }

@@ -22,7 +22,7 @@ use bifolio_folio::PageMap;
 use bifolio_migrate::{
     AlignedRun, Budget, EvictionOrder, Failure, Finished, Moved, Outcome, PageRun, Policy, Step, Transaction,
 };
-use bifolio_pool::{DevicePool, Home};
+use bifolio_pool::{DevicePool, Rmap};
 
 use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
 use crate::cpu::{CpuView, address_of};
@@ -403,8 +403,8 @@ pub(crate) fn address(found: &BlockRef<'_>, page: u16) -> usize {
 }
 
 /// The pages of a block as the pool knows them.
-pub(crate) fn home_of(found: &BlockRef<'_>, span: AlignedRun) -> Home {
-    Home { block: found.id.0, page: span.first() }
+pub(crate) fn rmap_for(found: &BlockRef<'_>, span: AlignedRun) -> Rmap {
+    Rmap { block: found.id.0, page: span.first() }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -3,7 +3,7 @@
 use bifolio_folio::{Order, Pfn};
 use bifolio_migrate::to_device::ToDevice;
 use bifolio_migrate::{AlignedRun, Failure, Moved, Outcome, Transaction};
-use bifolio_pool::Home;
+use bifolio_pool::Rmap;
 
 use crate::blocks::{BlockId, BlockRef, BlockState};
 use crate::cpu::CpuView;
@@ -68,12 +68,12 @@ impl EvictionStats {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub(crate) order: Order,
-    pub(crate) home: Home,
+    pub(crate) rmap: Rmap,
 }
 
 impl Wanted {
     /// Pages anywhere, one at least.
-    pub(crate) const PAGES: Wanted = Wanted { order: Order::ZERO, home: Home::NOBODY };
+    pub(crate) const PAGES: Wanted = Wanted { order: Order::ZERO, rmap: Rmap::NONE };
 }
 
 /// The block whose transaction asks for room; its holder may evict from it.
@@ -102,13 +102,13 @@ impl<V: CpuView> Engine<V> {
                 }
                 sweep.add(self.evict(&candidate, wanted, asking));
                 pool.release();
-                if pool.has(wanted.order, wanted.home) {
+                if pool.can_allocate(wanted.order, wanted.rmap) {
                     return ReclaimResult::Room;
                 }
             }
         }
         // What was evicted made room, which somebody else was quick to take.
-        if sweep.evicted || pool.has(wanted.order, wanted.home) {
+        if sweep.evicted || pool.can_allocate(wanted.order, wanted.rmap) {
             return ReclaimResult::Room;
         }
         // What a plain object is being given is in no order yet.
@@ -132,7 +132,7 @@ impl<V: CpuView> Engine<V> {
         for object in oldest {
             sweep.add(self.evict_plain(&object).0);
             self.pagemap.pool().release();
-            if sweep.evicted && self.pagemap.pool().has(wanted.order, wanted.home) {
+            if sweep.evicted && self.pagemap.pool().can_allocate(wanted.order, wanted.rmap) {
                 return ReclaimResult::Room;
             }
         }
@@ -144,7 +144,7 @@ impl<V: CpuView> Engine<V> {
         let Candidate::Folios { place, range } = *candidate else { return false };
         let mut used = false;
         self.for_folios(range.first, range.order, |head, order, data| {
-            if let Some((found, page)) = self.place_of(head, data) {
+            if let Some((found, page)) = self.block_of(head, data) {
                 // All are asked, so that each use counts once.
                 used |= self.device.test_and_clear_accessed(address(&found, page), order);
             }
@@ -183,7 +183,7 @@ impl<V: CpuView> Engine<V> {
         let (pool, order) = (self.pagemap.pool(), wanted.order);
         match candidate {
             Candidate::Folios { range, .. } => {
-                let (first, size) = pool.to_empty(range.first, range.data, order);
+                let (first, size) = pool.eviction_range(range.first, range.data, order);
                 if size >= range.order {
                     self.evict_range(first, size, asking)
                 } else {
@@ -193,7 +193,7 @@ impl<V: CpuView> Engine<V> {
             Candidate::Plain(object) => {
                 let (mut sweep, around) = self.evict_plain(object);
                 pool.release();
-                if let Some(first) = around.filter(|_| !pool.has(order, wanted.home)) {
+                if let Some(first) = around.filter(|_| !pool.can_allocate(order, wanted.rmap)) {
                     sweep.add(self.evict_range(first.align_down(order), order, asking));
                 }
                 sweep
@@ -215,14 +215,14 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Returns whose bytes a folio holds. Without a home, or with another at the same number, it has just been freed.
-    fn place_of(&self, head: Pfn, data: u32) -> Option<(BlockRef<'_>, u16)> {
-        let home = self.pagemap.pool().home(head, data)?;
-        Some((self.blocks.get(BlockId(home.block))?, home.page))
+    fn block_of(&self, head: Pfn, data: u32) -> Option<(BlockRef<'_>, u16)> {
+        let rmap = self.pagemap.pool().rmap_of(head, data)?;
+        Some((self.blocks.get(BlockId(rmap.block))?, rmap.page))
     }
 
     /// Evicts one folio, unless somebody else has its block.
     fn evict_folio(&self, head: Pfn, data: u32, asking: &mut Option<Requester<'_, '_>>) -> EvictionStats {
-        match (self.place_of(head, data), asking) {
+        match (self.block_of(head, data), asking) {
             (None, _) => EvictionStats::GONE,
             (Some((found, page)), Some(held)) if found.id == held.found.id => {
                 self.evict_page(head, page, held.found, held.cell)

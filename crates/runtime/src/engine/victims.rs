@@ -1,7 +1,7 @@
 //! Who leaves the device next: the order of objects by their last use.
 //!
 //! Device memory is given back by the object, so it is objects that age, not folios: all folios that the pool empties
-//! together ([`DevicePool::to_empty`](bifolio_pool::DevicePool::to_empty)) have one place in the order, however often
+//! together ([`DevicePool::eviction_range`](bifolio_pool::DevicePool::eviction_range)) have one place in the order, however often
 //! they are split, and a plain object has one as well. What was used last stands last: a folio's forming, a plain
 //! object's last unpinning, or an access of the device that is seen when the object's turn comes. Pinned objects are in
 //! no order.

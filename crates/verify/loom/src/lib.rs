@@ -47,6 +47,8 @@ mod split;
 #[path = "../../../folio/src/word.rs"]
 mod word;
 
+#[path = "../../../pool/src/backing.rs"]
+mod backing;
 #[path = "../../../pool/src/chunks.rs"]
 mod chunks;
 #[path = "../../../pool/src/coherent.rs"]
@@ -61,8 +63,6 @@ mod error;
 mod free_lists;
 #[path = "../../../pool/src/freelist.rs"]
 mod freelist;
-#[path = "../../../pool/src/owner.rs"]
-mod owner;
 
 mod collapses;
 mod ledger;
@@ -73,7 +73,7 @@ mod splits;
 mod sync;
 mod teardown;
 
-use device_pool::{DevicePool, Home, Usage};
+use device_pool::{DevicePool, Rmap, Usage};
 use error::NewError;
 use order::Order;
 use pfn::Pfn;

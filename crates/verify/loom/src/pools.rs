@@ -10,7 +10,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::coherent::CoherentPool;
-use crate::device_pool::{DevicePool, Home, Usage};
+use crate::device_pool::{DevicePool, Rmap, Usage};
 use crate::folio::{Folio, Live};
 use crate::freelist::FreeListPool;
 use crate::ledger::{check_bounded, order};
@@ -46,7 +46,7 @@ fn with_each_pool(test: fn(&Arc<Map>)) {
 
 /// Allocates and forms. What a pool hands out is free, so forming cannot fail.
 fn bring(map: &Map, order: Order, page: u16) -> Option<Folio<'_, Shared, Live>> {
-    let (range, data) = map.pool().allocate(order, Home { block: 0, page })?;
+    let (range, data) = map.pool().allocate(order, Rmap { block: 0, page })?;
     Some(map.form(range, data).expect("what was handed out is free").unlock())
 }
 
@@ -58,7 +58,7 @@ fn fill_but(map: &Map, order: Order) -> Box<[RawFolio<Live>]> {
     let mut kept = alloc::vec::Vec::new();
     for order in orders {
         if order.pages() <= left {
-            let (range, data) = map.pool().allocate(order, Home { block, page: 0 }).expect("there is room");
+            let (range, data) = map.pool().allocate(order, Rmap { block, page: 0 }).expect("there is room");
             kept.push(map.form(range, data).expect("free").unlock().into_raw());
             left -= order.pages();
             block += 1;
@@ -120,7 +120,7 @@ fn split_and_put_of_a_piece_leave_an_allocation_what_is_its_own() {
         // The place of the first piece on its object, or any other: never the second piece's.
         let brought = bring(map, order(0), 0).expect("there is room elsewhere");
 
-        assert_eq!(map.pool().home(brought.head(), brought.data()), Some(Home { block: 0, page: 0 }));
+        assert_eq!(map.pool().rmap_of(brought.head(), brought.data()), Some(Rmap { block: 0, page: 0 }));
         splitter.join().expect("no panic");
         drop(brought);
     });

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
-use bifolio_pool::{DevicePool, Home, Usage};
+use bifolio_pool::{DevicePool, Rmap, Usage};
 use bifolio_rules::facts::{self, Asked, Counted, Formed, Freed, Looked, Put, Stretch, Used};
 
 use super::ledger::{Held, Use};
@@ -60,24 +60,24 @@ impl CheckedPool {
     }
 
     /// Judges whether a refusal had a reason (I9).
-    fn refused(&self, order: Order, home: Home) {
-        let free = (0..LOOKS).any(|_| self.refuses_without_reason(order, home)).then_some(order.get());
+    fn refused(&self, order: Order, rmap: Rmap) {
+        let free = (0..LOOKS).any(|_| self.refuses_without_reason(order, rmap)).then_some(order.get());
         let asked = Asked { order: order.get(), free, granted: false };
         self.checker.judge(9, facts::i9(&asked), || {
             let (pages, usage) = (self.inner.free_pages(), self.inner.usage());
             format!(
-                "order {order} is refused to {home:?}, though the pool says that it has one: {pages} pages are free, {usage:?}"
+                "order {order} is refused to {rmap:?}, though the pool says that it has one: {pages} pages are free, {usage:?}"
             )
         });
     }
 
     /// Tells whether the pool says that there is room and refuses all the same, nobody else taking any in between.
-    fn refuses_without_reason(&self, order: Order, home: Home) -> bool {
+    fn refuses_without_reason(&self, order: Order, rmap: Rmap) -> bool {
         let before = self.takers.quiet();
-        if !self.inner.has(order, home) {
+        if !self.inner.can_allocate(order, rmap) {
             return false;
         }
-        if let Some((range, data)) = self.takers.take(|| self.inner.allocate(order, home)) {
+        if let Some((range, data)) = self.takers.take(|| self.inner.allocate(order, rmap)) {
             self.inner.give_back(range, data);
             return false;
         }
@@ -100,7 +100,7 @@ impl CheckedPool {
     fn object_survives(&self, data: u32) {
         let survivor = || self.checker.ledger().survivor(data);
         let Some(held) = survivor() else { return };
-        let lives = self.inner.home(held.head, data).is_some();
+        let lives = self.inner.rmap_of(held.head, data).is_some();
         // It may have been freed meanwhile, its object with it.
         let still = survivor().is_some_and(|now| now == held);
         let counted = Counted { counter: u64::from(lives || !still), truth: 1 };
@@ -204,11 +204,11 @@ fn joining(range: Stretch, live: Stretch) -> Formed<Stretch> {
 }
 
 impl DevicePool for CheckedPool {
-    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
-        let allocated = self.takers.take(|| self.inner.allocate(order, home));
+    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
+        let allocated = self.takers.take(|| self.inner.allocate(order, rmap));
         match &allocated {
             Some((range, data)) => self.checker.handed_out(range, *data, order, Use::HandedOut),
-            None => self.refused(order, home),
+            None => self.refused(order, rmap),
         }
         allocated
     }
@@ -227,16 +227,16 @@ impl DevicePool for CheckedPool {
         self.put((range.head(), range.order()), || self.inner.give_back(range, data));
     }
 
-    fn home(&self, page: Pfn, data: u32) -> Option<Home> {
-        self.inner.home(page, data)
+    fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
+        self.inner.rmap_of(page, data)
     }
 
-    fn has(&self, order: Order, home: Home) -> bool {
-        self.inner.has(order, home)
+    fn can_allocate(&self, order: Order, rmap: Rmap) -> bool {
+        self.inner.can_allocate(order, rmap)
     }
 
-    fn to_empty(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
-        self.inner.to_empty(page, data, order)
+    fn eviction_range(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
+        self.inner.eviction_range(page, data, order)
     }
 
     fn free_pages(&self) -> u64 {

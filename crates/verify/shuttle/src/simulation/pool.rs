@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
-use bifolio_pool::{DevicePool, Home, Usage};
+use bifolio_pool::{DevicePool, Rmap, Usage};
 
 use crate::mutant::{self, Mutant};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -58,8 +58,8 @@ impl Pool for SteppedPool {
 }
 
 impl DevicePool for SteppedPool {
-    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
-        let allocated = self.stepped().allocate(order, home);
+    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
+        let allocated = self.stepped().allocate(order, rmap);
         // Allocated, and not yet formed.
         self.step();
         allocated
@@ -78,16 +78,16 @@ impl DevicePool for SteppedPool {
         }
     }
 
-    fn home(&self, page: Pfn, data: u32) -> Option<Home> {
-        self.stepped().home(page, data)
+    fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
+        self.stepped().rmap_of(page, data)
     }
 
-    fn has(&self, order: Order, home: Home) -> bool {
-        self.stepped().has(order, home)
+    fn can_allocate(&self, order: Order, rmap: Rmap) -> bool {
+        self.stepped().can_allocate(order, rmap)
     }
 
-    fn to_empty(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
-        self.stepped().to_empty(page, data, order)
+    fn eviction_range(&self, page: Pfn, data: u32, order: Order) -> (Pfn, Order) {
+        self.stepped().eviction_range(page, data, order)
     }
 
     fn free_pages(&self) -> u64 {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Barrier, OnceLock, Weak};
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
-use bifolio_pool::{BuddyPool, DevicePool, Home, Usage};
+use bifolio_pool::{BuddyPool, DevicePool, Rmap, Usage};
 use bifolio_sys::SharedBytes;
 
 use super::rig::DEVICE_PAGES;
@@ -139,11 +139,11 @@ impl std::fmt::Debug for Lies {
 }
 
 impl DevicePool for LyingPool {
-    fn allocate(&self, order: Order, home: Home) -> Option<(FreeRange, u32)> {
+    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
         if self.lies.tells(Lie::Refuse) {
             return None;
         }
-        let (range, data) = self.inner.allocate(order, home)?;
+        let (range, data) = self.inner.allocate(order, rmap)?;
         let head = match () {
             () if self.lies.tells(Lie::HandOutAgain) => Pfn::ZERO,
             () if self.lies.tells(Lie::HandOutBeyond) => Pfn::new(DEVICE_PAGES),
@@ -152,12 +152,12 @@ impl DevicePool for LyingPool {
         Some((FreeRange::claim(head, order), data))
     }
 
-    fn home(&self, page: Pfn, data: u32) -> Option<Home> {
-        if self.lies.tells(Lie::ForgetObject) { None } else { self.inner.home(page, data) }
+    fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
+        if self.lies.tells(Lie::ForgetObject) { None } else { self.inner.rmap_of(page, data) }
     }
 
-    fn has(&self, order: Order, home: Home) -> bool {
-        self.inner.has(order, home)
+    fn can_allocate(&self, order: Order, rmap: Rmap) -> bool {
+        self.inner.can_allocate(order, rmap)
     }
 
     fn free_pages(&self) -> u64 {

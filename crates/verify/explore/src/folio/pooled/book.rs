@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bifolio_folio::{FreeRange, Order, Pfn};
 use bifolio_pool::snapshot::{ObjectView, SmallPool, View};
-use bifolio_pool::{DevicePool, Home, PoolName};
+use bifolio_pool::{DevicePool, PoolName, Rmap};
 
 use crate::design::Bounds;
 use crate::folio::pooled::slip::Slip;
@@ -35,13 +35,13 @@ pub type Granted = Option<(u8, u8)>;
 pub type HomeCode = u8;
 
 /// The home of a code that is not 0.
-pub fn home(code: HomeCode) -> Home {
+pub fn home(code: HomeCode) -> Rmap {
     let code = code.saturating_sub(1);
-    Home { block: u32::from(code >> 3), page: u16::from(code & 7) }
+    Rmap { block: u32::from(code >> 3), page: u16::from(code & 7) }
 }
 
 /// The code of a home.
-pub fn code(home: Home) -> HomeCode {
+pub fn code(home: Rmap) -> HomeCode {
     u8::try_from(home.block << 3 | u32::from(home.page)).map_or(u8::MAX, |code| code.saturating_add(1))
 }
 
@@ -144,7 +144,7 @@ impl Book {
     /// The code of the home that is asked for.
     pub fn home_code(&self, order: u8, page: u8) -> HomeCode {
         let block = if self.pool == PoolName::Coherent { 0 } else { u32::from(order) };
-        code(Home { block, page: u16::from(page) })
+        code(Rmap { block, page: u16::from(page) })
     }
 
     /// Does a call in a state, or looks up what came of it before; returns the state after it.
@@ -188,7 +188,7 @@ impl Book {
     fn look_at(&self, pool: SmallPool, view: View, numbers: Vec<u32>) -> Entry {
         let told = |object: usize| {
             std::array::from_fn(|page| {
-                let home = pool.pool().home(Pfn::new(page as u64), numbers[object]);
+                let home = pool.pool().rmap_of(Pfn::new(page as u64), numbers[object]);
                 home.map_or(0, code)
             })
         };
@@ -234,7 +234,7 @@ impl Book {
             (0..=self.bounds.order).flat_map(|order| self.homes(order).map(move |page| (order, page)));
         let honest = asked.all(|(order, page)| {
             let (home, order) = (home(self.home_code(order, page)), Order::new(order).unwrap_or_default());
-            let said = pool.duplicate().pool().has(order, home);
+            let said = pool.duplicate().pool().can_allocate(order, home);
             said == pool.duplicate().pool().allocate(order, home).is_some() || view.fails_next
         });
         pool.pool().check_consistency().is_ok() && counted && honest
