@@ -58,7 +58,6 @@
 //! | Module | What it holds |
 //! |---|---|
 //! | [`block`] | where the pages of one block are |
-//! | [`run`], [`page_set`] | page arithmetic inside a block |
 //! | [`step`] | what a transaction asks for, and the answers |
 //! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`], [`split`], [`collapse`] are its kinds |
 //! | [`policy`] | which order to move, chosen at run time |
@@ -73,10 +72,8 @@ pub mod block;
 pub mod budget;
 pub mod collapse;
 pub mod eviction;
-pub mod page_set;
 pub mod policy;
 pub mod populate;
-pub mod run;
 pub mod split;
 pub mod step;
 pub mod to_device;
@@ -84,16 +81,13 @@ pub mod to_ram;
 pub mod transaction;
 pub mod unmap;
 
+pub use bifolio_folio::{AlignedRun, BLOCK_PAGES, PageRun, PageSet};
 pub use block::{Block, Piece};
 pub use budget::Budget;
 pub use eviction::{EvictionOrder, Handle};
-pub use page_set::PageSet;
 pub use policy::{Granularity, Policy};
-pub use run::{AlignedRun, PageRun};
 pub use step::{Failure, Finished, Moved, Outcome, Step};
 pub use transaction::Transaction;
 
-/// Pages of 4 KiB in one block of 2 MiB.
-pub const BLOCK_PAGES: u16 = 512;
 /// Bytes in one block.
 pub const BLOCK_BYTES: u64 = BLOCK_PAGES as u64 * bifolio_folio::PAGE_SIZE;

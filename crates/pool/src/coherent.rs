@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use bifolio_buddy::Buddy;
-use bifolio_folio::{FreeRange, Order, Pfn, Pool};
+use bifolio_folio::{AlignedRun, FreeRange, Order, PageSet, Pfn, Pool};
 
 use crate::backing::Backing;
 use crate::counted::{Counted, further_pieces};
@@ -55,40 +55,31 @@ pub(crate) struct Inner {
 pub(crate) struct Object {
     /// Which of the block's pages have their place where.
     pub(crate) at: Backing,
-    /// A bit for each page: whether it is handed out.
-    pub(crate) used: [u64; 8],
+    /// The pages that are handed out, counted from the head.
+    pub(crate) used: PageSet,
 }
 
 impl Object {
     fn new(at: Backing) -> Object {
-        Object { at, used: [0; 8] }
+        Object { at, used: PageSet::EMPTY }
     }
 
     /// Tells whether none of these pages is handed out.
-    fn is_unused(&self, offset: u64, order: Order) -> bool {
-        masks(offset, order).all(|(word, mask)| self.used[word] & mask == 0)
+    fn is_unused(&self, pages: AlignedRun) -> bool {
+        !self.used.intersects(pages.run())
     }
 
     fn set_used(&mut self, offset: u64, order: Order, used: bool) {
-        for (word, mask) in masks(offset, order) {
-            debug_assert_eq!(
-                self.used[word] & mask,
-                if used { 0 } else { mask },
-                "handed out or freed twice"
-            );
-            if used { self.used[word] |= mask } else { self.used[word] &= !mask }
-        }
+        let pages = aligned(offset, order).run();
+        let count = if used { 0 } else { pages.pages };
+        debug_assert_eq!(self.used.count_in(pages), count, "handed out or freed twice");
+        if used { self.used.insert(pages) } else { self.used.remove(pages) }
     }
 }
 
-/// Returns the words of a bitmap, and the bits in each, of `order.pages()` pages from an aligned offset on.
-fn masks(offset: u64, order: Order) -> impl Iterator<Item = (usize, u64)> {
-    let first = usize::try_from(offset / 64).expect("512 pages at most");
-    let (words, mask) = match order.pages() {
-        pages @ 0..64 => (1, ((1 << pages) - 1) << (offset % 64)),
-        pages => (pages / 64, u64::MAX),
-    };
-    (first..).take(usize::try_from(words).expect("8 at most")).map(move |word| (word, mask))
+/// The pages of a folio that lies `offset` pages inside an object.
+pub(crate) fn aligned(offset: u64, order: Order) -> AlignedRun {
+    AlignedRun::around(u16::try_from(offset).expect("an object has 512 pages at most"), order)
 }
 
 impl CoherentPool {
@@ -137,7 +128,7 @@ impl Inner {
     fn place(&self, order: Order, rmap: Rmap) -> Option<(u32, u64)> {
         let (number, object, offset) = self.serving(rmap)?;
         let fits = order <= object.at.order && offset.is_multiple_of(order.pages());
-        (fits && object.is_unused(offset, order)).then_some((number, offset))
+        (fits && object.is_unused(aligned(offset, order))).then_some((number, offset))
     }
 
     fn serve(&mut self, order: Order, rmap: Rmap) -> Option<(Pfn, u32)> {
@@ -252,7 +243,7 @@ impl DevicePool for CoherentPool {
         let inner = self.lock();
         inner.objects.check_consistency()?;
         inner.memory.check_consistency().map_err(|what| what.to_string())?;
-        let unused = inner.objects.living().find(|(_, object)| object.used == [0; 8]);
+        let unused = inner.objects.living().find(|(_, object)| object.used.is_empty());
         let stale = inner
             .serving
             .iter()

@@ -181,7 +181,7 @@ impl SmallPool {
                 let inner = pool.lock();
                 let (mut view, numbers) = View::of(&inner.objects, |number, object| {
                     let serves = inner.serving.get(&object.at.rmap) == Some(&number);
-                    (object.at, object.used[0], serves)
+                    (object.at, object.used.words()[0], serves)
                 });
                 view.add_allocator(&inner.memory);
                 view.dead_noted = true;

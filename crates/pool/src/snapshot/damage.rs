@@ -6,6 +6,7 @@ use bifolio_folio::{Order, Pfn};
 
 use super::{Kind, SmallPool};
 use crate::FreeListPool;
+use crate::coherent::aligned;
 
 /// What a faulty pool would have done. Each is for some pools, and does nothing to the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +39,8 @@ impl SmallPool {
             (Kind::Coherent(pool), Damage::UseForgotten(page)) => {
                 for (_, thing) in &mut pool.lock().objects.things {
                     let into = page.checked_sub(thing.what.at.head.get());
-                    if let Some(into) = into.filter(|into| *into < thing.what.at.order.pages().min(64)) {
-                        thing.what.used[0] &= !(1 << into);
+                    if let Some(into) = into.filter(|into| *into < thing.what.at.order.pages()) {
+                        thing.what.used.remove(aligned(into, Order::ZERO).run());
                     }
                 }
             }

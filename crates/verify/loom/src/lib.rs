@@ -30,6 +30,8 @@ mod folio;
 mod form;
 #[path = "../../../folio/src/order.rs"]
 mod order;
+#[path = "../../../folio/src/page_set.rs"]
+mod page_set;
 #[path = "../../../folio/src/pagemap.rs"]
 mod pagemap;
 #[path = "../../../folio/src/pfn.rs"]
@@ -42,6 +44,8 @@ mod range;
 mod raw;
 #[path = "../../../folio/src/reset.rs"]
 mod reset;
+#[path = "../../../folio/src/run.rs"]
+mod run;
 #[path = "../../../folio/src/split.rs"]
 mod split;
 #[path = "../../../folio/src/word.rs"]
@@ -76,7 +80,9 @@ mod teardown;
 use device_pool::{DevicePool, Rmap, Usage};
 use error::NewError;
 use order::Order;
+use page_set::PageSet;
 use pfn::Pfn;
 use pool::Pool;
 use range::FreeRange;
+use run::AlignedRun;
 use word::DATA_MAX;

@@ -1,8 +1,7 @@
 //! A set of pages of one block: 512 bits.
 
-use bifolio_folio::Order;
-
-use crate::{AlignedRun, BLOCK_PAGES, PageRun};
+use crate::order::Order;
+use crate::run::{AlignedRun, BLOCK_PAGES, PageRun};
 
 const WORDS: usize = BLOCK_PAGES as usize / 64;
 
@@ -40,6 +39,12 @@ impl PageSet {
     /// Takes the pages of `run` away.
     pub fn remove(&mut self, run: PageRun) {
         masks(run).for_each(|(word, mask)| self.0[word] &= !mask);
+    }
+
+    /// Returns the set as bits, 64 pages a word; page 0 is the lowest bit of the first.
+    #[must_use]
+    pub fn words(&self) -> &[u64; WORDS] {
+        &self.0
     }
 
     /// Number of pages in the set.
@@ -99,7 +104,7 @@ impl PageSet {
     /// Yields the largest aligned spans up to order `largest` that together make up the set, in order.
     pub fn spans(&self, largest: Order) -> impl Iterator<Item = AlignedRun> + use<> {
         let all = AlignedRun::block().run();
-        self.runs(all).flat_map(move |run| crate::run::aligned_spans(run.first, run.end(), largest))
+        self.runs(all).flat_map(move |run| run.aligned(largest))
     }
 }
 
@@ -116,46 +121,4 @@ fn masks(run: PageRun) -> impl Iterator<Item = (usize, u64)> {
         let high = (end - word * 64).min(64);
         (word, (u64::MAX >> (64 - (high - low))) << low)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn runs() -> impl Strategy<Value = (PageRun, bool)> {
-        (0u16..512, 1u16..512, any::<bool>())
-            .prop_map(|(first, pages, insert)| (PageRun { first, pages: pages.min(512 - first) }, insert))
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_a_set_of_numbers(changes in proptest::collection::vec(runs(), 1..20), probe in runs()) {
-            let (mut set, mut model) = (PageSet::EMPTY, BTreeSet::new());
-            for (run, insert) in changes {
-                if insert {
-                    set.insert(run);
-                    model.extend(run.first..run.end());
-                } else {
-                    set.remove(run);
-                    model.retain(|page| !(run.first..run.end()).contains(page));
-                }
-            }
-            let probe = probe.0;
-            let inside = |page: &u16| model.contains(page);
-            prop_assert_eq!(usize::from(set.count()), model.len());
-            prop_assert_eq!(set.contains_all(probe), (probe.first..probe.end()).all(|page| inside(&page)));
-            prop_assert_eq!(set.intersects(probe), (probe.first..probe.end()).any(|page| inside(&page)));
-            prop_assert_eq!(usize::from(set.count_in(probe)), (probe.first..probe.end()).filter(inside).count());
-            let listed: BTreeSet<u16> = set.runs(probe).flat_map(|run| run.first..run.end()).collect();
-            let expected: BTreeSet<u16> = (probe.first..probe.end()).filter(inside).collect();
-            prop_assert_eq!(listed, expected);
-            let spans: BTreeSet<u16> = set.spans(Order::PMD).flat_map(|span| span.first()..span.end()).collect();
-            prop_assert_eq!(&spans, &model);
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! Pages inside one block: aligned spans, which can be one folio, and runs, which need not be aligned.
 
-use bifolio_folio::Order;
+use crate::order::Order;
 
-use crate::BLOCK_PAGES;
+/// Pages of 4 KiB in one block of 2 MiB.
+pub const BLOCK_PAGES: u16 = 512;
 
 /// A naturally aligned power-of-two number of pages inside one block: what one folio can hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -92,64 +93,25 @@ impl PageRun {
     pub fn end(self) -> u16 {
         self.first + self.pages
     }
+
+    /// Yields the largest aligned runs up to order `largest` that together make up the run, in order.
+    pub fn aligned(self, largest: Order) -> impl Iterator<Item = AlignedRun> {
+        let (mut at, end) = (self.first, self.end());
+        core::iter::from_fn(move || {
+            if at >= end {
+                return None;
+            }
+            let next = largest
+                .descending()
+                .map(|order| AlignedRun::around(at, order))
+                .find(|next| next.first == at && next.end() <= end)?;
+            at = next.end();
+            Some(next)
+        })
+    }
 }
 
 /// Pages of an order no larger than a block.
-pub(crate) fn pages_of(order: Order) -> u16 {
+fn pages_of(order: Order) -> u16 {
     1 << order.get()
-}
-
-/// Yields the largest aligned spans up to order `largest` that together make up the pages `first..end`, in order.
-pub fn aligned_spans(first: u16, end: u16, largest: Order) -> impl Iterator<Item = AlignedRun> {
-    let mut at = first;
-    core::iter::from_fn(move || {
-        if at >= end {
-            return None;
-        }
-        let span = largest
-            .descending()
-            .map(|order| AlignedRun::around(at, order))
-            .find(|span| span.first == at && span.end() <= end)?;
-        at = span.end();
-        Some(span)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-    use std::vec::Vec;
-
-    use super::*;
-
-    fn order(k: u8) -> Order {
-        Order::new(k).expect("orders in tests are small")
-    }
-
-    #[test]
-    fn halves_are_buddies() {
-        let (with, other) = AlignedRun::around(5, order(2)).halves(5).expect("order 2 has halves");
-        assert_eq!((with.first(), with.end()), (4, 6));
-        assert_eq!((other.first(), other.end()), (6, 8));
-        assert_eq!(AlignedRun::around(5, Order::ZERO).halves(5), None);
-    }
-
-    #[test]
-    fn aligned_spans_are_no_larger_than_asked() {
-        let orders: Vec<u8> = aligned_spans(4, 20, order(3)).map(|span| span.order().get()).collect();
-        assert_eq!(orders, [2, 3, 2]);
-    }
-
-    #[test]
-    fn aligned_spans_cover_exactly_the_asked_pages() {
-        for (first, end) in [(0, 512), (1, 512), (3, 17), (511, 512), (8, 8)] {
-            let mut at = first;
-            for span in aligned_spans(first, end, Order::PMD) {
-                assert_eq!(span.first(), at);
-                assert_eq!(span.first() % span.pages(), 0);
-                at = span.end();
-            }
-            assert_eq!(at, end);
-        }
-    }
 }
