@@ -1,7 +1,7 @@
 //! `bifolio check`: designs of device folios in small worlds, explored exhaustively under the rules.
 
-use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -74,7 +74,7 @@ pub enum CheckError {
         design: &'static str,
     },
     /// What will be done could not be saved.
-    #[error("--save {file} cannot be written", file = file.display())]
+    #[error("{file} cannot be written, so nothing could be saved there", file = file.display())]
     NoSaving {
         /// The file.
         file: PathBuf,
@@ -83,7 +83,7 @@ pub enum CheckError {
         source: io::Error,
     },
     /// What was done cannot be saved.
-    #[error("{file} cannot be written", file = file.display())]
+    #[error("{file} cannot be written, and is as it was", file = file.display())]
     Save {
         /// The file.
         file: PathBuf,
@@ -118,9 +118,6 @@ pub fn check(args: &CheckArgs) -> Result<u8, CheckError> {
     let entries = chosen(if args.all { "all" } else { &args.design })?;
     if args.pool.is_some() && !entries.iter().all(|entry| entry.takes_pools()) {
         return Err(CheckError::Pool);
-    }
-    if let Some(file) = args.save.clone() {
-        output::can_be_written(&file).map_err(|source| CheckError::NoSaving { file, source })?;
     }
     let limits = limits(args)?;
     let reports: Vec<Report> =
@@ -165,16 +162,26 @@ fn limits(args: &CheckArgs) -> Result<Limits, CheckError> {
         threads: args.threads.get(),
         full: args.full,
         stop: Some(stop),
-        journal: journal(args)?.map(|journal| &*Box::leak(Box::new(journal))),
+        journal: journal(args, bytes.unwrap_or(default.bytes))?.map(|journal| &*Box::leak(Box::new(journal))),
         ..default
     })
 }
 
-fn journal(args: &CheckArgs) -> Result<Option<Journal>, CheckError> {
+/// What was saved, or an empty journal if something may be saved later. A saved exploration is much smaller than its states
+/// are in memory, so what does not fit there is refused unread.
+fn journal(args: &CheckArgs, bytes: usize) -> Result<Option<Journal>, CheckError> {
     let what = what(args);
-    let Some(file) = args.resume.clone() else { return Ok(args.save.is_some().then(|| Journal::new(&what))) };
-    let bytes = fs::read(&file).map_err(|source| CheckError::Read { file: file.clone(), source })?;
-    let journal = Journal::read(&bytes, &what).map_err(|source| CheckError::Journal { file, source })?;
+    let Some(target) = args.save.as_ref().or(args.resume.as_ref()).cloned() else { return Ok(None) };
+    let journal = match args.resume.clone() {
+        None => Journal::new(&what),
+        Some(file) => {
+            let opened =
+                File::open(&file).map_err(|source| CheckError::Read { file: file.clone(), source })?;
+            let read = Journal::read(BufReader::new(opened), &what, bytes as u64);
+            read.map_err(|source| CheckError::Journal { file, source })?
+        }
+    };
+    output::can_be_replaced(&target).map_err(|source| CheckError::NoSaving { file: target, source })?;
     Ok(Some(journal))
 }
 
@@ -195,7 +202,8 @@ fn save(args: &CheckArgs, journal: Option<&Journal>) -> Result<(), CheckError> {
     let Some((file, journal)) = args.save.as_ref().or(args.resume.as_ref()).zip(journal) else {
         return Ok(());
     };
-    fs::write(file, journal.write()).map_err(|source| CheckError::Save { file: file.clone(), source })?;
+    output::replace(file, &journal.to_bytes())
+        .map_err(|source| CheckError::Save { file: file.clone(), source })?;
     let (what, file) = (what(args), file.display());
     // Who does not see it still has the file.
     let _: io::Result<()> = writeln!(io::stderr(), "saved; go on by: bifolio check {what} --resume {file}");

@@ -1,12 +1,14 @@
 //! Where JSON goes: a file, or standard output in place of the text.
 
 use std::convert::Infallible;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 /// The argument of `--json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,9 +87,104 @@ pub fn can_be_written(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Finds out whether [`replace`] could write a file, and leaves all as it was.
+///
+/// # Errors
+///
+/// If it could not.
+pub fn can_be_replaced(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    match beside(path)? {
+        Some(_) if !path.exists() => Ok(()),
+        _ => can_be_written(path),
+    }
+}
+
+/// Makes a file or replaces the one that is there, whole or not at all: the bytes are written to a file beside it, which
+/// takes its name once all of them are on the disk. Pipes and devices are written to as they are.
+///
+/// # Errors
+///
+/// If writing fails; a file that was there is then as it was.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let Some(mut file) = beside(path)? else {
+        return File::options().write(true).open(path)?.write_all(bytes);
+    };
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    file.persist(&target)?;
+    // The name is only safe once the folder is on the disk, too.
+    folder_of(&target).and_then(|folder| File::open(folder).ok()).map_or(Ok(()), |folder| folder.sync_all())
+}
+
+/// A new file in the folder of another one; none if that is a pipe or a device.
+fn beside(path: &Path) -> io::Result<Option<NamedTempFile>> {
+    let there = path.canonicalize();
+    let target = there.as_deref().unwrap_or(path);
+    if target.metadata().is_ok_and(|there| !there.is_file()) {
+        return Ok(None);
+    }
+    let folder = folder_of(target).unwrap_or(Path::new("."));
+    // A new file has the rights that any other would have, a replaced one those that it had.
+    let rights = target.metadata().map_or(Permissions::from_mode(0o666), |there| there.permissions());
+    tempfile::Builder::new().prefix(".bifolio-").permissions(rights).tempfile_in(folder).map(Some)
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> Option<&Path> {
+    path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+}
+
 fn write_line(output: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');
     output.write_all(&text)?;
     output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaced_file_has_the_new_bytes_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        for bytes in [&b"one"[..], b"another"] {
+            replace(&path, bytes).expect("there is room");
+            assert_eq!(fs::read(&path).expect("it is there"), bytes);
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn link_to_a_file_stays_a_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "one").expect("there is room");
+        std::os::unix::fs::symlink(&file, &link).expect("links are had");
+        replace(&link, b"another").expect("there is room");
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&file).expect("it is there"), b"another");
+    }
+
+    #[test]
+    fn file_whose_folder_takes_no_other_is_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inside = folder.path().join("gone").join("file");
+        assert!(replace(&inside, b"bytes").is_err() && can_be_replaced(&inside).is_err());
+        assert!(can_be_replaced(folder.path()).is_err());
+        assert!(can_be_replaced(&folder.path().join("new")).is_ok());
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn devices_are_written_to_in_place() {
+        let null = Path::new("/dev/null");
+        assert!(can_be_replaced(null).is_ok() && replace(null, b"bytes").is_ok());
+        assert!(!null.is_file());
+    }
 }

@@ -76,7 +76,7 @@ fn bounds_that_cannot_be_are_wrong_use_and_named() {
 fn file_that_cannot_be_saved_to_is_refused_before_the_work() {
     let ran = bifolio(&["check", "--all", "--save", "/no-such-folder/file"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
-    assert!(ran.stderr.contains("--save /no-such-folder/file cannot be written"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("/no-such-folder/file cannot be written"), "{}", ran.stderr);
 }
 
 #[test]
@@ -116,6 +116,32 @@ fn exploration_that_ran_out_of_memory_goes_on_where_it_was() {
     );
     let resumed = bifolio(&[&design[..], &["--json", "--resume", file]].concat());
     assert_eq!(resumed.json(), whole.json());
+}
+
+#[test]
+fn damaged_and_foreign_files_are_not_gone_on_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("exploration");
+    let name = file.to_str().expect("a plain name");
+    let design = ["check", "--design", "linux-v3"];
+    bifolio(&[&design[..], &["--memory", "64K", "--save", name]].concat());
+    let mut bytes = std::fs::read(&file).expect("it was saved");
+    *bytes.last_mut().expect("it is not empty") ^= 1;
+    std::fs::write(&file, bytes).expect("there is room");
+    for (file, why) in
+        [(name, "is damaged"), ("/dev/zero", "not a saved exploration"), ("/dev/null", "not a saved")]
+    {
+        let ran = bifolio(&[&design[..], &["--resume", file]].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{file}");
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn full_disk_is_told_and_ends_with_4() {
+    let ran = bifolio(&["check", "--design", "linux-v3", "--memory", "64K", "--save", "/dev/full"]);
+    assert_eq!(ran.code, Some(4));
+    assert!(ran.stderr.contains("/dev/full cannot be written"), "{}", ran.stderr);
 }
 
 #[test]

@@ -181,7 +181,8 @@ struct Walk<'d, D: Design> {
     steps: u64,
     depth: u32,
     reduced: u64,
-    found: Vec<(Rule, StateId, Action)>,
+    /// Rules that were broken, each with the state from which a step broke it.
+    found: Vec<(Rule, StateId)>,
     seen: RuleSet,
     begin: Instant,
 }
@@ -289,15 +290,15 @@ impl<'d, D: Design> Walk<'d, D> {
                 }
             }
         }
-        for (rule, parent, action) in part.broken {
-            self.find(rule, parent, action);
+        for (rule, parent) in part.broken {
+            self.find(rule, parent);
         }
     }
 
-    fn find(&mut self, rule: Rule, parent: StateId, action: Action) {
+    fn find(&mut self, rule: Rule, parent: StateId) {
         if !self.seen.contains(rule) {
             self.seen.require(false, rule.number());
-            self.found.push((rule, parent, action));
+            self.found.push((rule, parent));
         }
     }
 
@@ -311,7 +312,7 @@ impl<'d, D: Design> Walk<'d, D> {
             steps: self.steps,
             depth: self.depth,
             reduced: self.reduced,
-            found: self.found.clone(),
+            found: self.found.iter().map(|(rule, parent)| (rule.number(), *parent)).collect(),
             ways: parents.zip(self.ways.iter().copied()).collect(),
         }
     }
@@ -341,7 +342,12 @@ impl<'d, D: Design> Walk<'d, D> {
         let (Ok(at), Ok(level_end)) = (at, level_end) else { return false };
         (self.at, self.level_end, self.steps) = (at, level_end, record.steps);
         (self.depth, self.reduced) = (record.depth, record.reduced);
-        record.found.iter().for_each(|&(rule, parent, action)| self.find(rule, parent, action));
+        for &(rule, parent) in &record.found {
+            let Some(rule) = Rule::new(rule).filter(|_| (parent as usize) < self.states.len()) else {
+                return false;
+            };
+            self.find(rule, parent);
+        }
         at <= level_end && level_end <= self.states.len()
     }
 }

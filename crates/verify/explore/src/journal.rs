@@ -1,20 +1,23 @@
-//! [`Journal`]: explorations written down, so that what was stopped can go on later.
+//! [`Journal`]: explorations saved to a file, so that what was stopped can go on later.
 //!
-//! States are not written. Each is told by the state it was first reached from and which of its actions led there, 6 bytes;
-//! doing these steps again makes the same states under the same numbers, in a fraction of the time that
-//! it took to find them. If the code behaves differently meanwhile, they do not, and the journal is refused.
+//! States are not saved. Each is named by the state it was first reached from and the number of the action that led
+//! to it; doing these steps again makes the same states under the same numbers, in a fraction of the time that it took to
+//! find them. If the code behaves differently meanwhile, they do not, and the journal is refused.
 //!
 //! ```text
-//!   "bifolio check 1\n" version "\n" what was explored "\n"
-//!   for each model: name, counters, broken rules, steps                 numbers are little-endian
+//!   "bifolio check 2\n"   length of the rest, 8 bytes   CRC-32 of the rest, 4 bytes     little-endian
+//!   version, what was explored, one record for each model                               postcard
 //! ```
 
+use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::design::Action;
-use bifolio_rules::Rule;
+use serde::{Deserialize, Serialize};
 
-const MAGIC: &str = "bifolio check 1";
+/// Names the kind of file and the version of its format.
+const MAGIC: &[u8; 16] = b"bifolio check 2\n";
+/// The magic without the version of the format.
+const MAGIC_OF_ALL: &[u8] = b"bifolio check ";
 
 /// Explorations of the models of some designs.
 #[derive(Debug, Default)]
@@ -25,10 +28,10 @@ pub struct Journal {
 }
 
 /// Why a journal cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// It is something else.
-    #[error("not an exploration that was saved")]
+    #[error("not a saved exploration")]
     Other,
     /// It was written by another version.
     #[error("saved by version {found}, this is {}", env!("CARGO_PKG_VERSION"))]
@@ -44,14 +47,23 @@ pub enum JournalError {
         /// What was asked for.
         wanted: String,
     },
-    /// It ends too early, or has numbers that cannot be.
-    #[error("saved exploration is damaged")]
+    /// It is larger than what may be read.
+    #[error("the saved exploration has {bytes} bytes, which is more than the memory allowed")]
+    TooLarge {
+        /// Bytes that it says it has.
+        bytes: u64,
+    },
+    /// It ends too early, goes on too long, or does not fit its checksum.
+    #[error("the saved exploration is damaged")]
     Damaged,
+    /// It cannot be read.
+    #[error("reading failed")]
+    Read(#[from] io::Error),
 }
 
 /// What is known of the exploration of one model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
     /// Name of design and model.
     pub name: String,
     /// The next state to expand.
@@ -64,48 +76,50 @@ pub struct Record {
     pub depth: u32,
     /// States that were left by some of their actions only.
     pub reduced: u64,
-    /// Rules that were broken: from which state, by which action.
-    pub found: Vec<(Rule, u32, Action)>,
-    /// For each state but the first the state before it, and which of its actions led to it.
+    /// Numbers of the rules that were broken, each with the state from which a step broke it.
+    pub found: Vec<(u8, u32)>,
+    /// For each state but the first the state before it, and the number of the action that led to it.
     pub ways: Vec<(u32, u16)>,
 }
 
 impl Journal {
-    /// Makes an empty journal of an exploration; `what` tells designs and bounds.
+    /// Makes an empty journal of an exploration; `what` names designs and bounds.
     #[must_use]
     pub fn new(what: &str) -> Journal {
         Journal { what: what.to_owned(), ..Journal::default() }
     }
 
-    /// Reads what [`Journal::write`] wrote about the same.
+    /// Reads what [`Journal::to_bytes`] made of an exploration of the same, at most `bytes_max` of it.
     ///
     /// # Errors
-    /// [`JournalError`] if it is not that.
-    pub fn read(bytes: &[u8], what: &str) -> Result<Journal, JournalError> {
-        let mut from = Reader(bytes);
-        if from.line() != Some(MAGIC) {
-            return Err(JournalError::Other);
-        }
-        let version = from.line().ok_or(JournalError::Damaged)?;
+    /// [`JournalError`] if it is not that, or is damaged in any place.
+    pub fn read(mut from: impl Read, what: &str, bytes_max: u64) -> Result<Journal, JournalError> {
+        let body = read_body(&mut from, bytes_max)?;
+        let (head, records) =
+            postcard::take_from_bytes::<(String, String)>(&body).map_err(|_| JournalError::Damaged)?;
+        let (version, found) = head;
         if version != env!("CARGO_PKG_VERSION") {
-            return Err(JournalError::Version { found: version.to_owned() });
+            return Err(JournalError::Version { found: version });
         }
-        let found = from.line().ok_or(JournalError::Damaged)?;
         if found != what {
-            return Err(JournalError::What { found: found.to_owned(), wanted: what.to_owned() });
+            return Err(JournalError::What { found, wanted: what.to_owned() });
         }
-        let mut past = Vec::new();
-        while !from.0.is_empty() {
-            past.push(from.record().ok_or(JournalError::Damaged)?);
-        }
+        let past: Vec<Record> = postcard::from_bytes(records).map_err(|_| JournalError::Damaged)?;
         Ok(Journal { past: Mutex::new(past), ..Journal::new(what) })
     }
 
-    /// Writes down what explorations have left.
+    /// What explorations have left, as the content of a file.
+    ///
+    /// # Panics
+    /// If memory runs out.
     #[must_use]
-    pub fn write(&self) -> Vec<u8> {
-        let mut out = format!("{MAGIC}\n{}\n{}\n", env!("CARGO_PKG_VERSION"), self.what).into_bytes();
-        lock(&self.left).iter().for_each(|record| record.write(&mut out));
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let saved = (env!("CARGO_PKG_VERSION"), &self.what, &*lock(&self.left));
+        let body = postcard::to_stdvec(&saved).expect("plain data of known length can be written");
+        let mut out = MAGIC.to_vec();
+        out.extend((body.len() as u64).to_le_bytes());
+        out.extend(crc32fast::hash(&body).to_le_bytes());
+        out.extend(body);
         out
     }
 
@@ -126,75 +140,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Record {
-    fn write(&self, out: &mut Vec<u8>) {
-        let mut number = |number: u64| out.extend(number.to_le_bytes());
-        [self.at, self.level_end, self.steps, u64::from(self.depth), self.reduced]
-            .into_iter()
-            .for_each(&mut number);
-        [self.name.len(), self.found.len(), self.ways.len()]
-            .into_iter()
-            .for_each(|length| number(length as u64));
-        out.extend(self.name.as_bytes());
-        for (rule, parent, action) in &self.found {
-            out.extend([rule.number(), action.actor, action.verb, action.page, action.order]);
-            out.extend(parent.to_le_bytes());
-        }
-        for (parent, way) in &self.ways {
-            out.extend(parent.to_le_bytes());
-            out.extend(way.to_le_bytes());
-        }
+/// Reads a whole file and returns what follows its head, if length and checksum are right.
+fn read_body(from: &mut impl Read, bytes_max: u64) -> Result<Vec<u8>, JournalError> {
+    let magic: [u8; MAGIC.len()] = read_array(from, JournalError::Other)?;
+    if !magic.starts_with(MAGIC_OF_ALL) {
+        return Err(JournalError::Other);
     }
+    if magic != *MAGIC {
+        let found = magic[MAGIC_OF_ALL.len()..].trim_ascii();
+        return Err(JournalError::Version { found: format!("of format {}", found.escape_ascii()) });
+    }
+    let bytes = u64::from_le_bytes(read_array(from, JournalError::Damaged)?);
+    let checksum = u32::from_le_bytes(read_array(from, JournalError::Damaged)?);
+    if bytes > bytes_max {
+        return Err(JournalError::TooLarge { bytes });
+    }
+    let mut body = Vec::new();
+    from.take(bytes + 1).read_to_end(&mut body)?;
+    let whole = body.len() as u64 == bytes && crc32fast::hash(&body) == checksum;
+    if whole { Ok(body) } else { Err(JournalError::Damaged) }
 }
 
-/// Bytes that are left to read; `None` where there are too few.
-struct Reader<'b>(&'b [u8]);
-
-impl<'b> Reader<'b> {
-    fn bytes(&mut self, count: usize) -> Option<&'b [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.bytes(N)?.try_into().ok()
-    }
-
-    fn line(&mut self) -> Option<&'b str> {
-        let end = self.0.iter().take(256).position(|byte| *byte == b'\n')?;
-        let line = self.bytes(end + 1)?;
-        std::str::from_utf8(&line[..end]).ok()
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn length(&mut self, bytes_each: usize) -> Option<usize> {
-        let length = usize::try_from(self.number()?).ok()?;
-        (length.checked_mul(bytes_each)? <= self.0.len()).then_some(length)
-    }
-
-    fn record(&mut self) -> Option<Record> {
-        let [at, level_end, steps, depth, reduced] =
-            [self.number()?, self.number()?, self.number()?, self.number()?, self.number()?];
-        let (name, found, ways) = (self.length(1)?, self.length(9)?, self.length(6)?);
-        let name = std::str::from_utf8(self.bytes(name)?).ok()?.to_owned();
-        let found = (0..found).map(|_| self.broken()).collect::<Option<_>>()?;
-        let ways = (0..ways).map(|_| self.way()).collect::<Option<_>>()?;
-        let depth = u32::try_from(depth).ok()?;
-        Some(Record { name, at, level_end, steps, depth, reduced, found, ways })
-    }
-
-    fn broken(&mut self) -> Option<(Rule, u32, Action)> {
-        let [rule, actor, verb, page, order] = self.array()?;
-        let parent = self.array().map(u32::from_le_bytes)?;
-        Some((Rule::new(rule)?, parent, Action { actor, verb, page, order }))
-    }
-
-    fn way(&mut self) -> Option<(u32, u16)> {
-        Some((self.array().map(u32::from_le_bytes)?, self.array().map(u16::from_le_bytes)?))
+fn read_array<const N: usize>(from: &mut impl Read, short: JournalError) -> Result<[u8; N], JournalError> {
+    let mut bytes = [0; N];
+    match from.read_exact(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(short),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -202,50 +174,83 @@ impl<'b> Reader<'b> {
 mod tests {
     use super::*;
 
-    fn written() -> Vec<u8> {
+    const PLENTY: u64 = 1 << 20;
+
+    fn saved() -> Vec<u8> {
         let journal = Journal::new("a world");
-        let action = Action { actor: 1, verb: 2, page: 3, order: 4 };
-        let found = vec![(Rule::known(5), 6, action)];
-        let name = "design/model".to_owned();
-        journal.leave(Record {
-            name,
-            at: 1,
-            level_end: 2,
-            steps: 3,
-            depth: 4,
-            reduced: 5,
-            found,
-            ways: vec![(0, 1), (1, 0)],
-        });
-        journal.write()
+        let (name, ways) = ("design/model".to_owned(), vec![(0, 1), (1, 0)]);
+        let found = vec![(5, 6)];
+        journal.leave(Record { name, at: 1, level_end: 2, steps: 3, depth: 4, reduced: 5, found, ways });
+        journal.to_bytes()
+    }
+
+    fn refusal(bytes: &[u8]) -> Option<JournalError> {
+        Journal::read(bytes, "a world", PLENTY).err()
     }
 
     #[test]
-    fn what_was_written_is_read() {
-        let journal = Journal::read(&written(), "a world").expect("as written");
+    fn saved_exploration_is_read_back() {
+        let journal = Journal::read(&saved()[..], "a world", PLENTY).expect("as saved");
         let record = journal.past("design/model").expect("was left");
         assert_eq!((record.at, record.depth, record.ways.len()), (1, 4, 2));
         journal.leave(record);
-        assert_eq!(journal.write(), written());
+        assert_eq!(journal.to_bytes(), saved());
     }
 
     #[test]
-    fn what_is_something_else_is_refused() {
-        let refused = |bytes: &[u8], what| Journal::read(bytes, what).err();
-        let (found, wanted) = ("a world".to_owned(), "another".to_owned());
-        assert_eq!(refused(&written(), "another"), Some(JournalError::What { found, wanted }));
-        assert_eq!(refused(b"GIF89a", "a world"), Some(JournalError::Other));
-        let found = "0.0.0".to_owned();
-        assert_eq!(refused(b"bifolio check 1\n0.0.0\nx\n", "x"), Some(JournalError::Version { found }));
+    fn every_truncation_is_refused() {
+        let whole = saved();
+        for end in 0..whole.len() {
+            let refused = refusal(&whole[..end]);
+            assert!(matches!(refused, Some(JournalError::Other | JournalError::Damaged)), "{end}");
+        }
     }
 
     #[test]
-    fn damage_is_noticed_wherever_it_cuts() {
-        let whole = written();
-        let begin = whole.iter().rposition(|byte| *byte == b'\n').expect("a head") + 1;
-        assert!(
-            (begin + 1..whole.len())
-                .all(|end| { Journal::read(&whole[..end], "a world").err() == Some(JournalError::Damaged) })
-        );
+    fn every_flipped_bit_is_refused() {
+        let whole = saved();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(refusal(&flipped).is_some(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_end_are_refused() {
+        let longer = [saved(), vec![0]].concat();
+        assert!(matches!(refusal(&longer), Some(JournalError::Damaged)));
+    }
+
+    #[test]
+    fn endless_files_are_not_read_to_their_end() {
+        assert!(matches!(Journal::read(io::repeat(0), "a world", PLENTY), Err(JournalError::Other)));
+        let head = [&MAGIC[..], &u64::MAX.to_le_bytes(), &[0; 4]].concat();
+        let endless = Journal::read(head.chain(io::repeat(0)), "a world", PLENTY);
+        assert!(matches!(endless, Err(JournalError::TooLarge { bytes: u64::MAX })));
+        let head = [&MAGIC[..], &PLENTY.to_le_bytes(), &[0; 4]].concat();
+        let endless = Journal::read(head.chain(io::repeat(0)), "a world", PLENTY);
+        assert!(matches!(endless, Err(JournalError::Damaged)));
+    }
+
+    #[test]
+    fn other_worlds_formats_and_files_are_named() {
+        let other = Journal::read(&saved()[..], "another", PLENTY);
+        assert!(matches!(other, Err(JournalError::What { found, .. }) if found == "a world"));
+        assert!(matches!(refusal(b"GIF89a, and so on, and on"), Some(JournalError::Other)));
+        let older = [&b"bifolio check 1\n0.1.0\n"[..], &[0; 40]].concat();
+        assert!(matches!(refusal(&older), Some(JournalError::Version { found }) if found == "of format 1"));
+    }
+
+    #[test]
+    fn other_versions_of_the_program_are_named() {
+        let mut bytes = saved();
+        let head = MAGIC.len() + 12;
+        let at = head + 1;
+        bytes[at] = b'9';
+        let checksum = crc32fast::hash(&bytes[head..]).to_le_bytes();
+        bytes[head - 4..head].copy_from_slice(&checksum);
+        let found = format!("9{}", &env!("CARGO_PKG_VERSION")[1..]);
+        assert!(matches!(refusal(&bytes), Some(JournalError::Version { found: it }) if it == found));
     }
 }

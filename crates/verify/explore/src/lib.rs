@@ -21,7 +21,7 @@
 //! | [`rules`] | I1 to I27: sentences, sources, functions that judge facts |
 //! | [`design`] | what a design is to the explorer |
 //! | [`explore`], [`set`] | breadth-first search; the states seen |
-//! | [`journal`] | explorations written down, to go on later |
+//! | [`journal`] | explorations saved to a file, to go on later |
 //! | [`story`], [`report`], [`table`] | what was found, for people and programs |
 //! | [`linux`] | worlds of `struct page` |
 //! | [`bifolio`] | worlds of shipped folios |

@@ -14,8 +14,8 @@ pub(super) type Reached<S> = (u64, S, StateId, u16);
 pub(super) struct Candidates<S> {
     /// States that were not seen before, maybe several times.
     pub(super) unseen: Vec<Reached<S>>,
-    /// Parent and step for each rule that was broken.
-    pub(super) broken: Vec<(Rule, StateId, Action)>,
+    /// For each rule that was broken the state from which a step broke it.
+    pub(super) broken: Vec<(Rule, StateId)>,
     seen: RuleSet,
     pub(super) steps: u64,
     /// States that were left by some of their actions only.
@@ -83,14 +83,14 @@ impl<D: Design> Worker<'_, '_, D> {
     fn step(&mut self, state: &D::State, id: StateId, action: Action) -> Option<D::State> {
         let applied = self.level.design.apply(&mut self.scratch, state, action);
         if !applied.broken.is_empty() {
-            self.note(applied.broken, id, action);
+            self.note(applied.broken, id);
         }
         (!ends(self.level.design, &applied)).then_some(applied.state)
     }
 
-    fn note(&mut self, broken: RuleSet, parent: StateId, action: Action) {
+    fn note(&mut self, broken: RuleSet, parent: StateId) {
         for rule in broken.without(self.out.seen).iter() {
-            self.out.broken.push((rule, parent, action));
+            self.out.broken.push((rule, parent));
         }
         self.out.seen = self.out.seen.union(broken);
     }

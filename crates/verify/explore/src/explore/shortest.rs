@@ -22,17 +22,17 @@ impl<D: Design> Walk<'_, D> {
 
     /// Tells the ways to rules that were broken, some excepted.
     fn told(&self, without: RuleSet) -> Vec<Broken<D::State>> {
-        let found = self.found.iter().filter(|(rule, ..)| !without.contains(*rule));
-        let trace = |&(rule, parent, action): &(Rule, StateId, Action)| {
+        let found = self.found.iter().filter(|(rule, _)| !without.contains(*rule));
+        let trace = |&(rule, parent): &(Rule, StateId)| {
             let short = || Broken { rule, states: vec![self.design.initial()], steps: Vec::new() };
-            self.trace(rule, parent, action).unwrap_or_else(short)
+            self.trace(rule, parent).unwrap_or_else(short)
         };
         found.map(trace).collect()
     }
 
     /// Finds the steps that lead to a broken rule, by doing them again without renaming. `None` if that does not
     /// work out: the design then treats renamed states differently, which it must not.
-    fn trace(&self, rule: Rule, parent: StateId, last: Action) -> Option<Broken<D::State>> {
+    fn trace(&self, rule: Rule, parent: StateId) -> Option<Broken<D::State>> {
         let mut goals = Vec::new();
         let mut at = parent;
         while at != StateId::MAX {
@@ -54,9 +54,7 @@ impl<D: Design> Walk<'_, D> {
             states.push(state);
         }
         let here = *states.last().expect("begins with the initial state");
-        let breaking = |action: Action, applied: &Applied<D::State>| {
-            action.verb == last.verb && applied.broken.contains(rule)
-        };
+        let breaking = |_: Action, applied: &Applied<D::State>| applied.broken.contains(rule);
         let (action, broken, state) = self.find_step(&mut scratch, &here, breaking)?;
         steps.push((action, broken));
         states.push(state);
