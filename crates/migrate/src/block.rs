@@ -5,8 +5,7 @@ use alloc::vec::Vec;
 
 use bifolio_folio::{MemoryKind, Pfn};
 
-use crate::step::Folio;
-use crate::{AlignedRun, Handle, PageRun, PageSet};
+use crate::{AlignedRun, Folio, FolioId, PageRun, PageSet};
 
 /// A folio of device memory that holds part of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -15,8 +14,8 @@ pub struct Piece {
     pub span: AlignedRun,
     /// Device page of the first page.
     pub pfn: Pfn,
-    /// Its place in the eviction order.
-    pub handle: Handle,
+    /// Key of the folio.
+    pub id: FolioId,
     /// Whether the device's page table has it.
     pub mapped: bool,
 }
@@ -25,7 +24,7 @@ impl Piece {
     /// The folio as the runner knows it.
     #[must_use]
     pub fn folio(&self) -> Folio {
-        Folio { pfn: self.pfn, order: self.span.order(), handle: self.handle }
+        Folio { pfn: self.pfn, order: self.span.order(), id: self.id }
     }
 }
 
@@ -209,13 +208,13 @@ impl Block {
     }
 
     /// Replaces a piece by its two halves after the folio was split.
-    pub(crate) fn split_piece(&mut self, span: AlignedRun, upper_handle: Handle) {
+    pub(crate) fn split_piece(&mut self, span: AlignedRun, upper_id: FolioId) {
         let at = self.index_of(span);
         let whole = self.pieces[at];
         let (lower, upper) = span.halves(span.first()).expect("only folios of order 1 and more are split");
         let upper_pfn = Pfn::new(whole.pfn.get() + u64::from(lower.pages()));
         self.pieces[at] = Piece { span: lower, ..whole };
-        self.pieces.insert(at + 1, Piece { span: upper, pfn: upper_pfn, handle: upper_handle, ..whole });
+        self.pieces.insert(at + 1, Piece { span: upper, pfn: upper_pfn, id: upper_id, ..whole });
     }
 
     /// Replaces the two halves of `span` by one piece after their folios were collapsed.

@@ -61,17 +61,13 @@
 //! | [`step`] | what a transaction asks for, and the answers |
 //! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`], [`split`], [`collapse`] are its kinds |
 //! | [`policy`] | which order to move, chosen at run time |
-//! | [`eviction`] | the least-recently-used order of what may be evicted |
-//! | [`budget`] | how many pages of system memory may be resident |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod block;
-pub mod budget;
 pub mod collapse;
-pub mod eviction;
 pub mod policy;
 pub mod populate;
 pub mod split;
@@ -83,10 +79,8 @@ pub mod unmap;
 
 pub use bifolio_folio::{AlignedRun, BLOCK_PAGES, PageRun, PageSet};
 pub use block::{Block, Piece};
-pub use budget::Budget;
-pub use eviction::{EvictionOrder, Handle};
 pub use policy::{Granularity, Policy};
-pub use step::{Failure, Finished, Moved, Outcome, Step};
+pub use step::{Failure, Finished, Folio, FolioId, Moved, Outcome, Step};
 pub use transaction::Transaction;
 
 /// Bytes in one block.

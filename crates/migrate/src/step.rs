@@ -2,7 +2,7 @@
 
 use bifolio_folio::{Order, Pfn};
 
-use crate::{AlignedRun, Handle, PageRun};
+use crate::{AlignedRun, PageRun};
 
 /// One thing to do for a transaction. Each names the outcomes it may have; any other is a broken runner.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,8 +29,7 @@ pub enum Step {
         /// The folio, of order 1 or more.
         folio: Folio,
     },
-    /// Make one folio of the two halves of a block, where they are: `Done` (it keeps the lower one's place in the
-    /// eviction order), `Busy` if somebody else holds a reference of either, or `Failed` if they are not of one backing.
+    /// Make one folio of the two halves of a block, where they are: `Done` (it keeps the lower one's key), `Busy` if somebody else holds a reference of either, or `Failed` if they are not of one backing.
     CollapseFolio {
         /// The folio of the lower half.
         lower: Folio,
@@ -143,6 +142,10 @@ pub enum Step {
     Finish(Result<Finished, Failure>),
 }
 
+/// Key of a folio on the device, as the runner gave it out: valid until the folio is released or becomes part of another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FolioId(pub u32);
+
 /// A folio that a block holds one reference of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Folio {
@@ -150,8 +153,8 @@ pub struct Folio {
     pub pfn: Pfn,
     /// Order.
     pub order: Order,
-    /// Its place in the eviction order.
-    pub handle: Handle,
+    /// Its key.
+    pub id: FolioId,
 }
 
 /// How a step went.
@@ -163,10 +166,10 @@ pub enum Outcome {
     Done,
     /// A folio of the wanted order now belongs to the block.
     Formed(Folio),
-    /// The folio was split; its lower half keeps its place in the eviction order.
+    /// The folio was split; its lower half keeps its key.
     Split {
-        /// The place of the upper half.
-        upper: Handle,
+        /// Key of the upper half.
+        upper: FolioId,
     },
     /// There is no memory for it.
     NoMemory,

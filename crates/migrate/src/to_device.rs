@@ -172,9 +172,9 @@ impl ToDevice {
     }
 
     fn commit(&mut self, block: &mut Block) -> Step {
-        let Folio { pfn, handle, .. } = self.folio();
+        let Folio { pfn, id, .. } = self.folio();
         let pages = block.ram().count_in(self.span.run());
-        block.commit_to_device(Piece { span: self.span, pfn, handle, mapped: false });
+        block.commit_to_device(Piece { span: self.span, pfn, id, mapped: false });
         if pages > 0 {
             return self.enter(Phase::ReleaseRam, Step::ReleaseRam { span: self.span, pages });
         }

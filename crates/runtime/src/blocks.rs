@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::{PoisonError, TryLockError};
 
 use bifolio_folio::MemoryKind;
-use bifolio_migrate::{BLOCK_PAGES, Block, Handle, PageRun};
+use bifolio_migrate::{BLOCK_PAGES, Block, PageRun};
 use bifolio_sys::PAGE;
 
 use crate::engine::checked::waits_for_a_block;
+use crate::engine::lru::LruKey;
 use crate::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Number of a block in its [`Blocks`].
@@ -23,7 +24,7 @@ pub struct BlockState {
     /// Where its pages are.
     pub block: Block,
     /// Its place among the blocks that have pages in system memory.
-    pub resident: Option<Handle>,
+    pub resident: Option<LruKey<BlockId>>,
 }
 
 /// One block found by its address.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
-use bifolio_migrate::{Budget, Failure, Granularity, Policy};
+use bifolio_migrate::{Failure, Granularity, Policy};
 use bifolio_pool::PoolName;
 use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
 
@@ -14,6 +14,7 @@ use crate::blocks::BLOCK_LEN;
 use crate::cpu::shared::{Keep, SharedView};
 use crate::device::builtin::{Builtin, Kernel, Memory};
 use crate::device::{Device, DeviceFault, FaultHandler};
+use crate::engine::budget::Budget;
 use crate::engine::checked::Violation;
 use crate::engine::detach::DetachError;
 use crate::engine::pin::Pinned;

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Budget, Granularity};
+use bifolio_migrate::Granularity;
 use bifolio_pool::PoolName;
 use bifolio_runtime::cpu::anonymous::AnonymousView;
 use bifolio_runtime::device::builtin::{Builtin, Memory};
 use bifolio_runtime::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
 use bifolio_runtime::engine::Parts;
+use bifolio_runtime::engine::budget::Budget;
 use bifolio_runtime::{Counter, Direction, Engine, Side, Statistics};
 use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{

@@ -12,13 +12,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Budget, Failure, Granularity, PageRun, PageSet};
+use bifolio_migrate::{Failure, Granularity, PageRun, PageSet};
 use bifolio_pool::{DevicePool, MirrorPool, PoolName};
 use bifolio_runtime::cpu::shared::{Keep, SharedView};
 use bifolio_runtime::cpu::{BlockSpan, CpuView, Refused};
 use bifolio_runtime::device::builtin::{Builtin, Memory};
 use bifolio_runtime::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
 use bifolio_runtime::engine::Parts;
+use bifolio_runtime::engine::budget::Budget;
 use bifolio_runtime::engine::detach::{DetachError, Stuck};
 use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
 use bifolio_runtime::{Counter, Direction, Engine, Side, Statistics};

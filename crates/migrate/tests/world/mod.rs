@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bifolio_folio::{MemoryKind, Order, Pfn};
-use bifolio_migrate::step::Folio;
+
 use bifolio_migrate::{
-    AlignedRun, BLOCK_PAGES, Block, Failure, Finished, Handle, Outcome, PageRun, Step, Transaction,
+    AlignedRun, BLOCK_PAGES, Block, Failure, Finished, Folio, FolioId, Outcome, PageRun, Step, Transaction,
 };
 
 /// Where the CPU's page table leads.
@@ -30,8 +30,8 @@ pub struct World {
     folios: BTreeMap<u64, Order>,
     /// What each folio, by its first page, is on.
     backings: BTreeMap<u64, u32>,
-    handles: BTreeSet<u32>,
-    next_handle: u32,
+    ids: BTreeSet<u32>,
+    next_id: u32,
     ram_limit: u64,
     ram_used: u64,
     /// Fallible steps until one is made to fail; `None` never.
@@ -57,8 +57,8 @@ impl World {
             device_table: BTreeMap::new(),
             folios: BTreeMap::new(),
             backings: BTreeMap::new(),
-            handles: BTreeSet::new(),
-            next_handle: 0,
+            ids: BTreeSet::new(),
+            next_id: 0,
             ram_limit,
             ram_used: 0,
             fail_in: None,
@@ -160,21 +160,21 @@ impl World {
             return Outcome::NoMemory;
         };
         self.folios.insert(pfn, order);
-        let handle = self.handle();
-        self.backings.insert(pfn, handle.0);
-        Outcome::Formed(Folio { pfn: Pfn::new(pfn), order, handle })
+        let id = self.new_id();
+        self.backings.insert(pfn, id.0);
+        Outcome::Formed(Folio { pfn: Pfn::new(pfn), order, id })
     }
 
-    fn handle(&mut self) -> Handle {
-        self.next_handle += 1;
-        self.handles.insert(self.next_handle);
-        Handle(self.next_handle)
+    fn new_id(&mut self) -> FolioId {
+        self.next_id += 1;
+        self.ids.insert(self.next_id);
+        FolioId(self.next_id)
     }
 
     fn release(&mut self, folio: Folio) -> Outcome {
         let pfn = folio.pfn.get();
         assert_eq!(self.folios.remove(&pfn), Some(folio.order), "a folio is freed once, at its order");
-        assert!(self.handles.remove(&folio.handle.0), "a handle is removed once");
+        assert!(self.ids.remove(&folio.id.0), "a key is removed once");
         self.backings.remove(&pfn);
         self.device[pfn as usize..(pfn + folio.order.pages()) as usize].fill(GARBAGE);
         Outcome::Done
@@ -188,7 +188,7 @@ impl World {
         assert_eq!(self.folios.insert(folio.pfn.get(), half), Some(folio.order));
         self.folios.insert(folio.pfn.get() + half.pages(), half);
         self.backings.insert(folio.pfn.get() + half.pages(), self.backings[&folio.pfn.get()]);
-        Outcome::Split { upper: self.handle() }
+        Outcome::Split { upper: self.new_id() }
     }
 
     fn collapse(&mut self, lower: Folio, upper: Folio) -> Outcome {
@@ -204,7 +204,7 @@ impl World {
         assert_eq!(self.folios.insert(first, whole), Some(lower.order));
         assert_eq!(self.folios.remove(&second), Some(lower.order));
         self.backings.remove(&second);
-        assert!(self.handles.remove(&upper.handle.0), "a handle is removed once");
+        assert!(self.ids.remove(&upper.id.0), "a key is removed once");
         Outcome::Done
     }
 
@@ -404,7 +404,7 @@ impl World {
         let pieces: BTreeMap<u64, Order> =
             self.block.pieces().iter().map(|piece| (piece.pfn.get(), piece.span.order())).collect();
         assert_eq!(self.folios, pieces, "live folios are those of the block");
-        assert_eq!(self.handles.len(), self.block.pieces().len(), "one place in the eviction order a piece");
+        assert_eq!(self.ids.len(), self.block.pieces().len(), "one key a piece");
         assert_eq!(self.ram_used, u64::from(self.block.ram().count()), "reserved system memory");
         assert_eq!(self.ram.len(), usize::from(self.block.ram().count()), "system pages in use");
     }

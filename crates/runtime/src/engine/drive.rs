@@ -111,8 +111,8 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
                 let (pfn, order) = (folio.head(), folio.order());
                 let (first, whole) = pagemap.pool().eviction_range(pfn, data, order);
                 let range = DeviceRange { first, order: whole, data };
-                let handle = lock(victims).push_folio(range, folio.unlock().into_raw());
-                Outcome::Formed(Folio { pfn, order, handle })
+                let id = lock(victims).push_folio(range, folio.unlock().into_raw());
+                Outcome::Formed(Folio { pfn, order, id })
             }
             Err(refused) => {
                 pagemap.pool().give_back(refused.range, data);
@@ -122,14 +122,14 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     }
 
     fn release_folio(&self, folio: Folio) -> Outcome {
-        let raw = lock(&self.engine.victims).remove_folio(folio.handle);
+        let raw = lock(&self.engine.victims).remove_folio(folio.id);
         drop(self.engine.pagemap.from_raw(raw));
         Outcome::Done
     }
 
     fn split(&self, folio: Folio) -> Outcome {
         let mut victims = lock(&self.engine.victims);
-        let raw = victims.lend(folio.handle);
+        let raw = victims.lend(folio.id);
         let half = folio.order.smaller().expect("only orders of 1 and more are split");
         let split = match self.engine.pagemap.from_raw(raw).try_lock() {
             Ok(locked) => locked.split(half).map_err(|refused| refused.folio.unlock()),
@@ -138,12 +138,12 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         match split {
             Ok(mut pieces) => {
                 let mut piece = || pieces.next().expect("a folio has two halves").unlock().into_raw();
-                victims.put_back(folio.handle, piece());
+                victims.put_back(folio.id, piece());
                 self.engine.statistics.add(Counter::Splits, 1);
-                Outcome::Split { upper: victims.push_piece(folio.handle, piece()) }
+                Outcome::Split { upper: victims.push_piece(folio.id, piece()) }
             }
             Err(live) => {
-                victims.put_back(folio.handle, live.into_raw());
+                victims.put_back(folio.id, live.into_raw());
                 Outcome::Busy
             }
         }
@@ -151,20 +151,19 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
 
     fn collapse(&self, lower: Folio, upper: Folio) -> Outcome {
         let mut victims = lock(&self.engine.victims);
-        if !victims.are_siblings(lower.handle, upper.handle) {
+        if !victims.are_siblings(lower.id, upper.id) {
             return Outcome::Failed;
         }
-        let [one, other] =
-            [lower, upper].map(|folio| self.engine.pagemap.from_raw(victims.lend(folio.handle)));
+        let [one, other] = [lower, upper].map(|folio| self.engine.pagemap.from_raw(victims.lend(folio.id)));
         match join(one, other) {
             Ok(whole) => {
-                victims.join(lower.handle, upper.handle, whole.into_raw());
+                victims.join(lower.id, upper.id, whole.into_raw());
                 self.engine.statistics.add(Counter::Collapses, 1);
                 Outcome::Done
             }
             Err((outcome, [one, other])) => {
-                victims.put_back(lower.handle, one.into_raw());
-                victims.put_back(upper.handle, other.into_raw());
+                victims.put_back(lower.id, one.into_raw());
+                victims.put_back(upper.id, other.into_raw());
                 outcome
             }
         }

@@ -4,9 +4,11 @@
 //! ever tried (I24), save by an audit, which waits for one block after the other.
 
 pub mod audit;
+pub mod budget;
 pub mod checked;
 pub mod detach;
 pub(crate) mod drive;
+pub mod lru;
 pub mod pin;
 pub(crate) mod plain;
 pub(crate) mod reclaim;
@@ -19,16 +21,16 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bifolio_folio::PageMap;
-use bifolio_migrate::{
-    AlignedRun, Budget, EvictionOrder, Failure, Finished, Moved, Outcome, PageRun, Policy, Step, Transaction,
-};
+use bifolio_migrate::{AlignedRun, Failure, Finished, Moved, Outcome, PageRun, Policy, Step, Transaction};
 use bifolio_pool::{DevicePool, Rmap};
 
 use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
 use crate::cpu::{CpuView, address_of};
 use crate::device::{Device, DeviceFault, FaultHandler};
+use crate::engine::budget::Budget;
 use crate::engine::checked::Checker;
 use crate::engine::drive::StepExecutor;
+use crate::engine::lru::LruList;
 use crate::engine::plain::PlainObjects;
 use crate::engine::victims::DeviceLru;
 use crate::statistics::{Counter, Direction, Statistics};
@@ -42,7 +44,7 @@ pub struct Engine<V: CpuView> {
     pub(crate) blocks: Blocks,
     /// What is on the device, by age.
     pub(crate) victims: Mutex<DeviceLru>,
-    pub(crate) resident: Mutex<EvictionOrder<BlockId>>,
+    pub(crate) resident: Mutex<LruList<BlockId>>,
     pub(crate) budget: Budget,
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) statistics: Statistics,
@@ -346,11 +348,11 @@ impl<V: CpuView> Engine<V> {
         let mut resident = lock(&self.resident);
         match (cell.block.ram().is_empty(), cell.resident) {
             (false, None) => cell.resident = Some(resident.push(found.id)),
-            (true, Some(handle)) => {
-                resident.remove(handle);
+            (true, Some(key)) => {
+                resident.remove(key);
                 cell.resident = None;
             }
-            (false, Some(handle)) => resident.touch(handle),
+            (false, Some(key)) => resident.touch(key),
             (true, None) => {}
         }
     }

@@ -16,18 +16,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bifolio_folio::{FreeRange, Live, Order, Pfn, RawFolio};
-use bifolio_migrate::{EvictionOrder, Handle};
+use bifolio_migrate::FolioId;
 use slab::Slab;
 
+use crate::engine::lru::{LruKey, LruList};
 use crate::engine::plain::PlainObject;
+
+/// The place of an object in the order.
+pub(crate) type VictimKey = LruKey<Victim>;
 
 /// Everything that is on the device, and the order in which it would have to go.
 #[derive(Debug, Default)]
 pub(crate) struct DeviceLru {
     folios: Slab<Held>,
-    objects: EvictionOrder<Victim>,
+    objects: LruList<Victim>,
     /// Objects with folios, by their first page.
-    by_first: HashMap<Pfn, Handle>,
+    by_first: HashMap<Pfn, VictimKey>,
     /// The ranges of plain objects, by first page, with their lengths in pages.
     plain: BTreeMap<u64, (u64, Arc<PlainObject>)>,
 }
@@ -35,13 +39,14 @@ pub(crate) struct DeviceLru {
 /// A folio on the device, with its block's reference.
 #[derive(Debug)]
 struct Held {
-    object: Handle,
+    object: VictimKey,
     /// Absent while the folio is being split.
     folio: Option<RawFolio<Live>>,
 }
 
+/// What leaves the device at once.
 #[derive(Debug)]
-enum Victim {
+pub(crate) enum Victim {
     Folios { range: DeviceRange, folios: u32 },
     Plain(Arc<PlainObject>),
 }
@@ -58,14 +63,14 @@ pub(crate) struct DeviceRange {
 #[derive(Clone, Debug)]
 pub(crate) enum Candidate {
     /// All folios of a range.
-    Folios { place: Handle, range: DeviceRange },
+    Folios { place: VictimKey, range: DeviceRange },
     /// An object without folios.
     Plain(Arc<PlainObject>),
 }
 
 impl DeviceLru {
     /// Adds a folio that was formed in `range`, which now is the most recently used.
-    pub(crate) fn push_folio(&mut self, range: DeviceRange, folio: RawFolio<Live>) -> Handle {
+    pub(crate) fn push_folio(&mut self, range: DeviceRange, folio: RawFolio<Live>) -> FolioId {
         let object = match self.by_first.get(&range.first) {
             Some(&object) => {
                 self.objects.touch(object);
@@ -81,21 +86,21 @@ impl DeviceLru {
     }
 
     /// Adds a folio that was split off the one at `sibling`: of the same object, as old as that.
-    pub(crate) fn push_piece(&mut self, sibling: Handle, folio: RawFolio<Live>) -> Handle {
+    pub(crate) fn push_piece(&mut self, sibling: FolioId, folio: RawFolio<Live>) -> FolioId {
         let object = self.held(sibling).object;
         self.add_folio(object, folio)
     }
 
-    fn add_folio(&mut self, object: Handle, folio: RawFolio<Live>) -> Handle {
+    fn add_folio(&mut self, object: VictimKey, folio: RawFolio<Live>) -> FolioId {
         if let Some(Victim::Folios { folios, .. }) = self.objects.get_mut(object) {
             *folios += 1;
         }
         let key = self.folios.insert(Held { object, folio: Some(folio) });
-        Handle(u32::try_from(key).expect("device memory has fewer than 2^32 folios"))
+        FolioId(u32::try_from(key).expect("device memory has fewer than 2^32 folios"))
     }
 
     /// Removes a folio, and its object if it was the last one there.
-    pub(crate) fn remove_folio(&mut self, at: Handle) -> RawFolio<Live> {
+    pub(crate) fn remove_folio(&mut self, at: FolioId) -> RawFolio<Live> {
         let Held { object, folio } = self.folios.remove(at.0 as usize);
         if let Some(Victim::Folios { range, folios }) = self.objects.get_mut(object) {
             *folios -= 1;
@@ -108,22 +113,22 @@ impl DeviceLru {
     }
 
     /// Takes the reference of a folio for a moment, to split or to join it.
-    pub(crate) fn lend(&mut self, at: Handle) -> RawFolio<Live> {
+    pub(crate) fn lend(&mut self, at: FolioId) -> RawFolio<Live> {
         self.held(at).folio.take().expect(LENT)
     }
 
     /// Puts back what [`DeviceLru::lend`] gave, or the part of it that is left.
-    pub(crate) fn put_back(&mut self, at: Handle, folio: RawFolio<Live>) {
+    pub(crate) fn put_back(&mut self, at: FolioId, folio: RawFolio<Live>) {
         self.held(at).folio = Some(folio);
     }
 
     /// Tells whether two folios are of one object.
-    pub(crate) fn are_siblings(&self, one: Handle, other: Handle) -> bool {
+    pub(crate) fn are_siblings(&self, one: FolioId, other: FolioId) -> bool {
         self.folios[one.0 as usize].object == self.folios[other.0 as usize].object
     }
 
     /// Makes one folio of two that were lent, in the place of the lower one.
-    pub(crate) fn join(&mut self, lower: Handle, upper: Handle, whole: RawFolio<Live>) {
+    pub(crate) fn join(&mut self, lower: FolioId, upper: FolioId, whole: RawFolio<Live>) {
         let Held { object, .. } = self.folios.remove(upper.0 as usize);
         if let Some(Victim::Folios { folios, .. }) = self.objects.get_mut(object) {
             *folios -= 1;
@@ -131,7 +136,7 @@ impl DeviceLru {
         self.put_back(lower, whole);
     }
 
-    fn held(&mut self, at: Handle) -> &mut Held {
+    fn held(&mut self, at: FolioId) -> &mut Held {
         &mut self.folios[at.0 as usize]
     }
 
@@ -150,17 +155,17 @@ impl DeviceLru {
     }
 
     /// Makes a plain object the most recently used that may be evicted.
-    pub(crate) fn push_plain(&mut self, object: &Arc<PlainObject>) -> Handle {
+    pub(crate) fn push_plain(&mut self, object: &Arc<PlainObject>) -> VictimKey {
         self.objects.push(Victim::Plain(Arc::clone(object)))
     }
 
     /// Makes a plain object in the order the most recently used.
-    pub(crate) fn touch_plain(&mut self, turn: Handle) {
+    pub(crate) fn touch_plain(&mut self, turn: VictimKey) {
         self.objects.touch(turn);
     }
 
     /// Takes a plain object out of the order.
-    pub(crate) fn remove_plain(&mut self, turn: Handle) {
+    pub(crate) fn remove_plain(&mut self, turn: VictimKey) {
         self.objects.remove(turn);
     }
 
@@ -190,7 +195,7 @@ impl DeviceLru {
 
     /// The least recently used objects, the oldest first.
     pub(crate) fn oldest(&self, count: usize) -> Vec<Candidate> {
-        let candidate = |(place, victim): (Handle, &Victim)| match victim {
+        let candidate = |(place, victim): (VictimKey, &Victim)| match victim {
             Victim::Folios { range, .. } => Candidate::Folios { place, range: *range },
             Victim::Plain(object) => Candidate::Plain(Arc::clone(object)),
         };
@@ -202,7 +207,7 @@ impl DeviceLru {
         if self.plain.is_empty() {
             return Vec::new();
         }
-        let plain = |(_, victim): (Handle, &Victim)| match victim {
+        let plain = |(_, victim): (VictimKey, &Victim)| match victim {
             Victim::Folios { .. } => None,
             Victim::Plain(object) => Some(Arc::clone(object)),
         };
@@ -210,7 +215,7 @@ impl DeviceLru {
     }
 
     /// Makes the folios of a range the most recently used, if they are still there.
-    pub(crate) fn touch(&mut self, place: Handle, range: DeviceRange) {
+    pub(crate) fn touch(&mut self, place: VictimKey, range: DeviceRange) {
         let same = |victim: &Victim| matches!(victim, Victim::Folios { range: now, .. } if *now == range);
         if self.objects.get(place).is_some_and(same) {
             self.objects.touch(place);

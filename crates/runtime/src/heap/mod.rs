@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
-use bifolio_migrate::{Budget, Failure, Finished, Granularity, Moved};
+use bifolio_migrate::{Failure, Finished, Granularity, Moved};
 use bifolio_pool::PoolName;
 use bifolio_sys::{
     Access, AddressRange, Features, HUGE_PAGE, Mapping, PAGE, Placement, Protection, Reads, SharedBytes, Uffd,
@@ -25,6 +25,7 @@ use crate::cpu::CpuView;
 use crate::cpu::anonymous::AnonymousView;
 use crate::device::Device;
 use crate::device::builtin::{Builtin, Memory};
+use crate::engine::budget::Budget;
 use crate::engine::checked::Violation;
 use crate::engine::{Engine, Parts, give_way};
 use crate::fault_loop::{Answer, Handlers, Readers};

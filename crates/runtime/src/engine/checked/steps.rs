@@ -300,7 +300,7 @@ impl Watch<'_> {
                 self.budget_pages -= i64::from(cell.block.ram().count_in(run));
             }
             (Step::ReleaseFolio { folio }, _) => {
-                self.formed = self.formed.filter(|formed| formed.handle != folio.handle);
+                self.formed = self.formed.filter(|formed| formed.id != folio.id);
             }
             // Transactions within this one may have moved other pages of the block. It has moved none itself yet.
             (Step::ReclaimDevice { .. } | Step::ReclaimRam { .. }, _) => self.before = Some(Places::of(cell)),
@@ -328,7 +328,7 @@ impl Watch<'_> {
     }
 
     fn is_piece(&self, formed: &Folio, cell: &BlockState) -> bool {
-        cell.block.pieces().iter().any(|piece| piece.handle == formed.handle)
+        cell.block.pieces().iter().any(|piece| piece.id == formed.id)
     }
 
     /// After a failure, whether the pages that moved all the same are those of the folio that was formed: what was
@@ -344,7 +344,7 @@ impl Watch<'_> {
             return true;
         }
         let committed = |formed: Folio| {
-            cell.block.pieces().iter().find(|piece| piece.handle == formed.handle).map(|piece| piece.span)
+            cell.block.pieces().iter().find(|piece| piece.id == formed.id).map(|piece| piece.span)
         };
         let (mut ram, mut device) = (before.ram, before.device);
         if let Some(span) = self.formed.and_then(committed) {

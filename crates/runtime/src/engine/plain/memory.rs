@@ -1,13 +1,13 @@
 //! Device memory for plain objects: gathered from the pool, entered in the device's page table, given back.
 
 use bifolio_folio::{Order, Pfn};
-use bifolio_migrate::Handle;
 use bifolio_sys::PAGE;
 
 use super::{Memory, PlainError};
 use crate::cpu::CpuView;
 use crate::device::{DeviceError, TableUpdate};
 use crate::engine::reclaim::{ReclaimResult, Wanted};
+use crate::engine::victims::VictimKey;
 use crate::engine::{BUSY_RETRIES, Engine, give_way, lock};
 
 /// How often one tries again that finds nothing to evict: a folio that is being formed just now is in no order yet.
@@ -48,7 +48,7 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Gives device memory back to the pool, and takes it out of the order of victims.
-    pub(super) fn take_back(&self, memory: Memory, turn: Option<Handle>) {
+    pub(super) fn take_back(&self, memory: Memory, turn: Option<VictimKey>) {
         let mut victims = lock(&self.victims);
         turn.into_iter().for_each(|turn| victims.remove_plain(turn));
         victims.leave(&memory);

@@ -16,12 +16,12 @@
 use std::sync::{Arc, TryLockError};
 
 use bifolio_folio::{FreeRange, Pfn};
-use bifolio_migrate::Handle;
 use bifolio_sys::{Mapping, PAGE};
 
 use crate::cpu::CpuView;
 use crate::device::DeviceError;
 use crate::engine::reclaim::{EvictionStats, ReclaimResult};
+use crate::engine::victims::VictimKey;
 use crate::engine::{BUSY_RETRIES, Engine, give_way, lock};
 use crate::statistics::Counter;
 use crate::sync::Mutex;
@@ -89,7 +89,7 @@ enum BufferLocation {
     /// In system memory; without a mapping they are zeros.
     System(Option<Mapping>),
     /// On the device, with its place in the order of victims, which it has unless it is pinned.
-    Device { memory: Memory, turn: Option<Handle> },
+    Device { memory: Memory, turn: Option<VictimKey> },
 }
 
 impl PlainObject {

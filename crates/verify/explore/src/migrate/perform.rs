@@ -2,7 +2,7 @@
 
 use bifolio_folio::{CollapseErrorKind, MemoryKind, PageMap, Pfn};
 use bifolio_migrate::step::Folio;
-use bifolio_migrate::{AlignedRun, Handle, Outcome, PageRun, Step};
+use bifolio_migrate::{AlignedRun, FolioId, Outcome, PageRun, Step};
 use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, HandedOut, Pages, Removed, Used};
 
@@ -156,8 +156,8 @@ impl Performer<'_> {
         self.broken.require(formed.is_none() || teardown == Teardown::Alive, 16);
         match formed {
             Some(page) => {
-                let (pfn, handle) = (Pfn::new(u64::from(page)), Handle(u32::from(page)));
-                Outcome::Formed(Folio { pfn, order: span.order(), handle })
+                let (pfn, id) = (Pfn::new(u64::from(page)), FolioId(u32::from(page)));
+                Outcome::Formed(Folio { pfn, order: span.order(), id })
             }
             None if teardown == Teardown::Alive => Outcome::NoMemory,
             None => Outcome::Detached,
@@ -333,9 +333,9 @@ fn refusal(step: &Step) -> Outcome {
     }
 }
 
-/// The place of the upper half of a folio.
-pub(super) fn upper_of(folio: &Folio) -> Handle {
-    Handle(u32::from(low(folio.pfn)) + (1 << folio.order.get() >> 1))
+/// Key of the upper half of a folio.
+pub(super) fn upper_of(folio: &Folio) -> FolioId {
+    FolioId(u32::from(low(folio.pfn)) + (1 << folio.order.get() >> 1))
 }
 
 /// How a block's memory is reached, in the terms of the shipped code.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{AlignedRun, Budget, Failure, Granularity, PageRun};
+use bifolio_migrate::{AlignedRun, Failure, Granularity, PageRun};
 use bifolio_pool::{DevicePool, PoolName};
 use bifolio_sys::{PAGE, SharedBytes};
 use shuttle::thread;
@@ -23,6 +23,7 @@ use crate::blocks::{BLOCK_LEN, BlockRef};
 use crate::cpu::span_of;
 use crate::device::builtin::{Builtin, Kernel, Memory, Unit};
 use crate::device::{DeviceFault, FaultHandler};
+use crate::engine::budget::Budget;
 use crate::engine::detach::DetachError;
 use crate::engine::{Engine, Parts, Side};
 use crate::mutant::{self, Mutant};

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Budget, Failure, Finished, Granularity, Outcome, PageRun, PageSet, Step};
+use bifolio_migrate::{Failure, Finished, Granularity, Outcome, PageRun, PageSet, Step};
 use bifolio_pool::{BuddyPool, DevicePool};
 use bifolio_rules::Rule;
 use bifolio_sys::{HUGE_PAGE, Mapping, PAGE, Protection, SharedBytes};
@@ -14,6 +14,7 @@ use super::order;
 use crate::blocks::BlockState;
 use crate::cpu::{BlockSpan, CpuView, Refused};
 use crate::device::builtin::{Builtin, Memory};
+use crate::engine::budget::Budget;
 use crate::engine::checked::Checker;
 use crate::engine::drive::StepExecutor;
 use crate::engine::{Engine, Parts, Side};

@@ -1,6 +1,6 @@
 //! How many pages of system memory may be resident.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A count of pages under a limit, shared by all transactions.
 #[derive(Debug)]

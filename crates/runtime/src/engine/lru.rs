@@ -1,12 +1,44 @@
-//! The least-recently-used order of what may be evicted.
+//! Items from the least to the most recently used: what would be evicted, in that order.
 //!
-//! A doubly linked list in a slab: every operation is O(1) but [`EvictionOrder::oldest_first`].
+//! A doubly linked list in a slab: every operation is O(1) but [`LruList::oldest_first`].
 
-use alloc::vec::Vec;
+use std::fmt;
+use std::marker::PhantomData;
 
-/// A place in an [`EvictionOrder`], valid until it is removed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Handle(pub u32);
+/// A place in an [`LruList`] of `T`, valid until it is removed. Lists of other items have keys of another type.
+pub struct LruKey<T> {
+    at: u32,
+    list_of: PhantomData<fn() -> T>,
+}
+
+impl<T> LruKey<T> {
+    const fn new(at: u32) -> LruKey<T> {
+        LruKey { at, list_of: PhantomData }
+    }
+}
+
+// Derived, these would ask the same of `T`.
+impl<T> Clone for LruKey<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for LruKey<T> {}
+
+impl<T> PartialEq for LruKey<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl<T> Eq for LruKey<T> {}
+
+impl<T> fmt::Debug for LruKey<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LruKey({})", self.at)
+    }
+}
 
 const NONE: u32 = u32::MAX;
 
@@ -19,7 +51,7 @@ struct Entry<T> {
 
 /// Items from the least to the most recently used.
 #[derive(Clone, Debug)]
-pub struct EvictionOrder<T> {
+pub struct LruList<T> {
     entries: Vec<Entry<T>>,
     oldest: u32,
     newest: u32,
@@ -27,22 +59,22 @@ pub struct EvictionOrder<T> {
     len: usize,
 }
 
-impl<T> Default for EvictionOrder<T> {
+impl<T> Default for LruList<T> {
     fn default() -> Self {
-        EvictionOrder { entries: Vec::new(), oldest: NONE, newest: NONE, free: NONE, len: 0 }
+        LruList { entries: Vec::new(), oldest: NONE, newest: NONE, free: NONE, len: 0 }
     }
 }
 
-impl<T> EvictionOrder<T> {
+impl<T> LruList<T> {
     /// Adds `item` as the most recently used.
     ///
     /// # Panics
     /// If there are 2^32 - 1 items already.
-    pub fn push(&mut self, item: T) -> Handle {
+    pub fn push(&mut self, item: T) -> LruKey<T> {
         let at = if self.free == NONE {
             let at = u32::try_from(self.entries.len()).ok().filter(|at| *at != NONE);
             self.entries.push(Entry { older: NONE, newer: NONE, item: None });
-            at.expect("an eviction order holds fewer than 2^32 items")
+            at.expect("a list holds fewer than 2^32 items")
         } else {
             let at = self.free;
             self.free = self.entry(at).newer;
@@ -51,49 +83,49 @@ impl<T> EvictionOrder<T> {
         self.entry(at).item = Some(item);
         self.link_newest(at);
         self.len += 1;
-        Handle(at)
+        LruKey::new(at)
     }
 
     /// Removes an item.
     ///
     /// # Panics
-    /// If the handle was removed before.
-    pub fn remove(&mut self, handle: Handle) -> T {
-        self.unlink(handle.0);
+    /// If the key was removed before.
+    pub fn remove(&mut self, key: LruKey<T>) -> T {
+        self.unlink(key.at);
         let free = self.free;
-        let entry = self.entry(handle.0);
-        let item = entry.item.take().expect("a handle is removed once");
+        let entry = self.entry(key.at);
+        let item = entry.item.take().expect("a key is removed once");
         entry.newer = free;
-        self.free = handle.0;
+        self.free = key.at;
         self.len -= 1;
         item
     }
 
     /// Makes an item the most recently used.
-    pub fn touch(&mut self, handle: Handle) {
-        self.unlink(handle.0);
-        self.link_newest(handle.0);
+    pub fn touch(&mut self, key: LruKey<T>) {
+        self.unlink(key.at);
+        self.link_newest(key.at);
     }
 
-    /// The item at `handle`, if it is there.
+    /// The item at `key`, if it is there.
     #[must_use]
-    pub fn get(&self, handle: Handle) -> Option<&T> {
-        self.entries.get(handle.0 as usize)?.item.as_ref()
+    pub fn get(&self, key: LruKey<T>) -> Option<&T> {
+        self.entries.get(key.at as usize)?.item.as_ref()
     }
 
-    /// Changes the item at `handle`, if it is there.
-    pub fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
-        self.entries.get_mut(handle.0 as usize)?.item.as_mut()
+    /// Changes the item at `key`, if it is there.
+    pub fn get_mut(&mut self, key: LruKey<T>) -> Option<&mut T> {
+        self.entries.get_mut(key.at as usize)?.item.as_mut()
     }
 
     /// Yields items from the least recently used on.
-    pub fn oldest_first(&self) -> impl Iterator<Item = (Handle, &T)> {
+    pub fn oldest_first(&self) -> impl Iterator<Item = (LruKey<T>, &T)> {
         let mut at = self.oldest;
-        core::iter::from_fn(move || {
+        std::iter::from_fn(move || {
             let entry = self.entries.get(at as usize)?;
-            let handle = Handle(at);
+            let key = LruKey::new(at);
             at = entry.newer;
-            entry.item.as_ref().map(|item| (handle, item))
+            entry.item.as_ref().map(|item| (key, item))
         })
     }
 
@@ -139,8 +171,6 @@ impl<T> EvictionOrder<T> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -148,25 +178,25 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_plain_list(changes in proptest::collection::vec((0u8..3, any::<u16>()), 1..80)) {
-            let mut order = EvictionOrder::default();
-            let mut model: Vec<(Handle, u16)> = Vec::new();
+            let mut list = LruList::default();
+            let mut model: Vec<(LruKey<u16>, u16)> = Vec::new();
             for (what, number) in changes {
                 let at = usize::from(number) % model.len().max(1);
                 match (what, model.is_empty()) {
                     (1, false) => {
-                        let (handle, item) = model.remove(at);
-                        prop_assert_eq!(order.remove(handle), item);
+                        let (key, item) = model.remove(at);
+                        prop_assert_eq!(list.remove(key), item);
                     }
                     (2, false) => {
                         let entry = model.remove(at);
-                        order.touch(entry.0);
+                        list.touch(entry.0);
                         model.push(entry);
                     }
-                    _ => model.push((order.push(number), number)),
+                    _ => model.push((list.push(number), number)),
                 }
-                let listed: Vec<_> = order.oldest_first().map(|(handle, item)| (handle, *item)).collect();
+                let listed: Vec<_> = list.oldest_first().map(|(key, item)| (key, *item)).collect();
                 prop_assert_eq!(&listed, &model);
-                prop_assert_eq!(order.len(), model.len());
+                prop_assert_eq!(list.len(), model.len());
             }
         }
     }
