@@ -21,24 +21,24 @@ impl PageSet {
 
     /// Tells whether every page of `run` is in the set.
     #[must_use]
-    pub fn contains_all(&self, run: PageRun) -> bool {
-        masks(run).all(|(word, mask)| self.0[word] & mask == mask)
+    pub fn contains_all(&self, run: impl Into<PageRun>) -> bool {
+        masks(run.into()).all(|(word, mask)| self.0[word] & mask == mask)
     }
 
     /// Tells whether any page of `run` is in the set.
     #[must_use]
-    pub fn intersects(&self, run: PageRun) -> bool {
-        masks(run).any(|(word, mask)| self.0[word] & mask != 0)
+    pub fn intersects(&self, run: impl Into<PageRun>) -> bool {
+        masks(run.into()).any(|(word, mask)| self.0[word] & mask != 0)
     }
 
     /// Adds the pages of `run`.
-    pub fn insert(&mut self, run: PageRun) {
-        masks(run).for_each(|(word, mask)| self.0[word] |= mask);
+    pub fn insert(&mut self, run: impl Into<PageRun>) {
+        masks(run.into()).for_each(|(word, mask)| self.0[word] |= mask);
     }
 
     /// Takes the pages of `run` away.
-    pub fn remove(&mut self, run: PageRun) {
-        masks(run).for_each(|(word, mask)| self.0[word] &= !mask);
+    pub fn remove(&mut self, run: impl Into<PageRun>) {
+        masks(run.into()).for_each(|(word, mask)| self.0[word] &= !mask);
     }
 
     /// Returns the set as bits, 64 pages a word; page 0 is the lowest bit of the first.
@@ -55,8 +55,8 @@ impl PageSet {
 
     /// Number of pages of `run` that are in the set.
     #[must_use]
-    pub fn count_in(&self, run: PageRun) -> u16 {
-        masks(run).map(|(word, mask)| small((self.0[word] & mask).count_ones())).sum()
+    pub fn count_in(&self, run: impl Into<PageRun>) -> u16 {
+        masks(run.into()).map(|(word, mask)| small((self.0[word] & mask).count_ones())).sum()
     }
 
     /// Tells whether the set has no page.
@@ -83,28 +83,40 @@ impl PageSet {
                 break;
             }
         }
-        Some((PageRun { first, pages: at.min(end) - first }, inside))
+        PageRun::between(first, at.min(end)).map(|run| (run, inside))
     }
 
     /// Yields the maximal runs of pages of the set that lie in `within`, in order.
-    pub fn runs(&self, within: PageRun) -> impl Iterator<Item = PageRun> + use<> {
-        let set = *self;
-        let mut at = within.first;
-        core::iter::from_fn(move || {
-            loop {
-                let (run, inside) = set.run_at(at, within.end())?;
-                at = run.end();
-                if inside {
-                    return Some(run);
-                }
-            }
-        })
+    pub fn runs(&self, within: impl Into<PageRun>) -> Runs {
+        let within = within.into();
+        Runs { set: *self, at: within.first(), end: within.end() }
     }
 
-    /// Yields the largest aligned spans up to order `largest` that together make up the set, in order.
-    pub fn spans(&self, largest: Order) -> impl Iterator<Item = AlignedRun> + use<> {
-        let all = AlignedRun::block().run();
-        self.runs(all).flat_map(move |run| run.aligned(largest))
+    /// Yields the largest aligned runs up to order `largest` that together make up the set, in order.
+    pub fn aligned_runs(&self, largest: Order) -> impl Iterator<Item = AlignedRun> + use<> {
+        self.runs(PageRun::BLOCK).flat_map(move |run| run.aligned(largest))
+    }
+}
+
+/// The maximal runs of a set. See [`PageSet::runs`].
+#[derive(Clone, Debug)]
+pub struct Runs {
+    set: PageSet,
+    at: u16,
+    end: u16,
+}
+
+impl Iterator for Runs {
+    type Item = PageRun;
+
+    fn next(&mut self) -> Option<PageRun> {
+        loop {
+            let (run, inside) = self.set.run_at(self.at, self.end)?;
+            self.at = run.end();
+            if inside {
+                return Some(run);
+            }
+        }
     }
 }
 
@@ -115,7 +127,7 @@ fn small(bits: u32) -> u16 {
 
 /// The words that `run` touches, each with the mask of its bits.
 fn masks(run: PageRun) -> impl Iterator<Item = (usize, u64)> {
-    let (first, end) = (usize::from(run.first), usize::from(run.end()));
+    let (first, end) = (usize::from(run.first()), usize::from(run.end()));
     (first / 64..end.div_ceil(64)).map(move |word| {
         let low = first.saturating_sub(word * 64);
         let high = (end - word * 64).min(64);

@@ -1,4 +1,6 @@
-//! Pages inside one block: aligned spans, which can be one folio, and runs, which need not be aligned.
+//! Pages inside one block: aligned runs, which can be one folio, and runs that need not be aligned.
+
+use core::ops::Range;
 
 use crate::order::Order;
 
@@ -13,7 +15,7 @@ pub struct AlignedRun {
 }
 
 impl AlignedRun {
-    /// Returns the span of `order` that contains `page`.
+    /// Returns the run of `order` that contains `page`.
     ///
     /// # Panics
     /// If `page` is outside a block or `order` is larger than a block.
@@ -23,7 +25,7 @@ impl AlignedRun {
         AlignedRun { first: page & !(pages_of(order) - 1), order }
     }
 
-    /// Returns the whole block as one span.
+    /// Returns the whole block as one run.
     #[must_use]
     pub fn block() -> AlignedRun {
         AlignedRun { first: 0, order: Order::PMD }
@@ -35,7 +37,7 @@ impl AlignedRun {
         self.first
     }
 
-    /// Order of the span.
+    /// Order of the run.
     #[must_use]
     pub fn order(self) -> Order {
         self.order
@@ -47,28 +49,22 @@ impl AlignedRun {
         pages_of(self.order)
     }
 
-    /// First page after the span.
+    /// First page after the run.
     #[must_use]
     pub fn end(self) -> u16 {
         self.first + self.pages()
     }
 
-    /// Tells whether `page` is in the span.
+    /// Tells whether `page` is in the run.
     #[must_use]
     pub fn contains(self, page: u16) -> bool {
         (self.first..self.end()).contains(&page)
     }
 
-    /// The same pages as a run.
-    #[must_use]
-    pub fn run(self) -> PageRun {
-        PageRun { first: self.first, pages: self.pages() }
-    }
-
     /// The half that contains `page`, and the other half; `None` for a single page.
     ///
     /// # Panics
-    /// If `page` is not in the span.
+    /// If `page` is not in the run.
     #[must_use]
     pub fn halves(self, page: u16) -> Option<(AlignedRun, AlignedRun)> {
         assert!(self.contains(page), "page {page} is not in {self:?}");
@@ -78,20 +74,93 @@ impl AlignedRun {
     }
 }
 
-/// Consecutive pages inside one block.
+impl IntoIterator for AlignedRun {
+    type Item = u16;
+    type IntoIter = Range<u16>;
+
+    fn into_iter(self) -> Range<u16> {
+        self.first..self.end()
+    }
+}
+
+/// Consecutive pages inside one block, at least one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PageRun {
-    /// First page, counted from the start of the block.
-    pub first: u16,
-    /// Number of pages; never zero.
-    pub pages: u16,
+    first: u16,
+    /// Never zero, and `first + pages` is no more than a block has.
+    pages: u16,
 }
 
 impl PageRun {
+    /// All pages of a block.
+    pub const BLOCK: PageRun = PageRun { first: 0, pages: BLOCK_PAGES };
+
+    /// Returns the run of `pages` pages from page `first` on; `None` if it has no page or leaves the block.
+    #[must_use]
+    pub const fn new(first: u16, pages: u16) -> Option<PageRun> {
+        if pages == 0 || first >= BLOCK_PAGES || pages > BLOCK_PAGES - first {
+            return None;
+        }
+        Some(PageRun { first, pages })
+    }
+
+    /// Returns the run of the pages `first..end`; `None` if there is none, or `end` is outside of a block.
+    #[must_use]
+    pub const fn between(first: u16, end: u16) -> Option<PageRun> {
+        PageRun::new(first, end.saturating_sub(first))
+    }
+
+    /// Returns the run of one page.
+    ///
+    /// # Panics
+    /// If `page` is outside of a block.
+    #[must_use]
+    pub const fn single(page: u16) -> PageRun {
+        PageRun::new(page, 1).expect("a page of a block")
+    }
+
+    /// First page, counted from the start of the block.
+    #[must_use]
+    pub const fn first(self) -> u16 {
+        self.first
+    }
+
+    /// Number of pages; never zero.
+    #[must_use]
+    pub const fn pages(self) -> u16 {
+        self.pages
+    }
+
     /// First page after the run.
     #[must_use]
-    pub fn end(self) -> u16 {
+    pub const fn end(self) -> u16 {
         self.first + self.pages
+    }
+
+    /// Tells whether `page` is in the run.
+    #[must_use]
+    pub fn contains(self, page: u16) -> bool {
+        (self.first..self.end()).contains(&page)
+    }
+
+    /// Tells whether all pages of `other` are in the run.
+    #[must_use]
+    pub fn covers(self, other: impl Into<PageRun>) -> bool {
+        let other = other.into();
+        self.first <= other.first && other.end() <= self.end()
+    }
+
+    /// Returns the pages that are in both runs; `None` if there is none.
+    #[must_use]
+    pub fn intersection(self, other: impl Into<PageRun>) -> Option<PageRun> {
+        let other = other.into();
+        PageRun::between(self.first.max(other.first), self.end().min(other.end()))
+    }
+
+    /// Returns the pages of the run that are not before `page`; `None` if there is none.
+    #[must_use]
+    pub fn from_page(self, page: u16) -> Option<PageRun> {
+        PageRun::between(self.first.max(page), self.end())
     }
 
     /// Yields the largest aligned runs up to order `largest` that together make up the run, in order.
@@ -108,6 +177,21 @@ impl PageRun {
             at = next.end();
             Some(next)
         })
+    }
+}
+
+impl From<AlignedRun> for PageRun {
+    fn from(run: AlignedRun) -> PageRun {
+        PageRun { first: run.first, pages: run.pages() }
+    }
+}
+
+impl IntoIterator for PageRun {
+    type Item = u16;
+    type IntoIter = Range<u16>;
+
+    fn into_iter(self) -> Range<u16> {
+        self.first..self.end()
     }
 }
 

@@ -89,13 +89,14 @@ impl Block {
 
     /// The first piece that holds any page of `run`.
     #[must_use]
-    pub fn first_piece_in(&self, run: PageRun) -> Option<&Piece> {
+    pub fn first_piece_in(&self, run: impl Into<PageRun>) -> Option<&Piece> {
         self.pieces_in(run).next()
     }
 
     /// Yields the pieces that hold any page of `run`, in order.
-    pub fn pieces_in(&self, run: PageRun) -> impl Iterator<Item = &Piece> {
-        let at = self.pieces.partition_point(|piece| piece.span.end() <= run.first);
+    pub fn pieces_in(&self, run: impl Into<PageRun>) -> impl Iterator<Item = &Piece> {
+        let run = run.into();
+        let at = self.pieces.partition_point(|piece| piece.span.end() <= run.first());
         self.pieces[at..].iter().take_while(move |piece| piece.span.first() < run.end())
     }
 
@@ -120,27 +121,27 @@ impl Block {
     /// Whether all pages of `span` are live and none was ever touched.
     #[must_use]
     pub fn is_empty(&self, span: AlignedRun) -> bool {
-        let run = span.run();
-        self.live.contains_all(run) && !self.ram.intersects(run) && !self.device.intersects(run)
+        self.is_off_device(span) && !self.ram.intersects(span)
     }
 
     /// Whether all pages of `span` are live and none is on the device.
     #[must_use]
     pub fn is_off_device(&self, span: AlignedRun) -> bool {
-        self.live.contains_all(span.run()) && !self.device.intersects(span.run())
+        self.live.contains_all(span) && !self.device.intersects(span)
     }
 
     /// Whether any page of `run` is pinned.
     #[must_use]
-    pub fn is_pinned(&self, run: PageRun) -> bool {
-        self.pins.range(run.first..run.end()).next().is_some()
+    pub fn is_pinned(&self, run: impl Into<PageRun>) -> bool {
+        let run = run.into();
+        self.pins.range(run.first()..run.end()).next().is_some()
     }
 
     /// Pages in system memory that may go to the device.
     #[must_use]
     pub fn movable(&self) -> PageSet {
         let mut movable = self.ram;
-        self.pins.keys().for_each(|page| movable.remove(PageRun { first: *page, pages: 1 }));
+        self.pins.keys().for_each(|page| movable.remove(PageRun::single(*page)));
         movable
     }
 
@@ -150,7 +151,7 @@ impl Block {
     /// If any of them is not in system memory.
     pub fn pin(&mut self, run: PageRun) {
         assert!(self.ram.contains_all(run), "pages {run:?} are pinned and not all in system memory");
-        for page in run.first..run.end() {
+        for page in run {
             *self.pins.entry(page).or_default() += 1;
         }
     }
@@ -160,7 +161,7 @@ impl Block {
     /// # Panics
     /// If any of them is not pinned.
     pub fn unpin(&mut self, run: PageRun) {
-        for page in run.first..run.end() {
+        for page in run {
             let pins = self.pins.get_mut(&page).expect("pages are unpinned as often as they were pinned");
             *pins -= 1;
             if *pins == 0 {
@@ -170,7 +171,7 @@ impl Block {
     }
 
     pub(crate) fn commit_to_device(&mut self, piece: Piece) {
-        let run = piece.span.run();
+        let run = piece.span;
         debug_assert!(!self.device.intersects(run), "two folios hold {run:?}");
         self.ram.remove(run);
         self.device.insert(run);
@@ -180,17 +181,17 @@ impl Block {
 
     pub(crate) fn commit_to_ram(&mut self, span: AlignedRun) {
         self.remove_piece(span);
-        self.ram.insert(span.run());
+        self.ram.insert(span);
     }
 
     pub(crate) fn remove_piece(&mut self, span: AlignedRun) {
         let at = self.index_of(span);
         self.pieces.remove(at);
-        self.device.remove(span.run());
+        self.device.remove(span);
     }
 
     pub(crate) fn commit_populated(&mut self, span: AlignedRun) {
-        self.ram.insert(span.run());
+        self.ram.insert(span);
     }
 
     pub(crate) fn commit_discarded(&mut self, run: PageRun) {
@@ -240,16 +241,16 @@ impl Block {
     /// # Errors
     /// The first contradiction found, in words.
     pub fn check_consistency(&self) -> Result<(), &'static str> {
-        let all = AlignedRun::block().run();
+        let all = PageRun::BLOCK;
         let mut device = PageSet::EMPTY;
         for piece in &self.pieces {
-            if device.intersects(piece.span.run()) {
+            if device.intersects(piece.span) {
                 return Err("two pieces hold one page");
             }
             if !piece.pfn.is_aligned(piece.span.order()) {
                 return Err("a piece's folio is not aligned to its order");
             }
-            device.insert(piece.span.run());
+            device.insert(piece.span);
         }
         if device != self.device {
             return Err("the pages on the device are not those of the pieces");

@@ -46,7 +46,7 @@ impl Collapse {
     #[must_use]
     pub fn new(run: PageRun) -> Collapse {
         let (order, joined) = (Order::ZERO, PageSet::EMPTY);
-        Collapse { run, order, at: run.first, phase: Phase::Start, joined, busy: false }
+        Collapse { run, order, at: run.first(), phase: Phase::Start, joined, busy: false }
     }
 
     pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
@@ -56,7 +56,7 @@ impl Collapse {
                 self.at = span.end();
                 if outcome == Outcome::Done {
                     block.join_pieces(span);
-                    self.joined.insert(span.run());
+                    self.joined.insert(span);
                 }
                 self.busy |= outcome == Outcome::Busy;
                 self.next_halves(block)
@@ -82,20 +82,20 @@ impl Collapse {
 
     fn next_halves(&mut self, block: &Block) -> Step {
         while self.order < Order::PMD {
-            let from = PageRun { first: self.at, pages: self.run.end().saturating_sub(self.at) };
-            if let Some((lower, upper)) = self.halves_in(block, from) {
+            let rest = self.run.from_page(self.at);
+            if let Some((lower, upper)) = rest.and_then(|rest| self.halves_in(block, rest)) {
                 let whole = AlignedRun::around(lower.span.first(), larger(self.order));
                 let step = Step::CollapseFolio { lower: lower.folio(), upper: upper.folio() };
                 return self.enter(Phase::Join(whole), step);
             }
-            (self.order, self.at) = (larger(self.order), self.run.first);
+            (self.order, self.at) = (larger(self.order), self.run.first());
         }
-        self.next_folio(block, self.run.first)
+        self.next_folio(block, self.run.first())
     }
 
     /// The first two pieces in `run` that can be the halves of one folio.
     fn halves_in(&self, block: &Block, run: PageRun) -> Option<(Piece, Piece)> {
-        let inside = |piece: &&Piece| piece.span.first() >= run.first && piece.span.end() <= run.end();
+        let inside = |piece: &&Piece| run.covers(piece.span);
         let pieces = block.pieces_in(run).filter(inside);
         let next = block.pieces_in(run).filter(inside).skip(1);
         let is_pair = |pair: &(&Piece, &Piece)| {
@@ -111,8 +111,8 @@ impl Collapse {
     }
 
     fn next_folio(&mut self, block: &Block, from: u16) -> Step {
-        let rest = PageRun { first: from, pages: self.run.end().saturating_sub(from) };
-        match block.pieces_in(rest).find(|piece| self.joined.contains(piece.span.first())) {
+        let mut rest = self.run.from_page(from).into_iter().flat_map(|rest| block.pieces_in(rest));
+        match rest.find(|piece| self.joined.contains(piece.span.first())) {
             Some(piece) if block.kind() == MemoryKind::Coherent => {
                 let step = Step::MapCoherent { span: piece.span, to: piece.pfn };
                 self.enter(Phase::MapCoherent(piece.span), step)

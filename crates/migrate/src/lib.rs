@@ -23,11 +23,11 @@
 //!
 //! ```
 //! use bifolio_folio::{MemoryKind, Order};
-//! use bifolio_migrate::{Block, Granularity, Outcome, AlignedRun, Step, Transaction};
+//! use bifolio_migrate::{AlignedRun, Block, Granularity, Outcome, PageRun, Step, Transaction};
 //!
 //! let policy = Granularity { largest: Order::PMD, smallest: Order::ZERO, populate: Order::K64 };
 //! let mut block = Block::new(MemoryKind::Private);
-//! block.map(AlignedRun::block().run());
+//! block.map(PageRun::BLOCK);
 //!
 //! // A page is touched for the first time.
 //! let mut fault = Transaction::cpu_fault(&block, 7, &policy);

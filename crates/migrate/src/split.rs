@@ -81,8 +81,8 @@ impl Split {
     }
 
     fn next_half(&mut self, block: &Block) -> Step {
-        let (first, end) = (self.run.first.max(self.whole.first()), self.run.end().min(self.whole.end()));
-        match self.too_large(block, PageRun { first, pages: end - first }) {
+        let inside = self.run.intersection(self.whole).expect("a folio is split for its pages of the run");
+        match self.too_large(block, inside) {
             Some(span) => {
                 let piece = block.piece_of(span.first()).expect("it was just found");
                 self.enter(Phase::Split(span), Step::SplitFolio { folio: piece.folio() })

@@ -98,15 +98,13 @@ impl ToDevice {
             return self.already_there(piece);
         }
         let mut spans = descending(self.page, self.span.order(), self.smallest);
-        match spans.find(|span| block.is_off_device(*span) && !block.is_pinned(span.run())) {
+        match spans.find(|span| block.is_off_device(*span) && !block.is_pinned(*span)) {
             Some(span) => {
                 self.span = span;
                 self.form()
             }
             // A pinned neighbour keeps the page as well where folios cannot be smaller.
-            None if block.is_pinned(AlignedRun::around(self.page, self.smallest).run()) => {
-                fail(Failure::Pinned)
-            }
+            None if block.is_pinned(AlignedRun::around(self.page, self.smallest)) => fail(Failure::Pinned),
             None => fail(Failure::NoDeviceMemory),
         }
     }
@@ -144,7 +142,7 @@ impl ToDevice {
 
     fn formed(&mut self, block: &mut Block, folio: Folio) -> Step {
         self.folio = Some(folio);
-        if block.ram().intersects(self.span.run()) {
+        if block.ram().intersects(self.span) {
             return self.enter(Phase::Isolate, Step::Isolate { span: self.span });
         }
         self.copy(block, self.span.first())
@@ -161,7 +159,7 @@ impl ToDevice {
     }
 
     fn undo(&mut self, block: &Block) -> Step {
-        if block.ram().intersects(self.span.run()) {
+        if block.ram().intersects(self.span) {
             return self.enter(Phase::Restore, Step::Remap { span: self.span });
         }
         self.release_failed()
@@ -173,7 +171,7 @@ impl ToDevice {
 
     fn commit(&mut self, block: &mut Block) -> Step {
         let Folio { pfn, id, .. } = self.folio();
-        let pages = block.ram().count_in(self.span.run());
+        let pages = block.ram().count_in(self.span);
         block.commit_to_device(Piece { span: self.span, pfn, id, mapped: false });
         if pages > 0 {
             return self.enter(Phase::ReleaseRam, Step::ReleaseRam { span: self.span, pages });

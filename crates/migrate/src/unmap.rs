@@ -69,10 +69,9 @@ impl Unmap {
     fn split(&mut self, block: &Block) -> Step {
         let over_border = |page: u16| {
             let piece = block.piece_of(page)?;
-            let inside = self.run.first <= piece.span.first() && piece.span.end() <= self.run.end();
-            (!inside).then_some(*piece)
+            (!self.run.covers(piece.span)).then_some(*piece)
         };
-        match over_border(self.run.first).or_else(|| over_border(self.run.end() - 1)) {
+        match over_border(self.run.first()).or_else(|| over_border(self.run.end() - 1)) {
             Some(piece) => self.enter(Phase::Split(piece.span), Step::SplitFolio { folio: piece.folio() }),
             None => self.enter(Phase::Discard, Step::Discard { run: self.run }),
         }

@@ -13,12 +13,17 @@ fn order(k: u8) -> Order {
     Order::new(k).expect("orders in tests are small")
 }
 
+/// The run of `pages` pages from page `first` on.
+fn run(first: u16, pages: u16) -> PageRun {
+    PageRun::new(first, pages).expect("runs in tests lie in the block")
+}
+
 fn policy(largest: u8) -> Granularity {
     Granularity { largest: order(largest), smallest: Order::ZERO, populate: order(largest) }
 }
 
 fn whole_block() -> PageRun {
-    AlignedRun::block().run()
+    PageRun::BLOCK
 }
 
 /// A world whose whole block was written by the CPU.
@@ -77,7 +82,7 @@ fn short_system_memory_splits_the_folio_and_keeps_the_rest_on_the_device() {
 fn partial_unmap_splits_in_place_and_keeps_the_rest_resident() {
     let mut world = written(MemoryKind::Private, 512, 512);
     world.run(to_device(0, 9)).expect("the device is empty");
-    let gone = PageRun { first: 100, pages: 3 };
+    let gone = run(100, 3);
     let result = world.run(Transaction::unmap(gone)).expect("nobody else holds the folio");
     assert_eq!(result.moved, Moved::Unmapped(gone));
     assert_eq!(world.block.device().count(), 509);
@@ -105,17 +110,17 @@ fn nothing_goes_to_a_device_that_is_taken_away_but_folios_come_home() {
 #[test]
 fn pinned_pages_stay_and_their_neighbours_go_in_smaller_folios() {
     let mut world = written(MemoryKind::Private, 512, 512);
-    let pinned = PageRun { first: 64, pages: 2 };
+    let pinned = run(64, 2);
     world.block.pin(pinned);
-    world.block.pin(PageRun { first: 65, pages: 1 });
+    world.block.pin(PageRun::single(65));
     for page in [64, 65] {
         assert_eq!(world.run(to_device(page, 9)), Err(Failure::Pinned));
-        assert_eq!(world.run(Transaction::unmap(PageRun { first: page, pages: 1 })), Err(Failure::Pinned));
+        assert_eq!(world.run(Transaction::unmap(PageRun::single(page))), Err(Failure::Pinned));
     }
     let beside = world.run(to_device(66, 9)).expect("the device is empty");
     assert_eq!(beside.moved, Moved::ToDevice(AlignedRun::around(66, order(1))));
     world.block.unpin(pinned);
-    assert!(!world.block.is_pinned(PageRun { first: 0, pages: 65 }));
+    assert!(!world.block.is_pinned(run(0, 65)));
     assert_eq!(world.run(to_device(65, 9)), Err(Failure::Pinned), "it was pinned twice");
     assert!(world.run(to_device(64, 9)).is_ok());
     world.check();
@@ -124,7 +129,7 @@ fn pinned_pages_stay_and_their_neighbours_go_in_smaller_folios() {
 #[test]
 fn pinned_page_keeps_its_neighbours_where_folios_cannot_be_smaller() {
     let mut world = written(MemoryKind::Coherent, 512, 512);
-    world.block.pin(PageRun { first: 3, pages: 1 });
+    world.block.pin(PageRun::single(3));
     let coarse = Transaction::ToDevice(ToDevice::new(4, order(9), order(4), true));
     assert_eq!(world.run(coarse), Err(Failure::Pinned));
     world.check();
@@ -134,7 +139,7 @@ fn pinned_page_keeps_its_neighbours_where_folios_cannot_be_smaller() {
 fn split_is_uniform_over_a_whole_folio_and_around_a_single_page() {
     let mut world = written(MemoryKind::Private, 512, 512);
     world.run(to_device(0, 9)).expect("the device is empty");
-    let around = world.run(Transaction::split(PageRun { first: 300, pages: 1 }, Order::ZERO)).expect("quiet");
+    let around = world.run(Transaction::split(PageRun::single(300), Order::ZERO)).expect("quiet");
     assert_eq!(around.splits, 9);
     assert_eq!(orders(&world), [8, 5, 3, 2, 0, 0, 1, 4, 6, 7]);
     world.check();
@@ -169,7 +174,7 @@ fn collapse_keeps_to_its_run() {
     let mut world = written(MemoryKind::Private, 512, 512);
     world.run(to_device(0, 9)).expect("the device is empty");
     world.run(Transaction::split(whole_block(), order(6))).expect("quiet");
-    world.run(Transaction::collapse(PageRun { first: 32, pages: 352 })).expect("quiet");
+    world.run(Transaction::collapse(run(32, 352))).expect("quiet");
     assert_eq!(orders(&world), [6, 6, 7, 7, 6, 6], "64..128 and 320..384 have their halves outside");
     world.check();
 }
@@ -204,11 +209,11 @@ fn every_kind_of_transaction(world: &World) -> Vec<Transaction> {
         Transaction::cpu_fault(&world.block, 5, &policy(9)),
         Transaction::cpu_fault(&world.block, 300, &policy(2)),
         Transaction::to_ram(300),
-        Transaction::unmap(PageRun { first: 3, pages: 250 }),
-        Transaction::split(PageRun { first: 3, pages: 30 }, Order::ZERO),
-        Transaction::split(PageRun { first: 300, pages: 1 }, order(1)),
+        Transaction::unmap(run(3, 250)),
+        Transaction::split(run(3, 30), Order::ZERO),
+        Transaction::split(PageRun::single(300), order(1)),
         Transaction::collapse(whole_block()),
-        Transaction::collapse(PageRun { first: 3, pages: 301 }),
+        Transaction::collapse(run(3, 301)),
     ]
 }
 
@@ -254,12 +259,12 @@ fn single_failures_with_all_bytes_on_the_device_lose_nothing() {
 fn single_failures_with_folios_in_pieces_lose_nothing() {
     let send = |world: &mut World| {
         world.run(to_device(0, 9)).expect("the device is empty");
-        world.run(Transaction::split(PageRun { first: 8, pages: 5 }, Order::ZERO)).expect("nobody holds it");
+        world.run(Transaction::split(run(8, 5), Order::ZERO)).expect("nobody holds it");
         // Some pieces are in the device's page table, some are not.
         world.fail_in = Some(2);
         world.run(Transaction::to_ram(9)).expect_err("installing fails");
         (world.fail_in, world.failed) = (None, 0);
-        world.run(Transaction::split(PageRun { first: 300, pages: 1 }, order(1))).expect("nobody holds it");
+        world.run(Transaction::split(PageRun::single(300), order(1))).expect("nobody holds it");
     };
     survives_every_single_failure(MemoryKind::Private, send);
     survives_every_single_failure(MemoryKind::Coherent, send);
@@ -312,7 +317,7 @@ fn apply(world: &mut World, request: &Request, value: u64, policy: &Granularity)
     let outcome = match *request {
         Request::CpuWrite(page) if world.cpu_write(page, value) => return,
         Request::DeviceWrite(page) if world.device_write(page, value) => return,
-        Request::Map(first, pages) => return world.map(PageRun { first, pages }),
+        Request::Map(first, pages) => return world.map(run(first, pages)),
         Request::Pin(page) => return world.pin(page),
         Request::Unpin(page) => return world.unpin(page),
         Request::CpuWrite(page) => {
@@ -325,12 +330,10 @@ fn apply(world: &mut World, request: &Request, value: u64, policy: &Granularity)
         Request::ToRam(page) => world.run(Transaction::to_ram(page)).map(|_| true),
         Request::ToDevice(page, k) => world.run(to_device(page, k)).map(|_| true),
         Request::Split(first, pages, k) => {
-            world.run(Transaction::split(PageRun { first, pages }, order(k))).map(|_| true)
+            world.run(Transaction::split(run(first, pages), order(k))).map(|_| true)
         }
-        Request::Collapse(first, pages) => {
-            world.run(Transaction::collapse(PageRun { first, pages })).map(|_| true)
-        }
-        Request::Unmap(first, pages) => world.run(Transaction::unmap(PageRun { first, pages })).map(|_| true),
+        Request::Collapse(first, pages) => world.run(Transaction::collapse(run(first, pages))).map(|_| true),
+        Request::Unmap(first, pages) => world.run(Transaction::unmap(run(first, pages))).map(|_| true),
     };
     if let Ok(reached) = outcome {
         assert!(reached, "after a fault was answered the access goes through");
@@ -349,7 +352,7 @@ proptest! {
     ) {
         let kind = if coherent { MemoryKind::Coherent } else { MemoryKind::Private };
         let mut world = World::new(kind, device_pages, ram_pages);
-        world.map(PageRun { first: 0, pages: 400 });
+        world.map(run(0, 400));
         for (number, (request, fail_in)) in requests.into_iter().enumerate() {
             world.fail_in = fail_in;
             apply(&mut world, &request, number as u64 + 1, &policy(largest));

@@ -66,12 +66,12 @@ impl Object {
 
     /// Tells whether none of these pages is handed out.
     fn is_unused(&self, pages: AlignedRun) -> bool {
-        !self.used.intersects(pages.run())
+        !self.used.intersects(pages)
     }
 
     fn set_used(&mut self, offset: u64, order: Order, used: bool) {
-        let pages = aligned(offset, order).run();
-        let count = if used { 0 } else { pages.pages };
+        let pages = aligned(offset, order);
+        let count = if used { 0 } else { pages.pages() };
         debug_assert_eq!(self.used.count_in(pages), count, "handed out or freed twice");
         if used { self.used.insert(pages) } else { self.used.remove(pages) }
     }

@@ -158,7 +158,7 @@ impl Blocks {
             let found = self.find(at)?;
             let end = addresses.end.min(found.base + BLOCK_LEN);
             let pages = u16::try_from((end - at).div_ceil(PAGE)).expect("at most a block");
-            let run = PageRun { first: found.page_of(at), pages };
+            let run = PageRun::new(found.page_of(at), pages).expect("part of a block");
             at = end;
             Some((found, run))
         })
@@ -214,7 +214,7 @@ mod tests {
         let blocks = two_regions();
         let parts: Vec<_> = blocks
             .parts(2 * BLOCK_LEN - PAGE..2 * BLOCK_LEN + 2 * PAGE)
-            .map(|(found, run)| (found.id.0, run.first, run.pages))
+            .map(|(found, run)| (found.id.0, run.first(), run.pages()))
             .collect();
         assert_eq!(parts, [(0, 511, 1), (1, 0, 2)]);
     }

@@ -70,9 +70,9 @@ impl World {
 
     pub fn map(&mut self, run: PageRun) {
         let live = *self.block.live();
-        for page in run.first..run.end() {
+        for page in run {
             if !live.contains(page) {
-                self.block.map(PageRun { first: page, pages: 1 });
+                self.block.map(PageRun::single(page));
                 self.expected.insert(page, 0);
             }
         }
@@ -81,13 +81,13 @@ impl World {
     /// Pins a page, if it is in system memory.
     pub fn pin(&mut self, page: u16) {
         if self.block.ram().contains(page) {
-            self.block.pin(PageRun { first: page, pages: 1 });
+            self.block.pin(PageRun::single(page));
         }
     }
 
     /// Takes back one pin of the first pinned page from `page` on, if there is one.
     pub fn unpin(&mut self, page: u16) {
-        let one = |page| PageRun { first: page, pages: 1 };
+        let one = |page| PageRun::single(page);
         let pinned = (page..BLOCK_PAGES).map(one).find(|run| self.block.is_pinned(*run));
         pinned.into_iter().for_each(|run| self.block.unpin(run));
     }
@@ -220,7 +220,7 @@ impl World {
 
     fn release_ram(&mut self, span: AlignedRun, pages: u16) -> Outcome {
         self.ram_used -= u64::from(pages);
-        for page in span.first()..span.end() {
+        for page in span {
             assert!(self.cpu.get(&page) != Some(&View::Ram), "released page {page} is in view");
             self.ram.remove(&page);
             self.taken.remove(&page);
@@ -237,7 +237,7 @@ impl World {
     }
 
     fn reclaim_ram(&mut self, block: &mut Block) -> Outcome {
-        let Some(span) = block.movable().spans(Order::PMD).next() else { return Outcome::NoMemory };
+        let Some(span) = block.movable().aligned_runs(Order::PMD).next() else { return Outcome::NoMemory };
         let transaction =
             bifolio_migrate::to_device::ToDevice::new(span.first(), span.order(), Order::ZERO, false);
         self.nested(Transaction::ToDevice(transaction), block)
@@ -260,8 +260,8 @@ impl World {
         if self.injected() {
             return Outcome::Busy;
         }
-        for run in block.ram().runs(span.run()) {
-            for page in run.first..run.end() {
+        for run in block.ram().runs(span) {
+            for page in run {
                 self.cpu.remove(&page);
                 self.taken.insert(page);
             }
@@ -270,8 +270,8 @@ impl World {
     }
 
     fn remap(&mut self, span: AlignedRun, block: &Block) -> Outcome {
-        for run in block.ram().runs(span.run()) {
-            for page in run.first..run.end() {
+        for run in block.ram().runs(span) {
+            for page in run {
                 self.cpu.insert(page, View::Ram);
                 self.taken.remove(&page);
             }
@@ -283,7 +283,7 @@ impl World {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in span.first()..span.end() {
+        for page in span {
             if let Some(value) = fill {
                 self.ram.insert(page, value);
             }
@@ -295,10 +295,7 @@ impl World {
     }
 
     fn copy_to_device(&mut self, run: PageRun, to: Pfn) -> Outcome {
-        assert!(
-            (run.first..run.end()).all(|page| self.taken.contains(&page)),
-            "copied while the CPU can write"
-        );
+        assert!(run.into_iter().all(|page| self.taken.contains(&page)), "copied while the CPU can write");
         let bytes = self.ram.clone();
         self.fill_device(run, to, |page| bytes[&page])
     }
@@ -307,8 +304,8 @@ impl World {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in run.first..run.end() {
-            self.device[(to.get() + u64::from(page - run.first)) as usize] = value(page);
+        for page in run {
+            self.device[(to.get() + u64::from(page - run.first())) as usize] = value(page);
         }
         Outcome::Done
     }
@@ -317,7 +314,7 @@ impl World {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in span.first()..span.end() {
+        for page in span {
             assert!(!self.device_table.contains_key(&page), "copied while the device can write");
             assert!(!matches!(self.cpu.get(&page), Some(View::Device(_))), "copied while the CPU can write");
             self.ram.insert(page, self.device[(from.get() + u64::from(page - span.first())) as usize]);
@@ -330,7 +327,7 @@ impl World {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in span.first()..span.end() {
+        for page in span {
             self.device_table.insert(page, to.get() + u64::from(page - span.first()));
         }
         Outcome::Done
@@ -347,7 +344,7 @@ impl World {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in span.first()..span.end() {
+        for page in span {
             self.cpu.insert(page, View::Device(to.get() + u64::from(page - span.first())));
         }
         Outcome::Done
@@ -357,7 +354,7 @@ impl World {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in span.first()..span.end() {
+        for page in span {
             self.cpu.remove(&page);
         }
         Outcome::Done
@@ -367,7 +364,7 @@ impl World {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in run.first..run.end() {
+        for page in run {
             self.ram_used -= u64::from(self.ram.remove(&page).is_some());
             self.cpu.remove(&page);
             self.expected.remove(&page);

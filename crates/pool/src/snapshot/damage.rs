@@ -40,7 +40,7 @@ impl SmallPool {
                 for (_, thing) in &mut pool.lock().objects.things {
                     let into = page.checked_sub(thing.what.at.head.get());
                     if let Some(into) = into.filter(|into| *into < thing.what.at.order.pages()) {
-                        thing.what.used.remove(aligned(into, Order::ZERO).run());
+                        thing.what.used.remove(aligned(into, Order::ZERO));
                     }
                 }
             }

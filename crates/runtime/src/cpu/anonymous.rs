@@ -266,7 +266,7 @@ impl AnonymousView {
 
     /// Moves the pages of `ram` that were taken out back.
     fn show_again(&self, place: BlockSpan, ram: &PageSet, staged: &Staged) {
-        for run in ram.runs(place.span.run()) {
+        for run in ram.runs(place.span) {
             let target = span_of(place.base, run);
             let shown = self.show(target, self.bytes(place, staged, run), Attempt::Must);
             debug_assert!(shown.is_ok(), "what must be shown is shown, or the process ends");
@@ -319,13 +319,11 @@ impl CpuView for AnonymousView {
         let slot = self.staging.landing(place.span.order()).ok_or(Refused::NoMemory)?;
         let mut staged = Staged { slot, first: place.span.first() };
         let mut taken = PageSet::EMPTY;
-        for run in ram.runs(place.span.run()) {
+        for run in ram.runs(place.span) {
             let (source, target) = (span_of(place.base, run), self.part(&staged, run));
             if let Err((why, bytes)) = self.move_out(source, target) {
                 let pages = u16::try_from(bytes / PAGE).expect("part of a block");
-                if pages > 0 {
-                    taken.insert(PageRun { first: run.first, pages });
-                }
+                PageRun::new(run.first(), pages).into_iter().for_each(|moved| taken.insert(moved));
                 self.show_again(place, &taken, &staged);
                 self.wake_span(place.span());
                 self.staging.retire(staged.slot);
@@ -344,9 +342,9 @@ impl CpuView for AnonymousView {
     }
 
     fn bytes<'v>(&'v self, _place: BlockSpan, staged: &Staged, run: PageRun) -> SharedBytes<'v> {
-        let offset = usize::from(run.first - staged.first) * PAGE;
+        let offset = usize::from(run.first() - staged.first) * PAGE;
         let bytes = self.staging.bytes(&staged.slot);
-        bytes.part(offset, usize::from(run.pages) * PAGE).expect("runs of the span that was staged")
+        bytes.part(offset, usize::from(run.pages()) * PAGE).expect("runs of the span that was staged")
     }
 
     fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<Staged>) {
@@ -357,7 +355,7 @@ impl CpuView for AnonymousView {
                 self.staging.retire(staged.slot);
                 self.wake_span(place.span());
             }
-            None => ram.runs(place.span.run()).for_each(|run| self.fill_holes(span_of(place.base, run))),
+            None => ram.runs(place.span).for_each(|run| self.fill_holes(span_of(place.base, run))),
         }
     }
 
@@ -420,8 +418,8 @@ impl CpuView for AnonymousView {
 
 impl AnonymousView {
     fn part(&self, staged: &Staged, run: PageRun) -> AddressRange {
-        let offset = usize::from(run.first - staged.first) * PAGE;
+        let offset = usize::from(run.first() - staged.first) * PAGE;
         let whole = self.staging.span(&staged.slot);
-        whole.part(offset, usize::from(run.pages) * PAGE).expect("runs of the span that was staged")
+        whole.part(offset, usize::from(run.pages()) * PAGE).expect("runs of the span that was staged")
     }
 }

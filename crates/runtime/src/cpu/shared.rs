@@ -166,7 +166,7 @@ impl CpuView for SharedView {
     }
 
     fn remap(&self, place: BlockSpan, ram: &PageSet, _staged: Option<InPlace>) {
-        for run in ram.runs(place.span.run()) {
+        for run in ram.runs(place.span) {
             // The pages are in the file; if they cannot be shown now, a touch faults and asks again.
             let _: Result<(), Refused> = self.show(span_of(place.base, run));
         }
@@ -181,7 +181,7 @@ impl CpuView for SharedView {
         let span = place.span();
         // A collapse waits for every CPU (it drains their LRU caches), a sleeper need not.
         if let Some(page) = wanted.filter(|_| span.len() == HUGE_PAGE) {
-            let first = span_of(place.base, PageRun { first: page, pages: 1 });
+            let first = span_of(place.base, PageRun::single(page));
             if self.show(first).is_ok() {
                 // From here on the page may be written, so there is no way back. Pages that are not shown now are
                 // shown at their first touch.

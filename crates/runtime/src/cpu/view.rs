@@ -23,7 +23,7 @@ impl BlockSpan {
     /// The addresses.
     #[must_use]
     pub fn span(&self) -> bifolio_sys::AddressRange {
-        span_of(self.base, self.span.run())
+        span_of(self.base, self.span)
     }
 }
 
@@ -35,9 +35,10 @@ pub fn address_of(base: usize, page: u16) -> usize {
 
 /// Addresses of pages of the block at `base`.
 #[must_use]
-pub fn span_of(base: usize, run: PageRun) -> bifolio_sys::AddressRange {
-    let len = usize::from(run.pages) * PAGE;
-    bifolio_sys::AddressRange::new(address_of(base, run.first), len)
+pub fn span_of(base: usize, run: impl Into<PageRun>) -> bifolio_sys::AddressRange {
+    let run = run.into();
+    let len = usize::from(run.pages()) * PAGE;
+    bifolio_sys::AddressRange::new(address_of(base, run.first()), len)
         .expect("runs are not empty and lie in memory")
 }
 

@@ -18,7 +18,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bifolio_folio::{FolioView, Order, Pfn};
-use bifolio_migrate::{AlignedRun, Failure, Finished, Moved, PageRun, Transaction};
+use bifolio_migrate::{Failure, Finished, Moved, PageRun, Transaction};
 
 use crate::blocks::BlockRef;
 use crate::cpu::CpuView;
@@ -125,7 +125,7 @@ impl<V: CpuView> Engine<V> {
     pub fn evict_all(&self) -> Result<(), Stuck> {
         let mut first = None;
         for found in self.blocks.made() {
-            if let Err((page, why)) = self.bring_run(found, AlignedRun::block().run(), BEYOND) {
+            if let Err((page, why)) = self.bring_run(found, PageRun::BLOCK, BEYOND) {
                 first.get_or_insert((address(&found, page), why));
             }
         }
@@ -146,9 +146,8 @@ impl<V: CpuView> Engine<V> {
         run: PageRun,
         depth: u8,
     ) -> Result<(), (u16, Failure)> {
-        let (mut at, mut first) = (run.first, Ok(()));
-        while at < run.end() {
-            let rest = PageRun { first: at, pages: run.end() - at };
+        let (mut at, mut first) = (run.first(), Ok(()));
+        while let Some(rest) = run.from_page(at) {
             let Some(span) = found.lock().block.first_piece_in(rest).map(|piece| piece.span) else { break };
             let page = span.first();
             at = match self.run_retrying_at(depth, found, |_| Transaction::to_ram(page)) {

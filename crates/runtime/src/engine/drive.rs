@@ -239,7 +239,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             None => Order::K64
                 .descending()
                 .map(|order| AlignedRun::around(span.first(), order))
-                .find(|wider| cell.block.ram().contains_all(wider.run()))
+                .find(|wider| cell.block.ram().contains_all(*wider))
                 .unwrap_or(span),
         };
         self.view().remap(self.place(span), cell.block.ram(), staged);
@@ -263,12 +263,12 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
 
     fn copy_to_device(&self, run: PageRun, to: Pfn) -> Outcome {
         let staged = self.staged.as_ref().expect(STAGED);
-        let from = self.view().bytes(self.place(AlignedRun::around(run.first, Order::ZERO)), staged, run);
-        self.copy(Copy::ToDevice { from, to }, Counter::BytesToDevice, run.pages)
+        let from = self.view().bytes(self.place(AlignedRun::around(run.first(), Order::ZERO)), staged, run);
+        self.copy(Copy::ToDevice { from, to }, Counter::BytesToDevice, run.pages())
     }
 
     fn copy_to_ram(&self, span: AlignedRun, from: Pfn) -> Outcome {
-        let to = self.view().bytes(self.place(span), self.staged.as_ref().expect(STAGED), span.run());
+        let to = self.view().bytes(self.place(span), self.staged.as_ref().expect(STAGED), span.into());
         self.copy(Copy::ToRam { from, to }, Counter::BytesToRam, span.pages())
     }
 
@@ -284,7 +284,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     }
 
     fn clear_device(&self, run: PageRun, to: Pfn) -> Outcome {
-        let clear = Copy::Clear { to, pages: u64::from(run.pages) };
+        let clear = Copy::Clear { to, pages: u64::from(run.pages()) };
         self.engine.device.copy(&[clear]).and_then(|point| self.engine.device.wait(point)).outcome()
     }
 

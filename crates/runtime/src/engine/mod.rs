@@ -172,7 +172,7 @@ impl<V: CpuView> Engine<V> {
         for (found, run) in self.blocks.parts(addresses) {
             let mut cell = found.lock();
             cell.block.adopt(run);
-            self.budget.take_resident(u64::from(run.pages));
+            self.budget.take_resident(u64::from(run.pages()));
             self.account(&found, &mut cell);
         }
     }
@@ -236,7 +236,7 @@ impl<V: CpuView> Engine<V> {
 
     /// Takes the poison off pages that begin a new life; the kernel does so where zeros are shown.
     fn heal(&self, found: &BlockRef<'_>, cell: &mut BlockState, run: PageRun) {
-        let within = (found.id, run.first)..(found.id, run.end());
+        let within = (found.id, run.first())..(found.id, run.end());
         let sick: Vec<_> = lock(&self.poisoned).range(within).copied().collect();
         for (id, page) in sick {
             lock(&self.poisoned).remove(&(id, page));
@@ -253,7 +253,7 @@ impl<V: CpuView> Engine<V> {
     pub fn prefetch(&self, addresses: Range<usize>, side: Side) -> Result<(), Failure> {
         let (largest, _) = self.policy.to_device_orders();
         self.blocks.parts(addresses).try_for_each(|(found, run)| {
-            let mut page = run.first;
+            let mut page = run.first();
             while page < run.end() {
                 let plan = |_: &BlockState| match side {
                     Side::Device => Transaction::to_device(page, largest, self.policy.as_ref()),

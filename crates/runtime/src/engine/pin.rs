@@ -58,7 +58,7 @@ impl<V: CpuView> Engine<V> {
         // Dropped on failure, it unpins what is pinned by then.
         let mut pinned = Pinned { engine: self, addresses: start..start };
         for (found, run) in self.blocks.parts(start..end) {
-            let mut page = run.first;
+            let mut page = run.first();
             while page < run.end() {
                 let next = self.pin_next(&found, page, run.end())?;
                 pinned.addresses.end += usize::from(next - page) * PAGE;

@@ -287,7 +287,7 @@ impl<V: CpuView> Engine<V> {
     /// backing would keep all of the memory until the last part has gone.
     pub(crate) fn move_out(&self, found: &BlockRef<'_>, cell: &mut BlockState, pages: u64) -> u64 {
         let (largest, smallest) = self.policy.to_device_orders();
-        let mut spans: Vec<AlignedRun> = cell.block.movable().spans(largest).collect();
+        let mut spans: Vec<AlignedRun> = cell.block.movable().aligned_runs(largest).collect();
         spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
         let mut freed = 0;
         for span in spans {

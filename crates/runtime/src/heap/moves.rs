@@ -139,7 +139,7 @@ impl Engine<AnonymousView> {
         for found in self.blocks.made() {
             let cell = found.lock();
             for piece in cell.block.pieces() {
-                let to = self.view.window(span_of(found.base, piece.span.run()));
+                let to = self.view.window(span_of(found.base, piece.span));
                 let copied = self.device.copy(&[Copy::ToRam { from: piece.pfn, to }]);
                 copied.and_then(|point| self.device.wait(point)).expect("the device is this process's own");
             }

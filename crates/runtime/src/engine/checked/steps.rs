@@ -181,7 +181,7 @@ impl<V: CpuView> StepExecutor<'_, V> {
                 watch.checker.ledger().set_digests(to, copied);
             }
             Step::ClearDevice { run, to } => {
-                let zeros = vec![digest::of_zeros(); usize::from(run.pages)];
+                let zeros = vec![digest::of_zeros(); usize::from(run.pages())];
                 self.judge_arrived(watch.checker, to, &zeros, || {
                     format!("{run:?} was cleared at device page {to}")
                 });
@@ -205,7 +205,7 @@ impl<V: CpuView> StepExecutor<'_, V> {
     /// Judges the bytes of a folio in system memory: those on the device, and those that were sent there if nobody
     /// could write them since.
     fn judge_came_home(&self, watch: &Watch<'_>, span: AlignedRun, from: Pfn) {
-        let home = digest::digests(self.ram(span.run()));
+        let home = digest::digests(self.ram(span));
         let what = || format!("{span:?} was copied from device page {from}");
         if let Some((_, fetched)) = watch.fetched.as_ref() {
             watch.checker.same_bytes(&home, fetched, what);
@@ -221,9 +221,10 @@ impl<V: CpuView> StepExecutor<'_, V> {
     }
 
     /// Pages of system memory that are out of view.
-    fn ram(&self, run: PageRun) -> SharedBytes<'_> {
+    fn ram(&self, run: impl Into<PageRun>) -> SharedBytes<'_> {
+        let run = run.into();
         let staged = self.staged.as_ref().expect("bytes are copied while they are out of view");
-        let place = BlockSpan { base: self.found.base, span: AlignedRun::around(run.first, Order::ZERO) };
+        let place = BlockSpan { base: self.found.base, span: AlignedRun::around(run.first(), Order::ZERO) };
         self.engine.view.bytes(place, staged, run)
     }
 
@@ -321,9 +322,9 @@ impl Watch<'_> {
                 | Moved::ToDevice(span)
                 | Moved::ToRam(span)
                 | Moved::Populated(span),
-            ) => span.run(),
+            ) => span.into(),
             // It may have been about any.
-            Err(_) => AlignedRun::block().run(),
+            Err(_) => PageRun::BLOCK,
         }
     }
 
@@ -348,8 +349,8 @@ impl Watch<'_> {
         };
         let (mut ram, mut device) = (before.ram, before.device);
         if let Some(span) = self.formed.and_then(committed) {
-            ram.remove(span.run());
-            device.insert(span.run());
+            ram.remove(span);
+            device.insert(span);
         }
         ram == now.ram && device == now.device
     }

@@ -26,7 +26,7 @@ fn span(page: u16, k: u8) -> AlignedRun {
 }
 
 const DONE: Result<Finished, Failure> =
-    Ok(Finished { moved: Moved::Unmapped(PageRun { first: 0, pages: 1 }), fallbacks: 0, splits: 0 });
+    Ok(Finished { moved: Moved::Unmapped(PageRun::single(0)), fallbacks: 0, splits: 0 });
 
 #[test]
 fn honest_machine_breaks_nothing_and_is_judged_by_every_rule() {
@@ -181,7 +181,7 @@ fn release_within_a_put_breaks_i15() {
 #[test]
 fn step_on_a_folio_that_was_released_breaks_i17() {
     let rig = Rig::new();
-    let _: Outcome = rig.step(Step::ClearDevice { run: PageRun { first: 0, pages: 1 }, to: Pfn::new(8) });
+    let _: Outcome = rig.step(Step::ClearDevice { run: PageRun::single(0), to: Pfn::new(8) });
     rig.breaks(17);
 }
 

@@ -205,7 +205,7 @@ impl Book {
 
 fn says(block: &Block) -> Says {
     let sites = std::array::from_fn(|number| site(block, number as u16));
-    let pinned = std::array::from_fn(|number| block.is_pinned(PageRun { first: number as u16, pages: 1 }));
+    let pinned = std::array::from_fn(|number| block.is_pinned(PageRun::single(number as u16)));
     Says { sites, pinned, consistent: block.check_consistency().is_ok() }
 }
 

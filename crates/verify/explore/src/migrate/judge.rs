@@ -156,13 +156,13 @@ pub(super) fn end(
     };
     broken.require(answered, 12);
     let all = |run: PageRun, is: fn(&Site) -> bool| {
-        sites.iter().skip(usize::from(run.first)).take(usize::from(run.pages)).all(is)
+        sites.iter().skip(usize::from(run.first())).take(usize::from(run.pages())).all(is)
     };
     let moved = match finished.moved {
         Moved::AlreadyThere(_) | Moved::Collapsed(_) => true,
         Moved::Split(run) => all(run, |site| !matches!(site, Site::Device { order: 1.., .. })),
-        Moved::ToDevice(span) => all(span.run(), |site| matches!(site, Site::Device { .. })),
-        Moved::ToRam(span) | Moved::Populated(span) => all(span.run(), |site| *site == Site::Ram),
+        Moved::ToDevice(span) => all(span.into(), |site| matches!(site, Site::Device { .. })),
+        Moved::ToRam(span) | Moved::Populated(span) => all(span.into(), |site| *site == Site::Ram),
         Moved::Unmapped(run) => all(run, |site| *site == Site::Dead),
     };
     broken.require(moved, 23);

@@ -57,7 +57,7 @@ pub(super) struct Performer<'w> {
 impl Performer<'_> {
     pub(super) fn perform(&mut self, step: Step, way: u8) -> Outcome {
         if let (Step::RemapDevice { span, .. }, how::HALF_WAY) = (step, way) {
-            self.each(span.run(), |_, page| page.table = None);
+            self.each(span, |_, page| page.table = None);
         }
         if way != how::WELL {
             return self.slip.report(&step, refusal(&step));
@@ -76,9 +76,9 @@ impl Performer<'_> {
             Step::ReserveRam { span } => self.reserve(span),
             Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
             Step::Isolate { span } => self.take_out(span),
-            Step::Remap { span } => self.in_ram(span.run(), show),
+            Step::Remap { span } => self.in_ram(span, show),
             Step::Install { span, .. } => self.install(span),
-            Step::InstallZero { span } => self.each(span.run(), |_, page| {
+            Step::InstallZero { span } => self.each(span, |_, page| {
                 page.ram = Some(0);
                 show(page);
             }),
@@ -90,9 +90,9 @@ impl Performer<'_> {
             Step::UnmapDevice { span } => self.unmap_device(span),
             Step::MapCoherent { span, to } => {
                 let first = low(to);
-                self.each(span.run(), |offset, page| page.cpu = View::Device(first + offset))
+                self.each(span, |offset, page| page.cpu = View::Device(first + offset))
             }
-            Step::UnmapCoherent { span } => self.each(span.run(), |_, page| page.cpu = View::Fault),
+            Step::UnmapCoherent { span } => self.each(span, |_, page| page.cpu = View::Fault),
             Step::Discard { run } => self.discard(run),
             Step::Finish(_) => unreachable!("nothing is to be done"),
         }
@@ -101,7 +101,7 @@ impl Performer<'_> {
     /// Folio and span have one order (I14), and nothing beyond the folio and its backing is used (I21).
     fn judge_device_pages(&mut self, step: &Step) {
         let (to, pages, order) = match *step {
-            Step::CopyToDevice { run, to } | Step::ClearDevice { run, to } => (to, run.pages, None),
+            Step::CopyToDevice { run, to } | Step::ClearDevice { run, to } => (to, run.pages(), None),
             Step::CopyToRam { span, from: to }
             | Step::MapDevice { span, to }
             | Step::RemapDevice { span, to }
@@ -126,8 +126,8 @@ impl Performer<'_> {
         self.state.pages.get_mut(usize::from(self.base) + number)
     }
 
-    fn each(&mut self, run: PageRun, mut change: impl FnMut(u8, &mut Virtual)) -> Outcome {
-        for (offset, number) in (0u8..).zip(run.first..run.end()) {
+    fn each(&mut self, run: impl Into<PageRun>, mut change: impl FnMut(u8, &mut Virtual)) -> Outcome {
+        for (offset, number) in (0u8..).zip(run.into()) {
             if let Some(page) = self.page(number) {
                 change(offset, page);
             }
@@ -136,10 +136,11 @@ impl Performer<'_> {
     }
 
     /// Changes the pages that are in system memory as the block says.
-    fn in_ram(&mut self, run: PageRun, change: impl Fn(&mut Virtual)) -> Outcome {
+    fn in_ram(&mut self, run: impl Into<PageRun>, change: impl Fn(&mut Virtual)) -> Outcome {
+        let run = run.into();
         let sites = self.sites;
         self.each(run, |offset, page| {
-            if sites.get(usize::from(run.first) + usize::from(offset)) == Some(&Site::Ram) {
+            if sites.get(usize::from(run.first()) + usize::from(offset)) == Some(&Site::Ram) {
                 change(page);
             }
         })
@@ -219,12 +220,12 @@ impl Performer<'_> {
             return Outcome::NoMemory;
         }
         self.state.ram_used += self.slip.counted(pages);
-        self.each(span.run(), |_, page| page.reserved = true)
+        self.each(span, |_, page| page.reserved = true)
     }
 
     fn release_ram(&mut self, span: AlignedRun, pages: u16) -> Outcome {
         let (mut truth, mut in_view) = (0, false);
-        self.each(span.run(), |_, page| {
+        self.each(span, |_, page| {
             truth += i32::from(page.reserved);
             in_view |= page.cpu == View::Ram;
             (page.ram, page.taken, page.reserved) = (None, false, false);
@@ -232,7 +233,7 @@ impl Performer<'_> {
         self.broken.require(facts::i13(&Counted { counter: i32::from(pages), truth }), 13);
         self.state.ram_used = self.state.ram_used.saturating_sub(small(pages));
         if self.slip == Slip::CopyBeforeTakeOut {
-            return self.each(span.run(), |_, page| page.cpu = View::Fault);
+            return self.each(span, |_, page| page.cpu = View::Fault);
         }
         self.broken.require(!in_view, 27);
         Outcome::Done
@@ -242,19 +243,19 @@ impl Performer<'_> {
         if self.slip == Slip::CopyBeforeTakeOut {
             return Outcome::Done;
         }
-        self.in_ram(span.run(), |page| (page.cpu, page.taken) = (View::Fault, true))
+        self.in_ram(span, |page| (page.cpu, page.taken) = (View::Fault, true))
     }
 
     /// Shows what was filled; where nobody waits, shared memory is shown at the next touch only.
     fn install(&mut self, span: AlignedRun) -> Outcome {
         if self.inner && self.setup.memory != Memory::Anonymous {
-            return self.each(span.run(), |_, page| page.taken = false);
+            return self.each(span, |_, page| page.taken = false);
         }
-        self.each(span.run(), |_, page| show(page))
+        self.each(span, |_, page| show(page))
     }
 
     fn fill(&mut self, run: PageRun, to: Pfn, value: impl Fn(&Virtual) -> u8) -> Outcome {
-        for (device, number) in (usize::from(low(to))..).zip(run.first..run.end()) {
+        for (device, number) in (usize::from(low(to))..).zip(run) {
             let bytes = self.page(number).map(|page| value(page));
             if let (Some(bytes), Some(page)) = (bytes, self.state.device.get_mut(device)) {
                 *page = bytes;
@@ -266,7 +267,7 @@ impl Performer<'_> {
     fn copy_to_ram(&mut self, span: AlignedRun, from: Pfn) -> Outcome {
         let (device, first) = (self.state.device, low(from));
         let early = self.slip == Slip::ShownBeforeCopy;
-        let done = self.each(span.run(), |offset, page| {
+        let done = self.each(span, |offset, page| {
             page.ram = device.get(usize::from(first + offset)).copied();
             (page.taken, page.cpu) = (true, if early { View::Ram } else { page.cpu });
         });
@@ -278,7 +279,7 @@ impl Performer<'_> {
 
     fn map_device(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
         let (first, mut said_clear) = (low(to), 0);
-        let done = self.each(span.run(), |offset, page| {
+        let done = self.each(span, |offset, page| {
             page.table = Some(first + offset);
             said_clear |= Pages::from(page.expected == Some(0)) << (first + offset);
         });
@@ -291,7 +292,7 @@ impl Performer<'_> {
     /// Enters a span in place of the entries of its pages, which lead to the same memory; there is at least one.
     fn remap_device(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
         let (mut removed, mut any) = (Removed { named: 0, entered: 0 }, false);
-        self.each(span.run(), |offset, page| {
+        self.each(span, |offset, page| {
             let leads_there = page.table.is_none_or(|at| at == low(to) + offset);
             any |= page.table.is_some();
             removed.named |= 1 << offset;
@@ -303,7 +304,7 @@ impl Performer<'_> {
 
     fn unmap_device(&mut self, span: AlignedRun) -> Outcome {
         let mut removed = Removed { named: 0, entered: 0 };
-        let done = self.each(span.run(), |offset, page| {
+        let done = self.each(span, |offset, page| {
             removed.named |= 1 << offset;
             removed.entered |= Pages::from(page.table.is_some()) << offset;
             page.table = None;
@@ -316,7 +317,7 @@ impl Performer<'_> {
     /// Forgets pages; what the block says was in system memory is given back.
     fn discard(&mut self, run: PageRun) -> Outcome {
         let in_ram = |number: u16| self.sites.get(usize::from(number)) == Some(&Site::Ram);
-        let used = small((run.first..run.end()).filter(|number| in_ram(*number)).count() as u16);
+        let used = small(run.into_iter().filter(|number| in_ram(*number)).count() as u16);
         if self.slip != Slip::DiscardKeepsReservation {
             self.state.ram_used = self.state.ram_used.saturating_sub(used);
         }

@@ -191,7 +191,7 @@ fn first(span: AlignedRun) -> AlignedRun {
 }
 
 fn one(run: PageRun) -> PageRun {
-    PageRun { pages: 1, ..run }
+    PageRun::single(run.first())
 }
 
 fn next(page: Pfn) -> Pfn {

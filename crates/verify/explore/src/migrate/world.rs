@@ -58,6 +58,9 @@ pub(super) mod verb {
     pub const UNPIN: u8 = 21;
 }
 
+/// The pages of a block that are in use.
+const WHOLE: PageRun = PageRun::new(0, BLOCK_PAGES as u16).expect("blocks have pages");
+
 /// Actor number of everyone who runs no transaction.
 const OUTSIDE: u8 = 9;
 
@@ -189,10 +192,10 @@ impl Transactions {
             verb::DEVICE_FAULT => Transaction::device_fault(page, &self.policy),
             verb::EVICT | verb::BRING => Transaction::to_ram(page),
             verb::PREFETCH => Transaction::to_device(page, self.policy.largest, &self.policy),
-            verb::SPLIT => Transaction::split(PageRun { first: page, pages: 1 }, Order::ZERO),
-            verb::COLLAPSE => Transaction::collapse(PageRun { first: 0, pages: BLOCK_PAGES as u16 }),
-            verb::UNMAP => Transaction::unmap(PageRun { first: page, pages: 1 }),
-            _ => Transaction::unmap(PageRun { first: 0, pages: BLOCK_PAGES as u16 }),
+            verb::SPLIT => Transaction::split(PageRun::single(page), Order::ZERO),
+            verb::COLLAPSE => Transaction::collapse(WHOLE),
+            verb::UNMAP => Transaction::unmap(PageRun::single(page)),
+            _ => Transaction::unmap(WHOLE),
         }
     }
 
@@ -263,7 +266,7 @@ impl Transactions {
         let number = &mut state.blocks[usize::from(page) / BLOCK_PAGES];
         let mut book = self.write();
         let mut place = book.block(*number).clone();
-        change(&mut place, PageRun { first: u16::from(page) % BLOCK_PAGES as u16, pages: 1 });
+        change(&mut place, PageRun::single(u16::from(page) % BLOCK_PAGES as u16));
         *number = book.block_number(&place);
     }
 }
@@ -281,7 +284,8 @@ impl Design for Transactions {
         let blocks = std::array::from_fn(|block| {
             let mut place = Block::new(kind_of(self.setup.memory));
             if block < usize::from(self.setup.blocks) {
-                place.map(PageRun { first: 0, pages: u16::from(self.setup.block_pages) });
+                let pages = u16::from(self.setup.block_pages);
+                place.map(PageRun::new(0, pages).expect("blocks of these worlds have pages"));
             }
             self.write().block_number(&place)
         });

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{AlignedRun, Failure, Granularity, PageRun};
+use bifolio_migrate::{Failure, Granularity, PageRun};
 use bifolio_pool::{DevicePool, PoolName};
 use bifolio_sys::{PAGE, SharedBytes};
 use shuttle::thread;
@@ -335,7 +335,7 @@ impl Machine {
         assert_eq!(self.engine.audit(), [], "after everything");
         assert_eq!(self.engine.statistics().snapshot().get(Counter::Violations), 0);
         for found in self.engine.blocks().made() {
-            for page in live_runs(&found).flat_map(|run| run.first..run.end()) {
+            for page in live_runs(&found).flatten() {
                 self.check_page(found.base + usize::from(page) * PAGE);
             }
         }
@@ -385,7 +385,7 @@ impl Machine {
 }
 
 fn live_runs(found: &BlockRef<'_>) -> impl Iterator<Item = PageRun> {
-    found.lock().block.live().runs(AlignedRun::block().run())
+    found.lock().block.live().runs(PageRun::BLOCK)
 }
 
 /// A job that runs on a unit.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bifolio_folio::Reset;
-use bifolio_migrate::{AlignedRun, Block};
+use bifolio_migrate::{AlignedRun, Block, PageRun};
 use bifolio_pool::PoolName;
 use bifolio_sys::{Access, PAGE};
 use shuttle::thread;
@@ -131,7 +131,7 @@ impl Process {
         let page = found.page_of(address);
         let begun: Vec<_> = (0..WORDS).map(|word| self.oracle.begin_read(number, word)).collect();
         let is_empty = found.lock().block.is_empty(AlignedRun::around(page, bifolio_folio::Order::ZERO));
-        let run = bifolio_migrate::PageRun { first: page, pages: 1 };
+        let run = PageRun::single(page);
         let bytes = self.view().window(span_of(found.base, run));
         for (word, begun) in begun.into_iter().enumerate() {
             let value = if is_empty { 0 } else { bytes.load_u64(word * 8).expect("a word of a page") };

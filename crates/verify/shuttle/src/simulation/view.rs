@@ -348,7 +348,7 @@ impl CpuView for SimulatedView {
     }
 
     fn remap(&self, place: BlockSpan, ram: &PageSet, _staged: Option<InPlace>) {
-        ram.runs(place.span.run()).for_each(|run| self.show_all(span_of(place.base, run)));
+        ram.runs(place.span).for_each(|run| self.show_all(span_of(place.base, run)));
     }
 
     fn install(
@@ -361,7 +361,7 @@ impl CpuView for SimulatedView {
             return Err((why, staged));
         }
         if let Some(first) = wanted {
-            self.show_all(span_of(place.base, PageRun { first, pages: 1 }));
+            self.show_all(span_of(place.base, PageRun::single(first)));
         }
         self.show_all(place.span());
         Ok(())

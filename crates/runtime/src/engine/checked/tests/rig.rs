@@ -38,8 +38,8 @@ impl CpuView for PlainView {
     }
 
     fn bytes<'v>(&'v self, place: BlockSpan, (): &(), run: PageRun) -> SharedBytes<'v> {
-        let offset = place.base - self.0.span().start() + usize::from(run.first) * PAGE;
-        self.0.bytes(offset, usize::from(run.pages) * PAGE).expect("inside of the view")
+        let offset = place.base - self.0.span().start() + usize::from(run.first()) * PAGE;
+        self.0.bytes(offset, usize::from(run.pages()) * PAGE).expect("inside of the view")
     }
 
     fn remap(&self, _: BlockSpan, _: &PageSet, _: Option<()>) {}
@@ -49,7 +49,7 @@ impl CpuView for PlainView {
     }
 
     fn install_zero(&self, place: BlockSpan, staged: ()) -> Result<(), (Refused, ())> {
-        self.bytes(place, &staged, place.span.run()).fill_zero();
+        self.bytes(place, &staged, place.span.into()).fill_zero();
         Ok(())
     }
 
