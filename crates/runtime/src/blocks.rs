@@ -63,11 +63,47 @@ impl<'b> BlockRef<'b> {
     }
 }
 
+/// A block, made when it is first looked up.
+type Cell = OnceLock<Box<Mutex<BlockState>>>;
+
+/// Cells of one leaf of a region's table: 8 GiB of addresses.
+const LEAF_CELLS: usize = 4096;
+
+/// Consecutive blocks, in a table of two levels: a region of all addresses of a process costs 256 KiB, and 64 KiB more
+/// for each leaf that is used.
 #[derive(Debug)]
 struct Region {
     addresses: Range<usize>,
     first: u32,
-    cells: Box<[OnceLock<Box<Mutex<BlockState>>>]>,
+    count: usize,
+    leaves: Box<[OnceLock<Box<[Cell]>>]>,
+}
+
+impl Region {
+    fn new(addresses: Range<usize>, first: u32) -> Region {
+        let count = addresses.len() / BLOCK_LEN;
+        let leaves = std::iter::repeat_with(OnceLock::new).take(count.div_ceil(LEAF_CELLS)).collect();
+        Region { addresses, first, count, leaves }
+    }
+
+    /// The cell of block `index`, whose leaf is made if it is not there.
+    fn cell(&self, index: usize) -> &Cell {
+        let leaf = index / LEAF_CELLS;
+        let len = LEAF_CELLS.min(self.count - leaf * LEAF_CELLS);
+        let make = || std::iter::repeat_with(OnceLock::new).take(len).collect();
+        &self.leaves[leaf].get_or_init(make)[index % LEAF_CELLS]
+    }
+
+    /// Yields the blocks of `indices` that were looked up before, in order.
+    fn made_in(&self, indices: Range<usize>) -> impl Iterator<Item = usize> {
+        let leaves = indices.start / LEAF_CELLS..indices.end.div_ceil(LEAF_CELLS);
+        leaves.filter_map(|leaf| Some((leaf * LEAF_CELLS, self.leaves[leaf].get()?))).flat_map(
+            move |(first, cells)| {
+                let within = indices.start.saturating_sub(first)..cells.len().min(indices.end - first);
+                within.filter(|index| cells[*index].get().is_some()).map(move |index| first + index)
+            },
+        )
+    }
 }
 
 /// Most regions that one [`Blocks`] can hold.
@@ -110,7 +146,7 @@ impl Blocks {
     pub fn add_region(&self, addresses: Range<usize>) -> Result<(), RegionError> {
         let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let aligned = addresses.start.is_multiple_of(BLOCK_LEN) && addresses.end.is_multiple_of(BLOCK_LEN);
-        let first = self.regions().last().map_or(0, |last| last.first as usize + last.cells.len());
+        let first = self.regions().last().map_or(0, |last| last.first as usize + last.count);
         let count = addresses.len() / BLOCK_LEN;
         if !aligned || addresses.is_empty() || u32::try_from(first + count).is_err() {
             return Err(RegionError::Shape(addresses));
@@ -120,9 +156,8 @@ impl Blocks {
             return Err(RegionError::Overlaps(addresses));
         }
         let slot = self.regions.iter().find(|slot| slot.get().is_none()).ok_or(RegionError::Full)?;
-        let cells = std::iter::repeat_with(OnceLock::new).take(count).collect();
         let first = u32::try_from(first).expect("checked above with the count");
-        slot.set(Region { addresses, first, cells }).expect("only filled under the lock");
+        slot.set(Region::new(addresses, first)).expect("only filled under the lock");
         Ok(())
     }
 
@@ -137,7 +172,7 @@ impl Blocks {
     #[must_use]
     pub fn get(&self, id: BlockId) -> Option<BlockRef<'_>> {
         let index = |region: &Region| id.0.checked_sub(region.first).map(|index| index as usize);
-        let within = |region: &&Region| index(region).is_some_and(|index| index < region.cells.len());
+        let within = |region: &&Region| index(region).is_some_and(|index| index < region.count);
         let region = self.regions().find(within)?;
         Some(self.found(region, (id.0 - region.first) as usize))
     }
@@ -164,11 +199,27 @@ impl Blocks {
         })
     }
 
+    /// Yields the parts of `addresses`, page aligned, that lie in blocks which were looked up before, in order. Unlike
+    /// [`Blocks::parts`] it makes no block, so a long range costs little where nothing is.
+    pub fn made_parts(&self, addresses: Range<usize>) -> impl Iterator<Item = (BlockRef<'_>, PageRun)> {
+        let range = addresses.clone();
+        let found = self.regions().flat_map(move |region| {
+            let within = |address: usize| address.clamp(region.addresses.start, region.addresses.end);
+            let offset = |address: usize| within(address) - region.addresses.start;
+            let indices = offset(range.start) / BLOCK_LEN..offset(range.end).div_ceil(BLOCK_LEN);
+            region.made_in(indices).map(move |index| self.found(region, index))
+        });
+        found.map(move |found| {
+            let (start, end) = (addresses.start.max(found.base), addresses.end.min(found.base + BLOCK_LEN));
+            let pages = u16::try_from((end - start).div_ceil(PAGE)).expect("at most a block");
+            (found, PageRun { first: found.page_of(start), pages })
+        })
+    }
+
     /// Yields all blocks that were ever looked up.
     pub fn made(&self) -> impl Iterator<Item = BlockRef<'_>> {
         self.regions().flat_map(move |region| {
-            let made = (0..region.cells.len()).filter(|index| region.cells[*index].get().is_some());
-            made.map(move |index| self.found(region, index))
+            region.made_in(0..region.count).map(move |index| self.found(region, index))
         })
     }
 
@@ -180,7 +231,7 @@ impl Blocks {
         let make = || Box::new(Mutex::new(BlockState { block: Block::new(self.kind), resident: None }));
         let id = BlockId(region.first + u32::try_from(index).expect("regions number their blocks"));
         let base = region.addresses.start + index * BLOCK_LEN;
-        BlockRef { id, base, cell: region.cells[index].get_or_init(make) }
+        BlockRef { id, base, cell: region.cell(index).get_or_init(make) }
     }
 }
 
@@ -217,6 +268,33 @@ mod tests {
             .map(|(found, run)| (found.id.0, run.first(), run.pages()))
             .collect();
         assert_eq!(parts, [(0, 511, 1), (1, 0, 2)]);
+    }
+
+    #[test]
+    fn all_addresses_of_a_process_are_one_region() {
+        let blocks = Blocks::new(MemoryKind::Private);
+        blocks.add_region(0..1 << 47).expect("2^26 blocks can be numbered");
+        let addresses = [BLOCK_LEN, (1 << 46) + PAGE, (1 << 47) - PAGE];
+        let bases: Vec<_> =
+            addresses.iter().map(|at| blocks.find(*at).expect("in the region").base).collect();
+        assert!(blocks.made().map(|found| found.base).eq(bases));
+        assert!(blocks.find(1 << 47).is_none());
+    }
+
+    #[test]
+    fn made_parts_pass_over_blocks_never_looked_up() {
+        let blocks = two_regions();
+        for address in [BLOCK_LEN, 8 * BLOCK_LEN] {
+            blocks.find(address).expect("in a region");
+        }
+        let parts = |range| -> Vec<_> {
+            blocks.made_parts(range).map(|(found, run)| (found.base, run.first, run.pages)).collect()
+        };
+        let whole = BLOCK_PAGES;
+        assert_eq!(parts(0..1 << 40), [(BLOCK_LEN, 0, whole), (8 * BLOCK_LEN, 0, whole)]);
+        assert_eq!(parts(BLOCK_LEN + PAGE..2 * BLOCK_LEN + PAGE), [(BLOCK_LEN, 1, whole - 1)]);
+        assert_eq!(parts(2 * BLOCK_LEN..8 * BLOCK_LEN), []);
+        assert_eq!(parts(BLOCK_LEN + PAGE..BLOCK_LEN + 3 * PAGE), [(BLOCK_LEN, 1, 2)]);
     }
 
     #[test]
