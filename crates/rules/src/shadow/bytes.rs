@@ -1,0 +1,114 @@
+//! Bytes that were copied, cleared and looked at again, by their digests (I27).
+
+use alloc::format;
+use alloc::string::String;
+use core::iter::repeat;
+
+use super::{Shadow, Sink};
+use crate::digest::OF_ZEROS;
+use crate::judge;
+use crate::{BytesEvent, PageRange, Place};
+
+impl Shadow {
+    pub(super) fn bytes_event(&mut self, event: BytesEvent<'_>, sink: &mut Sink<'_>) {
+        match event {
+            BytesEvent::Copied { from, to, sent, arrived } => self.copied(from, to, sent, arrived, sink),
+            BytesEvent::Cleared { node, pages, arrived } => self.cleared(node, pages, arrived, sink),
+            BytesEvent::Seen { place, digests } => self.seen(place, digests, sink),
+        }
+    }
+
+    /// Judges a copy: the source is what is known of it, and what arrived is what was sent. Both are known from here on.
+    fn copied(
+        &mut self,
+        from: Place,
+        to: Place,
+        sent: Option<&[u64]>,
+        arrived: Option<&[u64]>,
+        sink: &mut Sink<'_>,
+    ) {
+        let Some(bytes) = sent.or(arrived) else { return };
+        compare(bytes, self.known(from, bytes.len()), sink, || {
+            format!("{from:?} was copied, where nothing should have written since it was filled")
+        });
+        if let (Some(sent), Some(arrived)) = (sent, arrived) {
+            compare(arrived, sent, sink, || format!("{from:?} was copied to {to:?}"));
+        }
+        if let Some(sent) = sent {
+            self.set_known(from, sent);
+        }
+        self.set_known(to, bytes);
+    }
+
+    /// Judges pages that were filled with zeros.
+    fn cleared(&mut self, node: u8, pages: PageRange, arrived: Option<&[u64]>, sink: &mut Sink<'_>) {
+        if let Some(arrived) = arrived {
+            let zeros = arrived.iter().copied().zip(repeat(Some(OF_ZEROS)));
+            note(zeros, sink, || format!("{pages} of node {node} were cleared"));
+        }
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.contents.set_all_digests(pages, OF_ZEROS);
+        }
+    }
+
+    /// Judges bytes that are looked at again. System memory is given up or shown after that.
+    fn seen(&mut self, place: Place, digests: &[u64], sink: &mut Sink<'_>) {
+        compare(digests, self.known(place, digests.len()), sink, || {
+            format!("{place:?} was written while nothing should have written")
+        });
+        if let Place::Ram { block, first } = place
+            && let Some(transaction) = self.transactions.get_mut(&block)
+        {
+            transaction.forget(first, digests.len());
+        }
+    }
+
+    /// What pages hold: digests, 0 or none at all where that is not known.
+    pub(super) fn known(&self, place: Place, pages: usize) -> &[u64] {
+        let known = match place {
+            Place::Ram { block, first } => {
+                self.transactions.get(&block).map(|transaction| transaction.digests(first, pages))
+            }
+            Place::Device { node, first } => {
+                let pages = PageRange { first, pages: pages as u64 };
+                self.nodes.get(&node).map(|node| node.contents.digests(pages))
+            }
+        };
+        known.unwrap_or_default()
+    }
+
+    fn set_known(&mut self, place: Place, digests: &[u64]) {
+        match place {
+            Place::Ram { block, first } => {
+                self.transactions.entry(block).or_default().set_digests(first, digests);
+            }
+            Place::Device { node, first } => {
+                if let Some(node) = self.nodes.get_mut(&node) {
+                    node.contents.set_digests(first, digests);
+                }
+            }
+        }
+    }
+}
+
+/// Judges bytes by what is known of them, if anything is.
+fn compare(found: &[u64], known: &[u64], sink: &mut Sink<'_>, what: impl FnOnce() -> String) {
+    if known.iter().any(|digest| *digest != 0) {
+        let known = known.iter().map(|digest| Some(*digest).filter(|digest| *digest != 0));
+        note(found.iter().copied().zip(known), sink, what);
+    }
+}
+
+fn note(
+    pages: impl Iterator<Item = (u64, Option<u64>)> + Clone,
+    sink: &mut Sink<'_>,
+    what: impl FnOnce() -> String,
+) {
+    sink.note(judge::i27_pages(pages.clone()), || {
+        let differ = |(found, known): (u64, Option<u64>)| known.is_some_and(|known| known != found);
+        let all = pages.clone().count();
+        let first = pages.clone().position(differ);
+        let count = pages.filter(|page| differ(*page)).count();
+        format!("{}: {count} of {all} pages differ, page {first:?} first", what())
+    });
+}
