@@ -212,7 +212,7 @@ impl Blocks {
         found.map(move |found| {
             let (start, end) = (addresses.start.max(found.base), addresses.end.min(found.base + BLOCK_LEN));
             let pages = u16::try_from((end - start).div_ceil(PAGE)).expect("at most a block");
-            (found, PageRun { first: found.page_of(start), pages })
+            (found, PageRun::new(found.page_of(start), pages).expect("part of a block"))
         })
     }
 
@@ -288,7 +288,7 @@ mod tests {
             blocks.find(address).expect("in a region");
         }
         let parts = |range| -> Vec<_> {
-            blocks.made_parts(range).map(|(found, run)| (found.base, run.first, run.pages)).collect()
+            blocks.made_parts(range).map(|(found, run)| (found.base, run.first(), run.pages())).collect()
         };
         let whole = BLOCK_PAGES;
         assert_eq!(parts(0..1 << 40), [(BLOCK_LEN, 0, whole), (8 * BLOCK_LEN, 0, whole)]);
