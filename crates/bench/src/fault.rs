@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use bifolio_builtin::{Kernel, Unit};
+use bifolio_engine::device::DeviceFault;
 use bifolio_folio::Order;
+use bifolio_host::{Side, Space, SpaceConfig};
 use bifolio_migrate::Granularity;
-use bifolio_runtime::device::DeviceFault;
-use bifolio_runtime::device::builtin::{Kernel, Unit};
-use bifolio_runtime::{Side, Space, SpaceConfig};
 use bifolio_sys::AddressRange;
 
 use crate::floor::{Answered, CopyFloor, FaultFloor};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bifolio_runtime::fault_loop::{Answer, Handlers, Readers};
+use bifolio_host::fault_loop::{Answer, Handlers, Readers};
 use bifolio_sys::{
     AddressRange, CopyMode, Features, HUGE_PAGE, Mapping, Modes, Outcome, PAGE, Placement, Protection, Reads,
     Uffd, Wake, advise,

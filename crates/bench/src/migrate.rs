@@ -1,7 +1,7 @@
 //! How fast memory moves in 2 MiB folios, against a copy of the same bytes.
 
 use bifolio_folio::Order;
-use bifolio_runtime::Side;
+use bifolio_host::Side;
 
 use crate::fault::{byte_len, move_all, space_of};
 use crate::floor::CopyFloor;

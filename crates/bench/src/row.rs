@@ -1,6 +1,6 @@
 //! What a bench reports.
 
-use bifolio_runtime::SetupError;
+use bifolio_host::SetupError;
 use bifolio_sys::{MapError, ReadyError, SysError};
 use serde::Serialize;
 
@@ -104,7 +104,7 @@ pub enum BenchError {
     Register(#[from] SysError),
     /// No handlers for the floor.
     #[error(transparent)]
-    Handlers(#[from] bifolio_runtime::fault_loop::HandlersError),
+    Handlers(#[from] bifolio_host::fault_loop::HandlersError),
     /// Something that was to be measured did not happen.
     #[error("{0}")]
     Failed(String),

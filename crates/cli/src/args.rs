@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bifolio_explore::Bounds;
 use bifolio_folio::{MemoryKind, Reset};
-use bifolio_runtime::PoolName;
+use bifolio_host::PoolName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use bifolio_bench::{BenchError, Effort, Goal, Row, buddy, check, fault, folio, migrate};
-use bifolio_runtime::SetupError;
+use bifolio_host::SetupError;
 
 use crate::args::{BenchArgs, BenchGroup};
 use crate::exit::{self, Failure};

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use bifolio_engine::statistics::ORDERS;
 use bifolio_folio::Order;
+use bifolio_host::{Counter, Direction, Snapshot};
 use bifolio_rules::Rule;
-use bifolio_runtime::statistics::ORDERS;
-use bifolio_runtime::{Counter, Direction, Snapshot};
 use comfy_table::Table;
 use serde::{Serialize, Serializer};
 
@@ -282,7 +282,7 @@ fn times(seconds: &Seconds) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bifolio_runtime::Statistics;
+    use bifolio_host::Statistics;
 
     fn figures() -> Figures {
         let statistics = Statistics::new().expect("one page");

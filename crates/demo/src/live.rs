@@ -1,8 +1,8 @@
 //! The memory traits over a live [`Space`]: the host's loads and stores may fault, the device's too.
 
-use bifolio_runtime::Space;
-use bifolio_runtime::device::DeviceFault;
-use bifolio_runtime::device::builtin;
+use bifolio_builtin as builtin;
+use bifolio_engine::device::DeviceFault;
+use bifolio_host::Space;
 use bifolio_sys::SharedBytes;
 
 use crate::kernels::{Kernel, run_unit};

@@ -28,6 +28,10 @@ impl Piece {
     }
 }
 
+/// Pages on the device, or pinned, which cannot be released.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InUse;
+
 /// Where the pages of one block are. Changed by transactions only.
 ///
 /// Each live page is *empty* (never touched: reads as zero), in *ram*, or in exactly one piece on the device.
@@ -116,6 +120,19 @@ impl Block {
     pub fn adopt(&mut self, run: PageRun) {
         self.map(run);
         self.ram.insert(run);
+    }
+
+    /// Makes pages no longer live, whose bytes stay where they are, as memory that is given back to the kernel.
+    ///
+    /// # Errors
+    /// If any of them is on the device or pinned; nothing changes.
+    pub fn release(&mut self, run: PageRun) -> Result<(), InUse> {
+        if self.device.intersects(run) || self.is_pinned(run) {
+            return Err(InUse);
+        }
+        self.ram.remove(run);
+        self.live.remove(run);
+        Ok(())
     }
 
     /// Whether all pages of `span` are live and none was ever touched.

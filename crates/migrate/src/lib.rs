@@ -78,7 +78,7 @@ pub mod transaction;
 pub mod unmap;
 
 pub use bifolio_folio::{AlignedRun, BLOCK_PAGES, PageRun, PageSet};
-pub use block::{Block, Piece};
+pub use block::{Block, InUse, Piece};
 pub use policy::{Granularity, Policy};
 pub use step::{Failure, Finished, Folio, FolioId, Moved, Outcome, Step};
 pub use transaction::Transaction;

@@ -12,7 +12,7 @@ use std::cell::UnsafeCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::MutexGuard;
 
-use bifolio_runtime::heap::Stopped;
+use bifolio_host::heap::Stopped;
 use rustix::pipe::{PipeFlags, pipe_with};
 use talc::DefaultBinning;
 use talc::base::Talc;

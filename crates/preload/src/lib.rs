@@ -1,7 +1,7 @@
 //! The heap of an unmodified program on Bifolio memory.
 //!
 //! The symbols below are exported by the library that `bifolio run` preloads, so that the program's calls come here
-//! first. Large blocks and private anonymous mappings come from a [`Heap`](bifolio_runtime::Heap); everything else goes
+//! first. Large blocks and private anonymous mappings come from a [`Heap`](bifolio_host::Heap); everything else goes
 //! on to the C library.
 //!
 //! ```text

@@ -5,7 +5,7 @@
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-use bifolio_runtime::{Counter, Heap};
+use bifolio_host::{Counter, Heap};
 
 use crate::next::{fail, next};
 use crate::quiet::Quiet;

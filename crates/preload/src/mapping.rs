@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_uchar, c_void};
 use std::ops::Range;
 use std::ptr;
 
-use bifolio_runtime::{Counter, Heap};
+use bifolio_host::{Counter, Heap};
 
 use crate::next::{fail, next};
 use crate::quiet::Quiet;

@@ -13,8 +13,8 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use bifolio_runtime::heap::settings::Settings;
-use bifolio_runtime::{Heap, HeapConfig, SetupError, Statistics};
+use bifolio_host::heap::settings::Settings;
+use bifolio_host::{Heap, HeapConfig, SetupError, Statistics};
 use bifolio_sys::{Access, MapError, Memfd};
 
 use crate::descriptors;

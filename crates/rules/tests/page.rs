@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bifolio_rules::Rule;
 
-const CHECKED: &str = "crates/runtime/src/engine/checked";
+const CHECKED: &str = "crates/engine/src/checked";
 
 fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -8,8 +8,8 @@ use bifolio_demo::reference::{self, PageRank};
 use bifolio_demo::run::{self, RunError};
 use bifolio_demo::sheet::{BuildError, Damaged, Sheet};
 use bifolio_demo::verify::{self, Mismatch};
-use bifolio_runtime::device::DeviceFault;
-use bifolio_runtime::{ObjectError, SetupError, Space};
+use bifolio_engine::device::DeviceFault;
+use bifolio_host::{ObjectError, SetupError, Space};
 
 use crate::demo::objects::{ObjectFigures, Rivals};
 use crate::demo::plan::Plan;

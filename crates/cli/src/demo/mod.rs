@@ -20,7 +20,7 @@ use bifolio_demo::order;
 use bifolio_demo::reference::{BadDamping, PageRank};
 use bifolio_demo::run::RunError;
 use bifolio_folio::MemoryKind;
-use bifolio_runtime::SetupError;
+use bifolio_host::SetupError;
 
 use crate::args::{DemoCommand, JobArgs};
 use crate::demo::input::{Input, InputError};

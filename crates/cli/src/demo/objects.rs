@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use bifolio_folio::PAGE_SIZE;
-use bifolio_runtime::{Counter, Object, ObjectError, Snapshot, Space};
+use bifolio_host::{Counter, Object, ObjectError, Snapshot, Space};
 use serde::Serialize;
 
 use crate::demo::plan::Plan;

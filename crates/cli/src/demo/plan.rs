@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use bifolio_demo::graph::Graph;
 use bifolio_demo::layout;
 use bifolio_folio::{MemoryKind, Order, PAGE_SIZE, Reset};
-use bifolio_runtime::{PoolName, SpaceConfig};
+use bifolio_host::{PoolName, SpaceConfig};
 use bifolio_sys::host::Host;
 
 use crate::args::{JobArgs, Memory};

@@ -1,8 +1,8 @@
 //! The proof that the built-in device works: one page there and back again.
 
-use bifolio_runtime::device::DeviceFault;
-use bifolio_runtime::device::builtin::{Kernel, Unit};
-use bifolio_runtime::{SetupError, Space, SpaceConfig};
+use bifolio_builtin::{Kernel, Unit};
+use bifolio_engine::device::DeviceFault;
+use bifolio_host::{SetupError, Space, SpaceConfig};
 use bifolio_sys::{AddressRange, PAGE};
 
 /// Why the device does not work.

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Instant;
 
-use bifolio_runtime::Statistics;
-use bifolio_runtime::heap::RAM_LEAST;
-use bifolio_runtime::heap::settings::{Settings, VARIABLE};
+use bifolio_host::Statistics;
+use bifolio_host::heap::RAM_LEAST;
+use bifolio_host::heap::settings::{Settings, VARIABLE};
 use bifolio_sys::{Access, Features, MapError, Memfd, PAGE, Reads, ReadyError, SysError, Uffd};
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};

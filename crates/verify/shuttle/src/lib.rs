@@ -5,7 +5,7 @@
 //! scenario runs under some hundred schedules: random ones, and ones that preempt threads at few, well spread places (PCT).
 //!
 //! ```text
-//!   shipped      blocks, engine, heap, plain objects,                                crate::sync stands on shuttle
+//!   shipped      blocks, engine, heap, buffer objects,                                crate::sync stands on shuttle
 //!                built-in device (units, gate, page table)
 //!   simulated    simulation::view     the program's page table, and the kernel's part of userfaultfd
 //!                simulation::device   copies page by page, which may fail
@@ -37,7 +37,7 @@
 //! | `fork` | a heap that stands still for a fork against faults and moves |
 //! | `pinning` | pages that stay in system memory against faults of the device, making room, unmapping, teardown |
 //! | `reshaping` | splits and collapses against faults of both sides, eviction, unmapping, holders, and each other |
-//! | `objects` | plain objects that are made, brought, evicted, pinned, read, written and freed, against each other and folios |
+//! | `objects` | buffer objects that are made, brought, evicted, pinned, read, written and freed, against each other and folios |
 //! | `teardown` | kill, evict, drain, finish against faults of both sides and against holders |
 //!
 //! # What this cannot find
@@ -53,7 +53,7 @@
 //! faults that were not deliberate. The first transaction had just allocated device memory and not yet formed its folio, or
 //! put a folio and not yet returned its memory; the second needed room, saw no victim, and said that there is no memory: the
 //! device job ended in vain. The same with system memory that was reserved and not yet a block's: SIGBUS in vain. And where
-//! the device refused to enter a plain object in its page table, it was told to remove what it had not entered.
+//! the device refused to enter a buffer object in its page table, it was told to remove what it had not entered.
 #![forbid(unsafe_code)]
 #![allow(
     dead_code,
@@ -61,23 +61,75 @@
     reason = "what is borrowed changes at home: it may hold more than is used here, and link to modules that are not here"
 )]
 
-#[path = "../../../runtime/src/blocks.rs"]
+// What the sources know as other crates is this one.
+extern crate self as bifolio_builtin;
+extern crate self as bifolio_engine;
+
+#[path = "../../../engine/src/audit.rs"]
+pub mod audit;
+#[path = "../../../engine/src/blocks.rs"]
 pub mod blocks;
-pub mod cpu;
-#[path = "../../../runtime/src/device/mod.rs"]
+#[path = "../../../engine/src/budget.rs"]
+pub mod budget;
+#[path = "../../../engine/src/buffer/mod.rs"]
+pub mod buffer;
+#[path = "../../../engine/src/checked/mod.rs"]
+pub mod checked;
+#[path = "../../../engine/src/detach.rs"]
+pub mod detach;
+#[path = "../../../engine/src/device.rs"]
 pub mod device;
-#[path = "../../../runtime/src/engine/mod.rs"]
+#[path = "../../../engine/src/device_lru.rs"]
+mod device_lru;
+#[path = "../../../engine/src/engine.rs"]
 pub mod engine;
-#[path = "../../../runtime/src/fault_loop.rs"]
+#[path = "../../../engine/src/executor.rs"]
+mod executor;
+#[path = "../../../engine/src/fault.rs"]
+mod fault;
+#[path = "../../../engine/src/lru.rs"]
+mod lru;
+#[path = "../../../engine/src/pin.rs"]
+pub mod pin;
+#[path = "../../../engine/src/reclaim.rs"]
+mod reclaim;
+#[path = "../../../engine/src/release.rs"]
+mod release;
+#[path = "../../../engine/src/reshape.rs"]
+pub mod reshape;
+#[path = "../../../engine/src/retry.rs"]
+mod retry;
+#[path = "../../../engine/src/run.rs"]
+mod run;
+#[path = "../../../engine/src/statistics.rs"]
+pub mod statistics;
+#[path = "../../../engine/src/view.rs"]
+pub mod view;
+
+#[path = "../../../devices/builtin/src/builtin.rs"]
+pub mod builtin;
+#[path = "../../../devices/builtin/src/gate.rs"]
+mod gate;
+#[path = "../../../devices/builtin/src/table.rs"]
+mod table;
+#[path = "../../../devices/builtin/src/unit.rs"]
+mod unit;
+
+#[path = "../../../host/src/fault_loop.rs"]
 pub mod fault_loop;
-#[path = "../../../runtime/src/heap/mod.rs"]
+#[path = "../../../host/src/heap/mod.rs"]
 pub mod heap;
+#[path = "../../../host/src/setup.rs"]
+pub mod setup;
+
 pub mod mutant;
 pub mod runner;
-#[path = "../../../runtime/src/setup.rs"]
-pub mod setup;
 pub mod simulation;
 pub mod space;
-#[path = "../../../runtime/src/statistics.rs"]
-pub mod statistics;
 mod sync;
+pub mod views;
+
+pub use budget::Budget;
+pub use builtin::{Builtin, BuiltinError, Kernel, Memory};
+pub use engine::{Engine, Parts, Side};
+pub use unit::Unit;

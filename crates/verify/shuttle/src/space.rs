@@ -1,20 +1,20 @@
-//! As much of a space as its plain objects need: an engine, and addresses. The objects are the shipped ones.
+//! As much of a space as its buffer objects need: an engine, and addresses. The objects are the shipped ones.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use crate::buffer::BufferError;
 use crate::engine::Engine;
-pub use crate::engine::plain::PlainError;
 use crate::simulation::view::SimulatedView;
 
-#[path = "../../../runtime/src/space/allocations.rs"]
+#[path = "../../../host/src/space/allocations.rs"]
 mod allocations;
-#[path = "../../../runtime/src/space/object.rs"]
+#[path = "../../../host/src/space/object.rs"]
 pub mod object;
 
 use allocations::Allocations;
 
-/// A space of plain objects.
+/// A space of buffer objects.
 pub struct Space {
     engine: Arc<Engine<SimulatedView>>,
     /// Never held while another thread may go on.

@@ -6,7 +6,7 @@ use bifolio_folio::{Order, Pfn};
 use bifolio_sys::{PAGE, SharedBytes};
 
 use super::chance::Chance;
-use crate::device::builtin::Builtin;
+use crate::Builtin;
 use crate::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
 use crate::mutant::{self, Mutant};
 use crate::sync::atomic::{AtomicU64, Ordering};

@@ -20,15 +20,15 @@ use super::oracle::Oracle;
 use super::pool::SteppedPool;
 use super::view::{Entry, SimulatedView};
 use crate::blocks::{BLOCK_LEN, BlockRef};
-use crate::cpu::span_of;
-use crate::device::builtin::{Builtin, Kernel, Memory, Unit};
+use crate::budget::Budget;
+use crate::detach::DetachError;
 use crate::device::{DeviceFault, FaultHandler};
-use crate::engine::budget::Budget;
-use crate::engine::detach::DetachError;
 use crate::engine::{Engine, Parts, Side};
 use crate::mutant::{self, Mutant};
 use crate::space::Space;
 use crate::statistics::{Counter, Statistics};
+use crate::view::span_of;
+use crate::{Builtin, Kernel, Memory, Unit};
 
 /// What a machine is like.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub type PageOf = (usize, usize);
 pub struct Machine {
     engine: Arc<Engine<SimulatedView>>,
     device: Arc<Builtin>,
-    /// Where plain objects are.
+    /// Where buffer objects are.
     pub(super) space: Space,
     pub(super) oracle: Oracle,
     chance: Arc<Chance>,
@@ -84,7 +84,7 @@ pub type Actor<'a> = &'a (dyn Fn(&Machine) + Sync);
 
 /// Threads that answer faults of the CPU.
 const HANDLERS: usize = 2;
-/// Pages at the end of the last block that are addresses of plain objects.
+/// Pages at the end of the last block that are addresses of buffer objects.
 const OBJECT_PAGES: usize = 64;
 /// Turns of others while somebody holds a folio, or waits with pages pinned.
 const HELD_FOR: u32 = 3;
@@ -123,7 +123,7 @@ impl Machine {
         Machine { engine, device, space, oracle, chance, start: addresses.start, detached, pinned }
     }
 
-    /// Races actors; then frees everything, and checks that it is free. No plain object is left.
+    /// Races actors; then frees everything, and checks that it is free. No buffer object is left.
     ///
     /// # Panics
     /// If a rule is broken.
@@ -207,7 +207,7 @@ impl Machine {
         assert!(moved.is_ok() || pinned || self.may_fail(), "prefetching fails: {moved:?}");
     }
 
-    /// Audits while others go on; none of them makes, uses or drops a plain object, or holds a folio.
+    /// Audits while others go on; none of them makes, uses or drops a buffer object, or holds a folio.
     ///
     /// # Panics
     /// If a rule is broken.
@@ -365,7 +365,7 @@ impl Machine {
         }
     }
 
-    /// Frees everything, and checks that it is free. No plain object is left.
+    /// Frees everything, and checks that it is free. No buffer object is left.
     ///
     /// # Panics
     /// If anything is not.

@@ -1,4 +1,4 @@
-//! Plain objects of a machine, whose bytes the oracle knows.
+//! Buffer objects of a machine, whose bytes the oracle knows.
 
 use std::thread::panicking;
 
@@ -7,7 +7,7 @@ use super::machine::{Machine, PageOf};
 use crate::mutant::{self, Mutant};
 use crate::space::object::{Object, ObjectError};
 
-/// A plain object. Its pages have numbers like those of blocks, so a unit of the device uses them in the same way while
+/// A buffer object. Its pages have numbers like those of blocks, so a unit of the device uses them in the same way while
 /// it is pinned.
 pub struct KnownObject<'m> {
     machine: &'m Machine,
@@ -46,7 +46,7 @@ impl Machine {
 
 impl KnownObject<'_> {
     fn number(&self, page: usize) -> usize {
-        self.machine.number_at(self.object.plain.address()) + page
+        self.machine.number_at(self.object.buffer.address()) + page
     }
 
     fn pages(&self) -> usize {
@@ -93,7 +93,7 @@ impl KnownObject<'_> {
     /// Brings it to system memory, unless somebody uses it.
     pub fn evict(&self) {
         // What came of it is seen by the bytes and the counts.
-        let _ = self.machine.engine().evict_plain(&self.object.plain);
+        let _ = self.machine.engine().evict_buffer(&self.object.buffer);
     }
 
     /// Does `work` while it is pinned, on the device and in its page table.

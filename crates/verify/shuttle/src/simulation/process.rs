@@ -12,9 +12,9 @@ use super::WORDS;
 use super::chance::Chance;
 use super::oracle::Oracle;
 use super::view::SimulatedView;
-use crate::cpu::span_of;
 use crate::heap::{Heap, HeapConfig};
 use crate::statistics::Counter;
+use crate::view::span_of;
 
 /// Threads that answer faults.
 const HANDLERS: usize = 2;

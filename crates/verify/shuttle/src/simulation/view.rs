@@ -21,8 +21,8 @@ use shuttle::sync::{Condvar, Mutex, MutexGuard};
 use super::WORDS;
 use super::chance::Chance;
 use super::oracle::Oracle;
-use crate::cpu::{BlockSpan, CpuView, Refused, span_of};
 use crate::mutant::{self, Mutant};
+use crate::view::{BlockSpan, CpuView, Refused, span_of};
 
 /// What a page of the view leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,12 +1,12 @@
-//! Plain objects against whatever else wants device memory, and against those who use them.
+//! Buffer objects against whatever else wants device memory, and against those who use them.
 
 use std::time::Duration;
 
 use bifolio_folio::MemoryKind::{Coherent, Private};
-use bifolio_shuttle::engine::detach::{DetachError, StillPinned};
+use bifolio_shuttle::detach::{DetachError, StillPinned};
 use bifolio_shuttle::simulation::machine::{Machine, Setup};
 use bifolio_shuttle::simulation::object::KnownObject;
-use bifolio_shuttle::space::PlainError;
+use bifolio_shuttle::space::BufferError;
 use bifolio_shuttle::space::object::ObjectError;
 
 use crate::scenario::{failing, plain, program, unit, word};
@@ -163,7 +163,7 @@ pub fn device_goes(setup: Setup) {
                 machine.let_others_go_on();
                 assert!(object.is_on_device(), "a pinned object was evicted");
             });
-            let detached = used == Err(ObjectError::Memory(PlainError::Detached));
+            let detached = used == Err(ObjectError::Memory(BufferError::Detached));
             assert!(used.is_ok() || detached || machine.may_fail(), "{used:?}");
         },
         &|machine| {

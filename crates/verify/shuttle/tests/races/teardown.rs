@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bifolio_folio::MemoryKind::{Coherent, Private};
-use bifolio_shuttle::engine::detach::DetachError;
+use bifolio_shuttle::detach::DetachError;
 use bifolio_shuttle::simulation::machine::{Machine, Setup};
 
 use crate::scenario::{failing, plain, program, unit, word};

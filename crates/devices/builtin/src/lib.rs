@@ -1,0 +1,11 @@
+//! The built-in device: units that are threads, memory in a memfd, a page table and TLBs of its own.
+#![forbid(unsafe_code)]
+
+mod builtin;
+mod gate;
+mod sync;
+mod table;
+mod unit;
+
+pub use builtin::{Builtin, BuiltinError, Kernel, Memory};
+pub use unit::Unit;

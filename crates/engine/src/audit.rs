@@ -1,0 +1,153 @@
+//! Comparing everything with everything, checked or not. What `--checked` judges meanwhile is in
+//! [`checked`](crate::checked).
+//!
+//! Nobody can tell that no fault is under way: who touches memory is awake once his page is in view, while a handler may
+//! still finish that fault, or have another one of the same page in hand, which brings the page home once more if it left
+//! since. So an audit takes every block before it looks at the first, and keeps them all until the last sum is compared.
+
+use bifolio_rules::Rule;
+use bifolio_rules::facts::{self, Counted, Ended, Finalized, Formed, Stretch};
+
+use crate::blocks::BlockRef;
+use crate::checked::Violation;
+use crate::engine::{Engine, lock};
+use crate::statistics::{Counter, Statistics};
+use crate::view::CpuView;
+
+/// What an audit found.
+struct Audit<'s> {
+    /// Where judgements are counted, in a checked engine.
+    statistics: Option<&'s Statistics>,
+    found: Vec<Violation>,
+}
+
+impl Audit<'_> {
+    fn judge(&mut self, number: u8, kept: bool, what: impl FnOnce() -> String) {
+        let rule = Rule::known(number);
+        if let Some(statistics) = self.statistics {
+            statistics.add_judged(rule, 1);
+        }
+        if !kept {
+            self.found.push(Violation { rule, what: what() });
+        }
+    }
+
+    /// Judges a counter against what a walk finds, by one of the rules that are about counters.
+    fn count(&mut self, number: u8, what: impl FnOnce() -> String, counter: u64, truth: u64) {
+        let counted = Counted { counter, truth };
+        let kept = match number {
+            7 => facts::i7(&counted),
+            8 => facts::i8(&counted),
+            _ => facts::i13(&counted),
+        };
+        self.judge(number, kept, || format!("{counter} are counted, {truth} are held: {}", what()));
+    }
+}
+
+/// What all blocks, and all buffer objects on the device, add up to.
+#[derive(Default)]
+struct Sums {
+    /// Pages in system memory.
+    ram: u64,
+    /// Pages on the device.
+    device: u64,
+    folios: u64,
+    buffer_ranges: u64,
+}
+
+impl Sums {
+    fn add(&mut self, block: &bifolio_migrate::Block) {
+        self.ram += u64::from(block.ram().count());
+        self.device += u64::from(block.device().count());
+        self.folios += block.pieces().len() as u64;
+    }
+}
+
+impl<V: CpuView> Engine<V> {
+    /// Walks everything and returns what breaks a rule, now or, in a checked engine, at any time before: the first
+    /// [`KEPT`](crate::checked::KEPT) of those. Transactions, and so faults, wait meanwhile. Nothing may be
+    /// allocated, and no buffer object made, used or dropped.
+    ///
+    /// What is found is counted as violations too.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Violation> {
+        let mut audit =
+            Audit { statistics: self.checker.is_some().then_some(&self.statistics), found: Vec::new() };
+        // Whoever holds one of these only tries others, so this waits for nobody who waits for it.
+        let blocks: Vec<_> = self.blocks.made().map(|found| (found, found.lock())).collect();
+        let mut sums = Sums { buffer_ranges: lock(&self.victims).buffer_ranges(), ..Sums::default() };
+        for (found, cell) in &blocks {
+            self.audit_block(&mut audit, found, &cell.block);
+            sums.add(&cell.block);
+        }
+        self.audit_pagemap(&mut audit, &sums);
+        self.audit_pool(&mut audit, &sums);
+        let (used, buffers) = (self.budget.used_pages(), self.buffers.pages());
+        let resident = || {
+            format!("resident pages, {} in {} blocks, {buffers} of buffer objects", sums.ram, blocks.len())
+        };
+        audit.count(13, resident, used, sums.ram + buffers);
+        drop(blocks);
+        self.statistics.add(Counter::Violations, audit.found.len() as u64);
+        let before = self.checker.as_ref().map(|checker| checker.violations()).unwrap_or_default();
+        if let Some(checker) = &self.checker {
+            audit.found.iter().cloned().for_each(|violation| checker.keep(violation));
+        }
+        before.into_iter().chain(audit.found).collect()
+    }
+
+    fn audit_pool(&self, audit: &mut Audit<'_>, sums: &Sums) {
+        let pool = self.pagemap.pool();
+        pool.release();
+        let (usage, free) = (pool.usage(), pool.free_pages());
+        let what =
+            || format!("pages taken from the pool, which has {free} free and {} objects", usage.objects);
+        audit.count(7, what, self.pagemap.pages() - free, usage.pages);
+        let consistent = pool.check_consistency();
+        audit.judge(7, consistent.is_ok(), || format!("pool: {consistent:?}"));
+        let Sums { folios, buffer_ranges, .. } = *sums;
+        let what = || {
+            format!("references of objects, {folios} by folios, {buffer_ranges} by ranges of buffer objects")
+        };
+        audit.count(7, what, usage.references, folios + buffer_ranges);
+    }
+
+    fn audit_pagemap(&self, audit: &mut Audit<'_>, sums: &Sums) {
+        let words = self.pagemap.check_consistency();
+        let facts = Formed {
+            range: Stretch { first: 0, pages: self.pagemap.pages() },
+            live: Stretch::NONE,
+            compound: Stretch::NONE,
+            as_from_nothing: words.is_ok(),
+            pagemap_right: true,
+            references: 1,
+            locked: true,
+            after_kill: false,
+        };
+        audit.judge(2, facts::i2(&facts), || format!("pagemap: {words:?}"));
+        let what = || format!("live device pages, in {} folios of blocks", sums.folios);
+        audit.count(8, what, self.pagemap.live_pages(), sums.device);
+        if self.pagemap.is_dead() {
+            let live: u64 = self.pagemap.folios().map(|folio| folio.order.pages()).sum();
+            let ended = Ended { ends: self.pagemap.is_drained(), live };
+            audit.judge(16, facts::i16_ended(&ended), || format!("after the kill: {ended:?}"));
+        }
+    }
+
+    /// Judges whether a block agrees with itself, and with the words of its folios (I12).
+    fn audit_block(&self, audit: &mut Audit<'_>, found: &BlockRef<'_>, block: &bifolio_migrate::Block) {
+        let itself = block.check_consistency();
+        let lost = block
+            .pieces()
+            .iter()
+            .find(|piece| self.pagemap.head_of(piece.pfn) != Some((piece.pfn, piece.span.order())));
+        let finalized = Finalized {
+            out_of_view: u8::from(itself.is_err()),
+            leaked: u8::from(lost.is_some()),
+            folios_hold_pages: lost.is_none(),
+        };
+        audit.judge(12, facts::i12(&finalized), || {
+            format!("block at {:#x}: {itself:?}, no live folio for {lost:?}", found.base)
+        });
+    }
+}

@@ -1,0 +1,209 @@
+//! Taking the device away while its memory is in use: kill, evict, drain, finish.
+//!
+//! ```text
+//!  kill     no folio is formed from here on (I16); device faults that need one get an error
+//!   |
+//!  evict    every folio and buffer object comes home, beyond the limit of system memory if need be --Failed--> the rest stays put
+//!   |
+//!  drain    wait until no device page is live --time is up--> somebody else holds folios: say which
+//!   |
+//!  finish   what died goes back to the pool, and what the pool kept to the device
+//! ```
+//!
+//! Each step may be repeated: after a failure all bytes are readable through the CPU, and [`Engine::detach`] goes on
+//! where it stopped. A folio that somebody else holds comes home like the others; what stays behind is its device
+//! pages, without anybody's bytes.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bifolio_folio::{FolioView, Order, Pfn};
+use bifolio_migrate::{Failure, Finished, Moved, PageRun, Transaction};
+
+use crate::blocks::BlockRef;
+use crate::engine::{Engine, address, lock};
+use crate::executor::Priority;
+use crate::reclaim::EvictionStats;
+use crate::retry::Retry;
+use crate::view::CpuView;
+
+/// Why the device could not be taken away. Nothing is lost, and it may be tried again.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DetachError {
+    /// Bytes could not be brought home.
+    #[error(transparent)]
+    Stuck(#[from] Stuck),
+    /// All folios are home, but the device uses buffer objects.
+    #[error(transparent)]
+    StillPinned(#[from] StillPinned),
+    /// All bytes are home, but somebody holds folios (I16).
+    #[error(transparent)]
+    StillHeld(#[from] StillHeld),
+}
+
+/// Buffer objects that stay on the device, since they are pinned or cannot be copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{pages} device pages belong to buffer objects that are still pinned or cannot be copied")]
+pub struct StillPinned {
+    /// Their pages.
+    pub pages: u64,
+}
+
+/// Folios that could not be brought home: their bytes are still on the device, where a CPU fault finds them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{pages} pages cannot be brought home from the device; the first, at {address:#x}: {why:?}")]
+pub struct Stuck {
+    /// Pages that are still on the device.
+    pub pages: u64,
+    /// Address of the first page of the first folio that was refused.
+    pub address: usize,
+    /// Why it was refused.
+    pub why: Failure,
+}
+
+/// Folios that live although no memory of the engine is on them: somebody else holds references.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{pages} device pages are still held by others: {}", Listed(folios))]
+pub struct StillHeld {
+    /// Device pages in these folios.
+    pub pages: u64,
+    /// The folios.
+    pub folios: Vec<Held>,
+}
+
+/// A folio that somebody else holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// First device page.
+    pub first: Pfn,
+    /// Order.
+    pub order: Order,
+    /// References, all of them somebody else's.
+    pub references: u32,
+}
+
+/// Folios that an error's text names; the others are only counted.
+const NAMED: usize = 4;
+
+struct Listed<'h>(&'h [Held]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, held) in self.0.iter().take(NAMED).enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            let Held { first, order, references } = held;
+            write!(f, "{comma}folio of order {order} at page {first} ({references} references)")?;
+        }
+        match self.0.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+impl<V: CpuView> Engine<V> {
+    /// Takes the device away: no folio is formed from here on, every folio comes home, and no device page is live in
+    /// the end. Waits up to `patience` for others who hold folios.
+    ///
+    /// Meanwhile and afterwards the CPU reads and writes as always, and system memory has no limit any more. A device
+    /// access that needs a page brought gets [`DeviceFault::Detached`](crate::device::DeviceFault::Detached).
+    ///
+    /// # Errors
+    /// [`DetachError`]: no byte is lost, device faults stay refused, and calling this again goes on.
+    pub fn detach(&self, patience: Duration) -> Result<(), DetachError> {
+        self.pagemap.kill();
+        self.evict_all()?;
+        self.evict_all_buffers(patience)?;
+        self.drain(patience)?;
+        Ok(())
+    }
+
+    /// Brings every folio home, beyond the limit of system memory if need be. Where device faults go on meanwhile,
+    /// some may have been formed anew on return.
+    ///
+    /// # Errors
+    /// If any folio cannot come home; all others were brought all the same.
+    pub fn evict_all(&self) -> Result<(), Stuck> {
+        let mut first = None;
+        for found in self.blocks.made() {
+            if let Err((page, why)) = self.bring_run(found, PageRun::BLOCK, Priority::MustSucceed) {
+                first.get_or_insert((address(&found, page), why));
+            }
+        }
+        let Some((address, why)) = first else { return Ok(()) };
+        let on_device = |found: BlockRef<'_>| u64::from(found.lock().block.device().count());
+        let pages = self.blocks.made().map(on_device).sum();
+        Err(Stuck { pages, address, why })
+    }
+
+    /// Brings the folios that hold pages of `run` home, one after the other; one that cannot come does not keep the
+    /// others.
+    ///
+    /// # Errors
+    /// The first page of the first folio that could not come, and why.
+    pub(crate) fn bring_run(
+        &self,
+        found: BlockRef<'_>,
+        run: PageRun,
+        priority: Priority,
+    ) -> Result<(), (u16, Failure)> {
+        let (mut at, mut first) = (run.first(), Ok(()));
+        while let Some(rest) = run.from_page(at) {
+            let Some(span) = found.lock().block.first_piece_in(rest).map(|piece| piece.span) else { break };
+            let page = span.first();
+            at = match self.run_retrying(priority, found, |_| Transaction::to_ram(page)) {
+                // Without memory for the whole folio, a part of it came.
+                Ok(Finished { moved: Moved::ToRam(part) | Moved::AlreadyThere(part), .. }) => part.end(),
+                Ok(_) => span.end(),
+                Err(why) => {
+                    first = first.and(Err((page, why)));
+                    span.end()
+                }
+            };
+        }
+        first
+    }
+
+    /// Brings every buffer object to system memory, where it stays. Waits for those that are pinned.
+    fn evict_all_buffers(&self, patience: Duration) -> Result<(), StillPinned> {
+        // Who comes later is told that there is no device.
+        self.buffers.wait_for_memory();
+        let (start, mut retry) = (Instant::now(), Retry::new(0));
+        loop {
+            let objects = lock(&self.victims).all_buffers();
+            for (_, object) in objects {
+                // What stays is counted below.
+                let _: (EvictionStats, Option<Pfn>) = self.evict_buffer(&object);
+            }
+            let pages = lock(&self.victims).all_buffers().iter().map(|(pages, _)| pages).sum();
+            if pages > 0 && start.elapsed() >= patience {
+                return Err(StillPinned { pages });
+            }
+            if pages == 0 {
+                return Ok(());
+            }
+            retry.pause();
+        }
+    }
+
+    /// Waits until no device page is live.
+    fn drain(&self, patience: Duration) -> Result<(), StillHeld> {
+        let (start, mut retry) = (Instant::now(), Retry::new(0));
+        while !self.pagemap.is_drained() {
+            if start.elapsed() >= patience {
+                return Err(self.still_held());
+            }
+            retry.pause();
+        }
+        self.pagemap.pool().release();
+        self.pagemap.pool().close();
+        Ok(())
+    }
+
+    fn still_held(&self) -> StillHeld {
+        let held =
+            |view: FolioView| Held { first: view.head, order: view.order, references: view.references };
+        let folios: Vec<Held> = self.pagemap.folios().map(held).collect();
+        StillHeld { pages: folios.iter().map(|held| held.order.pages()).sum(), folios }
+    }
+}

@@ -1,0 +1,37 @@
+//! The engine of Bifolio: runs the transactions of `bifolio-migrate` on a CPU view and on devices.
+//!
+//! ```text
+//!   host: fault loop ----+                    +---- view      how the CPU sees memory (trait)
+//!                        +----> engine -------+---- device    copies, page table (trait)
+//!   device: page fault --+         |          +---- pool      device memory (`bifolio-pool`)
+//!                                  +---> statistics
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod blocks;
+pub mod budget;
+pub mod buffer;
+pub mod checked;
+pub mod detach;
+pub mod device;
+mod device_lru;
+pub mod engine;
+mod executor;
+mod fault;
+mod lru;
+pub mod pin;
+mod reclaim;
+mod release;
+pub mod reshape;
+mod retry;
+mod run;
+pub mod statistics;
+mod sync;
+pub mod view;
+
+pub use budget::Budget;
+pub use buffer::BufferError;
+pub use checked::{Checker, Violation};
+pub use engine::{Engine, Parts, Side};
+pub use statistics::{Counter, Direction, Snapshot, Statistics};

@@ -1,0 +1,362 @@
+//! Making room: which objects leave the device, and which blocks leave system memory.
+
+use bifolio_folio::{Order, Pfn};
+use bifolio_migrate::to_device::ToDevice;
+use bifolio_migrate::{AlignedRun, Failure, Moved, Outcome, Transaction};
+use bifolio_pool::Rmap;
+
+use crate::blocks::{BlockId, BlockRef, BlockState};
+use crate::device_lru::Candidate;
+use crate::engine::{Engine, address, lock};
+use crate::executor::Priority;
+use crate::statistics::Counter;
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::view::CpuView;
+
+/// How many of the oldest are looked at before giving up.
+const CANDIDATES: usize = 32;
+
+/// What came of making room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReclaimResult {
+    /// There was room at some moment.
+    Room,
+    /// What could go belongs to other transactions just now.
+    Contended,
+    /// There is nothing that could go.
+    Nothing,
+}
+
+impl ReclaimResult {
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            ReclaimResult::Room => Outcome::Done,
+            ReclaimResult::Contended => Outcome::Busy,
+            ReclaimResult::Nothing => Outcome::NoMemory,
+        }
+    }
+
+    fn failed(contended: bool) -> ReclaimResult {
+        if contended { ReclaimResult::Contended } else { ReclaimResult::Nothing }
+    }
+}
+
+/// What came of evicting some objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct EvictionStats {
+    /// At least one folio or object was evicted.
+    pub(crate) evicted: bool,
+    /// At least one belongs to another transaction.
+    pub(crate) contended: bool,
+    /// At least one cannot go, whoever waits.
+    pub(crate) refused: bool,
+}
+
+impl EvictionStats {
+    /// What was looked for has gone.
+    pub(crate) const GONE: EvictionStats = EvictionStats { evicted: false, contended: false, refused: false };
+    pub(crate) const EVICTED: EvictionStats = EvictionStats { evicted: true, ..EvictionStats::GONE };
+    pub(crate) const CONTENDED: EvictionStats = EvictionStats { contended: true, ..EvictionStats::GONE };
+    pub(crate) const REFUSED: EvictionStats = EvictionStats { refused: true, ..EvictionStats::GONE };
+
+    fn add(&mut self, other: EvictionStats) {
+        self.evicted |= other.evicted;
+        self.contended |= other.contended;
+        self.refused |= other.refused;
+    }
+}
+
+/// What room is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) order: Order,
+    pub(crate) rmap: Rmap,
+}
+
+impl Wanted {
+    /// Pages anywhere, one at least.
+    pub(crate) const PAGES: Wanted = Wanted { order: Order::ZERO, rmap: Rmap::NONE };
+}
+
+/// The block whose transaction asks for room; its holder may evict from it.
+pub(crate) struct Requester<'a, 'b> {
+    pub(crate) found: &'a BlockRef<'b>,
+    pub(crate) cell: &'a mut BlockState,
+}
+
+impl<V: CpuView> Engine<V> {
+    /// Evicts objects from the device until what is wanted fits.
+    ///
+    /// The victims are the least recently used object and all others that stand in the way of a folio of that order, as
+    /// the pool says. An object whose folios the device used since it was last looked at gets a second chance.
+    pub(crate) fn reclaim_device(
+        &self,
+        wanted: Wanted,
+        asking: &mut Option<Requester<'_, '_>>,
+    ) -> ReclaimResult {
+        let pool = self.pagemap.pool();
+        let mut sweep = EvictionStats::default();
+        for second_chance in [true, false] {
+            let oldest = lock(&self.victims).oldest(CANDIDATES);
+            for candidate in oldest {
+                if second_chance && self.was_used(&candidate) {
+                    continue;
+                }
+                sweep.add(self.evict(&candidate, wanted, asking));
+                pool.release();
+                if pool.can_allocate(wanted.order, wanted.rmap) {
+                    return ReclaimResult::Room;
+                }
+            }
+        }
+        // What was evicted made room, which somebody else was quick to take.
+        if sweep.evicted || pool.can_allocate(wanted.order, wanted.rmap) {
+            return ReclaimResult::Room;
+        }
+        // What a buffer object is being given is in no order yet.
+        let given = asking.is_some() && self.buffers.is_given_memory();
+        let moving = !sweep.refused && self.is_device_memory_moving();
+        ReclaimResult::failed(sweep.contended || given || moving)
+    }
+
+    /// Tells whether there is no device memory left, though nobody refused to go: then it is with transactions that have
+    /// allocated and not yet formed it, or that free it just now, which nobody sees as victims.
+    fn is_device_memory_moving(&self) -> bool {
+        let (_, smallest) = self.policy.to_device_orders();
+        let left = self.pagemap.pool().free_pages() >= smallest.pages();
+        !left && lock(&self.victims).buffer_pages() < self.pagemap.pages()
+    }
+
+    /// Evicts buffer objects alone, for one who makes room in system memory: they have theirs already.
+    pub(crate) fn reclaim_buffer(&self, wanted: Wanted) -> ReclaimResult {
+        let mut sweep = EvictionStats::default();
+        let oldest = lock(&self.victims).oldest_buffer(CANDIDATES);
+        for object in oldest {
+            sweep.add(self.evict_buffer(&object).0);
+            self.pagemap.pool().release();
+            if sweep.evicted && self.pagemap.pool().can_allocate(wanted.order, wanted.rmap) {
+                return ReclaimResult::Room;
+            }
+        }
+        ReclaimResult::failed(sweep.contended)
+    }
+
+    /// Tells whether the device used any folio of an object since this was last asked.
+    fn was_used(&self, candidate: &Candidate) -> bool {
+        let Candidate::Folios { place, range } = *candidate else { return false };
+        let mut used = false;
+        self.for_folios(range.first, range.order, |head, order, data| {
+            if let Some((found, page)) = self.block_of(head, data) {
+                // All are asked, so that each use counts once.
+                used |= self.device.test_and_clear_accessed(address(&found, page), order);
+            }
+        });
+        if used {
+            lock(&self.victims).touch(place, range);
+        }
+        used
+    }
+
+    /// Calls `each` with head, order and data of every live folio in the `2^order` device pages from `first`.
+    fn for_folios(&self, first: Pfn, order: Order, mut each: impl FnMut(Pfn, Order, u32)) {
+        let end = first.get() + order.pages();
+        let mut at = first.get();
+        while at < end {
+            at += match self.pagemap.try_get(Pfn::new(at)) {
+                Ok(folio) => {
+                    let (head, order, data) = (folio.head(), folio.order(), folio.data());
+                    // Not held while somebody works on it: a reference would keep it from being freed.
+                    drop(folio);
+                    each(head, order, data);
+                    head.get() + order.pages() - at
+                }
+                Err(_) => 1,
+            };
+        }
+    }
+
+    /// Evicts an object, and whatever else is where a folio of the wanted order is to be.
+    fn evict(
+        &self,
+        candidate: &Candidate,
+        wanted: Wanted,
+        asking: &mut Option<Requester<'_, '_>>,
+    ) -> EvictionStats {
+        let (pool, order) = (self.pagemap.pool(), wanted.order);
+        match candidate {
+            Candidate::Folios { range, .. } => {
+                let (first, size) = pool.eviction_range(range.first, range.data, order);
+                if size >= range.order {
+                    self.evict_range(first, size, asking)
+                } else {
+                    self.evict_range(range.first, range.order, asking)
+                }
+            }
+            Candidate::Buffer(object) => {
+                let (mut sweep, around) = self.evict_buffer(object);
+                pool.release();
+                if let Some(first) = around.filter(|_| !pool.can_allocate(order, wanted.rmap)) {
+                    sweep.add(self.evict_range(first.align_down(order), order, asking));
+                }
+                sweep
+            }
+        }
+    }
+
+    /// Evicts every object in the `2^order` device pages from `first`, as far as they are free. None if one is pinned:
+    /// the others would go for nothing.
+    fn evict_range(&self, first: Pfn, order: Order, asking: &mut Option<Requester<'_, '_>>) -> EvictionStats {
+        let mut sweep = EvictionStats::default();
+        let buffers = lock(&self.victims).buffers_within(first, order);
+        if buffers.iter().any(|object| object.is_pinned()) {
+            return EvictionStats::REFUSED;
+        }
+        buffers.iter().for_each(|object| sweep.add(self.evict_buffer(object).0));
+        self.for_folios(first, order, |head, _, data| sweep.add(self.evict_folio(head, data, asking)));
+        sweep
+    }
+
+    /// Returns whose bytes a folio holds. Without a home, or with another at the same number, it has just been freed.
+    fn block_of(&self, head: Pfn, data: u32) -> Option<(BlockRef<'_>, u16)> {
+        let rmap = self.pagemap.pool().rmap_of(head, data)?;
+        Some((self.blocks.get(BlockId(rmap.block))?, rmap.page))
+    }
+
+    /// Evicts one folio, unless somebody else has its block.
+    fn evict_folio(&self, head: Pfn, data: u32, asking: &mut Option<Requester<'_, '_>>) -> EvictionStats {
+        match (self.block_of(head, data), asking) {
+            (None, _) => EvictionStats::GONE,
+            (Some((found, page)), Some(held)) if found.id == held.found.id => {
+                self.evict_page(head, page, held.found, held.cell)
+            }
+            (Some((found, page)), _) => match found.try_lock() {
+                Some(mut other) => self.evict_page(head, page, &found, &mut other),
+                None => EvictionStats::CONTENDED,
+            },
+        }
+    }
+
+    fn evict_page(&self, head: Pfn, page: u16, found: &BlockRef<'_>, cell: &mut BlockState) -> EvictionStats {
+        // The folio may have gone since; whatever holds the page now is not what was looked for.
+        if cell.block.piece_of(page).is_none_or(|piece| piece.pfn != head) {
+            return EvictionStats::GONE;
+        }
+        if let Some(checker) = &self.checker {
+            checker.victim(head, cell.block.piece_of(page).map(|piece| piece.pfn));
+        }
+        match self.run(found, cell, Transaction::to_ram(page), Priority::Reclaim) {
+            Ok(_) => {
+                self.statistics.add(Counter::Evictions, 1);
+                EvictionStats::EVICTED
+            }
+            Err(Failure::Busy) => EvictionStats::CONTENDED,
+            Err(_) => EvictionStats::REFUSED,
+        }
+    }
+
+    /// Moves pages of other blocks, or else of the one that asks, to the device until `pages` pages of system memory are
+    /// free.
+    pub(crate) fn reclaim_ram(&self, pages: u64, asking: &mut Option<Requester<'_, '_>>) -> ReclaimResult {
+        let held = asking.as_ref().map(|asking| asking.found.id);
+        let oldest: Vec<BlockId> =
+            lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
+        let all = oldest.len() < CANDIDATES;
+        let (mut freed, mut left, mut contended) = (0, self.buffers.pages(), false);
+        for found in oldest.into_iter().filter(|id| Some(*id) != held).filter_map(|id| self.blocks.get(id)) {
+            match found.try_lock() {
+                Some(mut other) => {
+                    freed += self.move_out(&found, &mut other, pages - freed);
+                    left += u64::from(other.block.ram().count());
+                }
+                None => contended = true,
+            }
+            if freed >= pages {
+                return ReclaimResult::Room;
+            }
+        }
+        if let Some(Requester { found, cell }) = asking {
+            freed += self.move_out(found, cell, pages - freed);
+            left += u64::from(cell.block.ram().count());
+        }
+        // Memory that is in use and in no block is with transactions that took it just now.
+        contended |= all && self.budget.used_pages() > left;
+        if freed >= pages { ReclaimResult::Room } else { ReclaimResult::failed(contended) }
+    }
+
+    /// Moves spans of a block, the largest first, to the device until `pages` pages are free; returns how many.
+    ///
+    /// Folios are no larger than the policy's: a larger one would be split when a part of it comes home, and its
+    /// backing would keep all of the memory until the last part has gone.
+    pub(crate) fn move_out(&self, found: &BlockRef<'_>, cell: &mut BlockState, pages: u64) -> u64 {
+        let (largest, smallest) = self.policy.to_device_orders();
+        let mut spans: Vec<AlignedRun> = cell.block.movable().aligned_runs(largest).collect();
+        spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
+        let mut freed = 0;
+        for span in spans {
+            if freed >= pages {
+                break;
+            }
+            let out = ToDevice::new(span.first(), span.order(), smallest.min(span.order()), false);
+            match self
+                .run(found, cell, Transaction::ToDevice(out), Priority::Reclaim)
+                .map(|finished| finished.moved)
+            {
+                Ok(Moved::ToDevice(moved)) => {
+                    freed += u64::from(moved.pages());
+                    self.statistics.add(Counter::Reclaims, 1);
+                }
+                Ok(_) => {}
+                Err(_) => self.statistics.add(Counter::Busy, 1),
+            }
+        }
+        freed
+    }
+}
+
+/// Once nothing can go to the device, so many faults take memory beyond the limit without asking again.
+const STUCK_FAULTS: u32 = 256;
+
+impl<V: CpuView> Engine<V> {
+    /// Whether system memory is within its limit, or can be brought there. While nothing can go, this is found out only
+    /// now and then.
+    pub(crate) fn keeps_limit(&self) -> bool {
+        if !self.is_over_limit() {
+            return true;
+        }
+        // Relaxed: a hint that is right sooner or later.
+        if self.stuck.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return false;
+        }
+        let kept = self.shrink();
+        if !kept {
+            self.stuck.store(STUCK_FAULTS, Relaxed);
+        }
+        kept
+    }
+
+    fn is_over_limit(&self) -> bool {
+        self.budget.used_pages() > self.budget.limit_pages()
+    }
+
+    /// Moves the least recently faulted blocks to the device until the limit is kept again; `false` if nothing more can
+    /// go.
+    fn shrink(&self) -> bool {
+        while self.is_over_limit() {
+            let oldest: Vec<BlockId> =
+                lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
+            let blocks = oldest.into_iter().filter_map(|id| self.blocks.get(id));
+            let moved: u64 = blocks.map(|found| self.move_excess_out(&found)).sum();
+            if moved == 0 {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Moves what is too much out of a block, if no other transaction has it; returns how many pages went.
+    fn move_excess_out(&self, found: &BlockRef<'_>) -> u64 {
+        let over = self.budget.used_pages().saturating_sub(self.budget.limit_pages());
+        let cell = found.try_lock().filter(|_| over > 0);
+        cell.map_or(0, |mut cell| self.move_out(found, &mut cell, over))
+    }
+}

@@ -1,0 +1,79 @@
+//! What a space and a heap have in common when they are made: sizes that are checked, and why it may fail.
+
+use bifolio_folio::PageMapError;
+use bifolio_sys::{MapError, PAGE, ReadyError};
+
+use crate::fault_loop::HandlersError;
+use crate::views::anonymous::WatchError;
+use crate::views::shared::SharedError;
+use crate::views::staging::StagingError;
+use bifolio_builtin::BuiltinError;
+use bifolio_engine::blocks::RegionError;
+
+/// Why there is no [`Space`](crate::Space), or no [`Heap`](crate::Heap).
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Too little memory, or more address space than there is.
+    #[error("{what} of {bytes} bytes is less than the {least} bytes needed")]
+    TooSmall {
+        /// Which size.
+        what: &'static str,
+        /// What was asked.
+        bytes: usize,
+        /// The smallest that works.
+        least: usize,
+    },
+    /// No userfaultfd, or, for a heap, one that cannot move pages (before Linux 6.8).
+    #[error("page faults cannot be caught; `bifolio doctor` says what this machine grants")]
+    Uffd(#[from] ReadyError),
+    /// No system memory that a space could share.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
+    /// No address space for the blocks of a heap, or no page for counters.
+    #[error("no address space")]
+    Map(#[from] MapError),
+    /// No staging memory for a heap.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// The faults of a heap cannot be caught.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// No device.
+    #[error(transparent)]
+    Device(#[from] BuiltinError),
+    /// No allocator of addresses for this size.
+    #[error("allocator cannot be made")]
+    Allocator(#[from] bifolio_buddy::NewError),
+    /// No pool for this size.
+    #[error(transparent)]
+    Pool(#[from] bifolio_pool::NewError),
+    /// No pagemap for this size.
+    #[error("pagemap cannot be made")]
+    PageMap(#[from] PageMapError),
+    /// No blocks for these addresses.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// No fault handlers.
+    #[error(transparent)]
+    Handlers(#[from] HandlersError),
+}
+
+/// Number of pages that hold `bytes`, which must be `least` or more.
+pub(crate) fn pages(what: &'static str, bytes: usize, least: usize) -> Result<u64, SetupError> {
+    if bytes < least {
+        return Err(SetupError::TooSmall { what, bytes, least });
+    }
+    Ok(bytes.div_ceil(PAGE) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_up_and_not_below_the_least() {
+        assert_eq!(pages("memory", PAGE + 1, PAGE).expect("enough"), 2);
+        let refused = pages("memory", 5, PAGE).expect_err("too small").to_string();
+        assert_eq!(refused, "memory of 5 bytes is less than the 4096 bytes needed");
+    }
+}

@@ -1,0 +1,330 @@
+//! Shared memory for a program and the built-in device: allocate, launch, read the counters.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bifolio_buddy::AllocateError;
+use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
+use bifolio_migrate::{Failure, Granularity, Policy};
+use bifolio_pool::PoolName;
+use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
+
+use crate::fault_loop::{Handlers, Readers};
+use crate::setup::{SetupError, pages};
+use crate::views::shared::{Keep, SharedView};
+use bifolio_builtin::{Builtin, Kernel, Memory};
+use bifolio_engine::blocks::BLOCK_LEN;
+use bifolio_engine::checked::Violation;
+use bifolio_engine::detach::DetachError;
+use bifolio_engine::device::{Device, DeviceFault, FaultHandler};
+use bifolio_engine::pin::Pinned;
+use bifolio_engine::reshape::Collapsed;
+use bifolio_engine::statistics::{Counter, Snapshot, Statistics};
+use bifolio_engine::{Budget, Engine, Parts, Side};
+
+mod allocations;
+pub mod object;
+
+use allocations::Allocations;
+
+/// What a [`Space`] is to be like. All sizes are in bytes and rounded up to whole pages.
+pub struct SpaceConfig {
+    /// Address space for allocations.
+    pub size: usize,
+    /// Memory of the device.
+    pub vram: usize,
+    /// System memory that allocations may use at once; `None`: as much as there is.
+    pub ram: Option<usize>,
+    /// Whether the CPU maps device memory.
+    pub kind: MemoryKind,
+    /// Who hands out device memory.
+    pub pool: PoolName,
+    /// When the words of folios that ended are made clean.
+    pub reset: Reset,
+    /// Threads of the device.
+    pub units: NonZeroUsize,
+    /// How much moves at a time; `None`: chosen by the sizes.
+    pub policy: Option<Box<dyn Policy>>,
+    /// Whether the rules are checked after every transaction, and not only by [`Space::audit`].
+    pub checked: bool,
+}
+
+impl SpaceConfig {
+    /// A private space of `size` bytes with `vram` bytes of device memory and two units.
+    #[must_use]
+    pub fn new(size: usize, vram: usize) -> SpaceConfig {
+        let units = NonZeroUsize::new(2).expect("two");
+        let kind = MemoryKind::Private;
+        let (pool, reset) = Default::default();
+        SpaceConfig { size, vram, ram: None, kind, pool, reset, units, policy: None, checked: false }
+    }
+}
+
+/// Why memory of a space was not freed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FreeError {
+    /// No allocation begins there.
+    #[error("no allocation begins at {0:#x}")]
+    Unknown(usize),
+    /// Its folios cannot be taken back now.
+    #[error("allocation at {address:#x} is in use: {why:?}")]
+    InUse {
+        /// The address.
+        address: usize,
+        /// Why.
+        why: Failure,
+    },
+}
+
+/// Memory shared by this process and the built-in device.
+pub struct Space {
+    /// Dropped first: handlers use everything else.
+    handlers: Option<Handlers>,
+    engine: Arc<Engine<SharedView>>,
+    device: Arc<Builtin>,
+    access: Access,
+    allocations: Mutex<Allocations>,
+}
+
+/// Threads that answer CPU faults.
+const HANDLERS: usize = 2;
+/// How long closing waits for others who hold folios.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Space {
+    /// Makes a space and starts its fault handlers.
+    ///
+    /// # Errors
+    /// See [`SetupError`]; nothing is left behind.
+    pub fn new(config: SpaceConfig) -> Result<Space, SetupError> {
+        let size = whole_blocks("space", config.size)?;
+        let (vram, ram) = memory_sizes(&config)?;
+        let coherent = config.kind == MemoryKind::Coherent;
+        let (uffd, _) = Uffd::open_ready(Reads::Blocking, required(config.kind), Features::POISON)?;
+        let (access, uffd) = (uffd.access(), Arc::new(uffd));
+        let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
+        let memory = Memory::new(vram)?;
+        let shown = coherent.then(|| Arc::clone(memory.memfd()));
+        let view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
+        let addresses = view.addresses().start()..view.addresses().end();
+        let device = Arc::new(Builtin::new(memory, config.units, addresses.clone()));
+        let pagemap =
+            PageMap::with_reset(config.reset, config.kind, Pfn::ZERO, vram, config.pool.make(vram)?)?;
+        let policy = config.policy.unwrap_or_else(|| default_policy(config.kind, vram, ram));
+        let (largest, smallest) = policy.to_device_orders();
+        let engine = Arc::new(Engine::new(Parts {
+            view,
+            device: Arc::clone(&device) as Arc<dyn Device>,
+            pagemap,
+            budget: Budget::new(ram, largest.pages() * 4),
+            policy,
+            statistics: Statistics::new()?,
+            checked: config.checked,
+        }));
+        engine.blocks().add_region(addresses.clone())?;
+        let handler: Weak<dyn FaultHandler> = Arc::downgrade(&engine) as Weak<dyn FaultHandler>;
+        device.attach(handler);
+        let readers = if coherent { Readers::Separate } else { Readers::Handlers };
+        let answer = answer_with(&engine);
+        let handlers = Some(Handlers::start(uffd, HANDLERS, readers, &answer)?);
+        let allocations = Allocations::new(addresses, 1 << smallest.get())?;
+        Ok(Space { handlers, engine, device, access, allocations: Mutex::new(allocations) })
+    }
+
+    /// Allocates `bytes` of zeros and returns their address, aligned to a page, and to 2 MiB if that long.
+    ///
+    /// # Errors
+    /// If no range of the space is long enough.
+    pub fn allocate(&self, bytes: usize) -> Result<usize, AllocateError> {
+        let mut allocations = self.allocations();
+        let pages = bytes.max(1).div_ceil(PAGE).next_multiple_of(allocations.granule);
+        let address = allocations.take(pages)?;
+        allocations.made.insert(address, pages);
+        self.engine.map(address..address + pages * PAGE);
+        Ok(address)
+    }
+
+    /// Frees the allocation at `address`.
+    ///
+    /// # Errors
+    /// See [`FreeError`].
+    pub fn free(&self, address: usize) -> Result<(), FreeError> {
+        let mut allocations = self.allocations();
+        let pages = *allocations.made.get(&address).ok_or(FreeError::Unknown(address))?;
+        self.engine
+            .unmap(address..address + pages * PAGE)
+            .map_err(|why| FreeError::InUse { address, why })?;
+        allocations.made.remove(&address);
+        allocations.give_back(address, pages);
+        Ok(())
+    }
+
+    /// A window of an allocation, for the program's own loads and stores. Touching it may fault, and then waits.
+    ///
+    /// # Panics
+    /// If `span` is not inside the space.
+    #[must_use]
+    pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
+        self.engine.view().window(span)
+    }
+
+    /// The addresses of the whole space.
+    #[must_use]
+    pub fn addresses(&self) -> AddressRange {
+        self.engine.view().addresses()
+    }
+
+    /// Runs `kernel` on all units of the device.
+    ///
+    /// # Errors
+    /// The first fault that could not be answered.
+    pub fn launch(&self, kernel: &dyn Kernel) -> Result<(), DeviceFault> {
+        let computed = self.device.launch(kernel)?;
+        self.engine.statistics().add_time(Counter::ComputeNs, computed);
+        Ok(())
+    }
+
+    /// Brings page-aligned addresses to a side, as far as there is memory.
+    ///
+    /// # Errors
+    /// The first failure; what comes before it was moved.
+    pub fn prefetch(&self, span: AddressRange, side: Side) -> Result<(), Failure> {
+        self.engine.prefetch(span.start()..span.end(), side)
+    }
+
+    /// Brings the pages of `span` home and keeps them in system memory until the result is dropped: see [`Engine::pin`].
+    ///
+    /// # Errors
+    /// As [`Engine::pin`]; nothing is pinned then.
+    pub fn pin(&self, span: AddressRange) -> Result<Pinned<'_, SharedView>, Failure> {
+        self.engine.pin(span.start()..span.end())
+    }
+
+    /// Unmaps page-aligned addresses of an allocation, which lose their bytes: folios on the border are split in place,
+    /// and the rest of them stays where it is. [`Space::free`] of the allocation unmaps what is left.
+    ///
+    /// # Errors
+    /// The first failure; what comes before it is unmapped. [`Failure::Pinned`] if a page is pinned, [`Failure::Busy`]
+    /// if somebody holds a folio on the border.
+    pub fn unmap(&self, span: AddressRange) -> Result<(), Failure> {
+        self.engine.unmap(span.start()..span.end())
+    }
+
+    /// Splits the folios on the device that hold pages of `span`, where they are: see [`Engine::split`].
+    ///
+    /// # Errors
+    /// As [`Engine::split`].
+    pub fn split(&self, span: AddressRange, order: Order) -> Result<u64, Failure> {
+        self.engine.split(span.start()..span.end(), order)
+    }
+
+    /// Collapses the folios on the device that lie in `span`, where they are: see [`Engine::collapse`].
+    ///
+    /// # Errors
+    /// As [`Engine::collapse`].
+    pub fn collapse(&self, span: AddressRange) -> Result<Collapsed, Failure> {
+        self.engine.collapse(span.start()..span.end())
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Arc<Builtin> {
+        &self.device
+    }
+
+    /// The engine, for those who drive it themselves.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine<SharedView>> {
+        &self.engine
+    }
+
+    /// Which faults are caught: all, or only those of user mode.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn statistics(&self) -> Snapshot {
+        self.engine.statistics().snapshot()
+    }
+
+    /// Checks all rules, while faults wait: see [`Engine::audit`]. What breaks one is counted too.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Violation> {
+        self.engine.audit()
+    }
+
+    /// Takes the device away from the space, and waits up to a second for others who hold folios: see
+    /// [`Engine::detach`]. All bytes are in system memory then, where the CPU reads and writes them until the space is
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`DetachError`]: somebody still holds folios (I16), or bytes could not be brought home. The space stays as usable
+    /// as after success, and may be closed again.
+    pub fn close(&self) -> Result<(), DetachError> {
+        self.engine.detach(CLOSE_PATIENCE)
+    }
+
+    fn allocations(&self) -> std::sync::MutexGuard<'_, Allocations> {
+        self.allocations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        // Handlers hold the engine; they must not outlive the memory they answer for.
+        self.handlers = None;
+    }
+}
+
+/// The features that a space of this kind cannot do without.
+fn required(kind: MemoryKind) -> Features {
+    let shared = Features::MISSING_SHMEM | Features::MINOR_SHMEM;
+    match kind {
+        MemoryKind::Private => shared,
+        MemoryKind::Coherent => shared | Features::EVENT_REMAP,
+    }
+}
+
+fn whole_blocks(what: &'static str, bytes: usize) -> Result<usize, SetupError> {
+    let too_small = SetupError::TooSmall { what, bytes, least: 1 };
+    bytes.checked_next_multiple_of(BLOCK_LEN).filter(|rounded| *rounded > 0).ok_or(too_small)
+}
+
+/// Pages of device memory and of system memory.
+fn memory_sizes(config: &SpaceConfig) -> Result<(u64, u64), SetupError> {
+    let least = match config.kind {
+        MemoryKind::Private => PAGE,
+        MemoryKind::Coherent => PAGE << SMALLEST_COHERENT.get(),
+    };
+    let vram = pages("device memory", config.vram, least)?;
+    let ram = config.ram.map(|bytes| pages("system memory", bytes, RAM_LEAST)).transpose()?;
+    Ok((vram, ram.unwrap_or(UNLIMITED_PAGES)))
+}
+
+/// Device memory mapped for the CPU costs up to two VMAs a folio, so small folios are not.
+const SMALLEST_COHERENT: Order = Order::K64;
+/// Each handler and each unit may need a page at the same time.
+const RAM_LEAST: usize = 16 * PAGE;
+/// More pages than there are.
+const UNLIMITED_PAGES: u64 = 1 << 40;
+
+fn default_policy(kind: MemoryKind, vram: u64, ram: u64) -> Box<dyn Policy> {
+    let mut policy = Granularity::for_memory(vram, ram);
+    if kind == MemoryKind::Coherent {
+        policy.smallest = SMALLEST_COHERENT;
+        policy.largest = policy.largest.max(SMALLEST_COHERENT);
+    }
+    Box::new(policy)
+}
+
+fn answer_with(engine: &Arc<Engine<SharedView>>) -> Arc<crate::fault_loop::Answer> {
+    let engine = Arc::clone(engine);
+    Arc::new(move |address| {
+        // A failure is counted, and the toucher gets SIGBUS.
+        let _: Result<_, Failure> = engine.cpu_fault(address);
+    })
+}

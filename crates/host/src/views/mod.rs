@@ -1,0 +1,8 @@
+//! The CPU's side of memory on Linux: how a span is isolated from the program, filled and mapped again.
+//!
+//! Two kinds of memory need different mechanisms, both free of races: [`shared::SharedView`] for memory that was
+//! allocated through Bifolio, [`anonymous::AnonymousView`] for the private memory of programs that know nothing of it.
+
+pub mod anonymous;
+pub mod shared;
+pub mod staging;

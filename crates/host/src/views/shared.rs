@@ -1,0 +1,255 @@
+//! Memory allocated through Bifolio: one memfd, mapped twice.
+//!
+//! ```text
+//!   view    what the program uses; registered MISSING | MINOR; pages come and go
+//!   alias   the same file, always mapped; copies read and write here
+//! ```
+//!
+//! A span is taken out by zapping the view (`MADV_DONTNEED`): the kernel removes the write permission and flushes
+//! the TLBs before it returns, so that the copy from the alias reads bytes that nobody can change. It is shown
+//! again by `UFFDIO_CONTINUE`, or, a whole huge page, by `MADV_COLLAPSE`, which installs one PMD.
+//!
+//! Coherent device memory is mapped over the view (`MAP_FIXED`) and goes back by moving a VMA over it that is
+//! registered already: mapping first and registering second would let a touch in between read a stale page.
+//! That needs `EVENT_REMAP`, so somebody else must be reading events: see [`crate::fault_loop`].
+
+use std::sync::Arc;
+
+use bifolio_folio::Pfn;
+use bifolio_migrate::{PageRun, PageSet};
+use bifolio_sys::advise::{self, Collapse};
+use bifolio_sys::{
+    AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Placement, Protection,
+    SharedBytes, SysError, Uffd, Wake,
+};
+
+use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
+
+/// Why shared memory cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedError {
+    /// No file for it.
+    #[error("shared memory cannot be created")]
+    Memory(#[source] SysError),
+    /// It cannot be mapped.
+    #[error("shared memory cannot be mapped")]
+    Map(#[source] MapError),
+    /// Faults on it cannot be caught.
+    #[error("shared memory cannot be registered with userfaultfd")]
+    Register(#[source] SysError),
+}
+
+/// Whether bytes that went to the device keep their system memory, for a cheaper way home.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// They do: system memory is plenty.
+    Pages,
+    /// They do not: system memory is limited.
+    Nothing,
+}
+
+/// The CPU's view of memory allocated through Bifolio.
+pub struct SharedView {
+    uffd: Arc<Uffd>,
+    memfd: Memfd,
+    view: Mapping,
+    alias: Mapping,
+    /// Device memory, for the coherent kind.
+    device: Option<Arc<Memfd>>,
+    keep: Keep,
+}
+
+/// Bytes stay in the file, at the same offset.
+#[derive(Debug)]
+pub struct InPlace;
+
+impl SharedView {
+    /// Maps `len` bytes, a whole number of blocks, and registers them.
+    ///
+    /// # Errors
+    /// If there is no memory, or the kernel refuses.
+    pub fn new(
+        uffd: Arc<Uffd>,
+        len: usize,
+        keep: Keep,
+        device: Option<Arc<Memfd>>,
+    ) -> Result<Self, SharedError> {
+        let memfd = Memfd::create("bifolio-ram", len).map_err(SharedError::Memory)?;
+        let map = |memfd| {
+            let place = Placement::Aligned(HUGE_PAGE);
+            Mapping::shared(memfd, 0, len, Protection::ReadWrite, place).map_err(SharedError::Map)
+        };
+        let (view, alias) = (map(&memfd)?, map(&memfd)?);
+        uffd.register(view.all(), Modes::MISSING | Modes::MINOR).map_err(SharedError::Register)?;
+        // A fork would show the child stale pages: faults of a child are not ours to answer.
+        let _: Result<(), SysError> = advise::dontfork(view.all());
+        Ok(SharedView { uffd, memfd, view, alias, device, keep })
+    }
+
+    /// The addresses that the program uses.
+    #[must_use]
+    pub fn addresses(&self) -> AddressRange {
+        self.view.span()
+    }
+
+    /// A window of the program's own view: a touch may fault.
+    ///
+    /// # Panics
+    /// If `span` is not inside.
+    #[must_use]
+    pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
+        self.view.at(span).expect("spans of this space")
+    }
+
+    fn alias_of(&self, span: AddressRange) -> SharedBytes<'_> {
+        self.alias.bytes(self.offset(span.start()), span.len()).expect("blocks lie inside the mapping")
+    }
+
+    fn offset(&self, address: usize) -> usize {
+        address - self.view.span().start()
+    }
+
+    fn zap(&self, span: AddressRange) {
+        advise::dontneed(self.window(span)).expect("MADV_DONTNEED of our own shared mapping cannot fail");
+    }
+
+    /// Shows pages of the file. `Exists` means that somebody was faster; both wake.
+    fn show(&self, span: AddressRange) -> Result<(), Refused> {
+        if span.len() == HUGE_PAGE && self.show_huge(span) {
+            return Ok(());
+        }
+        let mut at = 0;
+        while at < span.len() {
+            let rest = span.part(at, span.len() - at).expect("within the span");
+            match self.uffd.continue_(rest, CopyMode::empty()) {
+                Outcome::Done(_) => return Ok(()),
+                // A layout change was under way: go on where it stopped.
+                Outcome::Again(done) => at += done,
+                Outcome::Exists => at += self.wake_first(rest),
+                Outcome::NoSpace => return Err(Refused::NoMemory),
+                other => return Err(Refused::Kernel(other)),
+            }
+        }
+        Ok(())
+    }
+
+    fn wake_first(&self, rest: AddressRange) -> usize {
+        let first = rest.part(0, PAGE).expect("spans are not empty");
+        let _: Outcome = self.uffd.wake(first);
+        PAGE
+    }
+
+    /// Shows a block by one PMD. The first time, the kernel makes the block's pages in the file one huge page.
+    fn show_huge(&self, span: AddressRange) -> bool {
+        let shown = advise::collapse(self.window(span)) == Collapse::Collapsed;
+        if shown {
+            let _: Outcome = self.uffd.wake(span);
+        }
+        shown
+    }
+}
+
+impl CpuView for SharedView {
+    type Staged = InPlace;
+
+    fn isolate(&self, place: BlockSpan, _ram: &PageSet) -> Result<InPlace, Refused> {
+        self.zap(place.span());
+        Ok(InPlace)
+    }
+
+    fn reserve(&self, _place: BlockSpan) -> Result<InPlace, Refused> {
+        Ok(InPlace)
+    }
+
+    fn bytes<'v>(&'v self, place: BlockSpan, _staged: &InPlace, run: PageRun) -> SharedBytes<'v> {
+        self.alias_of(span_of(place.base, run))
+    }
+
+    fn remap(&self, place: BlockSpan, ram: &PageSet, _staged: Option<InPlace>) {
+        for run in ram.runs(place.span) {
+            // The pages are in the file; if they cannot be shown now, a touch faults and asks again.
+            let _: Result<(), Refused> = self.show(span_of(place.base, run));
+        }
+    }
+
+    fn install(
+        &self,
+        place: BlockSpan,
+        staged: InPlace,
+        wanted: Option<u16>,
+    ) -> Result<(), (Refused, InPlace)> {
+        let span = place.span();
+        // A collapse waits for every CPU (it drains their LRU caches), a sleeper need not.
+        if let Some(page) = wanted.filter(|_| span.len() == HUGE_PAGE) {
+            let first = span_of(place.base, PageRun::single(page));
+            if self.show(first).is_ok() {
+                // From here on the page may be written, so there is no way back. Pages that are not shown now are
+                // shown at their first touch.
+                let _: Result<(), Refused> = self.show(span);
+                return Ok(());
+            }
+        }
+        self.show(span).map_err(|why| (why, staged))
+    }
+
+    fn park(&self, _place: BlockSpan, _staged: InPlace) -> Result<(), (Refused, InPlace)> {
+        // The bytes are in the file; a touch finds them by a minor fault. A folio that travels between device and
+        // file without the CPU looking needs no mapping, and no TLB flush when it leaves again.
+        Ok(())
+    }
+
+    fn install_zero(&self, place: BlockSpan, staged: InPlace) -> Result<(), (Refused, InPlace)> {
+        let alias = self.alias_of(place.span());
+        alias.fill_zero();
+        self.show(place.span()).map_err(|why| (why, staged))
+    }
+
+    fn release(&self, place: BlockSpan, _staged: InPlace) {
+        if self.keep == Keep::Nothing {
+            let span = place.span();
+            self.memfd.punch_hole(self.offset(span.start()), span.len()).expect("a hole in our own memfd");
+        }
+    }
+
+    fn discard(&self, base: usize, run: PageRun, coherent: &PageSet) -> Result<(), Refused> {
+        for mapped in coherent.runs(run) {
+            self.back_to_ram(span_of(base, mapped))?;
+        }
+        let span = span_of(base, run);
+        self.memfd.punch_hole(self.offset(span.start()), span.len()).expect("a hole in our own memfd");
+        Ok(())
+    }
+
+    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused> {
+        let device = self.device.as_ref().ok_or(Refused::NoMemory)?;
+        let offset = usize::try_from(to.get()).expect("device memory is mapped here") * PAGE;
+        let mapped = self.view.replace_shared(place.span(), device, offset, Protection::ReadWrite);
+        let _: Outcome = self.uffd.wake(place.span());
+        mapped.map_err(|_| Refused::NoMemory)
+    }
+
+    fn unmap_coherent(&self, place: BlockSpan) -> Result<(), Refused> {
+        self.back_to_ram(place.span())
+    }
+
+    fn wake(&self, address: usize) {
+        let _: Outcome = self.uffd.wake(page_at(address));
+    }
+
+    fn poison(&self, address: usize) {
+        let _: Outcome = self.uffd.poison(page_at(address), Wake::Now);
+    }
+}
+
+impl SharedView {
+    /// Moves a registered view of the file over a span that shows device memory.
+    fn back_to_ram(&self, span: AddressRange) -> Result<(), Refused> {
+        let offset = self.offset(span.start());
+        let fresh =
+            Mapping::shared(&self.memfd, offset, span.len(), Protection::ReadWrite, Placement::Anywhere)
+                .map_err(|_| Refused::NoMemory)?;
+        self.uffd.register(fresh.all(), Modes::MISSING | Modes::MINOR).map_err(|_| Refused::NoMemory)?;
+        let _: Result<(), SysError> = advise::dontfork(fresh.all());
+        fresh.remap_into(&self.view, span).map_err(|_| Refused::NoMemory)
+    }
+}

@@ -1,0 +1,451 @@
+//! Failures of the machine below: each call of the device or of the CPU's view that may fail does so once, for
+//! every kind of request. After each, all bytes are where they can be read and all counts balance.
+#![expect(clippy::print_stdout, reason = "a test tells how much it tried")]
+
+mod kernel;
+
+use std::num::NonZeroUsize;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bifolio_builtin::{Builtin, Memory};
+use bifolio_engine::detach::{DetachError, Stuck};
+use bifolio_engine::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
+use bifolio_engine::view::{BlockSpan, CpuView, Refused};
+use bifolio_engine::{Budget, Parts};
+use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
+use bifolio_host::fault_loop::{Answer, Handlers, Readers};
+use bifolio_host::views::shared::{Keep, SharedView};
+use bifolio_host::{Counter, Direction, Engine, Side, Statistics};
+use bifolio_migrate::{Failure, Granularity, PageRun, PageSet};
+use bifolio_pool::{DevicePool, MirrorPool, PoolName};
+use bifolio_sys::{AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
+
+/// Counts calls down, and fails the one at zero.
+#[derive(Default)]
+struct Fuse {
+    left: AtomicI64,
+    blown: AtomicU64,
+    /// The device is gone for good.
+    lost: AtomicBool,
+}
+
+impl Fuse {
+    fn set(&self, calls: i64) {
+        self.blown.store(0, Ordering::Relaxed);
+        self.left.store(calls, Ordering::Relaxed);
+    }
+
+    fn blows(&self) -> bool {
+        let blows = self.left.fetch_sub(1, Ordering::Relaxed) == 0;
+        self.blown.fetch_add(u64::from(blows), Ordering::Relaxed);
+        blows
+    }
+}
+
+struct FlakyDevice {
+    inner: Builtin,
+    fuse: Arc<Fuse>,
+}
+
+impl Device for FlakyDevice {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn attach(&self, handler: Weak<dyn FaultHandler>) {
+        self.inner.attach(handler);
+    }
+
+    fn copy(&self, batch: &[Copy<'_>]) -> Result<Point, DeviceError> {
+        let lost = self.fuse.lost.load(Ordering::Relaxed);
+        if lost || self.fuse.blows() { Err(DeviceError::Lost) } else { self.inner.copy(batch) }
+    }
+
+    fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError> {
+        let map = batch.iter().any(|update| !matches!(update, TableUpdate::Unmap { .. }));
+        if map && self.fuse.blows() { Err(DeviceError::Lost) } else { self.inner.update(batch) }
+    }
+
+    fn wait(&self, point: Point) -> Result<(), DeviceError> {
+        self.inner.wait(point)
+    }
+
+    fn test_and_clear_accessed(&self, address: usize, order: Order) -> bool {
+        self.inner.test_and_clear_accessed(address, order)
+    }
+
+    fn touched_pages(&self, address: usize, order: Order) -> u64 {
+        self.inner.touched_pages(address, order)
+    }
+}
+
+struct FlakyView {
+    inner: SharedView,
+    fuse: Arc<Fuse>,
+}
+
+type Staged = <SharedView as CpuView>::Staged;
+
+impl CpuView for FlakyView {
+    type Staged = Staged;
+
+    fn isolate(&self, place: BlockSpan, ram: &PageSet) -> Result<Staged, Refused> {
+        if self.fuse.blows() { Err(Refused::Busy) } else { self.inner.isolate(place, ram) }
+    }
+
+    fn reserve(&self, place: BlockSpan) -> Result<Staged, Refused> {
+        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.reserve(place) }
+    }
+
+    fn bytes<'v>(&'v self, place: BlockSpan, staged: &Staged, run: PageRun) -> SharedBytes<'v> {
+        self.inner.bytes(place, staged, run)
+    }
+
+    fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<Staged>) {
+        self.inner.remap(place, ram, staged);
+    }
+
+    fn install(
+        &self,
+        place: BlockSpan,
+        staged: Staged,
+        wanted: Option<u16>,
+    ) -> Result<(), (Refused, Staged)> {
+        if self.fuse.blows() {
+            return Err((Refused::NoMemory, staged));
+        }
+        self.inner.install(place, staged, wanted)
+    }
+
+    fn install_zero(&self, place: BlockSpan, staged: Staged) -> Result<(), (Refused, Staged)> {
+        if self.fuse.blows() {
+            Err((Refused::NoMemory, staged))
+        } else {
+            self.inner.install_zero(place, staged)
+        }
+    }
+
+    fn release(&self, place: BlockSpan, staged: Staged) {
+        self.inner.release(place, staged);
+    }
+
+    fn discard(&self, base: usize, run: PageRun, coherent: &PageSet) -> Result<(), Refused> {
+        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.discard(base, run, coherent) }
+    }
+
+    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused> {
+        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.map_coherent(place, to) }
+    }
+
+    fn unmap_coherent(&self, place: BlockSpan) -> Result<(), Refused> {
+        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.unmap_coherent(place) }
+    }
+
+    fn wake(&self, address: usize) {
+        self.inner.wake(address);
+    }
+
+    fn poison(&self, address: usize) {
+        self.inner.poison(address);
+    }
+}
+
+struct Machine {
+    /// Dropped first.
+    handlers: Option<Handlers>,
+    engine: Arc<Engine<FlakyView>>,
+    fuse: Arc<Fuse>,
+    span: AddressRange,
+}
+
+const BYTES: usize = 2 << 20;
+const WORDS: usize = BYTES / 8;
+
+impl Machine {
+    /// A machine whose memory the CPU has written, with device memory and system memory of so many pages.
+    fn written(kind: MemoryKind, device_pages: u64, ram_pages: u64) -> Machine {
+        let pool = PoolName::default().make(device_pages).expect("a pool");
+        Machine::with_pool(pool, kind, device_pages, ram_pages)
+    }
+
+    fn with_pool(pool: Arc<dyn DevicePool>, kind: MemoryKind, device_pages: u64, ram_pages: u64) -> Machine {
+        let fuse = Arc::new(Fuse::default());
+        let required = Features::MINOR_SHMEM | Features::EVENT_REMAP;
+        let (uffd, _) = Uffd::open_ready(Reads::Blocking, required, Features::POISON).expect("a userfaultfd");
+        let uffd = Arc::new(uffd);
+        let memory = Memory::new(device_pages).expect("device memory");
+        let shown = (kind == MemoryKind::Coherent).then(|| Arc::clone(memory.memfd()));
+        let view = SharedView::new(Arc::clone(&uffd), BYTES, Keep::Nothing, shown).expect("a view");
+        let span = view.addresses();
+        let inner = Builtin::new(memory, NonZeroUsize::MIN, span.start()..span.end());
+        let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
+        let engine = Arc::new(Engine::new(Parts {
+            view: FlakyView { inner: view, fuse: Arc::clone(&fuse) },
+            device: Arc::new(FlakyDevice { inner, fuse: Arc::clone(&fuse) }),
+            pagemap: PageMap::new(kind, Pfn::ZERO, device_pages, pool).expect("a pagemap"),
+            budget: Budget::new(ram_pages, 16),
+            policy: Box::new(Granularity { largest: Order::PMD, smallest, populate: Order::K64 }),
+            statistics: Statistics::new().expect("a page"),
+            checked: true,
+        }));
+        engine.blocks().add_region(span.start()..span.end()).expect("blocks");
+        engine.map(span.start()..span.end());
+        let answering = Arc::clone(&engine);
+        let answer: Arc<Answer> = Arc::new(move |address| {
+            let _: Result<_, Failure> = answering.cpu_fault(address);
+        });
+        let handlers = Some(Handlers::start(uffd, 2, Readers::Separate, &answer).expect("handlers"));
+        fuse.set(-1);
+        let machine = Machine { handlers, engine, fuse, span };
+        for word in (0..WORDS).step_by(64) {
+            machine.window().store_u64(word * 8, word as u64 + 1).expect("inside");
+        }
+        machine
+    }
+
+    fn window(&self) -> SharedBytes<'_> {
+        self.engine.view().inner.window(self.span)
+    }
+
+    /// Checks every word that was written and not unmapped.
+    fn check(&self) {
+        self.fuse.set(-1);
+        assert_eq!(self.engine.audit(), []);
+        for word in (0..WORDS).step_by(64) {
+            let live = self.engine.blocks().find(self.span.start() + word * 8).is_some_and(|found| {
+                found.lock().block.live().contains(u16::try_from(word * 8 / PAGE).expect("one block"))
+            });
+            if live {
+                assert_eq!(self.window().load_u64(word * 8), Ok(word as u64 + 1), "word {word}");
+            }
+        }
+        assert_eq!(self.engine.audit(), []);
+        let statistics = self.engine.statistics().snapshot();
+        assert_eq!(statistics.get(Counter::Violations), 0);
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.handlers = None;
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Request {
+    DeviceFault,
+    ToDevice,
+    ToRam,
+    Unmap,
+    Detach,
+    Reshape,
+}
+
+fn perform(machine: &Machine, request: Request) {
+    let (start, end) = (machine.span.start(), machine.span.end());
+    // Failing is what is tested; what counts is what is left afterwards.
+    let _: bool = match request {
+        Request::DeviceFault => machine.engine.device_fault(start + 77 * PAGE).is_ok(),
+        Request::ToDevice => machine.engine.prefetch(start..end, Side::Device).is_ok(),
+        Request::ToRam => machine.engine.prefetch(start..end, Side::Ram).is_ok(),
+        Request::Unmap => machine.engine.unmap(start + 5 * PAGE..start + 300 * PAGE).is_ok(),
+        Request::Reshape => {
+            let split = machine.engine.split(start + 100 * PAGE..start + 103 * PAGE, Order::ZERO).is_ok();
+            split && machine.engine.collapse(start..end).is_ok()
+        }
+        Request::Detach => machine.engine.detach(Duration::ZERO).is_ok(),
+    };
+}
+
+const REQUESTS: [Request; 6] = [
+    Request::DeviceFault,
+    Request::ToDevice,
+    Request::ToRam,
+    Request::Unmap,
+    Request::Detach,
+    Request::Reshape,
+];
+
+fn survives_every_failure(name: PoolName, kind: MemoryKind, device_pages: u64, ram_pages: u64) {
+    for request in REQUESTS {
+        for first in [None, Some(Request::ToDevice), Some(Request::DeviceFault)] {
+            for calls in 0.. {
+                let pool = name.make(device_pages).expect("a pool");
+                let machine = Machine::with_pool(pool, kind, device_pages, ram_pages);
+                first.into_iter().for_each(|first| perform(&machine, first));
+                machine.fuse.set(calls);
+                perform(&machine, request);
+                let blown = machine.fuse.blown.load(Ordering::Relaxed);
+                machine.check();
+                if blown == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn private_memory_survives_every_failure() {
+    if !kernel::grants("private_memory_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 1024, 1024);
+}
+
+#[test]
+fn private_memory_survives_every_failure_when_the_device_is_small() {
+    if !kernel::grants("private_memory_survives_every_failure_when_the_device_is_small", kernel::SHARED) {
+        return;
+    }
+    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 64, 1024);
+}
+
+#[test]
+fn private_memory_survives_every_failure_when_system_memory_is_small() {
+    if !kernel::grants("private_memory_survives_every_failure_when_system_memory_is_small", kernel::SHARED) {
+        return;
+    }
+    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 1024, 128);
+}
+
+#[test]
+fn coherent_memory_survives_every_failure() {
+    if !kernel::grants("coherent_memory_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_every_failure(PoolName::Buddy, MemoryKind::Coherent, 1024, 1024);
+}
+
+/// The pools beyond the default one, on a device that is full with a few folios.
+fn survives_on_small_devices(name: PoolName) {
+    survives_every_failure(name, MemoryKind::Private, 64, 1024);
+    survives_every_failure(name, MemoryKind::Coherent, 128, 1024);
+}
+
+#[test]
+fn memory_of_free_lists_survives_every_failure() {
+    if !kernel::grants("memory_of_free_lists_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_on_small_devices(PoolName::FreeList);
+}
+
+#[test]
+fn memory_of_shared_objects_survives_every_failure() {
+    if !kernel::grants("memory_of_shared_objects_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_on_small_devices(PoolName::Coherent);
+    survives_every_failure(PoolName::Coherent, MemoryKind::Coherent, 1024, 1024);
+}
+
+#[test]
+fn memory_of_the_mirror_survives_every_failure() {
+    if !kernel::grants("memory_of_the_mirror_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_on_small_devices(PoolName::Mirror);
+}
+
+/// A machine over a mirror, with the mirror itself.
+fn mirrored(kind: MemoryKind, device_pages: u64) -> (Machine, Arc<MirrorPool>) {
+    let mirror = Arc::new(MirrorPool::new(device_pages).expect("a pool"));
+    let pool: Arc<dyn DevicePool> = Arc::<MirrorPool>::clone(&mirror);
+    (Machine::with_pool(pool, kind, device_pages, 1024), mirror)
+}
+
+#[test]
+fn allocation_that_is_refused_once_is_asked_for_again() {
+    if !kernel::grants("allocation_that_is_refused_once_is_asked_for_again", kernel::SHARED) {
+        return;
+    }
+    for kind in [MemoryKind::Private, MemoryKind::Coherent] {
+        let (machine, mirror) = mirrored(kind, 1024);
+        mirror.fail_next();
+        machine.engine.device_fault(machine.span.start()).expect("answered");
+
+        let statistics = machine.engine.statistics().snapshot();
+        let (fallbacks, evictions) = (statistics.get(Counter::Fallbacks), statistics.get(Counter::Evictions));
+        assert_eq!((fallbacks, evictions), (0, 0), "{kind:?}: there was room, and nothing to evict");
+        assert_eq!(statistics.folios(Direction::ToDevice)[9], 1, "{kind:?}");
+        machine.check();
+    }
+}
+
+#[test]
+fn closing_a_mirror_evicts_all_and_gives_its_chunks_back() {
+    if !kernel::grants("closing_a_mirror_evicts_all_and_gives_its_chunks_back", kernel::SHARED) {
+        return;
+    }
+    for kind in [MemoryKind::Private, MemoryKind::Coherent] {
+        let (machine, mirror) = mirrored(kind, 1024);
+        perform(&machine, Request::ToDevice);
+        perform(&machine, Request::ToRam);
+        assert_eq!((mirror.chunks(), mirror.free_pages()), (1, 1024), "{kind:?}: all is free, and kept");
+        perform(&machine, Request::ToDevice);
+        assert_eq!(machine.engine.detach(Duration::ZERO), Ok(()));
+        assert_eq!((mirror.chunks(), mirror.free_pages()), (0, 1024), "{kind:?}");
+        machine.check();
+    }
+}
+
+/// Set in the child that is to die of a lost device.
+const CHILD: &str = "BIFOLIO_TEST_TOUCH_LOST_PAGE";
+
+#[test]
+fn touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes() {
+    if !kernel::grants(
+        "touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes",
+        kernel::SHARED,
+    ) {
+        return;
+    }
+    if std::env::var_os(CHILD).is_none() {
+        let name = "touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes";
+        let child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .expect("the child runs");
+        assert_eq!(child.status.signal(), Some(7), "SIGBUS: {}", String::from_utf8_lossy(&child.stdout));
+        return;
+    }
+    let machine = Machine::written(MemoryKind::Private, 1024, 1024);
+    perform(&machine, Request::ToDevice);
+    machine.fuse.lost.store(true, Ordering::Relaxed);
+    let touched = machine.window().load_u64(0);
+    println!("read {touched:?} from a lost device");
+}
+
+#[test]
+fn cpu_fault_that_cannot_copy_says_so() {
+    if !kernel::grants("cpu_fault_that_cannot_copy_says_so", kernel::SHARED) {
+        return;
+    }
+    let machine = Machine::written(MemoryKind::Private, 1024, 1024);
+    perform(&machine, Request::ToDevice);
+    // Reserving comes before copying.
+    machine.fuse.set(1);
+    assert_eq!(machine.engine.cpu_fault(machine.span.start()), Err(Failure::CopyFailed));
+    assert_eq!(machine.engine.statistics().snapshot().get(Counter::Failures), 1);
+}
+
+#[test]
+fn detach_that_cannot_copy_says_so_and_goes_on_when_repeated() {
+    if !kernel::grants("detach_that_cannot_copy_says_so_and_goes_on_when_repeated", kernel::SHARED) {
+        return;
+    }
+    let machine = Machine::written(MemoryKind::Private, 1024, 1024);
+    perform(&machine, Request::ToDevice);
+    // Reserving comes before copying.
+    machine.fuse.set(1);
+    let stuck = Stuck { pages: 512, address: machine.span.start(), why: Failure::CopyFailed };
+    assert_eq!(machine.engine.detach(Duration::ZERO), Err(DetachError::Stuck(stuck)));
+    assert_eq!(machine.engine.detach(Duration::ZERO), Ok(()));
+    machine.check();
+}
