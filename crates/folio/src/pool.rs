@@ -11,9 +11,11 @@ use crate::range::FreeRange;
 /// takes the missing ones and `folio_collapse` drops the needless, and the object has as many references as folios at
 /// any time (I7).
 ///
-/// All calls come from whatever thread drops the last reference, splits or collapses, so they must not wait for long
-/// and never for a folio lock; work that may block is left to somebody else (I15). They must not panic: the
-/// pages concerned would stay counted and the pagemap would never drain.
+/// All calls come from the thread that drops the last reference, splits or collapses, so they must not wait for long
+/// and never for a folio lock; work that may block is left to another thread (I15). They must not panic: the
+/// pages concerned would stay counted and the pagemap would never drain. A range, an order or a number that the pool
+/// did not hand out is a bug of the caller: the pool should refuse it, and keep the memory out of use, rather than give
+/// one page to two owners.
 pub trait Pool {
     /// Takes back the pages of a folio, with the order at which it was freed.
     ///

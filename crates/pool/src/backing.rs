@@ -3,6 +3,7 @@
 use bifolio_folio::{Order, Pfn};
 
 use crate::Rmap;
+use crate::counted::Covers;
 
 /// `order.pages()` device pages from `head` on, which hold the pages of one block from `rmap` on.
 #[derive(Clone, Copy, Debug)]
@@ -24,5 +25,12 @@ impl Backing {
     pub(crate) fn offset_of(&self, rmap: Rmap) -> Option<u64> {
         let into = rmap.page.checked_sub(self.rmap.page).map(u64::from)?;
         (rmap.block == self.rmap.block && into < self.order.pages()).then_some(into)
+    }
+}
+
+impl Covers for Backing {
+    fn covers(&self, head: Pfn, order: Order) -> bool {
+        // Both are aligned: a range is where it was handed out.
+        order <= self.order && head.is_within(self.head, self.order)
     }
 }

@@ -18,12 +18,12 @@ use bifolio_buddy::{Buddy, BuddyBlock, NewError, Request};
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
 use crate::backing::Backing;
-use crate::counted::further_pieces;
+use crate::counted::Freed;
 use crate::{DevicePool, Rmap, Usage};
 
 pub(crate) mod objects;
 
-use objects::Objects;
+use objects::{Memory, Objects, range_of};
 
 /// Free device memory. Allocates ranges of an order, and gets each folio back with its order.
 #[derive(Debug)]
@@ -41,7 +41,8 @@ impl BuddyPool {
     /// What the allocator refuses.
     pub fn new(pages: u64) -> Result<BuddyPool, NewError> {
         let buddy = Mutex::new(Buddy::new(pages)?);
-        Ok(BuddyPool { buddy, objects: Mutex::new(Objects::new()), dead: AtomicBool::new(false) })
+        let objects = Mutex::new(Objects::new(pages).ok_or(NewError::OutOfMemory)?);
+        Ok(BuddyPool { buddy, objects, dead: AtomicBool::new(false) })
     }
 
     pub(crate) fn buddy(&self) -> MutexGuard<'_, Buddy> {
@@ -64,11 +65,12 @@ impl BuddyPool {
         let mut released = 0;
         loop {
             // One by one: a put that comes meanwhile waits for no more than one.
-            let Some(blocks) = self.objects().take_dead() else { return released };
-            for block in blocks {
-                let freed = buddy.free(block.page, block.order);
-                debug_assert!(freed.is_ok(), "the memory of an object was not allocated: {freed:?}");
-            }
+            let Some(memory) = self.objects().take_dead() else { return released };
+            let freed = match memory {
+                Memory::Folios(backing) => buddy.free(backing.head.get(), u32::from(backing.order.get())),
+                Memory::Plain(blocks) => buddy.free_list(&blocks),
+            };
+            freed.expect("what objects are on was allocated");
             released += 1;
         }
     }
@@ -78,14 +80,6 @@ impl BuddyPool {
         let mut buddy = self.buddy();
         try_it(&mut buddy).or_else(|| (self.release_to(&mut buddy) > 0).then(|| try_it(&mut buddy))?)
     }
-
-    /// Drops references of an object, without a look at the allocator.
-    fn drop_references(&self, number: u32, references: u32) {
-        let died = self.objects().drop_references(number, references);
-        if died {
-            self.dead.store(true, Ordering::Release);
-        }
-    }
 }
 
 impl DevicePool for BuddyPool {
@@ -94,8 +88,7 @@ impl DevicePool for BuddyPool {
         let head = Pfn::new(page);
         let inserted = self.objects().insert_folio(Backing { rmap, head, order });
         let Some(number) = inserted else {
-            let freed = self.buddy().free(page, u32::from(order.get()));
-            debug_assert!(freed.is_ok(), "it was allocated just now: {freed:?}");
+            self.buddy().free(page, u32::from(order.get())).expect("it was allocated just now");
             return None;
         };
         Some((FreeRange::claim(head, order), number))
@@ -110,8 +103,7 @@ impl DevicePool for BuddyPool {
         let grows = memory.first().map(|(_, number)| *number);
         let added = self.objects().add_blocks(grows, &blocks);
         let Some(number) = added else {
-            let freed = buddy.free_list(&blocks);
-            debug_assert!(freed.is_ok(), "they were allocated just now: {freed:?}");
+            buddy.free_list(&blocks).expect("they were allocated just now");
             return 0;
         };
         memory.extend(blocks.iter().map(|block| (claim(*block), number)));
@@ -159,16 +151,19 @@ impl DevicePool for BuddyPool {
 }
 
 impl Pool for BuddyPool {
-    fn folio_free(&self, _range: FreeRange, data: u32) {
-        self.drop_references(data, 1);
+    fn folio_free(&self, range: FreeRange, data: u32) {
+        let (head, order) = range.surrender();
+        if self.objects().free(data, head, order) == Freed::Dies {
+            self.dead.store(true, Ordering::Release);
+        }
     }
 
-    fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
-        self.objects().take_references(data, further_pieces(from, to));
+    fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        self.objects().split(data, head, from, to);
     }
 
-    fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
-        self.drop_references(data, (1 << (to.get() - from.get())) - 1);
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        self.objects().collapse(data, head, from, to);
     }
 }
 
@@ -183,15 +178,11 @@ fn allocate_blocks(buddy: &mut Buddy, pages: u64) -> Vec<BuddyBlock> {
 /// Cuts an allocated block into those that a folio's order can tell.
 fn cut(buddy: &mut Buddy, block: BuddyBlock, largest: u32) -> impl Iterator<Item = BuddyBlock> + use<> {
     let order = block.order.min(largest);
-    let split = buddy.split(block, order);
-    debug_assert!(split.is_ok(), "it was allocated just now: {split:?}");
+    buddy.split(block, order).expect("it was allocated just now");
     block.range().step_by(1 << order).map(move |page| BuddyBlock { page, order })
 }
 
 fn claim(block: BuddyBlock) -> FreeRange {
-    let order = u8::try_from(block.order).ok().and_then(Order::new);
-    FreeRange::claim(Pfn::new(block.page), order.expect("blocks are cut to orders of folios"))
+    let (head, order) = range_of(block);
+    FreeRange::claim(head, order)
 }
-
-#[cfg(test)]
-mod tests;

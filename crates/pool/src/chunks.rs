@@ -129,6 +129,11 @@ impl Chunks {
         self.lists.smallest_from(order).is_some() || self.next_to_make(order).is_some()
     }
 
+    /// Returns the pages of the device.
+    pub(crate) fn pages(&self) -> u64 {
+        self.pages
+    }
+
     /// Returns the free pages, those of chunks not made included.
     pub(crate) fn free_pages(&self) -> u64 {
         self.free

@@ -25,7 +25,7 @@ use bifolio_buddy::Buddy;
 use bifolio_folio::{AlignedRun, FreeRange, Order, PageSet, Pfn, Pool};
 
 use crate::backing::Backing;
-use crate::counted::{Counted, further_pieces};
+use crate::counted::{Counted, Covers, Freed};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{DevicePool, NewError, Rmap, Usage};
 
@@ -77,6 +77,12 @@ impl Object {
     }
 }
 
+impl Covers for Object {
+    fn covers(&self, head: Pfn, order: Order) -> bool {
+        self.at.covers(head, order)
+    }
+}
+
 /// The pages of a folio that lies `offset` pages inside an object.
 pub(crate) fn aligned(offset: u64, order: Order) -> AlignedRun {
     AlignedRun::around(u16::try_from(offset).expect("an object has 512 pages at most"), order)
@@ -96,7 +102,7 @@ impl CoherentPool {
     pub(crate) fn of_objects(order: Order, pages: u64) -> Result<CoherentPool, NewError> {
         let inner = Inner {
             memory: Buddy::new(pages)?,
-            objects: Counted::new(),
+            objects: Counted::new(pages).ok_or(NewError::OutOfMemory)?,
             serving: BTreeMap::new(),
             held: 0,
             order,
@@ -134,7 +140,8 @@ impl Inner {
     fn serve(&mut self, order: Order, rmap: Rmap) -> Option<(Pfn, u32)> {
         let (number, offset) = match self.place(order, rmap) {
             Some((number, offset)) => {
-                self.objects.take(number, 1);
+                let head = Pfn::new(self.objects.get(number)?.at.head.get() + offset);
+                self.objects.hand_out(number, head, order);
                 (number, offset)
             }
             None => self.make(order, rmap)?,
@@ -150,15 +157,15 @@ impl Inner {
         let taken = self.serving(rmap).is_some_and(|(_, object, _)| order <= object.at.order);
         let shared = !taken && rmap != Rmap::NONE && u64::from(rmap.page).is_multiple_of(order.pages());
         let largest = if shared { self.order.max(order) } else { order };
-        largest.descending_to(order).find_map(|size| self.make_of(size, rmap, shared))
+        largest.descending_to(order).find_map(|size| self.make_of(size, order, rmap, shared))
     }
 
-    fn make_of(&mut self, size: Order, rmap: Rmap, shared: bool) -> Option<(u32, u64)> {
+    fn make_of(&mut self, size: Order, order: Order, rmap: Rmap, shared: bool) -> Option<(u32, u64)> {
         let head = Pfn::new(self.memory.allocate(u32::from(size.get())).ok()?);
         let offset = if shared { u64::from(rmap.page) % size.pages() } else { 0 };
         let first = Rmap { page: rmap.page - u16::try_from(offset).ok()?, ..rmap };
-        let Ok(number) = self.objects.insert(Object::new(Backing { rmap: first, head, order: size }), 1)
-        else {
+        let object = Object::new(Backing { rmap: first, head, order: size });
+        let Ok(number) = self.objects.insert(object, Pfn::new(head.get() + offset), order) else {
             self.free(head, size);
             return None;
         };
@@ -188,8 +195,7 @@ impl Inner {
     }
 
     fn free(&mut self, head: Pfn, order: Order) {
-        let freed = self.memory.free(head.get(), u32::from(order.get()));
-        debug_assert!(freed.is_ok(), "the memory of an object was not allocated: {freed:?}");
+        self.memory.free(head.get(), u32::from(order.get())).expect("what objects are on was allocated");
     }
 }
 
@@ -232,7 +238,13 @@ impl DevicePool for CoherentPool {
 
     fn usage(&self) -> Usage {
         let inner = self.lock();
-        Usage { objects: inner.objects.len(), references: inner.objects.references(), pages: inner.held }
+        let objects = &inner.objects;
+        Usage {
+            objects: objects.len(),
+            references: objects.references(),
+            pages: inner.held,
+            refusals: objects.refusals(),
+        }
     }
 
     fn release(&self) -> u64 {
@@ -260,22 +272,25 @@ impl Pool for CoherentPool {
     fn folio_free(&self, range: FreeRange, data: u32) {
         let (head, order) = range.surrender();
         let mut inner = self.lock();
+        let freed = inner.objects.free(data, head, order);
+        if freed == Freed::Refused {
+            return;
+        }
         if let Some(object) = inner.objects.get_mut(data)
             && let Some(offset) = head.offset_from(object.at.head)
         {
             object.set_used(offset, order, false);
         }
-        if inner.objects.put(data, 1) {
+        if freed == Freed::Dies {
             inner.bury(data);
         }
     }
 
-    fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
-        self.lock().objects.take(data, further_pieces(from, to));
+    fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        self.lock().objects.split(data, head, from, to);
     }
 
-    fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
-        // The reference of the whole stays, so no object dies of this.
-        self.lock().objects.put(data, further_pieces(to, from));
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        self.lock().objects.collapse(data, head, from, to);
     }
 }

@@ -27,6 +27,9 @@ pub struct Usage {
     pub references: u64,
     /// Device pages that they hold, those included that no folio uses now.
     pub pages: u64,
+    /// Frees, splits and collapses that the pool refused, because no such range was handed out at that order. Each is a
+    /// bug of the caller; the memory that it named stayed as it was.
+    pub refusals: u64,
 }
 
 /// A pool that the engine can run on: free device memory, and what it is used for.

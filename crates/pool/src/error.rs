@@ -6,7 +6,10 @@ pub enum NewError {
     /// What the allocator refuses.
     #[error("allocator cannot be made")]
     Buddy(#[from] bifolio_buddy::NewError),
-    /// No memory, or more than can be listed.
+    /// Memory for the bookkeeping is short.
+    #[error("no memory for the bookkeeping of the pool")]
+    OutOfMemory,
+    /// No pages, or more than can be listed.
     #[error("pool of {pages} pages: it needs 1 to {most}")]
     Pages {
         /// What was asked.

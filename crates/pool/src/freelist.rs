@@ -16,7 +16,7 @@ use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
 use crate::backing::Backing;
 use crate::chunks::{Chunks, Empty};
-use crate::counted::{Counted, further_pieces};
+use crate::counted::{Counted, Freed};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{DevicePool, NewError, Rmap, Usage};
 
@@ -40,11 +40,12 @@ impl FreeListPool {
     /// # Errors
     /// If there are no pages, or too many.
     pub fn new(pages: u64) -> Result<FreeListPool, NewError> {
-        Ok(FreeListPool::over(Chunks::new(pages, Empty::GivenBack)?))
+        FreeListPool::over(Chunks::new(pages, Empty::GivenBack)?)
     }
 
-    pub(crate) fn over(chunks: Chunks) -> FreeListPool {
-        FreeListPool { inner: Mutex::new(Inner { chunks, backings: Counted::new(), held: 0 }) }
+    pub(crate) fn over(chunks: Chunks) -> Result<FreeListPool, NewError> {
+        let backings = Counted::new(chunks.pages()).ok_or(NewError::OutOfMemory)?;
+        Ok(FreeListPool { inner: Mutex::new(Inner { chunks, backings, held: 0 }) })
     }
 
     /// Returns how many chunks are made.
@@ -63,7 +64,7 @@ impl DevicePool for FreeListPool {
     fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
         let mut inner = self.lock();
         let head = inner.chunks.take(order)?;
-        match inner.backings.insert(Backing { rmap, head, order }, 1) {
+        match inner.backings.insert(Backing { rmap, head, order }, head, order) {
             Ok(data) => {
                 inner.held += order.pages();
                 Some((FreeRange::claim(head, order), data))
@@ -89,7 +90,13 @@ impl DevicePool for FreeListPool {
 
     fn usage(&self) -> Usage {
         let inner = self.lock();
-        Usage { objects: 0, references: inner.backings.references(), pages: inner.held }
+        let backings = &inner.backings;
+        Usage {
+            objects: 0,
+            references: backings.references(),
+            pages: inner.held,
+            refusals: backings.refusals(),
+        }
     }
 
     fn close(&self) {
@@ -107,19 +114,22 @@ impl Pool for FreeListPool {
     fn folio_free(&self, range: FreeRange, data: u32) {
         let (head, order) = range.surrender();
         let mut inner = self.lock();
+        match inner.backings.free(data, head, order) {
+            Freed::Lives => {}
+            Freed::Dies => {
+                inner.backings.take_dead();
+            }
+            Freed::Refused => return,
+        }
         inner.held -= order.pages();
         inner.chunks.give(head, order);
-        if inner.backings.put(data, 1) {
-            inner.backings.take_dead();
-        }
     }
 
-    fn folio_split(&self, _head: Pfn, from: Order, to: Order, data: u32) {
-        self.lock().backings.take(data, further_pieces(from, to));
+    fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        self.lock().backings.split(data, head, from, to);
     }
 
-    fn folio_collapse(&self, _head: Pfn, from: Order, to: Order, data: u32) {
-        // The reference of the whole stays, so no owner is forgotten.
-        self.lock().backings.put(data, further_pieces(to, from));
+    fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
+        self.lock().backings.collapse(data, head, from, to);
     }
 }

@@ -44,11 +44,14 @@ mod device_pool;
 mod error;
 mod free_lists;
 pub mod freelist;
+mod handed_out;
 pub mod mirror;
 mod name;
 #[cfg(feature = "snapshot")]
 pub mod snapshot;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use buddy::BuddyPool;
 pub use coherent::CoherentPool;

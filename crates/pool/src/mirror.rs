@@ -38,11 +38,11 @@ impl MirrorPool {
     /// # Errors
     /// If there are no pages, or too many.
     pub fn new(pages: u64) -> Result<MirrorPool, NewError> {
-        Ok(MirrorPool::over(Chunks::new(pages, Empty::Kept)?))
+        MirrorPool::over(Chunks::new(pages, Empty::Kept)?)
     }
 
-    pub(crate) fn over(chunks: Chunks) -> MirrorPool {
-        MirrorPool { lists: FreeListPool::over(chunks), mode: Mutex::new(FailureMode::Normal) }
+    pub(crate) fn over(chunks: Chunks) -> Result<MirrorPool, NewError> {
+        Ok(MirrorPool { lists: FreeListPool::over(chunks)?, mode: Mutex::new(FailureMode::Normal) })
     }
 
     /// Makes the next allocation fail, once.

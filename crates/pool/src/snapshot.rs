@@ -28,7 +28,7 @@ use bifolio_folio::Order;
 use crate::backing::Backing;
 use crate::buddy::objects::Memory;
 use crate::chunks::{Chunks, Empty};
-use crate::counted::Counted;
+use crate::counted::{Counted, Covers};
 use crate::mirror::FailureMode;
 use crate::sync::Mutex;
 use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, MirrorPool, NewError, PoolName, Rmap};
@@ -72,6 +72,8 @@ pub struct ObjectView {
 pub struct View {
     /// The objects, by place.
     pub objects: Vec<ObjectView>,
+    /// Ranges that are handed out, as the pool knows them.
+    pub handed_out: Vec<HeadOrder>,
     /// Places of dead objects, the last one first.
     pub dead: Vec<HeadOrder>,
     /// Free folios: the lists from the largest order down, each from its front; or the blocks of the allocator.
@@ -86,6 +88,8 @@ pub struct View {
     pub free_pages: u64,
     /// Pages that the allocator takes for cleared, likewise.
     pub cleared_pages: u64,
+    /// Whether a call was refused.
+    pub refused: bool,
     /// Whether the next release looks for dead objects.
     pub dead_noted: bool,
     /// Whether the next allocation was told to fail.
@@ -104,14 +108,14 @@ impl SmallPool {
         Ok(SmallPool(match name {
             PoolName::Buddy => Kind::Buddy(BuddyPool::new(pages)?),
             PoolName::FreeList => {
-                Kind::FreeList(FreeListPool::over(Chunks::of_slots(largest, pages, Empty::GivenBack)?))
+                Kind::FreeList(FreeListPool::over(Chunks::of_slots(largest, pages, Empty::GivenBack)?)?)
             }
             PoolName::Coherent => {
                 let order = largest.smaller().filter(|smaller| *smaller > Order::ZERO).unwrap_or(largest);
                 Kind::Coherent(CoherentPool::of_objects(order, pages)?)
             }
             PoolName::Mirror => {
-                Kind::Mirror(MirrorPool::over(Chunks::of_slots(largest, pages, Empty::Kept)?))
+                Kind::Mirror(MirrorPool::over(Chunks::of_slots(largest, pages, Empty::Kept)?)?)
             }
         }))
     }
@@ -202,7 +206,7 @@ const NOWHERE: Backing = Backing { rmap: Rmap::NONE, head: bifolio_folio::Pfn::Z
 
 impl View {
     /// Tells of the things in a table, of each of which `at` says where it is, what is used of it and whether it serves.
-    fn of<T>(things: &Counted<T>, at: impl Fn(u32, &T) -> (Backing, u64, bool)) -> (View, Vec<u32>) {
+    fn of<T: Covers>(things: &Counted<T>, at: impl Fn(u32, &T) -> (Backing, u64, bool)) -> (View, Vec<u32>) {
         let place = |backing: Backing| (backing.head.get(), backing.order.get());
         let mut all: Vec<(ObjectView, u32)> = Vec::new();
         for (number, thing) in &things.things {
@@ -217,8 +221,10 @@ impl View {
         let dead =
             dead.filter_map(|number| Some(place(at(number, &things.things.get(number as usize)?.what).0)));
         let dead = dead.collect();
+        let handed_out = things.handed_out.ranges().map(|(head, order)| (head.get(), order.get())).collect();
         let (objects, numbers) = all.into_iter().unzip();
-        (View { objects, dead, ..View::default() }, numbers)
+        let refused = things.refusals() > 0;
+        (View { objects, handed_out, dead, refused, ..View::default() }, numbers)
     }
 
     fn add_allocator(&mut self, buddy: &Buddy) {

@@ -214,6 +214,48 @@ proptest! {
     }
 }
 
+/// A call with a page and a number that were handed out.
+type Call = fn(&dyn DevicePool, u64, u32);
+
+fn free(pool: &dyn DevicePool, head: u64, k: u8, data: u32) {
+    pool.folio_free(FreeRange::claim(Pfn::new(head), order(k)), data);
+}
+
+#[test]
+fn what_was_not_handed_out_like_this_is_refused_and_the_memory_stays_where_it_is() {
+    let wrong: [(&str, Call); 8] = [
+        ("a smaller order", |pool, head, data| free(pool, head, 0, data)),
+        ("the order from before a split", |pool, head, data| free(pool, head, 2, data)),
+        ("a larger order", |pool, head, data| free(pool, head, 3, data)),
+        ("the middle of a folio", |pool, head, data| free(pool, head + 1, 0, data)),
+        ("a free page", |pool, head, data| free(pool, head ^ 8, 0, data)),
+        ("a page outside", |pool, _, data| free(pool, 512, 1, data)),
+        ("another number", |pool, head, data| free(pool, head, 1, data + 1)),
+        ("a split of another order", |pool, head, data| {
+            pool.folio_split(Pfn::new(head), order(2), Order::ZERO, data);
+        }),
+    ];
+    for (name, pool) in all_pools(512) {
+        let (range, data) = pool.allocate(order(2), rmap(1, 4)).expect("all is free");
+        let head = range.surrender().0;
+        pool.folio_split(head, order(2), order(1), data);
+        for (refusals, (what, call)) in (1..).zip(&wrong) {
+            let (before, free) = (pool.usage(), pool.free_pages());
+            call(&*pool, head.get(), data);
+            assert_eq!(pool.usage(), Usage { refusals, ..before }, "{name}: {what}");
+            assert_eq!(pool.free_pages(), free, "{name}: {what}");
+        }
+        free(&*pool, head.get(), 1, data);
+        free(&*pool, head.get(), 1, data);
+        assert_eq!(pool.usage().refusals, 9, "{name}: the second time");
+        assert!(pool.check_consistency().is_err_and(|why| why.contains("9 calls were refused")), "{name}");
+        free(&*pool, head.get() + 2, 1, data);
+        pool.release();
+        assert_eq!(pool.usage(), Usage { refusals: 9, ..Usage::default() }, "{name}");
+        assert_eq!(pool.free_pages(), 512, "{name}");
+    }
+}
+
 #[test]
 fn order_4_comes_out_of_a_free_order_9() {
     for (name, pool) in all_pools(512) {

@@ -36,7 +36,7 @@ fn free_lists_use_a_freed_piece_at_once_while_its_neighbours_live() {
     assert_eq!((again, other == data), (Pfn::new(48), false));
     assert_eq!(pool.rmap_of(Pfn::new(50), other), Some(rmap(2, 34)));
     assert_eq!(pool.rmap_of(Pfn::new(511), data), Some(rmap(1, 511)));
-    assert_eq!(pool.usage(), Usage { objects: 0, references: 32, pages: 512 });
+    assert_eq!(pool.usage(), Usage { objects: 0, references: 32, pages: 512, refusals: 0 });
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn objects_are_shared_by_the_folios_of_a_block_at_offsets() {
 
     assert_eq!((first, second, same), (Pfn::new(64), Pfn::new(32), object), "the object begins at page 0");
     assert_ne!(other, object, "another block has an object of its own");
-    assert_eq!(pool.usage(), Usage { objects: 2, references: 3, pages: 1024 });
+    assert_eq!(pool.usage(), Usage { objects: 2, references: 3, pages: 1024, refusals: 0 });
     assert_eq!(pool.rmap_of(Pfn::new(40), object), Some(rmap(5, 40)));
 }
 
@@ -91,7 +91,7 @@ fn both_parts_of_a_split_stay_on_their_object_and_the_last_put_kills_it() {
     let mut halves = map.form(range, data).expect("free").split(order(8)).expect("nobody else");
     let (lower, upper) = (halves.next().expect("two"), halves.next().expect("two"));
 
-    assert_eq!(map.pool().usage(), Usage { objects: 1, references: 2, pages: 512 });
+    assert_eq!(map.pool().usage(), Usage { objects: 1, references: 2, pages: 512, refusals: 0 });
     drop(lower);
     assert_eq!(map.pool().rmap_of(upper.head(), data), Some(rmap(1, 256)));
     let again = map.pool().allocate(order(3), rmap(1, 8)).expect("its place is free");
@@ -107,7 +107,10 @@ fn dead_objects_keep_their_memory_until_release_or_until_it_is_needed() {
     let pool = CoherentPool::new(512).expect("a pool");
     let (head, data) = allocate(&pool, Order::PMD, rmap(0, 0));
     free(&pool, head, Order::PMD, data);
-    assert_eq!((pool.free_pages(), pool.usage()), (0, Usage { objects: 1, references: 0, pages: 512 }));
+    assert_eq!(
+        (pool.free_pages(), pool.usage()),
+        (0, Usage { objects: 1, references: 0, pages: 512, refusals: 0 })
+    );
     assert_eq!((pool.release(), pool.free_pages()), (1, 512));
 
     let (head, data) = allocate(&pool, Order::PMD, rmap(0, 0));

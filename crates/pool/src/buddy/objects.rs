@@ -6,7 +6,7 @@ use bifolio_buddy::BuddyBlock;
 use bifolio_folio::{Order, Pfn};
 
 use crate::backing::Backing;
-use crate::counted::Counted;
+use crate::counted::{Counted, Covers, Freed};
 use crate::{Rmap, Usage};
 
 /// Where an object is.
@@ -14,7 +14,7 @@ use crate::{Rmap, Usage};
 pub(crate) enum Memory {
     /// One block, for the bytes of its owner.
     Folios(Backing),
-    /// Any number of blocks, which no folio is formed from.
+    /// Any number of blocks by their first pages, which no folio is formed from.
     Plain(Vec<BuddyBlock>),
 }
 
@@ -25,13 +25,13 @@ impl Memory {
             Memory::Plain(blocks) => pages_of(blocks),
         }
     }
+}
 
-    fn blocks(self) -> Vec<BuddyBlock> {
+impl Covers for Memory {
+    fn covers(&self, head: Pfn, order: Order) -> bool {
         match self {
-            Memory::Folios(Backing { head, order, .. }) => {
-                vec![BuddyBlock { page: head.get(), order: u32::from(order.get()) }]
-            }
-            Memory::Plain(blocks) => blocks,
+            Memory::Folios(backing) => backing.covers(head, order),
+            Memory::Plain(blocks) => blocks.binary_search(&block_of(head, order)).is_ok(),
         }
     }
 }
@@ -45,55 +45,63 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn new() -> Objects {
-        Objects { objects: Counted::new(), pages: 0 }
+    pub(super) fn new(pages: u64) -> Option<Objects> {
+        Some(Objects { objects: Counted::new(pages)?, pages: 0 })
     }
 
-    /// Adds an object of one block, with one reference; `None` if there is no number for it.
+    /// Adds an object of one block, which is handed out as a whole; `None` if there is no number for it.
     pub(super) fn insert_folio(&mut self, backing: Backing) -> Option<u32> {
-        let number = self.objects.insert(Memory::Folios(backing), 1).ok()?;
-        self.pages += backing.order.pages();
+        let Backing { head, order, .. } = backing;
+        let number = self.objects.insert(Memory::Folios(backing), head, order).ok()?;
+        self.pages += order.pages();
         Some(number)
     }
 
-    /// Adds blocks to plain object `number`, or to a new one, with a reference for each block; `None` if there is no
-    /// number for it, or no block.
+    /// Adds blocks to plain object `number`, or to a new one, all of them handed out; `None` if there is no number for
+    /// it, or no block.
     pub(super) fn add_blocks(&mut self, number: Option<u32>, blocks: &[BuddyBlock]) -> Option<u32> {
-        if blocks.is_empty() {
-            return None;
-        }
-        let references = u32::try_from(blocks.len()).expect("an object has fewer than 2^32 blocks");
+        let (first, mut others) = blocks.split_first()?;
         let number = match number {
-            None => self.objects.insert(Memory::Plain(blocks.to_vec()), references).ok()?,
+            None => {
+                let (head, order) = range_of(*first);
+                self.objects.insert(Memory::Plain(sorted(blocks.to_vec())), head, order).ok()?
+            }
             Some(number) => {
                 let Memory::Plain(held) = self.objects.get_mut(number)? else {
                     unreachable!("only plain objects grow");
                 };
                 held.extend_from_slice(blocks);
-                self.objects.take(number, references);
+                held.sort_unstable();
+                others = blocks;
                 number
             }
         };
+        for (head, order) in others.iter().copied().map(range_of) {
+            self.objects.hand_out(number, head, order);
+        }
         self.pages += pages_of(blocks);
         Some(number)
     }
 
-    /// Takes further references of an object that lives.
-    pub(super) fn take_references(&mut self, number: u32, references: u32) {
-        self.objects.take(number, references);
+    /// Takes a range of an object back. With the last one the object dies, and holds its memory until
+    /// [`Objects::take_dead`].
+    pub(super) fn free(&mut self, number: u32, head: Pfn, order: Order) -> Freed {
+        self.objects.free(number, head, order)
     }
 
-    /// Drops references. The object dies with the last one, and holds its memory until [`Objects::take_dead`].
-    /// Returns whether it died.
-    pub(super) fn drop_references(&mut self, number: u32, references: u32) -> bool {
-        self.objects.put(number, references)
+    pub(super) fn split(&mut self, number: u32, head: Pfn, from: Order, to: Order) {
+        self.objects.split(number, head, from, to);
     }
 
-    /// Removes the object that died last and returns its blocks.
-    pub(super) fn take_dead(&mut self) -> Option<Vec<BuddyBlock>> {
+    pub(super) fn collapse(&mut self, number: u32, head: Pfn, from: Order, to: Order) {
+        self.objects.collapse(number, head, from, to);
+    }
+
+    /// Removes the object that died last and returns where it was.
+    pub(super) fn take_dead(&mut self) -> Option<Memory> {
         let memory = self.objects.take_dead()?;
         self.pages -= memory.pages();
-        Some(memory.blocks())
+        Some(memory)
     }
 
     /// Whose bytes `page` holds.
@@ -114,7 +122,7 @@ impl Objects {
 
     pub(super) fn usage(&self) -> Usage {
         let (objects, references) = (self.objects.len(), self.objects.references());
-        Usage { objects, references, pages: self.pages }
+        Usage { objects, references, pages: self.pages, refusals: self.objects.refusals() }
     }
 
     pub(super) fn check_consistency(&self) -> Result<(), String> {
@@ -124,4 +132,19 @@ impl Objects {
 
 fn pages_of(blocks: &[BuddyBlock]) -> u64 {
     blocks.iter().map(|block| block.pages()).sum()
+}
+
+fn sorted(mut blocks: Vec<BuddyBlock>) -> Vec<BuddyBlock> {
+    blocks.sort_unstable();
+    blocks
+}
+
+fn block_of(head: Pfn, order: Order) -> BuddyBlock {
+    BuddyBlock { page: head.get(), order: u32::from(order.get()) }
+}
+
+/// First page and order of a block that is no larger than a folio can be.
+pub(super) fn range_of(block: BuddyBlock) -> (Pfn, Order) {
+    let order = u8::try_from(block.order).ok().and_then(Order::new);
+    (Pfn::new(block.page), order.expect("blocks are cut to orders of folios"))
 }

@@ -67,6 +67,8 @@ mod error;
 mod free_lists;
 #[path = "../../../pool/src/freelist.rs"]
 mod freelist;
+#[path = "../../../pool/src/handed_out.rs"]
+mod handed_out;
 
 mod collapses;
 mod ledger;

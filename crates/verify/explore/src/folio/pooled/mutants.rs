@@ -56,6 +56,7 @@ mutants! {
 
 mutants! {
     every_fault_of_the_buddy_pool_breaks_the_rule_that_forbids_it, Buddy:
+    FreeOneOrderLess by "I9",
     FreeForgotten by "I7",
     SplitTakesNothing by "I7",
     CollapseDropsNothing by "I7",
@@ -66,6 +67,7 @@ mutants! {
 
 mutants! {
     every_fault_of_the_coherent_pool_breaks_the_rule_that_forbids_it, Coherent:
+    FreeOneOrderLess by "I9",
     FreeForgotten by "I7",
     SplitTakesNothing by "I7",
     ReleasedInPut by "I15",

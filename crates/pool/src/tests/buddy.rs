@@ -3,9 +3,9 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use bifolio_folio::{Folio, MemoryKind, PageMap};
+use bifolio_folio::{Folio, MemoryKind, Order, PageMap, Pfn, Pool};
 
-use super::*;
+use crate::{BuddyPool, DevicePool, Rmap, Usage};
 
 const RMAP: Rmap = Rmap { block: 3, page: 0 };
 
@@ -82,7 +82,10 @@ fn dead_objects_hold_their_memory_until_it_is_released() {
     let pool = pool(512);
     let (range, data) = pool.allocate(order(4), RMAP).expect("all is free");
     pool.folio_free(range, data);
-    assert_eq!((pool.usage(), pool.free_pages()), (Usage { objects: 1, references: 0, pages: 16 }, 496));
+    assert_eq!(
+        (pool.usage(), pool.free_pages()),
+        (Usage { objects: 1, references: 0, pages: 16, refusals: 0 }, 496)
+    );
     assert_eq!((pool.release(), pool.release()), (1, 0));
     assert_eq!((pool.usage(), pool.free_pages()), (Usage::default(), 512));
 }
@@ -107,7 +110,7 @@ fn plain_object_has_exactly_the_pages_that_were_asked_for() {
     assert_eq!(pool.add_plain(1283, &mut memory), 1283);
     let pages: Vec<u64> = memory.iter().map(|(range, _)| range.pages()).collect();
     assert_eq!(pages, [1024, 256, 2, 1]);
-    let usage = Usage { objects: 1, references: 4, pages: 1283 };
+    let usage = Usage { objects: 1, references: 4, pages: 1283, refusals: 0 };
     assert_eq!((pool.usage(), pool.free_pages()), (usage, 2048 - 1283));
     for (range, data) in memory {
         assert_eq!(pool.rmap_of(range.head(), data), None, "it holds bytes of no block");
@@ -126,5 +129,5 @@ fn plain_object_grows_by_what_is_free_and_stays_one_object() {
     assert_eq!(pool.add_plain(16, &mut memory), 0);
     pool.folio_free(range, data);
     assert_eq!(pool.add_plain(16, &mut memory), 16);
-    assert_eq!(pool.usage(), Usage { objects: 1, references: 2, pages: 48 });
+    assert_eq!(pool.usage(), Usage { objects: 1, references: 2, pages: 48, refusals: 0 });
 }
