@@ -20,7 +20,7 @@ use crate::judge::Residency;
 
 /// Something that happened, or was seen.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event<'a> {
     /// A node joined. All pages of its pagemap are free.
     NodeAdded {

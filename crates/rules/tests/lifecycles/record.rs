@@ -1,0 +1,46 @@
+//! Events that own what they tell, so that a stream of them can be kept and changed.
+
+use bifolio_rules::{BytesEvent, Event, Judgement, Place, Shadow};
+
+/// An event that was kept.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Record {
+    /// One that borrows nothing.
+    Plain(Event<'static>),
+    Copied {
+        from: Place,
+        to: Place,
+        sent: Option<Vec<u64>>,
+        arrived: Option<Vec<u64>>,
+    },
+    Cleared {
+        node: u8,
+        first: u64,
+        arrived: Vec<u64>,
+    },
+    Seen {
+        place: Place,
+        digests: Vec<u64>,
+    },
+}
+
+impl Record {
+    pub fn tell(&self, shadow: &mut Shadow, judged: &mut dyn FnMut(Judgement)) {
+        let event = match self {
+            Record::Plain(event) => *event,
+            Record::Copied { from, to, sent, arrived } => Event::Bytes(BytesEvent::Copied {
+                from: *from,
+                to: *to,
+                sent: sent.as_deref(),
+                arrived: arrived.as_deref(),
+            }),
+            Record::Cleared { node, first, arrived } => Event::Bytes(BytesEvent::Cleared {
+                node: *node,
+                pages: bifolio_rules::PageRange { first: *first, pages: arrived.len() as u64 },
+                arrived: Some(arrived),
+            }),
+            Record::Seen { place, digests } => Event::Bytes(BytesEvent::Seen { place: *place, digests }),
+        };
+        shadow.observe(&event, judged);
+    }
+}
