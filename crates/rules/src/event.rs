@@ -57,7 +57,7 @@ pub enum Event<'a> {
         /// What happened.
         event: TransactionEvent,
     },
-    /// Bytes were copied, cleared or looked at.
+    /// Bytes were looked at, copied, cleared or shown.
     Bytes(BytesEvent<'a>),
     /// Something was compared with a walk over it.
     Audit(AuditEvent<'a>),
@@ -366,19 +366,26 @@ pub enum Place {
     },
 }
 
-/// Bytes were copied, cleared or looked at. Digests are those of [`digest`](crate::digest::digest()), one a page.
+/// Bytes were looked at, copied, cleared or shown. Digests are those of [`digest`](crate::digest::digest()), one a page.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BytesEvent<'a> {
-    /// Bytes were copied. At least one of the two sides is known.
+    /// Bytes were looked at. Where they were looked at before, or copied, nothing should have written since.
+    Seen {
+        /// Where they are.
+        place: Place,
+        /// Their digests.
+        digests: &'a [u64],
+    },
+    /// Bytes were copied.
     Copied {
         /// Source.
         from: Place,
         /// Destination.
         to: Place,
-        /// Digests of the source, before the copy.
-        sent: Option<&'a [u64]>,
-        /// Digests of the destination, after the copy.
+        /// Number of pages.
+        pages: u64,
+        /// Digests of the destination, after the copy, if they can be had.
         arrived: Option<&'a [u64]>,
     },
     /// Device pages were filled with zeros.
@@ -390,12 +397,10 @@ pub enum BytesEvent<'a> {
         /// Digests of the pages, after that, if they can be had.
         arrived: Option<&'a [u64]>,
     },
-    /// Bytes were looked at again that nothing should have written since they were copied or cleared.
-    Seen {
-        /// Where they are. System memory is given up or shown after this.
-        place: Place,
-        /// Their digests.
-        digests: &'a [u64],
+    /// System memory that the transaction of a block had out of view was shown or given up: it may be written.
+    InView {
+        /// The block.
+        block: u64,
     },
 }
 

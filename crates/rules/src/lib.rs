@@ -54,4 +54,4 @@ pub use event::{
 pub use pages::{PageRange, Pages};
 pub use rule::{COUNT, Info, Rule};
 pub use rule_set::RuleSet;
-pub use shadow::{Held, Judgement, Shadow, Use};
+pub use shadow::{Held, Judgement, Shadow, Use, Violation};

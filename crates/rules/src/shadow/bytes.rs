@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::iter::repeat;
 
-use super::{Shadow, Sink};
+use super::{Shadow, Sink, index};
 use crate::digest::OF_ZEROS;
 use crate::judge;
 use crate::{BytesEvent, PageRange, Place};
@@ -12,32 +12,33 @@ use crate::{BytesEvent, PageRange, Place};
 impl Shadow {
     pub(super) fn bytes_event(&mut self, event: BytesEvent<'_>, sink: &mut Sink<'_>) {
         match event {
-            BytesEvent::Copied { from, to, sent, arrived } => self.copied(from, to, sent, arrived, sink),
-            BytesEvent::Cleared { node, pages, arrived } => self.cleared(node, pages, arrived, sink),
             BytesEvent::Seen { place, digests } => self.seen(place, digests, sink),
+            BytesEvent::Copied { from, to, pages, arrived } => self.copied(from, to, pages, arrived, sink),
+            BytesEvent::Cleared { node, pages, arrived } => self.cleared(node, pages, arrived, sink),
+            BytesEvent::InView { block } => {
+                if let Some(transaction) = self.transactions.get_mut(&block) {
+                    transaction.forget_bytes();
+                }
+            }
         }
     }
 
-    /// Judges a copy: the source is what is known of it, and what arrived is what was sent. Both are known from here on.
-    fn copied(
-        &mut self,
-        from: Place,
-        to: Place,
-        sent: Option<&[u64]>,
-        arrived: Option<&[u64]>,
-        sink: &mut Sink<'_>,
-    ) {
-        let Some(bytes) = sent.or(arrived) else { return };
-        compare(bytes, self.known(from, bytes.len()), sink, || {
-            format!("{from:?} was copied, where nothing should have written since it was filled")
+    /// Judges bytes by what is known of them. They are known from here on.
+    fn seen(&mut self, place: Place, digests: &[u64], sink: &mut Sink<'_>) {
+        compare(digests, self.known(place, digests.len()), sink, || {
+            format!("{place:?} was written while nothing should have written")
         });
-        if let (Some(sent), Some(arrived)) = (sent, arrived) {
-            compare(arrived, sent, sink, || format!("{from:?} was copied to {to:?}"));
+        self.set_known(place, digests);
+    }
+
+    /// Judges a copy: what arrived is what is known of the source. It is known of the destination from here on.
+    fn copied(&mut self, from: Place, to: Place, pages: u64, arrived: Option<&[u64]>, sink: &mut Sink<'_>) {
+        let mut known = self.known(from, index(pages)).to_vec();
+        known.resize(index(pages), 0);
+        if let Some(arrived) = arrived {
+            compare(arrived, &known, sink, || format!("{from:?} was copied to {to:?}"));
         }
-        if let Some(sent) = sent {
-            self.set_known(from, sent);
-        }
-        self.set_known(to, bytes);
+        self.set_known(to, arrived.unwrap_or(&known));
     }
 
     /// Judges pages that were filled with zeros.
@@ -48,18 +49,6 @@ impl Shadow {
         }
         if let Some(node) = self.nodes.get_mut(&node) {
             node.contents.set_all_digests(pages, OF_ZEROS);
-        }
-    }
-
-    /// Judges bytes that are looked at again. System memory is given up or shown after that.
-    fn seen(&mut self, place: Place, digests: &[u64], sink: &mut Sink<'_>) {
-        compare(digests, self.known(place, digests.len()), sink, || {
-            format!("{place:?} was written while nothing should have written")
-        });
-        if let Place::Ram { block, first } = place
-            && let Some(transaction) = self.transactions.get_mut(&block)
-        {
-            transaction.forget(first, digests.len());
         }
     }
 

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::judge::Verdict;
 use crate::{Event, Place, Rule};
@@ -31,6 +32,32 @@ pub struct Judgement {
     /// What was seen, if it breaks the rule.
     pub broken: Option<String>,
 }
+
+impl Judgement {
+    /// Returns the violation, if the rule was broken.
+    #[must_use]
+    pub fn violation(self) -> Option<Violation> {
+        let rule = self.rule;
+        self.broken.map(|what| Violation { rule, what })
+    }
+}
+
+/// A rule that was broken, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// The rule.
+    pub rule: Rule,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.what)
+    }
+}
+
+impl core::error::Error for Violation {}
 
 /// Gets each judgement.
 struct Sink<'s>(&'s mut dyn FnMut(Judgement));
@@ -109,11 +136,23 @@ impl Shadow {
         self.known(place, 1).iter().any(|digest| *digest != 0)
     }
 
-    /// Runs of system memory that a transaction has out of view and whose bytes are known: first page in the block, and
-    /// number of pages.
+    /// Runs of system memory that the transaction of a block has out of view and whose bytes are known: first page in
+    /// the block, and number of pages.
     #[must_use]
     pub fn known_runs(&self, block: u64) -> Vec<(u16, u16)> {
         self.transactions.get(&block).map_or_else(Vec::new, Transaction::known_runs)
+    }
+
+    /// Whether it is known where the pages of a block were before its transaction changed that.
+    #[must_use]
+    pub fn knows_residency(&self, block: u64) -> bool {
+        self.transactions.get(&block).is_some_and(Transaction::knows_residency)
+    }
+
+    /// First page of the folio that was formed for the transaction of a block and not released.
+    #[must_use]
+    pub fn folio_of_transaction(&self, block: u64) -> Option<u64> {
+        self.transactions.get(&block).and_then(Transaction::folio)
     }
 }
 

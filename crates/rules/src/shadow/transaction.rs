@@ -93,9 +93,18 @@ impl Transaction {
     }
 
     /// Forgets what pages of system memory hold.
-    pub(super) fn forget(&mut self, first: u16, pages: usize) {
-        let known = self.digests.iter_mut().skip(usize::from(first)).take(pages);
-        known.for_each(|known| *known = 0);
+    pub(super) fn forget_bytes(&mut self) {
+        self.digests.clear();
+    }
+
+    /// Whether it is known where the pages of the block were.
+    pub(super) fn knows_residency(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// First page of the folio that was formed for it and not released.
+    pub(super) fn folio(&self) -> Option<u64> {
+        self.formed
     }
 
     /// Runs of pages of system memory whose bytes are known: first page and number of pages.
@@ -158,10 +167,11 @@ mod tests {
         let mut transaction = Transaction::default();
         assert!(transaction.known_runs().is_empty());
         transaction.set_digests(4, &[1, 2, 3]);
-        transaction.set_digests(9, &[4]);
-        transaction.forget(5, 1);
-        assert_eq!(transaction.known_runs(), [(4, 1), (6, 1), (9, 1)]);
-        assert_eq!(transaction.digests(4, 3), [1, 0, 3]);
+        transaction.set_digests(9, &[4, 0, 5]);
+        assert_eq!(transaction.known_runs(), [(4, 3), (9, 1), (11, 1)]);
+        assert_eq!(transaction.digests(9, 3), [4, 0, 5]);
         assert_eq!(transaction.digests(510, 4).len(), 2);
+        transaction.forget_bytes();
+        assert!(transaction.known_runs().is_empty() && transaction.digests(4, 3).is_empty());
     }
 }

@@ -12,12 +12,18 @@ const BYTES: &[u64] = &[1, 2, 3, 4];
 /// The same, but for one page.
 const OTHERS: &[u64] = &[1, 2, 9, 4];
 
-fn out(arrived: Option<&[u64]>) -> BytesEvent<'_> {
-    BytesEvent::Copied { from: RAM, to: DEVICE, sent: Some(BYTES), arrived }
+/// System memory is copied to the device.
+fn out(world: &mut World, arrived: Option<&[u64]>) {
+    world.bytes(BytesEvent::Seen { place: RAM, digests: BYTES });
+    world.bytes(BytesEvent::Copied { from: RAM, to: DEVICE, pages: 4, arrived });
 }
 
-fn home<'a>(sent: Option<&'a [u64]>, arrived: &'a [u64]) -> BytesEvent<'a> {
-    BytesEvent::Copied { from: DEVICE, to: RAM, sent, arrived: Some(arrived) }
+/// Device memory is copied to system memory, looked at before that or not.
+fn home(world: &mut World, sent: Option<&[u64]>, arrived: &[u64]) {
+    if let Some(digests) = sent {
+        world.bytes(BytesEvent::Seen { place: DEVICE, digests });
+    }
+    world.bytes(BytesEvent::Copied { from: DEVICE, to: RAM, pages: 4, arrived: Some(arrived) });
 }
 
 /// A world with a folio at page 16, in a transaction.
@@ -27,82 +33,105 @@ fn world() -> World {
     world
 }
 
+/// After these pages were copied to the device, not looked at there, and shown to the device or not.
+fn on_device(shown: Option<DeviceEvent>) -> World {
+    let mut world = world();
+    out(&mut world, None);
+    world.bytes(BytesEvent::InView { block: BLOCK });
+    if let Some(event) = shown {
+        world.device(event);
+    }
+    world
+}
+
 #[test]
 fn round_trip_of_the_same_bytes_keeps_i27() {
-    world()
-        .bytes(out(Some(BYTES)))
-        .bytes(BytesEvent::Seen { place: RAM, digests: BYTES })
-        .bytes(home(Some(BYTES), BYTES))
-        .bytes(BytesEvent::Seen { place: DEVICE, digests: BYTES })
-        .keeps(&[27]);
+    let mut world = world();
+    out(&mut world, Some(BYTES));
+    world.bytes(BytesEvent::Seen { place: RAM, digests: BYTES }).bytes(BytesEvent::InView { block: BLOCK });
+    home(&mut world, Some(BYTES), BYTES);
+    world.bytes(BytesEvent::Seen { place: DEVICE, digests: BYTES }).keeps(&[27]);
 }
 
 #[test]
 fn page_that_changes_on_its_way_breaks_i27() {
-    world().bytes(out(Some(OTHERS))).breaks(&[27]);
-    world().bytes(home(Some(BYTES), OTHERS)).breaks(&[27]);
+    let mut world = world();
+    out(&mut world, Some(OTHERS));
+    world.breaks(&[27]);
+    let mut world = self::world();
+    home(&mut world, Some(BYTES), OTHERS);
+    world.breaks(&[27]);
 }
 
 #[test]
 fn page_that_changes_on_the_device_breaks_i27_even_if_it_cannot_be_looked_at() {
-    world().bytes(out(None)).bytes(home(None, OTHERS)).breaks(&[27]);
-    world().bytes(out(None)).bytes(home(Some(OTHERS), OTHERS)).breaks(&[27]);
+    let mut world = on_device(None);
+    home(&mut world, None, OTHERS);
+    world.breaks(&[27]);
+    let mut world = on_device(None);
+    home(&mut world, Some(OTHERS), OTHERS);
+    world.breaks(&[27]);
 }
 
 #[test]
-fn page_that_the_device_may_have_written_keeps_i27() {
+fn page_that_the_device_or_the_cpu_may_have_written_keeps_i27() {
     let mapped = DeviceEvent::Mapped { at: pages(512, 4), head: 16 };
-    world().bytes(out(None)).keeps(&[]).device(mapped).bytes(home(Some(OTHERS), OTHERS)).keeps(&[27]);
     let shown = DeviceEvent::Shown { pages: pages(16, 4) };
-    world().bytes(out(None)).device(shown).bytes(home(Some(OTHERS), OTHERS)).keeps(&[27]);
+    for event in [mapped, shown] {
+        let mut world = on_device(Some(event));
+        home(&mut world, Some(OTHERS), OTHERS);
+        world.keeps(&[27]);
+    }
 }
 
 #[test]
 fn system_memory_that_is_written_while_out_of_view_breaks_i27() {
-    world().bytes(out(None)).bytes(BytesEvent::Seen { place: RAM, digests: OTHERS }).breaks(&[27]);
+    let mut world = world();
+    out(&mut world, None);
+    world.bytes(BytesEvent::Seen { place: RAM, digests: OTHERS }).breaks(&[27]);
 }
 
 #[test]
-fn system_memory_that_was_shown_may_be_written() {
-    world()
-        .bytes(out(None))
-        .bytes(BytesEvent::Seen { place: RAM, digests: BYTES })
-        .keeps(&[27])
-        .bytes(BytesEvent::Seen { place: RAM, digests: OTHERS })
-        .keeps(&[]);
+fn system_memory_in_view_may_be_written() {
+    on_device(None).bytes(BytesEvent::Seen { place: RAM, digests: OTHERS }).keeps(&[]);
 }
 
 #[test]
 fn folio_that_is_written_after_it_was_copied_home_breaks_i27() {
-    world()
-        .bytes(home(Some(BYTES), BYTES))
-        .keeps(&[27])
-        .bytes(BytesEvent::Seen { place: DEVICE, digests: OTHERS })
-        .breaks(&[27]);
+    let mut world = world();
+    home(&mut world, Some(BYTES), BYTES);
+    world.keeps(&[27]).bytes(BytesEvent::Seen { place: DEVICE, digests: OTHERS }).breaks(&[27]);
 }
 
 #[test]
 fn cleared_page_that_is_not_zero_breaks_i27() {
     let cleared = |arrived| BytesEvent::Cleared { node: NEAR, pages: pages(16, 4), arrived };
-    world().bytes(cleared(Some(&[OF_ZEROS; 4]))).bytes(home(None, &[OF_ZEROS; 4])).keeps(&[27]);
-    world().bytes(cleared(Some(BYTES))).breaks(&[27]);
-    world().bytes(cleared(None)).bytes(home(None, BYTES)).breaks(&[27]);
+    let mut world = world();
+    world.bytes(cleared(Some(&[OF_ZEROS; 4])));
+    home(&mut world, None, &[OF_ZEROS; 4]);
+    world.keeps(&[27]);
+    self::world().bytes(cleared(Some(BYTES))).breaks(&[27]);
+    let mut world = self::world();
+    world.bytes(cleared(None));
+    home(&mut world, None, BYTES);
+    world.breaks(&[27]);
 }
 
 #[test]
 fn new_owner_of_device_memory_knows_nothing_of_its_bytes() {
-    let mut world = world();
-    world.bytes(out(Some(BYTES))).freed(16, 2, 1).formed(16, 2, 1);
+    let mut world = on_device(None);
+    assert!(world.shadow.knows_bytes(DEVICE));
+    world.freed(16, 2, 1).formed(16, 2, 1);
     assert!(!world.shadow.knows_bytes(DEVICE));
-    world.bytes(home(Some(OTHERS), OTHERS)).keeps(&[27]);
+    home(&mut world, Some(OTHERS), OTHERS);
+    world.keeps(&[27]);
 }
 
 #[test]
-fn runs_that_a_transaction_copied_are_known_until_they_are_looked_at_again() {
+fn system_memory_is_known_while_it_is_out_of_view() {
     let mut world = world();
-    world.bytes(out(None));
+    out(&mut world, None);
     assert_eq!(world.shadow.known_runs(BLOCK), [(0, 4)]);
-    world.bytes(BytesEvent::Seen { place: RAM, digests: BYTES });
+    world.bytes(BytesEvent::InView { block: BLOCK });
     assert_eq!(world.shadow.known_runs(BLOCK), []);
-    assert!(world.shadow.knows_bytes(DEVICE));
 }

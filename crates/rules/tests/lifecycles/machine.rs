@@ -4,8 +4,8 @@
 use bifolio_rules::digest::OF_ZEROS;
 use bifolio_rules::judge::Residency;
 use bifolio_rules::{
-    AuditEvent, Counter, DeviceEvent, Ending, Event, FolioEvent, NewFolio, PageRange, Place, PoolEvent,
-    Purpose, Structure, TransactionEvent, Words,
+    AuditEvent, BytesEvent, Counter, DeviceEvent, Ending, Event, FolioEvent, NewFolio, PageRange, Place,
+    PoolEvent, Purpose, Structure, TransactionEvent, Words,
 };
 use proptest::prelude::*;
 
@@ -299,14 +299,16 @@ impl Machine {
         self.device_event(node, DeviceEvent::Accessed { pages: range });
         self.device_event(node, DeviceEvent::Written { pages: range });
         let ram = ram(run);
+        self.stream.push(Record::Seen { place: ram, digests: bytes.clone() });
         self.stream.push(Record::Copied {
             from: ram,
             to: Place::Device { node, first: head },
-            sent: Some(bytes.clone()),
-            // This node cannot be looked into.
+            pages: 1 << order,
+            // The other node cannot be looked into.
             arrived: (node == 0).then(|| bytes.clone()),
         });
         self.stream.push(Record::Seen { place: ram, digests: bytes.clone() });
+        self.stream.push(Record::Plain(Event::Bytes(BytesEvent::InView { block: address(block) })));
         if fails {
             self.pool(node, PoolEvent::Freed { head, order, data });
             self.pool(node, PoolEvent::PutDone { head, order, released: 0 });
@@ -364,10 +366,11 @@ impl Machine {
         self.device_event(node, DeviceEvent::Accessed { pages: PageRange::of_order(head, order) });
         let bytes = self.memory(head, order).to_vec();
         let from = Place::Device { node, first: head };
+        self.stream.push(Record::Seen { place: from, digests: bytes.clone() });
         self.stream.push(Record::Copied {
             from,
             to: ram(run),
-            sent: Some(bytes.clone()),
+            pages: 1 << order,
             arrived: Some(bytes.clone()),
         });
         self.stream.push(Record::Seen { place: from, digests: bytes.clone() });

@@ -10,7 +10,7 @@ pub enum Record {
     Copied {
         from: Place,
         to: Place,
-        sent: Option<Vec<u64>>,
+        pages: u64,
         arrived: Option<Vec<u64>>,
     },
     Cleared {
@@ -28,10 +28,10 @@ impl Record {
     pub fn tell(&self, shadow: &mut Shadow, judged: &mut dyn FnMut(Judgement)) {
         let event = match self {
             Record::Plain(event) => *event,
-            Record::Copied { from, to, sent, arrived } => Event::Bytes(BytesEvent::Copied {
+            Record::Copied { from, to, pages, arrived } => Event::Bytes(BytesEvent::Copied {
                 from: *from,
                 to: *to,
-                sent: sent.as_deref(),
+                pages: *pages,
                 arrived: arrived.as_deref(),
             }),
             Record::Cleared { node, first, arrived } => Event::Bytes(BytesEvent::Cleared {
