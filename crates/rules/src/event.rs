@@ -9,8 +9,8 @@
 //! | [`BytesEvent`] | what copies | I27 |
 //! | [`AuditEvent`] | a walk over everything | I2, I7, I8, I12, I13 |
 //!
-//! Units: `node` is the number of a device; `head`, `page`, `first` count device pages of 4 KiB, whose numbers are
-//! unique over all nodes; `order` is the power of two of a number of pages; `data` is a pool's number for the object of a
+//! Units: `node` is the number of a device; `head`, `page`, `first` count device pages of 4 KiB, as their node numbers
+//! them; `order` is the power of two of a number of pages; `data` is a pool's number for the object of a
 //! range; `block` is the address of a 2 MiB block of memory, in bytes; virtual pages are addresses divided by 4096.
 //!
 //! Events of one page come in the order in which they happened, and so do events of one block.
@@ -57,7 +57,7 @@ pub enum Event<'a> {
         /// What happened.
         event: TransactionEvent,
     },
-    /// Bytes were looked at, copied, cleared or shown.
+    /// Bytes were looked at, copied or shown.
     Bytes(BytesEvent<'a>),
     /// Something was compared with a walk over it.
     Audit(AuditEvent<'a>),
@@ -88,6 +88,8 @@ pub enum PoolEvent {
         data: u32,
         /// What it is for.
         purpose: Purpose,
+        /// Whether the pool says that all its bytes are zero.
+        cleared: bool,
     },
     /// A range was refused.
     Refused {
@@ -257,6 +259,11 @@ pub enum DeviceEvent {
         /// The pages.
         pages: PageRange,
     },
+    /// Device memory was filled with zeros.
+    Cleared {
+        /// The pages.
+        pages: PageRange,
+    },
     /// Device memory is about to be entered into a page table, of the device or of the CPU.
     Mapping {
         /// The pages.
@@ -319,20 +326,24 @@ pub enum TransactionEvent {
     },
     /// A folio was formed for the transaction.
     FolioTaken {
+        /// The node.
+        node: u8,
         /// First page.
         head: u64,
     },
     /// The transaction released a folio.
     FolioReleased {
+        /// The node.
+        node: u8,
         /// First page.
         head: u64,
     },
     /// A folio that was looked for without the lock of the block was looked for again with it.
     Rechecked {
-        /// First page of the folio that was looked for.
-        wanted: u64,
-        /// First page of the folio that the block has there.
-        found: Option<u64>,
+        /// Node and first page of the folio that was looked for.
+        wanted: (u8, u64),
+        /// Node and first page of the folio that the block has there.
+        found: Option<(u8, u64)>,
     },
     /// The transaction has ended; the block is still locked.
     Ended {
@@ -366,11 +377,11 @@ pub enum Place {
     },
 }
 
-/// Bytes were looked at, copied, cleared or shown. Digests are those of [`digest`](crate::digest::digest()), one a page.
+/// Bytes were looked at, copied or shown. Digests are those of [`digest`](crate::digest::digest()), one a page.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BytesEvent<'a> {
-    /// Bytes were looked at. Where they were looked at before, or copied, nothing should have written since.
+    /// Bytes were looked at. Where they were looked at before, copied or cleared, nothing should have written since.
     Seen {
         /// Where they are.
         place: Place,
@@ -386,15 +397,6 @@ pub enum BytesEvent<'a> {
         /// Number of pages.
         pages: u64,
         /// Digests of the destination, after the copy, if they can be had.
-        arrived: Option<&'a [u64]>,
-    },
-    /// Device pages were filled with zeros.
-    Cleared {
-        /// The node.
-        node: u8,
-        /// The pages.
-        pages: PageRange,
-        /// Digests of the pages, after that, if they can be had.
         arrived: Option<&'a [u64]>,
     },
     /// System memory that the transaction of a block had out of view was shown or given up: it may be written.

@@ -15,7 +15,7 @@
 //! let mut broken = Vec::new();
 //! let node = 0;
 //! let allocated =
-//!     PoolEvent::Allocated { head: 16, order: 4, wanted: 4, data: 1, purpose: Purpose::Folio };
+//!     PoolEvent::Allocated { head: 16, order: 4, wanted: 4, data: 1, purpose: Purpose::Folio, cleared: false };
 //! // Nouveau would have heard of order 0 in v3 of the series: the order is lost.
 //! let given_back = PoolEvent::GivenBack { head: 16, order: 0, data: 1 };
 //! for event in [

@@ -1,11 +1,9 @@
-//! Bytes that were copied, cleared and looked at again, by their digests (I27).
+//! Bytes that were copied and looked at again, by their digests (I27).
 
 use alloc::format;
 use alloc::string::String;
-use core::iter::repeat;
 
 use super::{Shadow, Sink, index};
-use crate::digest::OF_ZEROS;
 use crate::judge;
 use crate::{BytesEvent, PageRange, Place};
 
@@ -14,7 +12,6 @@ impl Shadow {
         match event {
             BytesEvent::Seen { place, digests } => self.seen(place, digests, sink),
             BytesEvent::Copied { from, to, pages, arrived } => self.copied(from, to, pages, arrived, sink),
-            BytesEvent::Cleared { node, pages, arrived } => self.cleared(node, pages, arrived, sink),
             BytesEvent::InView { block } => {
                 if let Some(transaction) = self.transactions.get_mut(&block) {
                     transaction.forget_bytes();
@@ -39,17 +36,6 @@ impl Shadow {
             compare(arrived, &known, sink, || format!("{from:?} was copied to {to:?}"));
         }
         self.set_known(to, arrived.unwrap_or(&known));
-    }
-
-    /// Judges pages that were filled with zeros.
-    fn cleared(&mut self, node: u8, pages: PageRange, arrived: Option<&[u64]>, sink: &mut Sink<'_>) {
-        if let Some(arrived) = arrived {
-            let zeros = arrived.iter().copied().zip(repeat(Some(OF_ZEROS)));
-            note(zeros, sink, || format!("{pages} of node {node} were cleared"));
-        }
-        if let Some(node) = self.nodes.get_mut(&node) {
-            node.contents.set_all_digests(pages, OF_ZEROS);
-        }
     }
 
     /// What pages hold: digests, 0 or none at all where that is not known.
@@ -82,22 +68,15 @@ impl Shadow {
 
 /// Judges bytes by what is known of them, if anything is.
 fn compare(found: &[u64], known: &[u64], sink: &mut Sink<'_>, what: impl FnOnce() -> String) {
-    if known.iter().any(|digest| *digest != 0) {
-        let known = known.iter().map(|digest| Some(*digest).filter(|digest| *digest != 0));
-        note(found.iter().copied().zip(known), sink, what);
+    if known.iter().all(|digest| *digest == 0) {
+        return;
     }
-}
-
-fn note(
-    pages: impl Iterator<Item = (u64, Option<u64>)> + Clone,
-    sink: &mut Sink<'_>,
-    what: impl FnOnce() -> String,
-) {
+    let known = known.iter().map(|digest| Some(*digest).filter(|digest| *digest != 0));
+    let pages = found.iter().copied().zip(known);
     sink.note(judge::i27_pages(pages.clone()), || {
         let differ = |(found, known): (u64, Option<u64>)| known.is_some_and(|known| known != found);
-        let all = pages.clone().count();
         let first = pages.clone().position(differ);
         let count = pages.filter(|page| differ(*page)).count();
-        format!("{}: {count} of {all} pages differ, page {first:?} first", what())
+        format!("{}: {count} of {} pages differ, page {first:?} first", what(), found.len())
     });
 }

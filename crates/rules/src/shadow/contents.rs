@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::bits::Bits;
 use super::index;
 use crate::PageRange;
+use crate::digest::OF_ZEROS;
 
 /// What is known of the bytes of a node's pages. Pages that the node does not have are passed over.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Contents {
     pagemap: PageRange,
     /// Pages written since they were handed out.
     written: Bits,
+    /// Pages that may hold something else than zeros, of this owner or of a former one.
+    dirty: Bits,
     /// Pages that the device's page table has.
     mapped: Bits,
     /// Digest of each page that only copies can have written; 0: unknown.
@@ -22,8 +25,8 @@ pub(super) struct Contents {
 impl Contents {
     pub(super) fn new(pagemap: PageRange) -> Contents {
         let pages = pagemap.pages;
-        let (written, mapped) = (Bits::new(pages), Bits::new(pages));
-        Contents { pagemap, written, mapped, digests: vec![0; index(pages)] }
+        let [written, dirty, mapped] = [pages; 3].map(Bits::new);
+        Contents { pagemap, written, dirty, mapped, digests: vec![0; index(pages)] }
     }
 
     /// Those of the pages that the node has, counted from its first one; none if they begin before it.
@@ -47,12 +50,32 @@ impl Contents {
     pub(super) fn write(&mut self, pages: PageRange) {
         let local = self.local(pages);
         self.written.set(local, true);
+        self.expose(pages);
+    }
+
+    /// Notes that pages hold zeros.
+    pub(super) fn clear(&mut self, pages: PageRange) {
+        let local = self.local(pages);
+        self.written.set(local, true);
+        self.dirty.set(local, false);
+        self.set_all_digests(pages, OF_ZEROS);
+    }
+
+    /// Notes that pages may be written from here on.
+    pub(super) fn expose(&mut self, pages: PageRange) {
+        let local = self.local(pages);
+        self.dirty.set(local, true);
         self.forget(pages);
     }
 
     /// The first page of the range that was not written since it was handed out, as a range of one page, or of none.
     pub(super) fn unwritten(&self, pages: PageRange) -> PageRange {
         self.global(self.written.first(self.local(pages), false))
+    }
+
+    /// The first page of the range that may hold something else than zeros, as a range of one page, or of none.
+    pub(super) fn dirty(&self, pages: PageRange) -> PageRange {
+        self.global(self.dirty.first(self.local(pages), true))
     }
 
     /// Notes that the device's page table has pages, or has them no more.
@@ -81,15 +104,13 @@ impl Contents {
         known.zip(digests).for_each(|(known, digest)| *known = *digest);
     }
 
-    /// Notes that pages all hold the same.
-    pub(super) fn set_all_digests(&mut self, pages: PageRange, digest: u64) {
+    fn set_all_digests(&mut self, pages: PageRange, digest: u64) {
         let local = self.local(pages);
         let known = self.digests.iter_mut().skip(index(local.first)).take(index(local.pages));
         known.for_each(|known| *known = digest);
     }
 
-    /// Forgets what pages hold: they may be written from here on.
-    pub(super) fn forget(&mut self, pages: PageRange) {
+    fn forget(&mut self, pages: PageRange) {
         self.set_all_digests(pages, 0);
     }
 }
@@ -123,5 +144,19 @@ mod tests {
         contents.reset(range);
         assert_eq!(contents.unwritten(range), PageRange::page(0));
         assert_eq!(contents.digests(range), [0; 4]);
+    }
+
+    #[test]
+    fn pages_are_dirty_until_they_are_cleared_whoever_owns_them() {
+        let mut contents = Contents::new(PageRange { first: 0, pages: 8 });
+        let range = PageRange { first: 0, pages: 4 };
+        assert_eq!(contents.dirty(range), PageRange::NONE);
+        contents.write(PageRange { first: 2, pages: 1 });
+        contents.reset(range);
+        assert_eq!(contents.dirty(range), PageRange::page(2));
+        contents.clear(range);
+        assert_eq!((contents.dirty(range), contents.digests(range)), (PageRange::NONE, &[OF_ZEROS; 4][..]));
+        contents.expose(PageRange::page(1));
+        assert_eq!(contents.dirty(range), PageRange::page(1));
     }
 }

@@ -13,15 +13,16 @@ impl Node {
         match event {
             DeviceEvent::Accessed { pages } => self.accessed(pages, sink),
             DeviceEvent::Written { pages } => self.contents.write(pages),
+            DeviceEvent::Cleared { pages } => self.contents.clear(pages),
             DeviceEvent::Mapping { pages } => self.mapping(pages, sink),
             DeviceEvent::Mapped { at, head } => {
                 self.table.enter(at, head);
                 let pages = PageRange { first: head, ..at };
                 self.contents.map(pages, true);
-                self.contents.forget(pages);
+                self.contents.expose(pages);
             }
             DeviceEvent::Unmapped { at } => self.unmapped(at, sink),
-            DeviceEvent::Shown { pages } => self.contents.forget(pages),
+            DeviceEvent::Shown { pages } => self.contents.expose(pages),
         }
     }
 

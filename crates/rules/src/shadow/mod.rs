@@ -149,9 +149,9 @@ impl Shadow {
         self.transactions.get(&block).is_some_and(Transaction::knows_residency)
     }
 
-    /// First page of the folio that was formed for the transaction of a block and not released.
+    /// Node and first page of the folio that was formed for the transaction of a block and not released.
     #[must_use]
-    pub fn folio_of_transaction(&self, block: u64) -> Option<u64> {
+    pub fn folio_of_transaction(&self, block: u64) -> Option<(u8, u64)> {
         self.transactions.get(&block).and_then(Transaction::folio)
     }
 }

@@ -11,11 +11,14 @@ use crate::{PageRange, PoolEvent, Purpose};
 impl Node {
     pub(super) fn pool_event(&mut self, event: PoolEvent, sink: &mut Sink<'_>) {
         match event {
-            PoolEvent::Allocated { head, order, wanted, data, purpose } => {
+            PoolEvent::Allocated { head, order, wanted, data, purpose, cleared } => {
                 sink.note(judge::i9_granted(wanted, order), || {
                     format!("order {wanted} was wanted, order {order} is given")
                 });
                 self.allocated((head, order), data, purpose, sink);
+                if cleared {
+                    self.said_clear(PageRange::of_order(head, order), sink);
+                }
             }
             PoolEvent::Refused { wanted, largest_free } => {
                 sink.note(judge::i9_refused(wanted, largest_free), || {
@@ -49,6 +52,18 @@ impl Node {
         sink.note(judge::i21_aligned(head, order, pagemap), || {
             format!("order {order} at page {head} is not aligned inside of {pagemap}")
         });
+    }
+
+    /// Judges memory that the pool says is clear (I22). It need not be written before it is shown.
+    fn said_clear(&mut self, range: PageRange, sink: &mut Sink<'_>) {
+        let dirty = self.contents.dirty(range);
+        sink.note(judge::i22_clear(range, dirty), || {
+            format!(
+                "{range} are said to be clear, but page {} was written and not cleared since",
+                dirty.first
+            )
+        });
+        self.contents.clear(range);
     }
 
     /// Judges a range that goes back to the pool (I4, I7, I11), and forgets it. Only a folio is freed; other ranges are

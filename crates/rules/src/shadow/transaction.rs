@@ -16,8 +16,8 @@ const BLOCK_PAGES: usize = 512;
 pub(super) struct Transaction {
     /// Where the pages of the block were, before it changed anything.
     before: Option<Residency>,
-    /// First page of the folio that was formed for it and not released.
-    formed: Option<u64>,
+    /// Node and first page of the folio that was formed for it and not released.
+    formed: Option<(u8, u64)>,
     /// Pages taken from the budget of system memory, less those given back.
     reserved: i64,
     /// The order that it asked memory for last, and the smallest one that it may ask for.
@@ -36,9 +36,7 @@ impl Shadow {
             }
             TransactionEvent::Rechecked { wanted, found } => {
                 sink.note(judge::i26_rechecked(wanted, found), || {
-                    format!(
-                        "block at {block:#x}: the folio at page {wanted} was looked for, {found:?} is there"
-                    )
+                    format!("block at {block:#x}: the folio at {wanted:?} was looked for, {found:?} is there")
                 });
             }
             TransactionEvent::Began => {
@@ -69,9 +67,9 @@ impl Transaction {
             TransactionEvent::Resident(pages) => self.before = Some(pages),
             TransactionEvent::MemoryAsked { order, smallest } => self.asked = Some((order, smallest)),
             TransactionEvent::Reserved { pages } => self.reserved = self.reserved.saturating_add(pages),
-            TransactionEvent::FolioTaken { head } => self.formed = Some(head),
-            TransactionEvent::FolioReleased { head } => {
-                self.formed = self.formed.filter(|formed| *formed != head);
+            TransactionEvent::FolioTaken { node, head } => self.formed = Some((node, head)),
+            TransactionEvent::FolioReleased { node, head } => {
+                self.formed = self.formed.filter(|formed| *formed != (node, head));
             }
             _ => {}
         }
@@ -102,8 +100,8 @@ impl Transaction {
         self.before.is_some()
     }
 
-    /// First page of the folio that was formed for it and not released.
-    pub(super) fn folio(&self) -> Option<u64> {
+    /// Node and first page of the folio that was formed for it and not released.
+    pub(super) fn folio(&self) -> Option<(u8, u64)> {
         self.formed
     }
 

@@ -105,14 +105,12 @@ fn folio_that_is_written_after_it_was_copied_home_breaks_i27() {
 
 #[test]
 fn cleared_page_that_is_not_zero_breaks_i27() {
-    let cleared = |arrived| BytesEvent::Cleared { node: NEAR, pages: pages(16, 4), arrived };
+    let cleared = DeviceEvent::Cleared { pages: pages(16, 4) };
+    let seen = |digests| BytesEvent::Seen { place: DEVICE, digests };
+    world().device(cleared).bytes(seen(&[OF_ZEROS; 4])).keeps(&[27]);
+    world().device(cleared).bytes(seen(BYTES)).breaks(&[27]);
     let mut world = world();
-    world.bytes(cleared(Some(&[OF_ZEROS; 4])));
-    home(&mut world, None, &[OF_ZEROS; 4]);
-    world.keeps(&[27]);
-    self::world().bytes(cleared(Some(BYTES))).breaks(&[27]);
-    let mut world = self::world();
-    world.bytes(cleared(None));
+    world.device(cleared);
     home(&mut world, None, BYTES);
     world.breaks(&[27]);
 }

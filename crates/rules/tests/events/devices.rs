@@ -1,6 +1,6 @@
 //! Devices use their memory and change their page tables: I5, I20, I21, I22.
 
-use bifolio_rules::{DeviceEvent, FolioEvent};
+use bifolio_rules::{DeviceEvent, FolioEvent, PoolEvent};
 
 use crate::world::{World, pages};
 
@@ -72,4 +72,22 @@ fn memory_shown_before_it_was_written_breaks_i22() {
     let mut world = World::new();
     let half = DeviceEvent::Written { pages: pages(16, 8) };
     world.allocated(16, 4, 1).device(half).device(mapping).breaks(&[22]);
+}
+
+#[test]
+fn memory_that_is_said_to_be_clear_and_was_cleared_keeps_i22() {
+    let mut world = World::new();
+    world.said_clear(16, 4, 1).device(DeviceEvent::Mapping { pages: pages(16, 16) }).keeps(&[22]);
+    let cleared = DeviceEvent::Cleared { pages: pages(16, 16) };
+    let mut world = World::new();
+    world.formed(16, 4, 1).freed(16, 4, 1).device(cleared).said_clear(16, 4, 2).keeps(&[22]);
+}
+
+#[test]
+fn memory_that_is_said_to_be_clear_and_was_written_breaks_i22() {
+    World::new().formed(16, 4, 1).freed(16, 4, 1).said_clear(16, 3, 2).breaks(&[22]);
+    let mut world = World::new();
+    world.said_clear(16, 4, 1).device(DeviceEvent::Mapped { at: pages(512, 16), head: 16 });
+    world.device(DeviceEvent::Unmapped { at: pages(512, 16) });
+    world.pool(PoolEvent::GivenBack { head: 16, order: 4, data: 1 }).said_clear(16, 4, 2).breaks(&[22]);
 }

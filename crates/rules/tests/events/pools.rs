@@ -20,7 +20,14 @@ fn memory_in_use_that_is_handed_out_breaks_i1() {
     let mut world = World::new();
     world.formed(16, 4, 1).keeps(&[1]).allocated(24, 3, 2).breaks(&[1]);
     let mut world = World::new();
-    let buffer = PoolEvent::Allocated { head: 8, order: 3, wanted: 3, data: 0, purpose: Purpose::Buffer };
+    let buffer = PoolEvent::Allocated {
+        head: 8,
+        order: 3,
+        wanted: 3,
+        data: 0,
+        purpose: Purpose::Buffer,
+        cleared: false,
+    };
     world.pool(buffer).keeps(&[1]).allocated(8, 3, 2).breaks(&[1]);
 }
 
@@ -77,7 +84,9 @@ fn refusal_without_a_reason_breaks_i9() {
 #[test]
 fn grant_of_another_order_breaks_i9() {
     let purpose = Purpose::Folio;
-    World::new().pool(PoolEvent::Allocated { head: 16, order: 3, wanted: 4, data: 1, purpose }).breaks(&[9]);
+    World::new()
+        .pool(PoolEvent::Allocated { head: 16, order: 3, wanted: 4, data: 1, purpose, cleared: false })
+        .breaks(&[9]);
 }
 
 #[test]
@@ -106,7 +115,14 @@ fn range_that_is_not_aligned_or_not_of_the_node_breaks_i21() {
 fn nodes_have_their_own_memory_and_objects() {
     let mut world = World::new();
     world.formed(0, 4, 1);
-    let event = PoolEvent::Allocated { head: 64, order: 4, wanted: 4, data: 1, purpose: Purpose::Folio };
+    let event = PoolEvent::Allocated {
+        head: 64,
+        order: 4,
+        wanted: 4,
+        data: 1,
+        purpose: Purpose::Folio,
+        cleared: false,
+    };
     world.observe(&Event::Pool { node: FAR, event });
     world.freed(0, 4, 1);
     let exists = PoolEvent::ObjectAsked { head: 64, data: 1, exists: true };

@@ -3,7 +3,7 @@
 use bifolio_rules::judge::Residency;
 use bifolio_rules::{Ending, TransactionEvent};
 
-use crate::world::{BLOCK, World};
+use crate::world::{BLOCK, FAR, NEAR, World};
 
 /// Pages of the block as bits, the first 64 of them.
 const fn bits(low: u64) -> [u64; 8] {
@@ -37,7 +37,7 @@ const MOVED: TransactionEvent = TransactionEvent::Ended {
 fn transaction_that_moves_all_keeps_every_rule() {
     begun()
         .transaction(TransactionEvent::MemoryAsked { order: 4, smallest: 0 })
-        .transaction(TransactionEvent::FolioTaken { head: 16 })
+        .transaction(TransactionEvent::FolioTaken { node: NEAR, head: 16 })
         .transaction(TransactionEvent::Reserved { pages: -16 })
         .transaction(MOVED)
         .keeps(&[12, 13, 18, 19]);
@@ -47,8 +47,8 @@ fn transaction_that_moves_all_keeps_every_rule() {
 fn transaction_that_fails_and_puts_all_back_keeps_every_rule() {
     begun()
         .transaction(TransactionEvent::MemoryAsked { order: 0, smallest: 0 })
-        .transaction(TransactionEvent::FolioTaken { head: 16 })
-        .transaction(TransactionEvent::FolioReleased { head: 16 })
+        .transaction(TransactionEvent::FolioTaken { node: NEAR, head: 16 })
+        .transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16 })
         .transaction(ended(Ending::NoMemory, at(0xffff, 0)))
         .keeps(&[12, 13, 18, 19, 23]);
 }
@@ -64,7 +64,7 @@ fn pages_left_out_of_view_break_i12_and_i18() {
 #[test]
 fn folio_that_no_page_is_on_breaks_i12_and_i18() {
     begun()
-        .transaction(TransactionEvent::FolioTaken { head: 16 })
+        .transaction(TransactionEvent::FolioTaken { node: NEAR, head: 16 })
         .transaction(ended(Ending::Done, at(0xffff, 0)))
         .breaks(&[12, 18]);
 }
@@ -122,9 +122,14 @@ fn waiting_while_another_block_is_held_breaks_i24() {
 
 #[test]
 fn folio_that_is_not_looked_at_again_breaks_i26() {
-    let rechecked = |found| TransactionEvent::Rechecked { wanted: 16, found };
-    World::new().transaction(rechecked(Some(16))).keeps(&[26]).transaction(rechecked(Some(32))).breaks(&[26]);
+    let rechecked = |found| TransactionEvent::Rechecked { wanted: (NEAR, 16), found };
+    World::new()
+        .transaction(rechecked(Some((NEAR, 16))))
+        .keeps(&[26])
+        .transaction(rechecked(Some((NEAR, 32))))
+        .breaks(&[26]);
     World::new().transaction(rechecked(None)).breaks(&[26]);
+    World::new().transaction(rechecked(Some((FAR, 16)))).breaks(&[26]);
 }
 
 #[test]

@@ -85,7 +85,20 @@ impl World {
     }
 
     pub fn allocated(&mut self, head: u64, order: u8, data: u32) -> &mut World {
-        self.pool(PoolEvent::Allocated { head, order, wanted: order, data, purpose: Purpose::Folio })
+        self.pool(PoolEvent::Allocated {
+            head,
+            order,
+            wanted: order,
+            data,
+            purpose: Purpose::Folio,
+            cleared: false,
+        })
+    }
+
+    /// A range that the pool says is clear.
+    pub fn said_clear(&mut self, head: u64, order: u8, data: u32) -> &mut World {
+        let purpose = Purpose::Folio;
+        self.pool(PoolEvent::Allocated { head, order, wanted: order, data, purpose, cleared: true })
     }
 
     /// A folio that was allocated, formed and filled.

@@ -93,6 +93,8 @@ pub struct Machine {
     buffers: Vec<(u8, u64, u8)>,
     /// Digest of each device page.
     device: [u64; 2 * PAGES],
+    /// Device pages that were written or mapped since they were cleared.
+    dirty: [bool; 2 * PAGES],
     objects: u32,
     writes: u64,
     stream: Vec<Record>,
@@ -112,7 +114,8 @@ impl Machine {
             blocks: [[Page::Empty; PAGES]; 2],
             folios: Vec::new(),
             buffers: Vec::new(),
-            device: [0; 2 * PAGES],
+            device: [OF_ZEROS; 2 * PAGES],
+            dirty: [false; 2 * PAGES],
             objects: 0,
             writes: 100,
             stream: Vec::new(),
@@ -174,6 +177,11 @@ impl Machine {
     fn memory(&mut self, head: u64, order: u8) -> &mut [u64] {
         let head = usize::try_from(head).expect("a page of a node");
         &mut self.device[head..head + (1 << order)]
+    }
+
+    fn dirty(&mut self, head: u64, order: u8) -> &mut [bool] {
+        let head = usize::try_from(head).expect("a page of a node");
+        &mut self.dirty[head..head + (1 << order)]
     }
 
     fn with_folio(&mut self, pick: usize, work: impl FnOnce(&mut Machine, usize)) {
@@ -240,8 +248,9 @@ impl Machine {
         })
     }
 
-    /// Takes memory and forms a folio, or tells that there is none.
-    fn form(&mut self, block: usize, node: u8, order: u8) -> Option<(u64, u32)> {
+    /// Takes memory and forms a folio, or tells that there is none. Returns its first page, its object, and whether it is
+    /// clear.
+    fn form(&mut self, block: usize, node: u8, order: u8) -> Option<(u64, u32, bool)> {
         self.transaction(block, TransactionEvent::MemoryAsked { order, smallest: order });
         let Some(head) = self.free_range(node, order) else {
             let largest_free = (0..order).rev().find(|order| self.free_range(node, *order).is_some());
@@ -250,7 +259,11 @@ impl Machine {
         };
         self.objects += 1;
         let data = self.objects;
-        self.pool(node, PoolEvent::Allocated { head, order, wanted: order, data, purpose: Purpose::Folio });
+        let cleared = self.dirty(head, order).iter().all(|dirty| !dirty);
+        self.pool(
+            node,
+            PoolEvent::Allocated { head, order, wanted: order, data, purpose: Purpose::Folio, cleared },
+        );
         self.folio_event(node, FolioEvent::Forming { head });
         let place = Some((head, order));
         self.folio_event(
@@ -271,8 +284,8 @@ impl Machine {
         let live: u64 =
             self.folios.iter().filter(|folio| folio.node == node).map(|folio| 1 << folio.order).sum();
         self.folio_event(node, FolioEvent::LivePagesRead { counted: live + (1 << order) });
-        self.transaction(block, TransactionEvent::FolioTaken { head });
-        Some((head, data))
+        self.transaction(block, TransactionEvent::FolioTaken { node, head });
+        Some((head, data, cleared))
     }
 
     fn found(&self, node: u8, page: u64) -> Option<(u64, u8)> {
@@ -288,7 +301,7 @@ impl Machine {
             return;
         }
         self.begin(block);
-        let Some((head, data)) = self.form(block, node, order) else {
+        let Some((head, data, _)) = self.form(block, node, order) else {
             return self.end(block, Ending::NoMemory, 0);
         };
         let range = PageRange::of_order(head, order);
@@ -298,6 +311,7 @@ impl Machine {
             .collect();
         self.device_event(node, DeviceEvent::Accessed { pages: range });
         self.device_event(node, DeviceEvent::Written { pages: range });
+        self.dirty(head, order).fill(true);
         let ram = ram(run);
         self.stream.push(Record::Seen { place: ram, digests: bytes.clone() });
         self.stream.push(Record::Copied {
@@ -312,7 +326,7 @@ impl Machine {
         if fails {
             self.pool(node, PoolEvent::Freed { head, order, data });
             self.pool(node, PoolEvent::PutDone { head, order, released: 0 });
-            self.transaction(block, TransactionEvent::FolioReleased { head });
+            self.transaction(block, TransactionEvent::FolioReleased { node, head });
             return self.end(block, Ending::Failed, 0);
         }
         self.transaction(block, TransactionEvent::Reserved { pages: -(1 << order) });
@@ -326,6 +340,7 @@ impl Machine {
         self.folio_event(node, FolioEvent::Named { page: head, order: Some(order) });
         self.device_event(node, DeviceEvent::Mapping { pages: PageRange::of_order(head, order) });
         self.device_event(node, DeviceEvent::Mapped { at: self.virtual_pages(run), head });
+        self.dirty(head, order).fill(true);
         self.blocks[block][first..first + (1 << order)].fill(Page::Device);
         self.folios.push(Folio { node, head, order, data, block, first });
         self.folio_event(node, FolioEvent::InBlock { head, order });
@@ -342,14 +357,17 @@ impl Machine {
             return;
         }
         self.begin(block);
-        let Some((head, data)) = self.form(block, node, order) else {
+        let Some((head, data, cleared)) = self.form(block, node, order) else {
             return self.end(block, Ending::NoMemory, 0);
         };
-        let range = PageRange::of_order(head, order);
-        self.folio_event(node, FolioEvent::Named { page: head, order: None });
-        self.device_event(node, DeviceEvent::Accessed { pages: range });
-        self.device_event(node, DeviceEvent::Written { pages: range });
-        self.stream.push(Record::Cleared { node, first: head, arrived: vec![OF_ZEROS; 1 << order] });
+        if !cleared {
+            let pages = PageRange::of_order(head, order);
+            self.folio_event(node, FolioEvent::Named { page: head, order: None });
+            self.device_event(node, DeviceEvent::Accessed { pages });
+            self.device_event(node, DeviceEvent::Cleared { pages });
+        }
+        let place = Place::Device { node, first: head };
+        self.stream.push(Record::Seen { place, digests: vec![OF_ZEROS; 1 << order] });
         self.memory(head, order).fill(OF_ZEROS);
         self.commit(run, node, head, data);
     }
@@ -358,7 +376,10 @@ impl Machine {
         let Folio { node, head, order, data, block, first } = self.folios[pick];
         let run = (block, first, order);
         self.begin(block);
-        self.transaction(block, TransactionEvent::Rechecked { wanted: head, found: Some(head) });
+        self.transaction(
+            block,
+            TransactionEvent::Rechecked { wanted: (node, head), found: Some((node, head)) },
+        );
         self.device_event(node, DeviceEvent::Unmapped { at: self.virtual_pages(run) });
         self.transaction(block, TransactionEvent::MemoryAsked { order, smallest: 0 });
         self.transaction(block, TransactionEvent::Reserved { pages: 1 << order });
@@ -380,7 +401,7 @@ impl Machine {
         if let Some(left) = self.folios.iter().find(|folio| folio.data == data) {
             self.pool(node, PoolEvent::ObjectAsked { head: left.head, data, exists: true });
         }
-        self.transaction(block, TransactionEvent::FolioReleased { head });
+        self.transaction(block, TransactionEvent::FolioReleased { node, head });
         for (page, digest) in self.blocks[block][first..].iter_mut().zip(bytes) {
             *page = Page::Ram(digest);
         }
@@ -428,7 +449,10 @@ impl Machine {
             self.pool(node, PoolEvent::GivenBack { head, order, data: 0 });
         } else if let Some(head) = self.free_range(node, order) {
             let purpose = Purpose::Buffer;
-            self.pool(node, PoolEvent::Allocated { head, order, wanted: order, data: 0, purpose });
+            self.pool(
+                node,
+                PoolEvent::Allocated { head, order, wanted: order, data: 0, purpose, cleared: false },
+            );
             self.buffers.push((node, head, order));
         }
     }
@@ -439,7 +463,10 @@ impl Machine {
         let mut taken = Vec::new();
         while let Some(head) = self.free_range(node, 0) {
             let purpose = Purpose::Buffer;
-            self.pool(node, PoolEvent::Allocated { head, order: 0, wanted: 0, data: 0, purpose });
+            self.pool(
+                node,
+                PoolEvent::Allocated { head, order: 0, wanted: 0, data: 0, purpose, cleared: false },
+            );
             self.buffers.push((node, head, 0));
             taken.push(head);
         }

@@ -51,6 +51,7 @@ fn all_requests() -> Vec<Request> {
         Request::ToDevice { place: place(1, 0, 3), node: 1, fails: true },
         Request::ToDevice { place: place(1, 0, 2), node: 1, fails: false },
         Request::Clear { place: place(1, 16, 2), node: 0 },
+        Request::Clear { place: place(1, 20, 2), node: 0 },
         Request::Buffer { node: 1, order: 2 },
         Request::Exhaust { place: place(1, 8, 1), node: 1 },
         Request::Audit,

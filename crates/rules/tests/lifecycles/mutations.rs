@@ -204,6 +204,12 @@ pub const MUTATIONS: &[Mutation] = &[
         breaks: &[22],
         change: Change::Omit(|stream, at| {
             let event!(Device, DeviceEvent::Written { pages: written }) = &stream[at] else { return false };
+            let said_clear =
+                |record: &Record| matches!(record, event!(Pool, PoolEvent::Allocated { cleared: true, .. }));
+            let allocated = |record: &&Record| matches!(record, event!(Pool, PoolEvent::Allocated { .. }));
+            if stream[..at].iter().rev().find(allocated).is_some_and(said_clear) {
+                return false;
+            }
             // A transaction that fails shows nothing.
             let mut later = stream[at..].iter();
             let ended =
@@ -211,6 +217,11 @@ pub const MUTATIONS: &[Mutation] = &[
             let shown = |record: &Record| matches!(record, event!(Device, DeviceEvent::Mapping { pages }) if pages == written);
             later.by_ref().take_while(|record| !ended(record)).any(shown)
         }),
+    },
+    Mutation {
+        what: "memory is shown before it is cleared",
+        breaks: &[22],
+        change: Change::Omit(|stream, at| matches!(&stream[at], event!(Device, DeviceEvent::Cleared { .. }))),
     },
     Mutation {
         what: "a device maps memory of another one",
@@ -267,7 +278,6 @@ pub const MUTATIONS: &[Mutation] = &[
     alter!("another folio is found under the lock", [26], transaction, TransactionEvent::Rechecked { found, .. } =>
         *found = None),
     alter!("a page arrives changed", [27], bytes, Record::Copied { arrived: Some(arrived), .. } => arrived[0] ^= 1 << 40),
-    alter!("a cleared page is not zero", [27], bytes, Record::Cleared { arrived, .. } => arrived[0] ^= 1 << 40),
     alter!("a page is changed before or after it is copied", [27], bytes, Record::Seen { digests, .. } => digests[0] ^= 1 << 40),
     alter!("a pool counts a reference too many", [7], audit, AuditEvent::Counted {
         counter: Counter::ObjectReferences | Counter::PoolPages, counted, .. } => *counted += 1),

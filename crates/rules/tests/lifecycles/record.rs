@@ -13,11 +13,6 @@ pub enum Record {
         pages: u64,
         arrived: Option<Vec<u64>>,
     },
-    Cleared {
-        node: u8,
-        first: u64,
-        arrived: Vec<u64>,
-    },
     Seen {
         place: Place,
         digests: Vec<u64>,
@@ -33,11 +28,6 @@ impl Record {
                 to: *to,
                 pages: *pages,
                 arrived: arrived.as_deref(),
-            }),
-            Record::Cleared { node, first, arrived } => Event::Bytes(BytesEvent::Cleared {
-                node: *node,
-                pages: bifolio_rules::PageRange { first: *first, pages: arrived.len() as u64 },
-                arrived: Some(arrived),
             }),
             Record::Seen { place, digests } => Event::Bytes(BytesEvent::Seen { place: *place, digests }),
         };
