@@ -8,7 +8,7 @@ use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::Order;
 use bifolio_host::{Side, Space, SpaceConfig};
-use bifolio_migrate::Granularity;
+use bifolio_policy::FixedOrders;
 use bifolio_sys::AddressRange;
 
 use crate::floor::{Answered, CopyFloor, FaultFloor};
@@ -46,7 +46,7 @@ pub(crate) fn space_of(order: Order, folios: usize) -> Result<(Space, AddressRan
 fn space_from(mut config: SpaceConfig, order: Order) -> Result<(Space, AddressRange), BenchError> {
     let bytes = config.size;
     config.units = NonZeroUsize::MIN;
-    config.policy = Some(Box::new(Granularity { largest: order, smallest: order, populate: order }));
+    config.policy = Some(Box::new(FixedOrders { largest: order, smallest: order, populate: order }));
     let space = Space::new(config)?;
     let address = space.allocate(bytes).map_err(|error| BenchError::Failed(error.to_string()))?;
     let span = AddressRange::new(address, bytes).expect("whole folios");

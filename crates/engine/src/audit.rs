@@ -140,7 +140,7 @@ impl<V: CpuView> Engine<V> {
         let lost = block
             .pieces()
             .iter()
-            .find(|piece| self.pagemap.head_of(piece.pfn) != Some((piece.pfn, piece.span.order())));
+            .find(|piece| self.pagemap.head_of(piece.pfn) != Some((piece.pfn, piece.run.order())));
         let finalized = Finalized {
             out_of_view: u8::from(itself.is_err()),
             leaked: u8::from(lost.is_some()),

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::{PoisonError, TryLockError};
 
-use bifolio_folio::MemoryKind;
 use bifolio_migrate::{BLOCK_PAGES, Block, PageRun};
 use bifolio_sys::PAGE;
 
@@ -116,9 +115,8 @@ impl Region {
 pub const REGIONS_MAX: usize = 16;
 
 /// The blocks of a few regions of address space. A block is made when it is first looked up.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Blocks {
-    kind: MemoryKind,
     /// Filled from the front, under `growing`; never changed again, so that a lookup takes no lock.
     regions: [OnceLock<Region>; REGIONS_MAX],
     growing: Mutex<()>,
@@ -141,8 +139,8 @@ pub enum RegionError {
 impl Blocks {
     /// Makes a map of no regions.
     #[must_use]
-    pub fn new(kind: MemoryKind) -> Blocks {
-        Blocks { kind, regions: Default::default(), growing: Mutex::new(()) }
+    pub fn new() -> Blocks {
+        Blocks::default()
     }
 
     /// Adds the blocks of `addresses`, a whole number of blocks.
@@ -234,7 +232,7 @@ impl Blocks {
     }
 
     fn found<'b>(&self, region: &'b Region, index: usize) -> BlockRef<'b> {
-        let make = || Box::new(Mutex::new(BlockState { block: Block::new(self.kind), resident: None }));
+        let make = || Box::new(Mutex::new(BlockState { block: Block::new(), resident: None }));
         let id = BlockId(region.first + u32::try_from(index).expect("regions number their blocks"));
         let base = region.addresses.start + index * BLOCK_LEN;
         BlockRef { id, base, cell: region.cell(index).get_or_init(make) }
@@ -246,7 +244,7 @@ mod tests {
     use super::*;
 
     fn two_regions() -> Blocks {
-        let blocks = Blocks::new(MemoryKind::Private);
+        let blocks = Blocks::new();
         blocks.add_region(BLOCK_LEN..3 * BLOCK_LEN).expect("first region");
         blocks.add_region(8 * BLOCK_LEN..9 * BLOCK_LEN).expect("second region");
         blocks
@@ -278,7 +276,7 @@ mod tests {
 
     #[test]
     fn all_addresses_of_a_process_are_one_region() {
-        let blocks = Blocks::new(MemoryKind::Private);
+        let blocks = Blocks::new();
         blocks.add_region(0..1 << 47).expect("2^26 blocks can be numbered");
         let addresses = [BLOCK_LEN, (1 << 46) + PAGE, (1 << 47) - PAGE];
         let bases: Vec<_> =

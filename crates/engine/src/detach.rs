@@ -149,7 +149,7 @@ impl<V: CpuView> Engine<V> {
     ) -> Result<(), (u16, Failure)> {
         let (mut at, mut first) = (run.first(), Ok(()));
         while let Some(rest) = run.from_page(at) {
-            let Some(span) = found.lock().block.first_piece_in(rest).map(|piece| piece.span) else { break };
+            let Some(span) = found.lock().block.first_piece_in(rest).map(|piece| piece.run) else { break };
             let page = span.first();
             at = match self.run_retrying(priority, found, |_| Transaction::to_ram(page)) {
                 // Without memory for the whole folio, a part of it came.

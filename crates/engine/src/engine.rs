@@ -8,7 +8,8 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use bifolio_folio::PageMap;
-use bifolio_migrate::{AlignedRun, Failure, Moved, Policy, Transaction};
+use bifolio_migrate::{AlignedRun, Failure, Moved, NodeId, Transaction};
+use bifolio_policy::Policy;
 use bifolio_pool::{DevicePool, Rmap};
 
 use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
@@ -23,6 +24,9 @@ use crate::statistics::Statistics;
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, MutexGuard};
 use crate::view::{CpuView, address_of};
+
+/// The one device.
+pub(crate) const NODE: NodeId = NodeId(0);
 
 /// Everything that transactions share.
 pub struct Engine<V: CpuView> {
@@ -86,7 +90,7 @@ impl<V: CpuView> Engine<V> {
         Engine {
             view: parts.view,
             device,
-            blocks: Blocks::new(pagemap.kind()),
+            blocks: Blocks::new(),
             pagemap,
             victims: Mutex::default(),
             buffers: Buffers::default(),
@@ -191,12 +195,12 @@ impl<V: CpuView> Engine<V> {
     /// # Errors
     /// The first failure; what comes before it was moved.
     pub fn prefetch(&self, addresses: Range<usize>, side: Side) -> Result<(), Failure> {
-        let (largest, _) = self.policy.to_device_orders();
+        let orders = self.policy.to_device_orders();
         self.blocks.parts(addresses).try_for_each(|(found, run)| {
             let mut page = run.first();
             while page < run.end() {
                 let plan = |_: &BlockState| match side {
-                    Side::Device => Transaction::to_device(page, largest, self.policy.as_ref()),
+                    Side::Device => Transaction::to_device(NODE, page, orders),
                     Side::Ram => Transaction::to_ram(page),
                 };
                 let (Moved::ToDevice(span) | Moved::ToRam(span) | Moved::AlreadyThere(span)) =

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bifolio_folio::{CollapseErrorKind, FormErrorKind, Order, Pfn};
-use bifolio_migrate::step::Folio;
-use bifolio_migrate::{AlignedRun, Failure, Finished, Outcome, PageRun, PageSet, Step};
+use bifolio_migrate::{AlignedRun, Failure, Finished, Folio, Formed, Outcome, PageRun, PageSet, Step};
 use bifolio_pool::DevicePool;
 
 use crate::blocks::{BlockRef, BlockState};
 use crate::checked::Watch;
 use crate::device::{Copy, DeviceError, TableUpdate};
 use crate::device_lru::DeviceRange;
-use crate::engine::{Engine, lock, rmap_for};
+use crate::engine::{Engine, NODE, lock, rmap_for};
 use crate::reclaim::{ReclaimResult, Requester, Wanted};
 use crate::statistics::Counter;
 use crate::view::{BlockSpan, CpuView, Refused};
@@ -65,31 +64,31 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     /// Does one step, without looking.
     pub(super) fn act(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
         match step {
-            Step::FormFolio { span } => self.form(span),
-            Step::ReclaimDevice { span } => self.reclaim_device(span, cell),
+            Step::FormFolio { run, .. } => self.form(run),
+            Step::ReclaimDevice { run, .. } => self.reclaim_device(run, cell),
             Step::ReleaseFolio { folio } => self.release_folio(folio),
             Step::SplitFolio { folio } => self.split(folio),
             Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
-            Step::ReserveRam { span } => self.reserve(span),
+            Step::ReserveRam { run } => self.reserve(run),
             Step::ReclaimRam { pages } => self.reclaim_ram(pages, cell),
-            Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
-            Step::Isolate { span } => self.isolate(span, cell.block.ram()),
-            Step::Remap { span } => self.remap(span, cell),
-            Step::Install { span, wanted: None } if self.priority != Priority::Fault => {
-                self.install(span, V::park)
+            Step::ReleaseRam { run, pages } => self.release_ram(run, pages),
+            Step::Isolate { run } => self.isolate(run, cell.block.ram()),
+            Step::Remap { run } => self.remap(run, cell),
+            Step::Install { run, wanted: None } if self.priority != Priority::Fault => {
+                self.install(run, V::park)
             }
-            Step::Install { span, wanted } => {
-                self.install(span, |view, place, staged| view.install(place, staged, wanted))
+            Step::Install { run, wanted } => {
+                self.install(run, |view, place, staged| view.install(place, staged, wanted))
             }
-            Step::InstallZero { span } => self.install(span, V::install_zero),
-            Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
-            Step::ClearDevice { run, to } => self.clear_device(run, to),
-            Step::CopyToRam { span, from } => self.copy_to_ram(span, from),
-            Step::MapDevice { span, to } => self.map_device(span, to),
-            Step::UnmapDevice { span } => self.unmap_device(span),
-            Step::RemapDevice { span, to } => self.remap_device(span, to),
-            Step::MapCoherent { span, to } => self.view().map_coherent(self.place(span), to).outcome(),
-            Step::UnmapCoherent { span } => self.view().unmap_coherent(self.place(span)).outcome(),
+            Step::InstallZero { run } => self.install(run, V::install_zero),
+            Step::CopyToDevice { run, to } => self.copy_to_device(run, to.pfn),
+            Step::ClearDevice { run, to } => self.clear_device(run, to.pfn),
+            Step::CopyToRam { run, from } => self.copy_to_ram(run, from.pfn),
+            Step::MapDevice { run, to, .. } => self.map_device(run, to.pfn),
+            Step::UnmapDevice { run, .. } => self.unmap_device(run),
+            Step::RemapDevice { run, to, .. } => self.remap_device(run, to.pfn),
+            Step::MapCoherent { run, to } => self.view().map_coherent(self.place(run), to.pfn).outcome(),
+            Step::UnmapCoherent { run } => self.view().unmap_coherent(self.place(run)).outcome(),
             Step::Discard { run } => self.discard(run, cell),
             Step::Finish(_) => unreachable!("the end of a transaction is not a step to do"),
         }
@@ -121,7 +120,8 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
                 let (first, whole) = pagemap.pool().eviction_range(pfn, data, order);
                 let range = DeviceRange { first, order: whole, data };
                 let id = lock(victims).push_folio(range, folio.unlock().into_raw());
-                Outcome::Formed(Folio { pfn, order, id })
+                let folio = Folio { node: NODE, pfn, order, id };
+                Outcome::Formed(Formed { folio, kind: pagemap.kind(), cleared: false })
             }
             Err(refused) => {
                 pagemap.pool().give_back(refused.range, data);
@@ -322,11 +322,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     }
 
     fn discard(&self, run: PageRun, cell: &BlockState) -> Outcome {
-        let coherent = match cell.block.kind() {
-            bifolio_folio::MemoryKind::Coherent => *cell.block.device(),
-            bifolio_folio::MemoryKind::Private => PageSet::EMPTY,
-        };
-        let result = self.view().discard(self.found.base, run, &coherent);
+        let result = self.view().discard(self.found.base, run, &cell.block.coherent());
         if result.is_ok() {
             self.engine.budget.give_back(u64::from(cell.block.ram().count_in(run)));
         }

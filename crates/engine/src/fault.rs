@@ -11,18 +11,18 @@
 use std::time::Instant;
 
 use bifolio_folio::{Order, PAGE_SIZE};
-use bifolio_migrate::{Failure, Finished, Granularity, Moved, PageRun, Policy, Transaction};
+use bifolio_migrate::{CpuFaultOrders, Failure, Finished, Moved, PageRun, Transaction};
+use bifolio_policy::Policy;
 
 use crate::blocks::{BlockRef, BlockState};
 use crate::device::{DeviceFault, FaultHandler};
-use crate::engine::{Engine, lock};
+use crate::engine::{Engine, NODE, lock};
 use crate::executor::Priority;
 use crate::statistics::Counter;
 use crate::view::CpuView;
 
 /// The orders of a fault that takes memory beyond the limit: one page more than the limit is better than no program.
-const ONE_PAGE: Granularity =
-    Granularity { largest: Order::ZERO, smallest: Order::ZERO, populate: Order::ZERO };
+const ONE_PAGE: CpuFaultOrders = CpuFaultOrders { to_ram: Order::ZERO, populate: Order::ZERO };
 
 impl<V: CpuView> Engine<V> {
     /// Answers a CPU fault at `address` by the engine's policy: see [`Engine::cpu_fault_by`].
@@ -60,12 +60,12 @@ impl<V: CpuView> Engine<V> {
         let page = found.page_of(address);
         let plan = |orders| move |cell: &BlockState| Transaction::cpu_fault(&cell.block, page, orders);
         if self.keeps_limit() {
-            match self.run_retrying(Priority::Fault, found, plan(policy)) {
+            match self.run_retrying(Priority::Fault, found, plan(policy.cpu_fault_orders())) {
                 Err(Failure::Busy | Failure::NoRam) => {}
                 result => return result,
             }
         }
-        self.run_retrying(Priority::MustSucceed, found, plan(&ONE_PAGE))
+        self.run_retrying(Priority::MustSucceed, found, plan(ONE_PAGE))
     }
 
     /// Poisons the page of a fault that cannot be answered. A page that was allocated since is left alone: the fault
@@ -100,7 +100,7 @@ impl<V: CpuView> Engine<V> {
         let poisoned: Vec<_> = lock(&self.poisoned).range(within).copied().collect();
         for (id, page) in poisoned {
             lock(&self.poisoned).remove(&(id, page));
-            let zeros = Transaction::cpu_fault(&cell.block, page, self.policy.as_ref());
+            let zeros = Transaction::cpu_fault(&cell.block, page, self.policy.cpu_fault_orders());
             // Without memory for it the page stays poisoned, and its toucher learns that there is none.
             let _: Result<Finished, Failure> = self.run(found, cell, zeros, Priority::Fault);
         }
@@ -112,7 +112,8 @@ impl<V: CpuView> FaultHandler for Engine<V> {
         let start = Instant::now();
         let found = self.blocks.find(address).ok_or(DeviceFault::NotMapped { address })?;
         let page = found.page_of(address);
-        let plan = |_: &BlockState| Transaction::device_fault(page, self.policy.as_ref());
+        let orders = self.policy.to_device_orders();
+        let plan = |_: &BlockState| Transaction::device_fault(NODE, page, orders);
         let result = self.timed(start, || self.run_retrying(Priority::Fault, found, plan));
         self.statistics.add(Counter::DeviceFaults, 1);
         match result {

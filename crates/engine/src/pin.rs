@@ -76,7 +76,7 @@ impl<V: CpuView> Engine<V> {
             if cell.block.device().contains(page) {
                 self.run(found, &mut cell, Transaction::to_ram(page), Priority::Fault)?;
             } else if !cell.block.ram().contains(page) {
-                let touch = Transaction::cpu_fault(&cell.block, page, self.policy.as_ref());
+                let touch = Transaction::cpu_fault(&cell.block, page, self.policy.cpu_fault_orders());
                 self.run(found, &mut cell, touch, Priority::Fault)?;
             }
             let (run, _) = cell.block.ram().run_at(page, end).expect("the page is before the end");

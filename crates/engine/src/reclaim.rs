@@ -1,13 +1,12 @@
 //! Making room: which objects leave the device, and which blocks leave system memory.
 
 use bifolio_folio::{Order, Pfn};
-use bifolio_migrate::to_device::ToDevice;
-use bifolio_migrate::{AlignedRun, Failure, Moved, Outcome, Transaction};
+use bifolio_migrate::{AlignedRun, Failure, Moved, OrderRange, Outcome, Transaction};
 use bifolio_pool::Rmap;
 
 use crate::blocks::{BlockId, BlockRef, BlockState};
 use crate::device_lru::Candidate;
-use crate::engine::{Engine, address, lock};
+use crate::engine::{Engine, NODE, address, lock};
 use crate::executor::Priority;
 use crate::statistics::Counter;
 use crate::sync::atomic::Ordering::Relaxed;
@@ -122,7 +121,7 @@ impl<V: CpuView> Engine<V> {
     /// Tells whether there is no device memory left, though nobody refused to go: then it is with transactions that have
     /// allocated and not yet formed it, or that free it just now, which nobody sees as victims.
     fn is_device_memory_moving(&self) -> bool {
-        let (_, smallest) = self.policy.to_device_orders();
+        let smallest = self.policy.to_device_orders().smallest;
         let left = self.pagemap.pool().free_pages() >= smallest.pages();
         !left && lock(&self.victims).buffer_pages() < self.pagemap.pages()
     }
@@ -288,7 +287,7 @@ impl<V: CpuView> Engine<V> {
     /// Folios are no larger than the policy's: a larger one would be split when a part of it comes home, and its
     /// backing would keep all of the memory until the last part has gone.
     pub(crate) fn move_out(&self, found: &BlockRef<'_>, cell: &mut BlockState, pages: u64) -> u64 {
-        let (largest, smallest) = self.policy.to_device_orders();
+        let OrderRange { largest, smallest } = self.policy.to_device_orders();
         let mut spans: Vec<AlignedRun> = cell.block.movable().aligned_runs(largest).collect();
         spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
         let mut freed = 0;
@@ -296,11 +295,9 @@ impl<V: CpuView> Engine<V> {
             if freed >= pages {
                 break;
             }
-            let out = ToDevice::new(span.first(), span.order(), smallest.min(span.order()), false);
-            match self
-                .run(found, cell, Transaction::ToDevice(out), Priority::Reclaim)
-                .map(|finished| finished.moved)
-            {
+            let orders = OrderRange { largest: span.order(), smallest: smallest.min(span.order()) };
+            let out = Transaction::to_device(NODE, span.first(), orders);
+            match self.run(found, cell, out, Priority::Reclaim).map(|finished| finished.moved) {
                 Ok(Moved::ToDevice(moved)) => {
                     freed += u64::from(moved.pages());
                     self.statistics.add(Counter::Reclaims, 1);

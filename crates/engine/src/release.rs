@@ -50,7 +50,7 @@ impl<V: CpuView> Engine<V> {
         for found in self.blocks.made() {
             let cell = found.lock();
             for piece in cell.block.pieces() {
-                let copy = Copy::ToRam { from: piece.pfn, to: to(found.base, piece.span.into()) };
+                let copy = Copy::ToRam { from: piece.pfn, to: to(found.base, piece.run.into()) };
                 let copied = self.device.copy(&[copy]).and_then(|point| self.device.wait(point));
                 copied.expect("the device is this process's own");
             }

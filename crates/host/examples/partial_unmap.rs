@@ -11,7 +11,8 @@ use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::Order;
 use bifolio_host::{Counter, Side, Space, SpaceConfig};
-use bifolio_migrate::{Failure, Granularity};
+use bifolio_migrate::Failure;
+use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
 
 const BYTES: usize = 2 << 20;
@@ -104,7 +105,7 @@ fn close_with_a_holder(text: &mut String) -> Result<(), Box<dyn Error>> {
 fn one_folio() -> Result<(Space, AddressRange), Box<dyn Error>> {
     let mut config = SpaceConfig::new(BYTES, 4 * BYTES);
     let largest = Order::PMD;
-    config.policy = Some(Box::new(Granularity { largest, smallest: Order::ZERO, populate: largest }));
+    config.policy = Some(Box::new(FixedOrders { largest, smallest: Order::ZERO, populate: largest }));
     // One unit, so that no two fault on the same page.
     config.units = NonZeroUsize::MIN;
     config.checked = true;

@@ -12,7 +12,7 @@ use bifolio_engine::{Budget, Parts};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_host::views::anonymous::AnonymousView;
 use bifolio_host::{Counter, Direction, Engine, Side, Statistics};
-use bifolio_migrate::Granularity;
+use bifolio_policy::FixedOrders;
 use bifolio_pool::PoolName;
 use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{
@@ -98,7 +98,7 @@ fn rig(order: u8) -> Option<Rig> {
         device: Arc::clone(&device) as Arc<dyn Device>,
         pagemap: PageMap::new(MemoryKind::Private, Pfn::ZERO, pages, pool).expect("a pagemap"),
         budget: Budget::new(1 << 30, 0),
-        policy: Box::new(Granularity { largest: order, smallest: order, populate: order }),
+        policy: Box::new(FixedOrders { largest: order, smallest: order, populate: order }),
         statistics: Statistics::new().expect("a page"),
         checked: true,
     });

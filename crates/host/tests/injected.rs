@@ -20,7 +20,8 @@ use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_host::fault_loop::{Answer, Handlers, Readers};
 use bifolio_host::views::shared::{Keep, SharedView};
 use bifolio_host::{Counter, Direction, Engine, Side, Statistics};
-use bifolio_migrate::{Failure, Granularity, PageRun, PageSet};
+use bifolio_migrate::{Failure, PageRun, PageSet};
+use bifolio_policy::FixedOrders;
 use bifolio_pool::{DevicePool, MirrorPool, PoolName};
 use bifolio_sys::{AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
 
@@ -188,7 +189,7 @@ impl Machine {
             device: Arc::new(FlakyDevice { inner, fuse: Arc::clone(&fuse) }),
             pagemap: PageMap::new(kind, Pfn::ZERO, device_pages, pool).expect("a pagemap"),
             budget: Budget::new(ram_pages, 16),
-            policy: Box::new(Granularity { largest: Order::PMD, smallest, populate: Order::K64 }),
+            policy: Box::new(FixedOrders { largest: Order::PMD, smallest, populate: Order::K64 }),
             statistics: Statistics::new().expect("a page"),
             checked: true,
         }));

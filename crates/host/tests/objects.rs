@@ -12,7 +12,8 @@ use bifolio_engine::detach::{DetachError, StillPinned};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::Order;
 use bifolio_host::{BufferError, Counter, Object, ObjectError, PoolName, Side, Space, SpaceConfig};
-use bifolio_migrate::{Failure, Granularity};
+use bifolio_migrate::Failure;
+use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
 
 const MIB: usize = 1 << 20;
@@ -23,7 +24,7 @@ fn space(size: usize, vram: usize, order: u8) -> Space {
 
 fn config(size: usize, vram: usize, order: u8) -> SpaceConfig {
     let largest = Order::new(order).expect("small");
-    let policy = Box::new(Granularity { largest, smallest: Order::ZERO, populate: largest });
+    let policy = Box::new(FixedOrders { largest, smallest: Order::ZERO, populate: largest });
     let units = NonZeroUsize::MIN;
     SpaceConfig { checked: true, units, policy: Some(policy), ..SpaceConfig::new(size, vram) }
 }

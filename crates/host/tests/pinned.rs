@@ -11,7 +11,8 @@ use bifolio_engine::device::DeviceFault;
 use bifolio_folio::{MemoryKind, Order};
 use bifolio_host::space::FreeError;
 use bifolio_host::{Counter, Side, Space, SpaceConfig};
-use bifolio_migrate::{Failure, Granularity};
+use bifolio_migrate::Failure;
+use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
 
 const BYTES: usize = 4 << 20;
@@ -178,7 +179,7 @@ fn device_that_faults_on_pinned_pages_meanwhile_neither_moves_them_nor_loses_a_w
         let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
         let mut config = SpaceConfig::new(4 * BYTES, BYTES);
         (config.kind, config.checked) = (kind, true);
-        config.policy = Some(Box::new(Granularity { largest, smallest, populate: largest }));
+        config.policy = Some(Box::new(FixedOrders { largest, smallest, populate: largest }));
         let space = Space::new(config).expect("a space");
         let span = AddressRange::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
         write_numbers(&space, span);

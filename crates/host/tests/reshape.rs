@@ -9,7 +9,8 @@ use bifolio_engine::device::DeviceFault;
 use bifolio_engine::reshape::Collapsed;
 use bifolio_folio::{MemoryKind, Order, Pfn};
 use bifolio_host::{Counter, PoolName, Side, Space, SpaceConfig};
-use bifolio_migrate::{Failure, Granularity};
+use bifolio_migrate::Failure;
+use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
 
 const BYTES: usize = 2 << 20;
@@ -28,7 +29,7 @@ fn one_folio_of(kind: MemoryKind, pool: PoolName) -> (Space, AddressRange) {
         kind,
         pool,
         checked: true,
-        policy: Some(Box::new(Granularity { largest: Order::PMD, smallest, populate: Order::PMD })),
+        policy: Some(Box::new(FixedOrders { largest: Order::PMD, smallest, populate: Order::PMD })),
         ..SpaceConfig::new(2 * BYTES, 4 * BYTES)
     };
     let space = Space::new(config).expect("a space");
@@ -44,7 +45,7 @@ fn one_folio_of(kind: MemoryKind, pool: PoolName) -> (Space, AddressRange) {
 fn orders(space: &Space, span: AddressRange) -> Vec<u8> {
     let found = space.engine().blocks().find(span.start()).expect("an address of the space");
     let cell = found.lock();
-    cell.block.pieces().iter().map(|piece| piece.span.order().get()).collect()
+    cell.block.pieces().iter().map(|piece| piece.run.order().get()).collect()
 }
 
 fn references(space: &Space) -> u64 {

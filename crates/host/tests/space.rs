@@ -8,7 +8,8 @@ use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::{MemoryKind, Order};
 use bifolio_host::{Counter, Direction, PoolName, Side, Space, SpaceConfig};
-use bifolio_migrate::{Failure, Granularity};
+use bifolio_migrate::Failure;
+use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
 
 /// Adds 1 to every word of an array; units take pages in turn.
@@ -34,9 +35,9 @@ fn config(kind: MemoryKind, size: usize, vram: usize) -> SpaceConfig {
     SpaceConfig { kind, checked: true, ..SpaceConfig::new(size, vram) }
 }
 
-fn fixed(order: u8) -> Box<Granularity> {
+fn fixed(order: u8) -> Box<FixedOrders> {
     let order = Order::new(order).expect("small");
-    Box::new(Granularity { largest: order, smallest: Order::ZERO, populate: order })
+    Box::new(FixedOrders { largest: order, smallest: Order::ZERO, populate: order })
 }
 
 /// The CPU writes, the device increments, the CPU reads, twice over; all words must be right.

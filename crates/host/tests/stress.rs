@@ -12,7 +12,7 @@ use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::{MemoryKind, Order};
 use bifolio_host::{Counter, Direction, PoolName, Side, Space, SpaceConfig};
-use bifolio_migrate::Granularity;
+use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
 
 /// How long each combination runs, on a machine that is not busy.
@@ -97,7 +97,7 @@ fn nothing_is_lost_with(pool: PoolName, kind: MemoryKind, order: u8, vram: usize
     config.units = NonZeroUsize::MIN;
     let largest = Order::new(order).expect("small");
     let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
-    config.policy = Some(Box::new(Granularity { largest, smallest, populate: largest }));
+    config.policy = Some(Box::new(FixedOrders { largest, smallest, populate: largest }));
     let space = Space::new(config).expect("a space");
     let address = space.allocate(BYTES).expect("room");
     let span = AddressRange::new(address, BYTES).expect("pages");

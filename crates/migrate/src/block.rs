@@ -5,26 +5,48 @@ use alloc::vec::Vec;
 
 use bifolio_folio::{MemoryKind, Pfn};
 
-use crate::{AlignedRun, Folio, FolioId, PageRun, PageSet};
+use crate::{AlignedRun, DevicePage, Folio, FolioId, Formed, NodeId, PageRun, PageSet, Rights};
 
 /// A folio of device memory that holds part of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Piece {
     /// The pages it holds; its order is the folio's.
-    pub span: AlignedRun,
+    pub run: AlignedRun,
+    /// The node whose memory it is.
+    pub node: NodeId,
+    /// How the CPU reaches the memory of that node.
+    pub kind: MemoryKind,
     /// Device page of the first page.
     pub pfn: Pfn,
     /// Key of the folio.
     pub id: FolioId,
-    /// Whether the device's page table has it.
-    pub mapped: bool,
+    /// What the device may do with it by its page table; empty if it is not there.
+    pub rights: Rights,
 }
 
 impl Piece {
     /// The folio as the runner knows it.
     #[must_use]
     pub fn folio(&self) -> Folio {
-        Folio { pfn: self.pfn, order: self.span.order(), id: self.id }
+        Folio { node: self.node, pfn: self.pfn, order: self.run.order(), id: self.id }
+    }
+
+    /// Its first device page.
+    #[must_use]
+    pub fn page(&self) -> DevicePage {
+        DevicePage { node: self.node, pfn: self.pfn }
+    }
+
+    /// Tells whether the device's page table has it.
+    #[must_use]
+    pub fn is_mapped(&self) -> bool {
+        !self.rights.is_empty()
+    }
+
+    /// Tells whether the CPU reaches it where it is.
+    #[must_use]
+    pub fn is_coherent(&self) -> bool {
+        self.kind == MemoryKind::Coherent
     }
 }
 
@@ -34,10 +56,9 @@ pub struct InUse;
 
 /// Where the pages of one block are. Changed by transactions only.
 ///
-/// Each live page is *empty* (never touched: reads as zero), in *ram*, or in exactly one piece on the device.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+/// Each live page is *empty* (never touched: reads as zero), in *ram*, or in exactly one piece on one device.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Block {
-    kind: MemoryKind,
     live: PageSet,
     ram: PageSet,
     device: PageSet,
@@ -47,17 +68,10 @@ pub struct Block {
 }
 
 impl Block {
-    /// Makes a block of no live pages. `kind` tells whether the CPU maps device memory directly.
+    /// Makes a block of no live pages.
     #[must_use]
-    pub fn new(kind: MemoryKind) -> Block {
-        let none = PageSet::EMPTY;
-        Block { kind, live: none, ram: none, device: none, pieces: Vec::new(), pins: BTreeMap::new() }
-    }
-
-    /// Whether the CPU maps device memory directly.
-    #[must_use]
-    pub fn kind(&self) -> MemoryKind {
-        self.kind
+    pub fn new() -> Block {
+        Block::default()
     }
 
     /// Pages that belong to an allocation.
@@ -72,23 +86,31 @@ impl Block {
         &self.ram
     }
 
-    /// Pages whose bytes are on the device.
+    /// Pages whose bytes are on a device.
     #[must_use]
     pub fn device(&self) -> &PageSet {
         &self.device
     }
 
-    /// Folios on the device, by their first page.
+    /// Folios on devices, by their first page.
     #[must_use]
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
+    /// Pages whose bytes are on a device where the CPU reaches them.
+    #[must_use]
+    pub fn coherent(&self) -> PageSet {
+        let mut pages = PageSet::EMPTY;
+        self.pieces.iter().filter(|piece| piece.is_coherent()).for_each(|piece| pages.insert(piece.run));
+        pages
+    }
+
     /// The piece that holds `page`.
     #[must_use]
     pub fn piece_of(&self, page: u16) -> Option<&Piece> {
-        let after = self.pieces.partition_point(|piece| piece.span.first() <= page);
-        self.pieces[..after].last().filter(|piece| piece.span.contains(page))
+        let after = self.pieces.partition_point(|piece| piece.run.first() <= page);
+        self.pieces[..after].last().filter(|piece| piece.run.contains(page))
     }
 
     /// The first piece that holds any page of `run`.
@@ -100,8 +122,8 @@ impl Block {
     /// Yields the pieces that hold any page of `run`, in order.
     pub fn pieces_in(&self, run: impl Into<PageRun>) -> impl Iterator<Item = &Piece> {
         let run = run.into();
-        let at = self.pieces.partition_point(|piece| piece.span.end() <= run.first());
-        self.pieces[at..].iter().take_while(move |piece| piece.span.first() < run.end())
+        let at = self.pieces.partition_point(|piece| piece.run.end() <= run.first());
+        self.pieces[at..].iter().take_while(move |piece| piece.run.first() < run.end())
     }
 
     /// Makes pages live and empty, as an allocation that begins.
@@ -135,16 +157,16 @@ impl Block {
         Ok(())
     }
 
-    /// Whether all pages of `span` are live and none was ever touched.
+    /// Whether all pages of `run` are live and none was ever touched.
     #[must_use]
-    pub fn is_empty(&self, span: AlignedRun) -> bool {
-        self.is_off_device(span) && !self.ram.intersects(span)
+    pub fn is_empty(&self, run: AlignedRun) -> bool {
+        self.is_off_device(run) && !self.ram.intersects(run)
     }
 
-    /// Whether all pages of `span` are live and none is on the device.
+    /// Whether all pages of `run` are live and none is on a device.
     #[must_use]
-    pub fn is_off_device(&self, span: AlignedRun) -> bool {
-        self.live.contains_all(span) && !self.device.intersects(span)
+    pub fn is_off_device(&self, run: AlignedRun) -> bool {
+        self.live.contains_all(run) && !self.device.intersects(run)
     }
 
     /// Whether any page of `run` is pinned.
@@ -187,28 +209,30 @@ impl Block {
         }
     }
 
-    pub(crate) fn commit_to_device(&mut self, piece: Piece) {
-        let run = piece.span;
+    /// Makes `formed` the folio of `run`, which no page table has yet.
+    pub(crate) fn commit_to_device(&mut self, run: AlignedRun, formed: Formed) {
+        let Formed { folio: Folio { node, pfn, id, .. }, kind, .. } = formed;
+        let piece = Piece { run, node, kind, pfn, id, rights: Rights::empty() };
         debug_assert!(!self.device.intersects(run), "two folios hold {run:?}");
         self.ram.remove(run);
         self.device.insert(run);
-        let at = self.pieces.partition_point(|other| other.span.first() < piece.span.first());
+        let at = self.pieces.partition_point(|other| other.run.first() < piece.run.first());
         self.pieces.insert(at, piece);
     }
 
-    pub(crate) fn commit_to_ram(&mut self, span: AlignedRun) {
-        self.remove_piece(span);
-        self.ram.insert(span);
+    pub(crate) fn commit_to_ram(&mut self, run: AlignedRun) {
+        self.remove_piece(run);
+        self.ram.insert(run);
     }
 
-    pub(crate) fn remove_piece(&mut self, span: AlignedRun) {
-        let at = self.index_of(span);
+    pub(crate) fn remove_piece(&mut self, run: AlignedRun) {
+        let at = self.index_of(run);
         self.pieces.remove(at);
-        self.device.remove(span);
+        self.device.remove(run);
     }
 
-    pub(crate) fn commit_populated(&mut self, span: AlignedRun) {
-        self.ram.insert(span);
+    pub(crate) fn commit_populated(&mut self, run: AlignedRun) {
+        self.ram.insert(run);
     }
 
     pub(crate) fn commit_discarded(&mut self, run: PageRun) {
@@ -216,40 +240,40 @@ impl Block {
     }
 
     pub(crate) fn commit_unmapped(&mut self, run: PageRun) {
-        debug_assert!(!self.device.intersects(run), "unmapped pages {run:?} are still on the device");
+        debug_assert!(!self.device.intersects(run), "unmapped pages {run:?} are still on a device");
         self.live.remove(run);
     }
 
-    pub(crate) fn set_mapped(&mut self, span: AlignedRun, mapped: bool) {
-        let at = self.index_of(span);
-        self.pieces[at].mapped = mapped;
+    pub(crate) fn set_rights(&mut self, run: AlignedRun, rights: Rights) {
+        let at = self.index_of(run);
+        self.pieces[at].rights = rights;
     }
 
     /// Replaces a piece by its two halves after the folio was split.
-    pub(crate) fn split_piece(&mut self, span: AlignedRun, upper_id: FolioId) {
-        let at = self.index_of(span);
+    pub(crate) fn split_piece(&mut self, run: AlignedRun, upper_id: FolioId) {
+        let at = self.index_of(run);
         let whole = self.pieces[at];
-        let (lower, upper) = span.halves(span.first()).expect("only folios of order 1 and more are split");
-        let upper_pfn = Pfn::new(whole.pfn.get() + u64::from(lower.pages()));
-        self.pieces[at] = Piece { span: lower, ..whole };
-        self.pieces.insert(at + 1, Piece { span: upper, pfn: upper_pfn, id: upper_id, ..whole });
+        let (lower, upper) = run.halves(run.first()).expect("only folios of order 1 and more are split");
+        let upper_pfn = whole.page().plus(lower.pages()).pfn;
+        self.pieces[at] = Piece { run: lower, ..whole };
+        self.pieces.insert(at + 1, Piece { run: upper, pfn: upper_pfn, id: upper_id, ..whole });
     }
 
-    /// Replaces the two halves of `span` by one piece after their folios were collapsed.
-    pub(crate) fn join_pieces(&mut self, span: AlignedRun) {
-        let (lower, upper) = span.halves(span.first()).expect("only halves are joined");
+    /// Replaces the two halves of `run` by one piece after their folios were collapsed.
+    pub(crate) fn join_pieces(&mut self, run: AlignedRun) {
+        let (lower, upper) = run.halves(run.first()).expect("only halves are joined");
         let (at, above) = (self.index_of(lower), self.index_of(upper));
         let upper = self.pieces.remove(above);
         let lower = self.pieces[at];
-        debug_assert_eq!(lower.mapped, upper.mapped, "halves of {span:?} of which one is mapped");
-        self.pieces[at] = Piece { span, ..lower };
+        debug_assert_eq!(lower.rights, upper.rights, "halves of {run:?} with different rights");
+        self.pieces[at] = Piece { run, ..lower };
     }
 
-    fn index_of(&self, span: AlignedRun) -> usize {
+    fn index_of(&self, run: AlignedRun) -> usize {
         self.pieces
-            .binary_search_by_key(&span.first(), |piece| piece.span.first())
+            .binary_search_by_key(&run.first(), |piece| piece.run.first())
             .ok()
-            .filter(|&at| self.pieces[at].span == span)
+            .filter(|&at| self.pieces[at].run == run)
             .expect("transactions only name pieces that are there")
     }
 
@@ -261,22 +285,22 @@ impl Block {
         let all = PageRun::BLOCK;
         let mut device = PageSet::EMPTY;
         for piece in &self.pieces {
-            if device.intersects(piece.span) {
+            if device.intersects(piece.run) {
                 return Err("two pieces hold one page");
             }
-            if !piece.pfn.is_aligned(piece.span.order()) {
+            if !piece.pfn.is_aligned(piece.run.order()) {
                 return Err("a piece's folio is not aligned to its order");
             }
-            device.insert(piece.span);
+            device.insert(piece.run);
         }
         if device != self.device {
-            return Err("the pages on the device are not those of the pieces");
+            return Err("the pages on devices are not those of the pieces");
         }
         if self.ram.runs(all).chain(device.runs(all)).any(|run| !self.live.contains_all(run)) {
             return Err("a page that is not live has bytes");
         }
         if self.ram.runs(all).any(|run| device.intersects(run)) {
-            return Err("a page is in system memory and on the device at once");
+            return Err("a page is in system memory and on a device at once");
         }
         if self.pins.keys().any(|page| !self.ram.contains(*page)) {
             return Err("a pinned page is not in system memory");

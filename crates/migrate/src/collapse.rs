@@ -1,7 +1,7 @@
-//! Collapsing folios in place: pieces of one backing that nobody else holds become one again, the inverse of a split.
+//! Collapsing folios in place: pieces of one backing without other references become one again, the inverse of a split.
 //!
 //! ```text
-//!  for each order from the smallest: for each two halves of a span inside the run, adjacent on the device too:
+//!  for each order from the smallest: for each two halves of an aligned run inside the run, adjacent on the device too:
 //!    collapse them, if the device's page table has both or neither --Busy, Failed--> leave them
 //!   |
 //!  for each folio that came of it:
@@ -11,10 +11,11 @@
 //!
 //! Nothing moves and nothing is copied.
 
-use bifolio_folio::{MemoryKind, Order};
+use bifolio_folio::Order;
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::{AlignedRun, Block, PageRun, PageSet, Piece};
+use crate::transaction::illegal;
+use crate::{AlignedRun, Block, PageRun, PageSet, Piece, Rights};
 
 /// Collapses the folios inside a run, as far as they go together.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -27,17 +28,17 @@ pub struct Collapse {
     phase: Phase,
     /// Pages of folios that came of it.
     joined: PageSet,
-    /// Whether somebody holds a folio that could have been a half.
+    /// Whether a folio that could have been a half is in use.
     busy: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     Start,
-    /// Joining the halves of this span.
+    /// Joining the halves of this run.
     Join(AlignedRun),
-    MapCoherent(AlignedRun),
-    Remap(AlignedRun),
+    MapCoherent(Piece),
+    Remap(Piece),
     Unmap(AlignedRun),
 }
 
@@ -50,28 +51,30 @@ impl Collapse {
     }
 
     pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
+        use Outcome::{Busy, Done, Failed};
         match (self.phase, outcome) {
             (Phase::Start, Outcome::Start) => self.next_halves(block),
-            (Phase::Join(span), outcome) => {
-                self.at = span.end();
-                if outcome == Outcome::Done {
-                    block.join_pieces(span);
-                    self.joined.insert(span);
+            (Phase::Join(run), Done | Busy | Failed) => {
+                self.at = run.end();
+                if outcome == Done {
+                    block.join_pieces(run);
+                    self.joined.insert(run);
                 }
-                self.busy |= outcome == Outcome::Busy;
+                self.busy |= outcome == Busy;
                 self.next_halves(block)
             }
-            (Phase::MapCoherent(span), _) => self.remap(block, span),
-            (Phase::Remap(span), Outcome::Done) => {
-                block.set_mapped(span, true);
-                self.next_folio(block, span.end())
+            // Without a mapping the CPU faults.
+            (Phase::MapCoherent(piece), Done | Failed) => self.remap(block, piece),
+            (Phase::Remap(piece), Done) => self.next_folio(block, piece.run.end()),
+            (Phase::Remap(piece), Failed) => {
+                let step = Step::UnmapDevice { node: piece.node, run: piece.run };
+                self.enter(Phase::Unmap(piece.run), step)
             }
-            (Phase::Remap(span), _) => self.enter(Phase::Unmap(span), Step::UnmapDevice { span }),
-            (Phase::Unmap(span), _) => {
-                block.set_mapped(span, false);
-                self.next_folio(block, span.end())
+            (Phase::Unmap(run), Done) => {
+                block.set_rights(run, Rights::empty());
+                self.next_folio(block, run.end())
             }
-            (phase, outcome) => unreachable!("{outcome:?} in {phase:?}"),
+            (phase, outcome) => illegal(&phase, outcome),
         }
     }
 
@@ -84,7 +87,7 @@ impl Collapse {
         while self.order < Order::PMD {
             let rest = self.run.from_page(self.at);
             if let Some((lower, upper)) = rest.and_then(|rest| self.halves_in(block, rest)) {
-                let whole = AlignedRun::around(lower.span.first(), larger(self.order));
+                let whole = AlignedRun::around(lower.run.first(), larger(self.order));
                 let step = Step::CollapseFolio { lower: lower.folio(), upper: upper.folio() };
                 return self.enter(Phase::Join(whole), step);
             }
@@ -95,15 +98,15 @@ impl Collapse {
 
     /// The first two pieces in `run` that can be the halves of one folio.
     fn halves_in(&self, block: &Block, run: PageRun) -> Option<(Piece, Piece)> {
-        let inside = |piece: &&Piece| run.covers(piece.span);
+        let inside = |piece: &&Piece| run.covers(piece.run);
         let pieces = block.pieces_in(run).filter(inside);
         let next = block.pieces_in(run).filter(inside).skip(1);
         let is_pair = |pair: &(&Piece, &Piece)| {
             let (lower, upper, whole) = (pair.0, pair.1, larger(self.order));
-            let halves = AlignedRun::around(lower.span.first(), whole).halves(lower.span.first());
+            let halves = AlignedRun::around(lower.run.first(), whole).halves(lower.run.first());
             let apart = upper.pfn.offset_from(lower.pfn);
-            halves == Some((lower.span, upper.span))
-                && lower.mapped == upper.mapped
+            halves == Some((lower.run, upper.run))
+                && (lower.node, lower.rights) == (upper.node, upper.rights)
                 && apart == Some(self.order.pages())
                 && lower.pfn.is_aligned(whole)
         };
@@ -112,22 +115,22 @@ impl Collapse {
 
     fn next_folio(&mut self, block: &Block, from: u16) -> Step {
         let mut rest = self.run.from_page(from).into_iter().flat_map(|rest| block.pieces_in(rest));
-        match rest.find(|piece| self.joined.contains(piece.span.first())) {
-            Some(piece) if block.kind() == MemoryKind::Coherent => {
-                let step = Step::MapCoherent { span: piece.span, to: piece.pfn };
-                self.enter(Phase::MapCoherent(piece.span), step)
+        match rest.find(|piece| self.joined.contains(piece.run.first())) {
+            Some(&piece) if piece.is_coherent() => {
+                let step = Step::MapCoherent { run: piece.run, to: piece.page() };
+                self.enter(Phase::MapCoherent(piece), step)
             }
-            Some(piece) => self.remap(block, piece.span),
+            Some(&piece) => self.remap(block, piece),
             None => self.finish(),
         }
     }
 
-    fn remap(&mut self, block: &Block, span: AlignedRun) -> Step {
-        let piece = block.piece_of(span.first()).expect("a folio that was joined stays where it is");
-        if piece.mapped {
-            return self.enter(Phase::Remap(span), Step::RemapDevice { span, to: piece.pfn });
+    fn remap(&mut self, block: &Block, piece: Piece) -> Step {
+        let Piece { run, rights, .. } = piece;
+        if piece.is_mapped() {
+            return self.enter(Phase::Remap(piece), Step::RemapDevice { run, to: piece.page(), rights });
         }
-        self.next_folio(block, span.end())
+        self.next_folio(block, run.end())
     }
 
     fn finish(&self) -> Step {

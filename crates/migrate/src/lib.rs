@@ -4,7 +4,7 @@
 //! one place at a time:
 //!
 //! ```text
-//!                      install zero                     form, take out, copy
+//!                      install zero                     form, isolate, copy
 //!   not live --map--> empty ------------------> ram ------------------------------> device
 //!       ^               |                        ^                                    |
 //!       |               |                        +---- unmap device, copy, install ---+
@@ -14,7 +14,7 @@
 //! Pages of system memory may be pinned ([`Block::pin`]): they stay there, live, until they are unpinned.
 //!
 //! A [`Transaction`] moves pages between these places. It has no threads, no clock and no system calls: it emits
-//! a [`Step`] (form a folio, take a span out of the CPU's view, copy, install), whoever runs it does that step
+//! a [`Step`] (form a folio, isolate pages, copy, install), its runner does that step
 //! and reports an [`Outcome`], until [`Step::Finish`]. The same transactions run live on userfaultfd, inside a
 //! simulated world in the tests, and under a checker. A transaction that fails at any step leaves every byte
 //! where it was (I12, I23).
@@ -22,15 +22,15 @@
 //! A runner, in short: here every step succeeds, and none is really done.
 //!
 //! ```
-//! use bifolio_folio::{MemoryKind, Order};
-//! use bifolio_migrate::{AlignedRun, Block, Granularity, Outcome, PageRun, Step, Transaction};
+//! use bifolio_folio::Order;
+//! use bifolio_migrate::{AlignedRun, Block, CpuFaultOrders, Outcome, PageRun, Step, Transaction};
 //!
-//! let policy = Granularity { largest: Order::PMD, smallest: Order::ZERO, populate: Order::K64 };
-//! let mut block = Block::new(MemoryKind::Private);
+//! let mut block = Block::new();
 //! block.map(PageRun::BLOCK);
 //!
 //! // A page is touched for the first time.
-//! let mut fault = Transaction::cpu_fault(&block, 7, &policy);
+//! let orders = CpuFaultOrders { to_ram: Order::PMD, populate: Order::K64 };
+//! let mut fault = Transaction::cpu_fault(&block, 7, orders);
 //! let (mut outcome, mut asked) = (Outcome::Start, Vec::new());
 //! let finished = loop {
 //!     match fault.step(&mut block, outcome) {
@@ -39,28 +39,28 @@
 //!     }
 //!     outcome = Outcome::Done;
 //! };
-//! let span = AlignedRun::around(7, Order::K64);
-//! assert_eq!(asked, [Step::ReserveRam { span }, Step::InstallZero { span }]);
+//! let run = AlignedRun::around(7, Order::K64);
+//! assert_eq!(asked, [Step::ReserveRam { run }, Step::InstallZero { run }]);
 //! assert!(finished.is_ok() && block.ram().contains(7));
 //! ```
 //!
-//! Pages are never taken for slots (I13): what is asked for is a span, not a number.
+//! Pages are never taken for slots (I13): what is asked for is a run of pages, not a number.
 //!
 //! ```compile_fail,E0308
 //! # use bifolio_migrate::Step;
-//! let one_slot = Step::ReserveRam { span: 1 };
+//! let one_slot = Step::ReserveRam { run: 1 };
 //! ```
 //! ```
 //! # use bifolio_migrate::{AlignedRun, Step};
-//! let all_pages = Step::ReserveRam { span: AlignedRun::block() };
+//! let all_pages = Step::ReserveRam { run: AlignedRun::block() };
 //! ```
 //!
 //! | Module | What it holds |
 //! |---|---|
 //! | [`block`] | where the pages of one block are |
+//! | [`node`] | names of what is on devices |
 //! | [`step`] | what a transaction asks for, and the answers |
 //! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`], [`split`], [`collapse`] are its kinds |
-//! | [`policy`] | which order to move, chosen at run time |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -68,7 +68,7 @@ extern crate alloc;
 
 pub mod block;
 pub mod collapse;
-pub mod policy;
+pub mod node;
 pub mod populate;
 pub mod split;
 pub mod step;
@@ -79,9 +79,9 @@ pub mod unmap;
 
 pub use bifolio_folio::{AlignedRun, BLOCK_PAGES, PageRun, PageSet};
 pub use block::{Block, InUse, Piece};
-pub use policy::{Granularity, Policy};
-pub use step::{Failure, Finished, Folio, FolioId, Moved, Outcome, Step};
-pub use transaction::Transaction;
+pub use node::{DevicePage, Folio, FolioId, Formed, NodeId, Rights};
+pub use step::{Failure, Finished, Moved, Outcome, Step};
+pub use transaction::{CpuFaultOrders, OrderRange, Transaction};
 
 /// Bytes in one block.
 pub const BLOCK_BYTES: u64 = BLOCK_PAGES as u64 * bifolio_folio::PAGE_SIZE;

@@ -7,13 +7,14 @@
 //!    enter the pieces in the device's page table, in place of the whole --Failed--> unmap: the device faults
 //! ```
 //!
-//! A run of all pages of a folio gives a uniform split, a run of one page the split around it. Nothing moves, and nobody
+//! A run of all pages of a folio gives a uniform split, a run of one page the split around it. Nothing moves, and no access
 //! finds a page away meanwhile: the pieces stay where the folio was.
 
 use bifolio_folio::Order;
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::{AlignedRun, Block, PageRun};
+use crate::transaction::illegal;
+use crate::{AlignedRun, Block, PageRun, Piece, Rights};
 
 /// Splits the folios that hold pages of a run.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -32,7 +33,7 @@ enum Phase {
     /// Halving this piece.
     Split(AlignedRun),
     /// Entering this piece, and then those after it.
-    Remap(AlignedRun),
+    Remap(Piece),
     Unmap(AlignedRun),
 }
 
@@ -44,21 +45,25 @@ impl Split {
     }
 
     pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
+        use Outcome::{Busy, Done, Failed};
         match (self.phase, outcome) {
             (Phase::Start, Outcome::Start) => self.next_folio(block),
-            (Phase::Split(span), Outcome::Split { upper }) => {
-                block.split_piece(span, upper);
+            (Phase::Split(run), Outcome::Split { upper }) => {
+                block.split_piece(run, upper);
                 self.splits += 1;
                 self.next_half(block)
             }
-            (Phase::Split(_), _) => self.remap(block, self.whole.first()),
-            (Phase::Remap(span), Outcome::Done) => self.remap(block, span.end()),
-            (Phase::Remap(span), _) => self.enter(Phase::Unmap(span), Step::UnmapDevice { span }),
-            (Phase::Unmap(span), _) => {
-                block.set_mapped(span, false);
-                self.remap(block, span.end())
+            (Phase::Split(_), Busy) => self.remap(block, self.whole.first()),
+            (Phase::Remap(piece), Done) => self.remap(block, piece.run.end()),
+            (Phase::Remap(piece), Failed) => {
+                let step = Step::UnmapDevice { node: piece.node, run: piece.run };
+                self.enter(Phase::Unmap(piece.run), step)
             }
-            (phase, outcome) => unreachable!("{outcome:?} in {phase:?}"),
+            (Phase::Unmap(run), Done) => {
+                block.set_rights(run, Rights::empty());
+                self.remap(block, run.end())
+            }
+            (phase, outcome) => illegal(&phase, outcome),
         }
     }
 
@@ -69,8 +74,8 @@ impl Split {
 
     fn next_folio(&mut self, block: &Block) -> Step {
         match self.too_large(block, self.run) {
-            Some(span) => {
-                self.whole = span;
+            Some(run) => {
+                self.whole = run;
                 self.next_half(block)
             }
             None => {
@@ -83,9 +88,9 @@ impl Split {
     fn next_half(&mut self, block: &Block) -> Step {
         let inside = self.run.intersection(self.whole).expect("a folio is split for its pages of the run");
         match self.too_large(block, inside) {
-            Some(span) => {
-                let piece = block.piece_of(span.first()).expect("it was just found");
-                self.enter(Phase::Split(span), Step::SplitFolio { folio: piece.folio() })
+            Some(run) => {
+                let piece = block.piece_of(run.first()).expect("it was just found");
+                self.enter(Phase::Split(run), Step::SplitFolio { folio: piece.folio() })
             }
             None => self.remap(block, self.whole.first()),
         }
@@ -93,20 +98,20 @@ impl Split {
 
     fn too_large(&self, block: &Block, run: PageRun) -> Option<AlignedRun> {
         let pieces = block.pieces_in(run);
-        pieces.map(|piece| piece.span).find(|span| span.order() > self.to)
+        pieces.map(|piece| piece.run).find(|run| run.order() > self.to)
     }
 
     /// Enters the pieces from page `from` on in the device's page table, if the whole was there, and goes on.
     fn remap(&mut self, block: &Block, from: u16) -> Step {
-        let is_whole = block.piece_of(self.whole.first()).is_some_and(|piece| piece.span == self.whole);
+        let is_whole = block.piece_of(self.whole.first()).is_some_and(|piece| piece.run == self.whole);
         let mut rest =
-            block.pieces().iter().filter(|piece| (from..self.whole.end()).contains(&piece.span.first()));
-        match rest.find(|piece| piece.mapped && !is_whole) {
-            Some(piece) => {
-                let step = Step::RemapDevice { span: piece.span, to: piece.pfn };
-                self.enter(Phase::Remap(piece.span), step)
+            block.pieces().iter().filter(|piece| (from..self.whole.end()).contains(&piece.run.first()));
+        match rest.find(|piece| piece.is_mapped() && !is_whole) {
+            Some(&piece) => {
+                let step = Step::RemapDevice { run: piece.run, to: piece.page(), rights: piece.rights };
+                self.enter(Phase::Remap(piece), step)
             }
-            None if self.too_large(block, self.run).is_some_and(|span| self.whole.contains(span.first())) => {
+            None if self.too_large(block, self.run).is_some_and(|run| self.whole.contains(run.first())) => {
                 Step::Finish(Err(Failure::Busy))
             }
             None => self.next_folio(block),

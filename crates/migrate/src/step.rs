@@ -1,45 +1,47 @@
-//! What a transaction asks of whoever runs it, and the answers.
+//! What a transaction asks of its runner, and the answers.
 
-use bifolio_folio::{Order, Pfn};
-
-use crate::{AlignedRun, PageRun};
+use crate::{AlignedRun, DevicePage, Folio, FolioId, Formed, NodeId, PageRun, Rights};
 
 /// One thing to do for a transaction. Each names the outcomes it may have; any other is a broken runner.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
     /// Allocate device memory and form a folio: [`Outcome::Formed`], [`Outcome::NoMemory`] or [`Outcome::Detached`].
     FormFolio {
+        /// The node whose memory it is to be.
+        node: NodeId,
         /// The pages it is to hold; its order is the folio's.
-        span: AlignedRun,
+        run: AlignedRun,
     },
     /// Make room for a folio on the device by evicting others: `Done` (room was made; it may be gone again),
     /// `NoMemory`, or `Busy` if what could be evicted belongs to other transactions just now. The runner may evict
-    /// from this very block, outside the span of this transaction.
+    /// from this very block, outside the pages of this transaction.
     ReclaimDevice {
-        /// The span that must fit.
-        span: AlignedRun,
+        /// The node that is full.
+        node: NodeId,
+        /// The pages that must fit as one folio.
+        run: AlignedRun,
     },
     /// Drop the reference that the block held: `Done`.
     ReleaseFolio {
         /// The folio.
         folio: Folio,
     },
-    /// Split a live folio into its two halves: [`Outcome::Split`], or `Busy` if somebody else holds a reference.
+    /// Split a live folio into its two halves: [`Outcome::Split`], or `Busy` if there is another reference of it.
     SplitFolio {
         /// The folio, of order 1 or more.
         folio: Folio,
     },
-    /// Make one folio of the two halves of a block, where they are: `Done` (it keeps the lower one's key), `Busy` if somebody else holds a reference of either, or `Failed` if they are not of one backing.
+    /// Make one folio of the two halves of a block, where they are: `Done` (it keeps the lower one's key), `Busy` if there is another reference of either, or `Failed` if they are not of one backing.
     CollapseFolio {
         /// The folio of the lower half.
         lower: Folio,
         /// The folio of the upper half, of the same order.
         upper: Folio,
     },
-    /// Reserve system memory for a span: `Done` or `NoMemory`.
+    /// Reserve system memory: `Done` or `NoMemory`.
     ReserveRam {
-        /// The span whose bytes will be there.
-        span: AlignedRun,
+        /// The pages whose bytes will be there.
+        run: AlignedRun,
     },
     /// Make room in system memory by moving other blocks to the device: `Done`, `NoMemory`, or `Busy` as above.
     ReclaimRam {
@@ -48,91 +50,97 @@ pub enum Step {
     },
     /// Give system memory back, with the bytes in it: `Done`.
     ReleaseRam {
-        /// The span it was reserved for or taken out of.
-        span: AlignedRun,
-        /// How many of its pages were in system memory.
+        /// The pages that it was reserved for, or that were isolated from it.
+        run: AlignedRun,
+        /// How many of them were in system memory.
         pages: u16,
     },
-    /// Take the span's pages of system memory out of the CPU's view, so that nobody can write them any more and
-    /// the next touch faults: `Done`, or `Busy` if any page cannot be taken (pinned, shared after fork); then all
-    /// pages are in view as before.
+    /// Unmap those of the pages that are in system memory from the CPU, so that no thread can write them any more and the
+    /// next touch faults: `Done`, or `Busy` if any page cannot be isolated (pinned, shared after fork); then all pages
+    /// are mapped as before.
     Isolate {
-        /// The span.
-        span: AlignedRun,
+        /// The pages.
+        run: AlignedRun,
     },
-    /// Put the pages of system memory that `Isolate` took back into view and wake sleepers: `Done`.
+    /// Map the pages of system memory that `Isolate` unmapped again and wake sleepers: `Done`.
     Remap {
-        /// The span.
-        span: AlignedRun,
+        /// The pages.
+        run: AlignedRun,
     },
-    /// Show the span, filled before, to the CPU and wake sleepers: `Done` or `Failed`; then no page was shown. Where
-    /// nobody waits for it, the runner may leave the showing to the next touch.
+    /// Map the pages, filled before, for the CPU and wake sleepers: `Done` or `Failed`; then none was mapped. Where no
+    /// thread waits for them, the runner may leave the mapping to the next touch.
     Install {
-        /// The span.
-        span: AlignedRun,
-        /// The page that a sleeper waits for: may be shown before the others.
+        /// The pages.
+        run: AlignedRun,
+        /// The page that a sleeper waits for: may be mapped before the others.
         wanted: Option<u16>,
     },
-    /// Show the whole span as zeros to the CPU and wake sleepers: `Done` or `Failed`.
+    /// Map zeros for the CPU at all the pages and wake sleepers: `Done` or `Failed`.
     InstallZero {
-        /// The span.
-        span: AlignedRun,
+        /// The pages.
+        run: AlignedRun,
     },
-    /// Copy pages of system memory, out of view, to the device: `Done` or `Failed`.
+    /// Copy isolated pages of system memory to the device: `Done` or `Failed`.
     CopyToDevice {
         /// Pages to copy.
         run: PageRun,
         /// Device page of the first one.
-        to: Pfn,
+        to: DevicePage,
     },
-    /// Write zeros to device memory: `Done` or `Failed`.
+    /// Write zeros to device memory: `Done` or `Failed`. Not asked for where the folio was formed cleared.
     ClearDevice {
         /// Pages that are to read as zero.
         run: PageRun,
         /// Device page of the first one.
-        to: Pfn,
+        to: DevicePage,
     },
     /// Copy a folio to the reserved system memory: `Done` or `Failed`.
     CopyToRam {
-        /// The span to fill.
-        span: AlignedRun,
-        /// Device page of its first page.
-        from: Pfn,
+        /// The pages to fill.
+        run: AlignedRun,
+        /// Device page of the first one.
+        from: DevicePage,
     },
-    /// Enter the span in the device's page table: `Done` or `Failed`.
+    /// Enter the pages in the device's page table: `Done` or `Failed`.
     MapDevice {
-        /// The span.
-        span: AlignedRun,
-        /// Device page of its first page.
-        to: Pfn,
+        /// The pages.
+        run: AlignedRun,
+        /// Device page of the first one.
+        to: DevicePage,
+        /// What the device may do with them.
+        rights: Rights,
     },
-    /// Remove the span from the device's page table, as far as it is there; on return no unit of the device uses it:
+    /// Remove the pages from the device's page table, as far as they are there; on return no unit of the device uses them:
     /// `Done`.
     UnmapDevice {
-        /// The span.
-        span: AlignedRun,
+        /// The device.
+        node: NodeId,
+        /// The pages.
+        run: AlignedRun,
     },
-    /// Enter the span in the device's page table as one, in place of the entries that its pages have; no unit finds them
+    /// Enter the pages in the device's page table as one, in place of the entries that they have; no unit finds them
     /// missing meanwhile: `Done` or `Failed`; then some of them may be entered still.
     RemapDevice {
-        /// The span.
-        span: AlignedRun,
-        /// Device page of its first page, where entries lead already.
-        to: Pfn,
+        /// The pages.
+        run: AlignedRun,
+        /// Device page of the first one, where entries lead already.
+        to: DevicePage,
+        /// What the device may do with them.
+        rights: Rights,
     },
-    /// Map coherent device memory into the CPU's view and wake sleepers: `Done` or `Failed`.
+    /// Map coherent device memory for the CPU and wake sleepers: `Done` or `Failed`.
     MapCoherent {
-        /// The span.
-        span: AlignedRun,
-        /// Device page of its first page.
-        to: Pfn,
+        /// The pages.
+        run: AlignedRun,
+        /// Device page of the first one.
+        to: DevicePage,
     },
-    /// Take coherent device memory out of the CPU's view, so that the next touch faults: `Done` or `Failed`.
+    /// Unmap coherent device memory from the CPU, so that the next touch faults: `Done` or `Failed`.
     UnmapCoherent {
-        /// The span.
-        span: AlignedRun,
+        /// The pages.
+        run: AlignedRun,
     },
-    /// Drop pages from the CPU's view, coherent mappings included, and forget the bytes of those in system memory:
+    /// Unmap pages from the CPU, coherent mappings included, and forget the bytes of those in system memory:
     /// `Done`, or `Failed`; then no byte is gone.
     Discard {
         /// The pages.
@@ -142,19 +150,38 @@ pub enum Step {
     Finish(Result<Finished, Failure>),
 }
 
-/// Key of a folio on the device, as the runner gave it out: valid until the folio is released or becomes part of another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct FolioId(pub u32);
-
-/// A folio that a block holds one reference of.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Folio {
-    /// First device page.
-    pub pfn: Pfn,
-    /// Order.
-    pub order: Order,
-    /// Its key.
-    pub id: FolioId,
+impl Step {
+    /// Tells whether `outcome` is one that the step may have. A transaction panics at any other.
+    #[must_use]
+    pub fn allows(&self, outcome: &Outcome) -> bool {
+        use Outcome::{Busy, Detached, Done, Failed, NoMemory};
+        match *self {
+            Step::FormFolio { node, run } => match outcome {
+                Outcome::Formed(Formed { folio, .. }) => folio.node == node && folio.order == run.order(),
+                other => matches!(other, NoMemory | Detached),
+            },
+            Step::ReserveRam { .. } => matches!(outcome, Done | NoMemory),
+            Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => matches!(outcome, Done | NoMemory | Busy),
+            Step::SplitFolio { .. } => matches!(outcome, Outcome::Split { .. } | Busy),
+            Step::CollapseFolio { .. } => matches!(outcome, Done | Busy | Failed),
+            Step::Isolate { .. } => matches!(outcome, Done | Busy),
+            Step::ReleaseFolio { .. }
+            | Step::ReleaseRam { .. }
+            | Step::Remap { .. }
+            | Step::UnmapDevice { .. } => *outcome == Done,
+            Step::Install { .. }
+            | Step::InstallZero { .. }
+            | Step::CopyToDevice { .. }
+            | Step::ClearDevice { .. }
+            | Step::CopyToRam { .. }
+            | Step::MapDevice { .. }
+            | Step::RemapDevice { .. }
+            | Step::MapCoherent { .. }
+            | Step::UnmapCoherent { .. }
+            | Step::Discard { .. } => matches!(outcome, Done | Failed),
+            Step::Finish(_) => false,
+        }
+    }
 }
 
 /// How a step went.
@@ -164,8 +191,8 @@ pub enum Outcome {
     Start,
     /// The step was done.
     Done,
-    /// A folio of the wanted order now belongs to the block.
-    Formed(Folio),
+    /// A folio of the wanted order, on the wanted node, now belongs to the block.
+    Formed(Formed),
     /// The folio was split; its lower half keeps its key.
     Split {
         /// Key of the upper half.
@@ -173,9 +200,9 @@ pub enum Outcome {
     },
     /// There is no memory for it.
     NoMemory,
-    /// The device is being taken away: no folio is formed from here on.
+    /// The device is being taken away: no folio is formed there from here on.
     Detached,
-    /// Somebody else uses the pages or the folio just now.
+    /// The pages or the folio are in use just now.
     Busy,
     /// It could not be done; nothing changed.
     Failed,
@@ -195,11 +222,11 @@ pub struct Finished {
 /// What a transaction did.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Moved {
-    /// The page was already where it was wanted (somebody else was faster); only mappings were made.
+    /// The page was already where it was wanted (another transaction was faster); only mappings were made.
     AlreadyThere(AlignedRun),
-    /// One folio went to the device.
+    /// One folio went to a device.
     ToDevice(AlignedRun),
-    /// One folio came home.
+    /// One folio came to system memory.
     ToRam(AlignedRun),
     /// Zeros were installed at first touch.
     Populated(AlignedRun),
@@ -211,7 +238,8 @@ pub enum Moved {
     Split(PageRun),
 }
 
-/// Why a transaction failed. All bytes are where they were.
+/// Why a transaction failed. All bytes are readable where they were; pages that were to go from one device to another may
+/// be in system memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Failure {
     /// The page belongs to no allocation.

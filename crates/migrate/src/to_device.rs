@@ -1,48 +1,66 @@
-//! Moving one folio to the device: form, take out, copy, commit; then map.
+//! Moving one folio to a device: form, isolate, copy, commit; then map.
 //!
 //! ```text
+//!  on another device? bring it to system memory (`to_ram`) --fail--> fail
+//!   |
 //!  form --NoMemory--> reclaim --> form --NoMemory--> one order down, form ... --> fail
 //!   |  +--Detached--> fail +--Busy--> fail, to be tried again
-//!  take out --Busy--> release the folio, one order down, form ... --> fail
+//!  isolate --Busy--> release the folio, one order down, form ... --> fail
 //!   |
-//!  copy or clear, run by run --Failed--> restore, release the folio, fail
+//!  copy or clear, run by run --Failed--> remap, release the folio, fail
 //!   |
 //!  commit: from here on the bytes are the folio's
 //!   |
 //!  release system memory, map for the CPU (coherent), map for the device (after a device fault)
 //! ```
 //!
-//! Mapping comes after the commit so that a mapping that fails needs no undoing: whoever misses it faults.
+//! Mapping comes after the commit, so that a mapping that fails needs no undoing: the side that lacks it faults.
+//!
+//! Devices do not copy from each other. A folio on another one comes home first, whole or the part of it that may travel
+//! at once; a failure after that leaves its bytes in system memory.
 
-use bifolio_folio::{MemoryKind, Order, Pfn};
+use bifolio_folio::{MemoryKind, Order};
 
-use crate::step::{Failure, Finished, Folio, Moved, Outcome, Step};
-use crate::{AlignedRun, Block, Piece};
+use crate::step::{Failure, Finished, Moved, Outcome, Step};
+use crate::to_ram::ToRam;
+use crate::transaction::{OrderRange, illegal};
+use crate::{AlignedRun, Block, Formed, NodeId, Piece, Rights};
 
-/// Moves the largest possible span around one page to the device.
+/// Moves the largest possible aligned run around one page to a device.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ToDevice {
+    node: NodeId,
     page: u16,
-    span: AlignedRun,
+    run: AlignedRun,
     smallest: Order,
-    map: bool,
-    folio: Option<Folio>,
+    /// What the device may do with the pages; empty if its page table is not to have them.
+    rights: Rights,
+    formed: Option<Formed>,
     phase: Phase,
     fallbacks: u8,
+    splits: u16,
     reclaimed: bool,
+    /// How often a folio of another device may still be brought home.
+    homes_left: u16,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     Start,
-    MapOnly,
+    /// A folio of another device is being brought home.
+    Home(ToRam),
+    /// The page is on the device; its page table gets it, or gives more rights to what it has.
+    MapOnly {
+        has_entry: bool,
+    },
+    UnmapFailed,
     Form,
     Reclaim,
     Isolate,
     ReleaseBusy,
     /// Pages before this one are copied once the running step is done.
     Copy(u16),
-    Restore,
+    Remap,
     ReleaseFailed,
     ReleaseRam,
     MapCoherent,
@@ -50,38 +68,67 @@ enum Phase {
 }
 
 impl ToDevice {
-    /// Plans to move `page`, with neighbours up to order `largest`, to the device, going down to `smallest`.
-    /// With `map`, the device's page table gets it too, as the answer to a device fault.
+    /// Plans to move `page` to `node`, with neighbours as far as `orders` allows. What the device may do with them is in
+    /// `rights`; without any its page table does not get them.
     #[must_use]
-    pub fn new(page: u16, largest: Order, smallest: Order, map: bool) -> ToDevice {
-        let span = AlignedRun::around(page, largest.min(Order::PMD));
-        let phase = Phase::Start;
-        ToDevice { page, span, smallest, map, folio: None, phase, fallbacks: 0, reclaimed: false }
+    pub fn new(node: NodeId, page: u16, orders: OrderRange, rights: Rights) -> ToDevice {
+        let OrderRange { largest, smallest } = orders;
+        ToDevice {
+            node,
+            page,
+            run: AlignedRun::around(page, largest.min(Order::PMD)),
+            smallest: smallest.min(Order::PMD),
+            rights,
+            formed: None,
+            phase: Phase::Start,
+            fallbacks: 0,
+            splits: 0,
+            reclaimed: false,
+            homes_left: AlignedRun::around(page, smallest.min(Order::PMD)).pages(),
+        }
     }
 
     pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
-        match (self.phase, outcome) {
+        use Outcome::{Busy, Detached, Done, Failed, NoMemory};
+        match (&mut self.phase, outcome) {
             (Phase::Start, Outcome::Start) => self.start(block),
-            (Phase::Form, Outcome::Formed(folio)) => self.formed(block, folio),
-            (Phase::Form, Outcome::Detached) => fail(Failure::Detached),
-            (Phase::Form, _) if !self.reclaimed => self.reclaim(),
-            // Room was made, and somebody else took it.
-            (Phase::Form, _) => self.smaller(Failure::Busy),
-            (Phase::Reclaim, Outcome::Done) => self.form(),
-            (Phase::Reclaim, Outcome::Busy) => fail(Failure::Busy),
-            (Phase::Reclaim, _) => self.smaller(Failure::NoDeviceMemory),
-            (Phase::Isolate, Outcome::Done) => self.copy(block, self.span.first()),
-            (Phase::Isolate, _) => self.enter(Phase::ReleaseBusy, Step::ReleaseFolio { folio: self.folio() }),
-            (Phase::ReleaseBusy, _) => self.smaller(Failure::Busy),
-            (Phase::Copy(next), Outcome::Done) => self.copy(block, next),
-            (Phase::Copy(_), _) => self.undo(block),
-            (Phase::Restore, _) => self.release_failed(),
-            (Phase::ReleaseFailed, _) => fail(Failure::CopyFailed),
-            (Phase::ReleaseRam, _) => self.map_coherent(block),
-            (Phase::MapCoherent, _) => self.map_device(),
-            (Phase::MapDevice | Phase::MapOnly, Outcome::Done) => self.mapped(block),
-            (Phase::MapDevice | Phase::MapOnly, _) => fail(Failure::MapFailed),
-            (phase, outcome) => unreachable!("{outcome:?} in {phase:?}"),
+            (Phase::Home(home), outcome) => match home.step(block, outcome) {
+                Step::Finish(result) => self.came_home(block, result),
+                step => step,
+            },
+            (Phase::Form, Outcome::Formed(formed))
+                if (formed.folio.node, formed.folio.order) == (self.node, self.run.order()) =>
+            {
+                self.formed(block, formed)
+            }
+            (Phase::Form, Detached) => fail(Failure::Detached),
+            (Phase::Form, NoMemory) if !self.reclaimed => self.reclaim(),
+            // Room was made, and another transaction took it.
+            (Phase::Form, NoMemory) => self.smaller(Failure::Busy),
+            (Phase::Reclaim, Done) => self.form(),
+            (Phase::Reclaim, Busy) => fail(Failure::Busy),
+            (Phase::Reclaim, NoMemory) => self.smaller(Failure::NoDeviceMemory),
+            (Phase::Isolate, Done) => self.copy(block, self.run.first()),
+            (Phase::Isolate, Busy) => self.release(Phase::ReleaseBusy),
+            (Phase::ReleaseBusy, Done) => self.smaller(Failure::Busy),
+            (&mut Phase::Copy(next), Done) => self.copy(block, next),
+            (Phase::Copy(_), Failed) => self.undo(block),
+            (Phase::Remap, Done) => self.release(Phase::ReleaseFailed),
+            (Phase::ReleaseFailed, Done) => fail(Failure::CopyFailed),
+            (Phase::ReleaseRam, Done) => self.map_coherent(),
+            // Without a mapping the CPU faults.
+            (Phase::MapCoherent, Done | Failed) => self.map_device(),
+            (Phase::MapDevice, Done) => self.mapped(block, Moved::ToDevice(self.run)),
+            (Phase::MapOnly { .. }, Done) => self.mapped(block, Moved::AlreadyThere(self.run)),
+            (Phase::MapOnly { has_entry: true }, Failed) => {
+                self.enter(Phase::UnmapFailed, Step::UnmapDevice { node: self.node, run: self.run })
+            }
+            (Phase::MapDevice | Phase::MapOnly { .. }, Failed) => fail(Failure::MapFailed),
+            (Phase::UnmapFailed, Done) => {
+                block.set_rights(self.run, Rights::empty());
+                fail(Failure::MapFailed)
+            }
+            (phase, outcome) => illegal(phase, outcome),
         }
     }
 
@@ -90,17 +137,20 @@ impl ToDevice {
         step
     }
 
-    fn start(&mut self, block: &Block) -> Step {
+    fn start(&mut self, block: &mut Block) -> Step {
         if !block.live().contains(self.page) {
             return fail(Failure::NotMapped);
         }
-        if let Some(piece) = block.piece_of(self.page) {
+        if let Some(piece) = block.piece_of(self.page).filter(|piece| piece.node == self.node) {
             return self.already_there(piece);
         }
-        let mut spans = descending(self.page, self.span.order(), self.smallest);
-        match spans.find(|span| block.is_off_device(*span) && !block.is_pinned(*span)) {
-            Some(span) => {
-                self.span = span;
+        if let Some(page) = self.elsewhere(block) {
+            return self.bring_home(block, page);
+        }
+        let mut runs = descending(self.page, self.run.order(), self.smallest);
+        match runs.find(|run| block.is_off_device(*run) && !block.is_pinned(*run)) {
+            Some(run) => {
+                self.run = run;
                 self.form()
             }
             // A pinned neighbour keeps the page as well where folios cannot be smaller.
@@ -110,28 +160,64 @@ impl ToDevice {
     }
 
     fn already_there(&mut self, piece: &Piece) -> Step {
-        self.span = piece.span;
-        if self.map && !piece.mapped {
-            return self.enter(Phase::MapOnly, Step::MapDevice { span: piece.span, to: piece.pfn });
+        self.run = piece.run;
+        if piece.rights.contains(self.rights) {
+            return self.finish(Moved::AlreadyThere(piece.run));
         }
-        self.finish(Moved::AlreadyThere(piece.span))
+        self.rights |= piece.rights;
+        let (run, to, rights) = (piece.run, piece.page(), self.rights);
+        let has_entry = piece.is_mapped();
+        let step = if has_entry {
+            Step::RemapDevice { run, to, rights }
+        } else {
+            Step::MapDevice { run, to, rights }
+        };
+        self.enter(Phase::MapOnly { has_entry }, step)
+    }
+
+    /// A page on another device that has to go first: the wanted one, or a neighbour in the smallest run that can go.
+    fn elsewhere(&self, block: &Block) -> Option<u16> {
+        let least = AlignedRun::around(self.page, self.smallest);
+        let is_elsewhere = |piece: &&Piece| piece.node != self.node;
+        let own = block.piece_of(self.page).filter(is_elsewhere).map(|_| self.page);
+        own.or_else(|| Some(block.pieces_in(least).find(is_elsewhere)?.run.first().max(least.first())))
+    }
+
+    fn bring_home(&mut self, block: &mut Block, page: u16) -> Step {
+        // Each time a page came home, if nothing else moves pages of this block meanwhile.
+        let Some(left) = self.homes_left.checked_sub(1) else { return fail(Failure::Busy) };
+        self.homes_left = left;
+        let mut home = ToRam::new(page, self.run.order(), false);
+        let first = home.step(block, Outcome::Start);
+        self.enter(Phase::Home(home), first)
+    }
+
+    fn came_home(&mut self, block: &mut Block, result: Result<Finished, Failure>) -> Step {
+        match result {
+            Ok(finished) => {
+                self.fallbacks += finished.fallbacks;
+                self.splits += finished.splits;
+                self.start(block)
+            }
+            Err(why) => fail(why),
+        }
     }
 
     fn form(&mut self) -> Step {
-        self.enter(Phase::Form, Step::FormFolio { span: self.span })
+        self.enter(Phase::Form, Step::FormFolio { node: self.node, run: self.run })
     }
 
     fn reclaim(&mut self) -> Step {
         self.reclaimed = true;
-        self.enter(Phase::Reclaim, Step::ReclaimDevice { span: self.span })
+        self.enter(Phase::Reclaim, Step::ReclaimDevice { node: self.node, run: self.run })
     }
 
     /// Goes one order down around the page, or gives up with `why` (I19).
     fn smaller(&mut self, why: Failure) -> Step {
-        match self.span.halves(self.page) {
-            Some((span, _)) if span.order() >= self.smallest => {
-                self.span = span;
-                self.folio = None;
+        match self.run.halves(self.page) {
+            Some((run, _)) if run.order() >= self.smallest => {
+                self.run = run;
+                self.formed = None;
                 self.fallbacks += 1;
                 self.reclaimed = false;
                 self.form()
@@ -140,75 +226,78 @@ impl ToDevice {
         }
     }
 
-    fn formed(&mut self, block: &mut Block, folio: Folio) -> Step {
-        self.folio = Some(folio);
-        if block.ram().intersects(self.span) {
-            return self.enter(Phase::Isolate, Step::Isolate { span: self.span });
+    fn formed(&mut self, block: &mut Block, formed: Formed) -> Step {
+        self.formed = Some(formed);
+        if block.ram().intersects(self.run) {
+            return self.enter(Phase::Isolate, Step::Isolate { run: self.run });
         }
-        self.copy(block, self.span.first())
+        self.copy(block, self.run.first())
     }
 
     /// Copies the next run of pages that are in system memory, or clears the next run of empty ones.
-    fn copy(&mut self, block: &mut Block, next: u16) -> Step {
-        let Some((run, in_ram)) = block.ram().run_at(next, self.span.end()) else {
-            return self.commit(block);
-        };
-        let to = Pfn::new(self.folio().pfn.get() + u64::from(next - self.span.first()));
-        let step = if in_ram { Step::CopyToDevice { run, to } } else { Step::ClearDevice { run, to } };
-        self.enter(Phase::Copy(run.end()), step)
+    fn copy(&mut self, block: &mut Block, mut next: u16) -> Step {
+        let Formed { folio, cleared, .. } = self.folio();
+        while let Some((run, in_ram)) = block.ram().run_at(next, self.run.end()) {
+            let to = folio.page().plus(next - self.run.first());
+            next = run.end();
+            match (in_ram, cleared) {
+                (true, _) => return self.enter(Phase::Copy(next), Step::CopyToDevice { run, to }),
+                (false, false) => return self.enter(Phase::Copy(next), Step::ClearDevice { run, to }),
+                (false, true) => {}
+            }
+        }
+        self.commit(block)
     }
 
     fn undo(&mut self, block: &Block) -> Step {
-        if block.ram().intersects(self.span) {
-            return self.enter(Phase::Restore, Step::Remap { span: self.span });
+        if block.ram().intersects(self.run) {
+            return self.enter(Phase::Remap, Step::Remap { run: self.run });
         }
-        self.release_failed()
+        self.release(Phase::ReleaseFailed)
     }
 
-    fn release_failed(&mut self) -> Step {
-        self.enter(Phase::ReleaseFailed, Step::ReleaseFolio { folio: self.folio() })
+    fn release(&mut self, phase: Phase) -> Step {
+        let Formed { folio, .. } = self.folio();
+        self.enter(phase, Step::ReleaseFolio { folio })
     }
 
     fn commit(&mut self, block: &mut Block) -> Step {
-        let Folio { pfn, id, .. } = self.folio();
-        let pages = block.ram().count_in(self.span);
-        block.commit_to_device(Piece { span: self.span, pfn, id, mapped: false });
+        let pages = block.ram().count_in(self.run);
+        block.commit_to_device(self.run, self.folio());
         if pages > 0 {
-            return self.enter(Phase::ReleaseRam, Step::ReleaseRam { span: self.span, pages });
+            return self.enter(Phase::ReleaseRam, Step::ReleaseRam { run: self.run, pages });
         }
-        self.map_coherent(block)
+        self.map_coherent()
     }
 
-    fn map_coherent(&mut self, block: &mut Block) -> Step {
-        if block.kind() == MemoryKind::Coherent {
-            let step = Step::MapCoherent { span: self.span, to: self.folio().pfn };
+    fn map_coherent(&mut self) -> Step {
+        let Formed { folio, kind, .. } = self.folio();
+        if kind == MemoryKind::Coherent {
+            let step = Step::MapCoherent { run: self.run, to: folio.page() };
             return self.enter(Phase::MapCoherent, step);
         }
         self.map_device()
     }
 
     fn map_device(&mut self) -> Step {
-        if self.map {
-            let step = Step::MapDevice { span: self.span, to: self.folio().pfn };
-            return self.enter(Phase::MapDevice, step);
+        if self.rights.is_empty() {
+            return self.finish(Moved::ToDevice(self.run));
         }
-        self.finish(Moved::ToDevice(self.span))
+        let to = self.folio().folio.page();
+        self.enter(Phase::MapDevice, Step::MapDevice { run: self.run, to, rights: self.rights })
     }
 
-    fn mapped(&mut self, block: &mut Block) -> Step {
-        block.set_mapped(self.span, true);
-        match self.phase {
-            Phase::MapOnly => self.finish(Moved::AlreadyThere(self.span)),
-            _ => self.finish(Moved::ToDevice(self.span)),
-        }
+    fn mapped(&mut self, block: &mut Block, moved: Moved) -> Step {
+        block.set_rights(self.run, self.rights);
+        self.finish(moved)
     }
 
-    fn folio(&self) -> Folio {
-        self.folio.expect("phases after forming have a folio")
+    fn folio(&self) -> Formed {
+        self.formed.expect("phases after forming have a folio")
     }
 
     fn finish(&self, moved: Moved) -> Step {
-        Step::Finish(Ok(Finished { moved, fallbacks: self.fallbacks, splits: 0 }))
+        Step::Finish(Ok(Finished { moved, fallbacks: self.fallbacks, splits: self.splits }))
     }
 }
 
@@ -216,7 +305,7 @@ fn fail(why: Failure) -> Step {
     Step::Finish(Err(why))
 }
 
-/// Spans around `page` from order `largest` down to `smallest`.
+/// Runs around `page` from order `largest` down to `smallest`.
 pub(crate) fn descending(page: u16, largest: Order, smallest: Order) -> impl Iterator<Item = AlignedRun> {
     largest.descending_to(smallest).map(move |order| AlignedRun::around(page, order))
 }

@@ -1,4 +1,4 @@
-//! Bringing one folio home: reserve, unmap everywhere, copy, install, and only then free the folio.
+//! Bringing one folio to system memory: reserve, unmap everywhere, copy, install, and only then free the folio.
 //!
 //! ```text
 //!  reserve --NoMemory--> reclaim --> reserve --NoMemory--> split the folio, keep the half with the page ... --> fail
@@ -12,16 +12,17 @@
 //!
 //! After a failure the folio still holds the bytes; the device finds it unmapped and faults.
 
-use bifolio_folio::{MemoryKind, Order};
+use bifolio_folio::Order;
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::{AlignedRun, Block, Piece};
+use crate::transaction::illegal;
+use crate::{AlignedRun, Block, Piece, Rights};
 
-/// Brings the folio that holds one page home, or the part of it for which there is system memory.
+/// Brings the folio that holds one page to system memory, or the part of it for which there is memory.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ToRam {
     page: u16,
-    span: AlignedRun,
+    run: AlignedRun,
     largest: Order,
     waited: bool,
     phase: Phase,
@@ -33,7 +34,7 @@ pub struct ToRam {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     Start,
-    Reinstall,
+    Remap,
     Split,
     Reserve,
     Reclaim,
@@ -47,49 +48,50 @@ enum Phase {
 }
 
 impl ToRam {
-    /// Plans to bring home the folio that holds `page`; a folio above order `largest` is split first. With
-    /// `waited`, somebody sleeps until `page` is there.
+    /// Plans to bring the folio that holds `page`; a folio above order `largest` is split first. With `waited`, a thread
+    /// sleeps until `page` is there.
     #[must_use]
     pub fn new(page: u16, largest: Order, waited: bool) -> ToRam {
-        let (span, phase) = (AlignedRun::around(page, Order::ZERO), Phase::Start);
-        ToRam { page, span, largest, waited, phase, fallbacks: 0, splits: 0, reclaimed: false }
+        let (run, phase) = (AlignedRun::around(page, Order::ZERO), Phase::Start);
+        ToRam { page, run, largest, waited, phase, fallbacks: 0, splits: 0, reclaimed: false }
     }
 
     pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
+        use Outcome::{Busy, Done, Failed, NoMemory};
         match (self.phase, outcome) {
             (Phase::Start, Outcome::Start) => self.start(block),
-            (Phase::Reinstall, Outcome::Done) => self.finish(Moved::AlreadyThere(self.span)),
-            (Phase::Reinstall, _) => fail(Failure::MapFailed),
+            (Phase::Remap, Done) => self.finish(Moved::AlreadyThere(self.run)),
             (Phase::Split, Outcome::Split { upper }) => {
-                block.split_piece(self.span, upper);
+                block.split_piece(self.run, upper);
                 self.splits += 1;
                 self.next_piece(block)
             }
-            (Phase::Split, _) => fail(Failure::Busy),
-            (Phase::Reserve, Outcome::Done) => self.unmap_device(block),
-            (Phase::Reserve, _) if !self.reclaimed => {
+            (Phase::Split, Busy) => fail(Failure::Busy),
+            (Phase::Reserve, Done) => self.unmap_device(block),
+            (Phase::Reserve, NoMemory) if !self.reclaimed => {
                 self.reclaimed = true;
-                self.enter(Phase::Reclaim, Step::ReclaimRam { pages: self.span.pages() })
+                self.enter(Phase::Reclaim, Step::ReclaimRam { pages: self.run.pages() })
             }
-            (Phase::Reclaim, Outcome::Done) => self.reserve(),
-            (Phase::Reclaim, Outcome::Busy) => fail(Failure::Busy),
-            // Room was made, and somebody else took it.
-            (Phase::Reserve, _) => self.smaller(block, Failure::Busy),
-            (Phase::Reclaim, _) => self.smaller(block, Failure::NoRam),
-            (Phase::UnmapDevice, _) => {
-                block.set_mapped(self.span, false);
+            (Phase::Reclaim, Done) => self.reserve(),
+            (Phase::Reclaim, Busy) => fail(Failure::Busy),
+            // Room was made, and another transaction took it.
+            (Phase::Reserve, NoMemory) => self.smaller(block, Failure::Busy),
+            (Phase::Reclaim, NoMemory) => self.smaller(block, Failure::NoRam),
+            (Phase::UnmapDevice, Done) => {
+                block.set_rights(self.run, Rights::empty());
                 self.unmap_coherent(block)
             }
-            (Phase::UnmapCoherent, Outcome::Done) => self.copy(block),
-            (Phase::UnmapCoherent, _) => self.release_reserved(Failure::Busy),
-            (Phase::Copy, Outcome::Done) => self.install(),
-            (Phase::Copy, _) => self.undo(block, Failure::CopyFailed),
-            (Phase::Install, Outcome::Done) => self.commit(block),
-            (Phase::Install, _) => self.undo(block, Failure::MapFailed),
-            (Phase::MapAgain(why), _) => self.release_reserved(why),
-            (Phase::ReleaseReserved(why), _) => fail(why),
-            (Phase::ReleaseFolio, _) => self.finish(Moved::ToRam(self.span)),
-            (phase, outcome) => unreachable!("{outcome:?} in {phase:?}"),
+            (Phase::UnmapCoherent, Done) => self.copy(block),
+            (Phase::UnmapCoherent, Failed) => self.release_reserved(Failure::Busy),
+            (Phase::Copy, Done) => self.install(),
+            (Phase::Copy, Failed) => self.undo(block, Failure::CopyFailed),
+            (Phase::Install, Done) => self.commit(block),
+            (Phase::Install, Failed) => self.undo(block, Failure::MapFailed),
+            // Without a mapping the CPU faults.
+            (Phase::MapAgain(why), Done | Failed) => self.release_reserved(why),
+            (Phase::ReleaseReserved(why), Done) => fail(why),
+            (Phase::ReleaseFolio, Done) => self.finish(Moved::ToRam(self.run)),
+            (phase, outcome) => illegal(&phase, outcome),
         }
     }
 
@@ -103,10 +105,10 @@ impl ToRam {
             return fail(Failure::NotMapped);
         }
         if block.ram().contains(self.page) {
-            return self.enter(Phase::Reinstall, Step::Remap { span: self.span });
+            return self.enter(Phase::Remap, Step::Remap { run: self.run });
         }
         if block.piece_of(self.page).is_none() {
-            return self.finish(Moved::AlreadyThere(self.span));
+            return self.finish(Moved::AlreadyThere(self.run));
         }
         self.next_piece(block)
     }
@@ -114,8 +116,8 @@ impl ToRam {
     /// Goes on with the piece that holds the page now: splits it if it is too large, else reserves for it.
     fn next_piece(&mut self, block: &Block) -> Step {
         let piece = self.piece(block);
-        self.span = piece.span;
-        if piece.span.order() > self.largest {
+        self.run = piece.run;
+        if piece.run.order() > self.largest {
             return self.enter(Phase::Split, Step::SplitFolio { folio: piece.folio() });
         }
         self.reclaimed = false;
@@ -123,12 +125,12 @@ impl ToRam {
     }
 
     fn reserve(&mut self) -> Step {
-        self.enter(Phase::Reserve, Step::ReserveRam { span: self.span })
+        self.enter(Phase::Reserve, Step::ReserveRam { run: self.run })
     }
 
     /// Goes one order down by splitting the folio (I19), or gives up with `why`.
     fn smaller(&mut self, block: &Block, why: Failure) -> Step {
-        match self.span.order().smaller() {
+        match self.run.order().smaller() {
             Some(order) => {
                 self.largest = order;
                 self.fallbacks += 1;
@@ -139,45 +141,48 @@ impl ToRam {
     }
 
     fn unmap_device(&mut self, block: &mut Block) -> Step {
-        if self.piece(block).mapped {
-            return self.enter(Phase::UnmapDevice, Step::UnmapDevice { span: self.span });
+        let piece = self.piece(block);
+        if piece.is_mapped() {
+            let step = Step::UnmapDevice { node: piece.node, run: self.run };
+            return self.enter(Phase::UnmapDevice, step);
         }
         self.unmap_coherent(block)
     }
 
     fn unmap_coherent(&mut self, block: &Block) -> Step {
-        if block.kind() == MemoryKind::Coherent {
-            return self.enter(Phase::UnmapCoherent, Step::UnmapCoherent { span: self.span });
+        if self.piece(block).is_coherent() {
+            return self.enter(Phase::UnmapCoherent, Step::UnmapCoherent { run: self.run });
         }
         self.copy(block)
     }
 
     fn copy(&mut self, block: &Block) -> Step {
-        let from = self.piece(block).pfn;
-        self.enter(Phase::Copy, Step::CopyToRam { span: self.span, from })
+        let from = self.piece(block).page();
+        self.enter(Phase::Copy, Step::CopyToRam { run: self.run, from })
     }
 
     fn install(&mut self) -> Step {
         let wanted = self.waited.then_some(self.page);
-        self.enter(Phase::Install, Step::Install { span: self.span, wanted })
+        self.enter(Phase::Install, Step::Install { run: self.run, wanted })
     }
 
     fn undo(&mut self, block: &Block, why: Failure) -> Step {
-        if block.kind() == MemoryKind::Coherent {
-            let to = self.piece(block).pfn;
-            return self.enter(Phase::MapAgain(why), Step::MapCoherent { span: self.span, to });
+        let piece = self.piece(block);
+        if piece.is_coherent() {
+            let step = Step::MapCoherent { run: self.run, to: piece.page() };
+            return self.enter(Phase::MapAgain(why), step);
         }
         self.release_reserved(why)
     }
 
     fn release_reserved(&mut self, why: Failure) -> Step {
-        let (span, pages) = (self.span, self.span.pages());
-        self.enter(Phase::ReleaseReserved(why), Step::ReleaseRam { span, pages })
+        let (run, pages) = (self.run, self.run.pages());
+        self.enter(Phase::ReleaseReserved(why), Step::ReleaseRam { run, pages })
     }
 
     fn commit(&mut self, block: &mut Block) -> Step {
         let folio = self.piece(block).folio();
-        block.commit_to_ram(self.span);
+        block.commit_to_ram(self.run);
         self.enter(Phase::ReleaseFolio, Step::ReleaseFolio { folio })
     }
 

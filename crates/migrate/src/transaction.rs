@@ -1,5 +1,7 @@
 //! The machine: a transaction on one block, advanced step by step.
 
+use core::fmt::Debug;
+
 use bifolio_folio::Order;
 
 use crate::collapse::Collapse;
@@ -8,14 +10,14 @@ use crate::split::Split;
 use crate::to_device::ToDevice;
 use crate::to_ram::ToRam;
 use crate::unmap::Unmap;
-use crate::{Block, Outcome, PageRun, Policy, Step};
+use crate::{Block, NodeId, Outcome, PageRun, Rights, Step};
 
-/// A transaction on one block. Whoever runs it owns the block until [`Step::Finish`].
+/// A transaction on one block. Its runner owns the block until [`Step::Finish`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Transaction {
-    /// Pages go to the device.
+    /// Pages go to a device.
     ToDevice(ToDevice),
-    /// A folio comes home.
+    /// A folio comes to system memory.
     ToRam(ToRam),
     /// A page is touched for the first time.
     Populate(Populate),
@@ -27,34 +29,51 @@ pub enum Transaction {
     Collapse(Collapse),
 }
 
+/// Orders that a folio may have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct OrderRange {
+    /// The order to begin with.
+    pub largest: Order,
+    /// The order below which to give up.
+    pub smallest: Order,
+}
+
+/// Orders of what a CPU fault brings.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CpuFaultOrders {
+    /// Largest order that comes to system memory; larger folios are split around the page.
+    pub to_ram: Order,
+    /// Largest order of zeros at a first touch.
+    pub populate: Order,
+}
+
 impl Transaction {
     /// Answers a CPU fault on `page`.
     #[must_use]
-    pub fn cpu_fault(block: &Block, page: u16, policy: &dyn Policy) -> Transaction {
+    pub fn cpu_fault(block: &Block, page: u16, orders: CpuFaultOrders) -> Transaction {
         let empty =
             block.live().contains(page) && !block.ram().contains(page) && !block.device().contains(page);
         if empty {
-            return Transaction::Populate(Populate::new(page, policy.populate_order()));
+            return Transaction::Populate(Populate::new(page, orders.populate));
         }
-        Transaction::ToRam(ToRam::new(page, policy.to_ram_order(), true))
+        Transaction::ToRam(ToRam::new(page, orders.to_ram, true))
     }
 
-    /// Answers a device fault on `page`.
+    /// Answers a fault of the device `node` on `page`: the page and its neighbours go there, from system memory or from
+    /// another device, and its page table gets them with all rights.
     #[must_use]
-    pub fn device_fault(page: u16, policy: &dyn Policy) -> Transaction {
-        let (largest, smallest) = policy.to_device_orders();
-        Transaction::ToDevice(ToDevice::new(page, largest, smallest, true))
+    pub fn device_fault(node: NodeId, page: u16, orders: OrderRange) -> Transaction {
+        Transaction::ToDevice(ToDevice::new(node, page, orders, Rights::all()))
     }
 
-    /// Moves `page` and its neighbours up to `largest` to the device without mapping them there: a prefetch, or
-    /// system memory being reclaimed.
+    /// Moves `page` and its neighbours to the device `node` without mapping them there: a prefetch, or system memory being
+    /// reclaimed.
     #[must_use]
-    pub fn to_device(page: u16, largest: Order, policy: &dyn Policy) -> Transaction {
-        let (_, smallest) = policy.to_device_orders();
-        Transaction::ToDevice(ToDevice::new(page, largest, smallest, false))
+    pub fn to_device(node: NodeId, page: u16, orders: OrderRange) -> Transaction {
+        Transaction::ToDevice(ToDevice::new(node, page, orders, Rights::empty()))
     }
 
-    /// Brings the folio that holds `page` home whole: a prefetch, or device memory being reclaimed.
+    /// Brings the folio that holds `page` to system memory whole: a prefetch, or device memory being reclaimed.
     #[must_use]
     pub fn to_ram(page: u16) -> Transaction {
         Transaction::ToRam(ToRam::new(page, Order::PMD, false))
@@ -81,7 +100,7 @@ impl Transaction {
     /// Takes the outcome of the last step ([`Outcome::Start`] at first) and returns the next one.
     ///
     /// # Panics
-    /// If the outcome is not one the last step can have.
+    /// If the outcome is not one that the last step [allows](Step::allows).
     #[must_use]
     pub fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
         match self {
@@ -93,4 +112,9 @@ impl Transaction {
             Transaction::Collapse(inner) => inner.step(block, outcome),
         }
     }
+}
+
+/// Refuses an outcome that the last step cannot have.
+pub(crate) fn illegal(phase: &impl Debug, outcome: Outcome) -> ! {
+    panic!("{outcome:?} is no outcome of the step in phase {phase:?}")
 }

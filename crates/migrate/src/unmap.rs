@@ -11,7 +11,8 @@
 //! ```
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::{AlignedRun, Block, PageRun};
+use crate::transaction::illegal;
+use crate::{AlignedRun, Block, PageRun, Rights};
 
 /// Unmaps consecutive pages of one block.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -38,25 +39,26 @@ impl Unmap {
     }
 
     pub(crate) fn step(&mut self, block: &mut Block, outcome: Outcome) -> Step {
+        use Outcome::{Busy, Done, Failed};
         match (self.phase, outcome) {
             (Phase::Start, Outcome::Start) if block.is_pinned(self.run) => Step::Finish(Err(Failure::Pinned)),
             (Phase::Start, Outcome::Start) => self.split(block),
-            (Phase::Split(span), Outcome::Split { upper }) => {
-                block.split_piece(span, upper);
+            (Phase::Split(run), Outcome::Split { upper }) => {
+                block.split_piece(run, upper);
                 self.splits += 1;
                 self.split(block)
             }
-            (Phase::Discard, Outcome::Done) => {
+            (Phase::Discard, Done) => {
                 block.commit_discarded(self.run);
                 self.next_piece(block)
             }
-            (Phase::Split(_) | Phase::Discard, _) => Step::Finish(Err(Failure::Busy)),
-            (Phase::UnmapDevice(span), _) => {
-                block.set_mapped(span, false);
+            (Phase::Split(_), Busy) | (Phase::Discard, Failed) => Step::Finish(Err(Failure::Busy)),
+            (Phase::UnmapDevice(run), Done) => {
+                block.set_rights(run, Rights::empty());
                 self.next_piece(block)
             }
-            (Phase::ReleaseFolio, _) => self.next_piece(block),
-            (phase, outcome) => unreachable!("{outcome:?} in {phase:?}"),
+            (Phase::ReleaseFolio, Done) => self.next_piece(block),
+            (phase, outcome) => illegal(&phase, outcome),
         }
     }
 
@@ -69,10 +71,10 @@ impl Unmap {
     fn split(&mut self, block: &Block) -> Step {
         let over_border = |page: u16| {
             let piece = block.piece_of(page)?;
-            (!self.run.covers(piece.span)).then_some(*piece)
+            (!self.run.covers(piece.run)).then_some(*piece)
         };
         match over_border(self.run.first()).or_else(|| over_border(self.run.end() - 1)) {
-            Some(piece) => self.enter(Phase::Split(piece.span), Step::SplitFolio { folio: piece.folio() }),
+            Some(piece) => self.enter(Phase::Split(piece.run), Step::SplitFolio { folio: piece.folio() }),
             None => self.enter(Phase::Discard, Step::Discard { run: self.run }),
         }
     }
@@ -83,10 +85,11 @@ impl Unmap {
             let moved = Moved::Unmapped(self.run);
             return Step::Finish(Ok(Finished { moved, fallbacks: 0, splits: self.splits }));
         };
-        if piece.mapped {
-            return self.enter(Phase::UnmapDevice(piece.span), Step::UnmapDevice { span: piece.span });
+        if piece.is_mapped() {
+            let step = Step::UnmapDevice { node: piece.node, run: piece.run };
+            return self.enter(Phase::UnmapDevice(piece.run), step);
         }
-        block.remove_piece(piece.span);
+        block.remove_piece(piece.run);
         self.enter(Phase::ReleaseFolio, Step::ReleaseFolio { folio: piece.folio() })
     }
 }

@@ -3,8 +3,9 @@
 use std::cell::Cell;
 
 use bifolio_folio::{Order, Pfn};
-use bifolio_migrate::step::Folio;
-use bifolio_migrate::{AlignedRun, Failure, Finished, Moved, Outcome, PageRun, PageSet, Step};
+use bifolio_migrate::{
+    AlignedRun, DevicePage, Failure, Finished, Folio, Formed, Moved, Outcome, PageRun, PageSet, Step,
+};
 use bifolio_rules::facts::{self, Counted, Finalized, GaveUp};
 use bifolio_sys::SharedBytes;
 
@@ -101,7 +102,7 @@ impl<V: CpuView> StepExecutor<'_, V> {
     /// The smallest order that a transaction may go down to where it asks for memory by this step.
     fn smallest(&self, step: Step) -> Order {
         match step {
-            Step::FormFolio { .. } => self.engine.policy.to_device_orders().1,
+            Step::FormFolio { .. } => self.engine.policy.to_device_orders().smallest,
             _ => Order::ZERO,
         }
     }
@@ -116,21 +117,21 @@ impl<V: CpuView> StepExecutor<'_, V> {
             Step::CollapseFolio { lower, upper } => {
                 [lower, upper].iter().for_each(|half| checker.named(half.pfn, Some(half.order)));
             }
-            Step::CopyToDevice { to, .. } | Step::ClearDevice { to, .. } => checker.named(to, None),
-            Step::CopyToRam { span, from: pfn }
-            | Step::MapDevice { span, to: pfn }
-            | Step::RemapDevice { span, to: pfn }
-            | Step::MapCoherent { span, to: pfn } => {
-                checker.named(pfn, Some(span.order()));
-                let found = cell.block.piece_of(span.first()).map(|piece| piece.pfn);
+            Step::CopyToDevice { to, .. } | Step::ClearDevice { to, .. } => checker.named(to.pfn, None),
+            Step::CopyToRam { run, from: DevicePage { pfn, .. } }
+            | Step::MapDevice { run, to: DevicePage { pfn, .. }, .. }
+            | Step::RemapDevice { run, to: DevicePage { pfn, .. }, .. }
+            | Step::MapCoherent { run, to: DevicePage { pfn, .. } } => {
+                checker.named(pfn, Some(run.order()));
+                let found = cell.block.piece_of(run.first()).map(|piece| piece.pfn);
                 checker.judge(26, facts::i26(pfn, found), || {
                     format!("{step:?}, but the block has {found:?} there")
                 });
             }
             _ => {}
         }
-        if let Step::MapCoherent { span, to } = step {
-            checker.mapping(stretch(to, span.order()));
+        if let Step::MapCoherent { run, to } = step {
+            checker.mapping(stretch(to.pfn, run.order()));
         }
     }
 
@@ -141,9 +142,9 @@ impl<V: CpuView> StepExecutor<'_, V> {
                 let digests = digest::digests(self.ram(run));
                 watch.copied.push((run, digests));
             }
-            Step::CopyToRam { span, from } => {
-                let bytes = self.device(from, span.pages());
-                watch.fetched = bytes.map(|bytes| (from, digest::digests(bytes)));
+            Step::CopyToRam { run, from } => {
+                let bytes = self.device(from.pfn, run.pages());
+                watch.fetched = bytes.map(|bytes| (from.pfn, digest::digests(bytes)));
             }
             Step::ReleaseRam { .. } | Step::Remap { .. } if self.staged.is_some() => {
                 for (run, copied) in std::mem::take(&mut watch.copied) {
@@ -175,21 +176,21 @@ impl<V: CpuView> StepExecutor<'_, V> {
         match step {
             Step::CopyToDevice { run, to } => {
                 let Some((_, copied)) = watch.copied.last() else { return };
-                self.judge_arrived(watch.checker, to, copied, || {
-                    format!("{run:?} was copied to device page {to}")
+                self.judge_arrived(watch.checker, to.pfn, copied, || {
+                    format!("{run:?} was copied to device page {}", to.pfn)
                 });
-                watch.checker.ledger().set_digests(to, copied);
+                watch.checker.ledger().set_digests(to.pfn, copied);
             }
             Step::ClearDevice { run, to } => {
                 let zeros = vec![digest::of_zeros(); usize::from(run.pages())];
-                self.judge_arrived(watch.checker, to, &zeros, || {
-                    format!("{run:?} was cleared at device page {to}")
+                self.judge_arrived(watch.checker, to.pfn, &zeros, || {
+                    format!("{run:?} was cleared at device page {}", to.pfn)
                 });
-                watch.checker.ledger().set_digests(to, &zeros);
+                watch.checker.ledger().set_digests(to.pfn, &zeros);
             }
-            Step::CopyToRam { span, from } => self.judge_came_home(watch, span, from),
-            Step::MapCoherent { span, to } => {
-                watch.checker.ledger().forget_digests(stretch(to, span.order()));
+            Step::CopyToRam { run, from } => self.judge_came_home(watch, run, from.pfn),
+            Step::MapCoherent { run, to } => {
+                watch.checker.ledger().forget_digests(stretch(to.pfn, run.order()));
             }
             _ => {}
         }
@@ -279,16 +280,16 @@ impl Watch<'_> {
     /// Notes what a step did.
     fn note(&mut self, step: Step, outcome: Outcome, cell: &BlockState, smallest: Order) {
         match (step, outcome) {
-            (Step::FormFolio { span }, _) => {
-                self.ask(span, smallest);
-                if let Outcome::Formed(folio) = outcome {
+            (Step::FormFolio { run, .. }, _) => {
+                self.ask(run, smallest);
+                if let Outcome::Formed(Formed { folio, .. }) = outcome {
                     self.formed = Some(folio);
                 }
             }
-            (Step::ReserveRam { span }, _) => {
-                self.ask(span, smallest);
+            (Step::ReserveRam { run }, _) => {
+                self.ask(run, smallest);
                 if outcome == Outcome::Done {
-                    self.budget_pages += i64::from(span.pages());
+                    self.budget_pages += i64::from(run.pages());
                 }
             }
             (Step::ReleaseRam { pages, .. }, _) => self.budget_pages -= i64::from(pages),
@@ -340,7 +341,7 @@ impl Watch<'_> {
             return true;
         }
         let committed = |formed: Folio| {
-            cell.block.pieces().iter().find(|piece| piece.id == formed.id).map(|piece| piece.span)
+            cell.block.pieces().iter().find(|piece| piece.id == formed.id).map(|piece| piece.run)
         };
         let (mut ram, mut device) = (before.ram, before.device);
         if let Some(span) = self.formed.and_then(committed) {
@@ -382,7 +383,7 @@ impl Checker {
         cell.block.pieces_in(run).all(|piece| {
             ledger
                 .folio(piece.pfn)
-                .is_some_and(|folio| folio.pages() == stretch(piece.pfn, piece.span.order()))
+                .is_some_and(|folio| folio.pages() == stretch(piece.pfn, piece.run.order()))
         })
     }
 

@@ -6,7 +6,9 @@ mod memory_device;
 mod rig;
 
 use bifolio_folio::{FreeRange, Order, Pfn};
-use bifolio_migrate::{AlignedRun, Failure, Finished, Moved, Outcome, PageRun, Step, Transaction};
+use bifolio_migrate::{
+    AlignedRun, DevicePage, Failure, Finished, Moved, Outcome, PageRun, Rights, Step, Transaction,
+};
 use bifolio_rules::Rule;
 use bifolio_sys::{HUGE_PAGE, PAGE};
 
@@ -14,7 +16,7 @@ use self::lying::Lie;
 use self::rig::{DEVICE_PAGES, Rig};
 use super::ledger::Use;
 use crate::device::{Copy, DeviceError, FaultHandler, Point, TableUpdate};
-use crate::engine::Side;
+use crate::engine::{NODE, Side};
 use crate::executor::Priority;
 use crate::executor::StepExecutor;
 use crate::statistics::Counter;
@@ -25,6 +27,10 @@ fn order(k: u8) -> Order {
 
 fn span(page: u16, k: u8) -> AlignedRun {
     AlignedRun::around(page, order(k))
+}
+
+fn at(pfn: Pfn) -> DevicePage {
+    DevicePage { node: NODE, pfn }
 }
 
 const DONE: Result<Finished, Failure> =
@@ -68,7 +74,7 @@ fn memory_handed_out_twice_breaks_i1() {
     let rig = Rig::new();
     rig.written_on_device();
     rig.lies.begin(Lie::HandOutAgain);
-    let _: Outcome = rig.step(Step::FormFolio { span: span(64, 4) });
+    let _: Outcome = rig.step(Step::FormFolio { node: NODE, run: span(64, 4) });
     rig.breaks(1);
 }
 
@@ -98,7 +104,7 @@ fn neighbour_that_forming_wiped_out_breaks_i6_and_the_count_of_pages_i8() {
     ledger.born(Pfn::new(16));
     drop(ledger);
     assert!(
-        matches!(rig.step(Step::FormFolio { span: span(0, 4) }), Outcome::Formed(folio) if folio.pfn == Pfn::ZERO)
+        matches!(rig.step(Step::FormFolio { node: NODE, run: span(0, 4) }), Outcome::Formed(formed) if formed.folio.pfn == Pfn::ZERO)
     );
     rig.breaks(6);
     rig.breaks(8);
@@ -119,7 +125,7 @@ fn object_that_goes_before_its_last_folio_breaks_i7() {
 fn refusal_without_reason_breaks_i9() {
     let rig = Rig::new();
     rig.lies.begin(Lie::Refuse);
-    assert_eq!(rig.step(Step::FormFolio { span: span(0, 4) }), Outcome::NoMemory);
+    assert_eq!(rig.step(Step::FormFolio { node: NODE, run: span(0, 4) }), Outcome::NoMemory);
     rig.breaks(9);
 }
 
@@ -146,7 +152,7 @@ fn folio_freed_while_the_device_maps_it_breaks_i11() {
 #[test]
 fn pages_left_out_of_view_break_i12_and_i18() {
     let rig = Rig::new();
-    rig.ends(&[Step::ReserveRam { span: span(0, 0) }], DONE);
+    rig.ends(&[Step::ReserveRam { run: span(0, 0) }], DONE);
     rig.breaks(12);
     rig.breaks(18);
 }
@@ -155,7 +161,7 @@ fn pages_left_out_of_view_break_i12_and_i18() {
 fn slots_counted_for_pages_break_i13() {
     let rig = Rig::new();
     let span = span(0, 4);
-    rig.ends(&[Step::ReserveRam { span }, Step::ReleaseRam { span, pages: 1 }], DONE);
+    rig.ends(&[Step::ReserveRam { run: span }, Step::ReleaseRam { run: span, pages: 1 }], DONE);
     rig.breaks(13);
 }
 
@@ -165,8 +171,8 @@ fn span_of_another_order_than_its_folio_breaks_i14() {
     rig.written_on_device();
     let small = span(0, 0);
     rig.steps(|drive, cell| {
-        drive.perform(Step::ReserveRam { span: small }, cell);
-        drive.perform(Step::CopyToRam { span: small, from: Pfn::ZERO }, cell)
+        drive.perform(Step::ReserveRam { run: small }, cell);
+        drive.perform(Step::CopyToRam { run: small, from: at(Pfn::ZERO) }, cell)
     });
     rig.breaks(14);
 }
@@ -183,7 +189,7 @@ fn release_within_a_put_breaks_i15() {
 #[test]
 fn step_on_a_folio_that_was_released_breaks_i17() {
     let rig = Rig::new();
-    let _: Outcome = rig.step(Step::ClearDevice { run: PageRun::single(0), to: Pfn::new(8) });
+    let _: Outcome = rig.step(Step::ClearDevice { run: PageRun::single(0), to: at(Pfn::new(8)) });
     rig.breaks(17);
 }
 
@@ -191,7 +197,7 @@ fn step_on_a_folio_that_was_released_breaks_i17() {
 fn giving_up_at_a_large_order_breaks_i19() {
     let rig = Rig::new();
     rig.lies.begin(Lie::Refuse);
-    rig.ends(&[Step::FormFolio { span: span(0, 4) }], Err(Failure::NoDeviceMemory));
+    rig.ends(&[Step::FormFolio { node: NODE, run: span(0, 4) }], Err(Failure::NoDeviceMemory));
     rig.breaks(19);
 }
 
@@ -209,7 +215,7 @@ fn unmapping_more_than_was_mapped_breaks_i20() {
 fn memory_beyond_the_device_breaks_i21_and_mapped_i25() {
     let rig = Rig::new();
     rig.lies.begin(Lie::HandOutBeyond);
-    let _: Outcome = rig.step(Step::FormFolio { span: span(0, 4) });
+    let _: Outcome = rig.step(Step::FormFolio { node: NODE, run: span(0, 4) });
     rig.breaks(21);
     let map = TableUpdate::Map { address: rig.base, to: Pfn::new(DEVICE_PAGES), order: order(4) };
     // Whether the device refuses does not matter: it was asked to.
@@ -221,8 +227,8 @@ fn memory_beyond_the_device_breaks_i21_and_mapped_i25() {
 fn folio_shown_before_it_was_filled_breaks_i22() {
     let rig = Rig::new();
     rig.steps(|drive, cell| {
-        drive.perform(Step::FormFolio { span: span(0, 4) }, cell);
-        drive.perform(Step::MapDevice { span: span(0, 4), to: Pfn::ZERO }, cell)
+        drive.perform(Step::FormFolio { node: NODE, run: span(0, 4) }, cell);
+        drive.perform(Step::MapDevice { run: span(0, 4), to: at(Pfn::ZERO), rights: Rights::all() }, cell)
     });
     rig.breaks(22);
 }
@@ -233,7 +239,7 @@ fn failure_that_moved_pages_all_the_same_breaks_i23() {
     let found = rig.engine.blocks().find(rig.base).expect("the first block");
     let mut cell = found.lock();
     let mut drive = StepExecutor::new(&rig.engine, found, Priority::Fault);
-    let mut transaction = Transaction::cpu_fault(&cell.block, 0, rig.engine.policy.as_ref());
+    let mut transaction = Transaction::cpu_fault(&cell.block, 0, rig.engine.policy.cpu_fault_orders());
     let mut outcome = Outcome::Start;
     loop {
         match transaction.step(&mut cell.block, outcome) {
@@ -261,7 +267,7 @@ fn victim_that_is_not_looked_at_again_breaks_i26() {
     let rig = Rig::new();
     rig.written_on_device();
     let stranger = Pfn::new(512);
-    let _: Outcome = rig.step(Step::MapDevice { span: span(0, 4), to: stranger });
+    let _: Outcome = rig.step(Step::MapDevice { run: span(0, 4), to: at(stranger), rights: Rights::all() });
     rig.breaks(26);
 }
 

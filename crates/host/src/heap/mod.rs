@@ -13,7 +13,8 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
-use bifolio_migrate::{Failure, Granularity, Moved};
+use bifolio_migrate::{Failure, Moved};
+use bifolio_policy::FixedOrders;
 use bifolio_pool::PoolName;
 use bifolio_sys::{
     Access, AddressRange, Features, HUGE_PAGE, Mapping, PAGE, Placement, Protection, Reads, SharedBytes, Uffd,
@@ -356,7 +357,7 @@ impl Inner {
         let _pass = self.pass();
         let order = self.streams().order_at(address);
         let populate = order.max(ZEROS).min(self.largest);
-        let policy = Granularity { largest: order, smallest: Order::ZERO, populate };
+        let policy = FixedOrders { largest: order, smallest: Order::ZERO, populate };
         let finished = self.engine.cpu_fault_by(address, &policy).ok()?;
         let (Moved::ToRam(span) | Moved::Populated(span)) = finished.moved else { return None };
         let brought = self.engine.blocks().find(address)?.addresses_of(span.into());
@@ -376,7 +377,7 @@ fn engine(
     // Nothing runs on this device: it is memory to move to, without a page table.
     let device: Arc<dyn Device> = Arc::new(Builtin::new(memory, std::num::NonZeroUsize::MIN, 0..0));
     let statistics = config.statistics.map_or_else(Statistics::new, Ok)?;
-    let policy = Box::new(Granularity { largest, smallest: Order::ZERO, populate: largest });
+    let policy = Box::new(FixedOrders { largest, smallest: Order::ZERO, populate: largest });
     let pagemap =
         PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, config.pool.make(vram)?)?;
     let checked = config.checked;

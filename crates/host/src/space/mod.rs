@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
-use bifolio_migrate::{Failure, Granularity, Policy};
+use bifolio_migrate::{Failure, OrderRange};
+use bifolio_policy::{FixedOrders, Policy};
 use bifolio_pool::PoolName;
 use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
 
@@ -112,7 +113,7 @@ impl Space {
         let pagemap =
             PageMap::with_reset(config.reset, config.kind, Pfn::ZERO, vram, config.pool.make(vram)?)?;
         let policy = config.policy.unwrap_or_else(|| default_policy(config.kind, vram, ram));
-        let (largest, smallest) = policy.to_device_orders();
+        let OrderRange { largest, smallest } = policy.to_device_orders();
         let engine = Arc::new(Engine::new(Parts {
             view,
             device: Arc::clone(&device) as Arc<dyn Device>,
@@ -313,7 +314,7 @@ const RAM_LEAST: usize = 16 * PAGE;
 const UNLIMITED_PAGES: u64 = 1 << 40;
 
 fn default_policy(kind: MemoryKind, vram: u64, ram: u64) -> Box<dyn Policy> {
-    let mut policy = Granularity::for_memory(vram, ram);
+    let mut policy = FixedOrders::for_memory(vram, ram);
     if kind == MemoryKind::Coherent {
         policy.smallest = SMALLEST_COHERENT;
         policy.largest = policy.largest.max(SMALLEST_COHERENT);

@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Failure, Finished, Granularity, Outcome, PageRun, PageSet, Step};
+use bifolio_migrate::{Failure, Finished, Outcome, PageRun, PageSet, Step};
+use bifolio_policy::FixedOrders;
 use bifolio_pool::{BuddyPool, DevicePool};
 use bifolio_rules::Rule;
 use bifolio_sys::{HUGE_PAGE, Mapping, PAGE, Protection, SharedBytes};
@@ -95,7 +96,7 @@ impl Rig {
             device: Arc::new(LyingDevice { inner, lies: Arc::clone(&lies) }),
             pagemap: PageMap::new(MemoryKind::Private, Pfn::ZERO, DEVICE_PAGES, pool).expect("a pagemap"),
             budget: Budget::new(4096, 16),
-            policy: Box::new(Granularity { largest: order(4), smallest: Order::ZERO, populate: order(4) }),
+            policy: Box::new(FixedOrders { largest: order(4), smallest: Order::ZERO, populate: order(4) }),
             statistics: Statistics::new().expect("a page"),
             checked: true,
         });

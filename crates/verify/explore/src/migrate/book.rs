@@ -179,8 +179,8 @@ impl Book {
     /// Gives the answer to the shipped machine; returns the numbers of the task and of the block.
     pub fn advance(&mut self, number: u16, block: u16, answer: Answer) -> (u16, u16) {
         let mut task = self.tasks.get(number).0.clone();
-        if let Step::FormFolio { span } | Step::ReserveRam { span } = task.step {
-            task.tried = span.order().get();
+        if let Step::FormFolio { run, .. } | Step::ReserveRam { run } = task.step {
+            task.tried = run.order().get();
         }
         task.making_room |= answer.making_room;
         let reached = self.run(task, block, answer.outcome);
@@ -212,8 +212,8 @@ fn says(block: &Block) -> Says {
 fn site(block: &Block, number: u16) -> Site {
     if let Some(piece) = block.piece_of(number) {
         let head = low(piece.pfn.get());
-        let at = head + low(u64::from(number - piece.span.first()));
-        return Site::Device { head, order: piece.span.order().get(), at, mapped: piece.mapped };
+        let at = head + low(u64::from(number - piece.run.first()));
+        return Site::Device { head, order: piece.run.order().get(), at, mapped: piece.is_mapped() };
     }
     match (block.ram().contains(number), block.live().contains(number)) {
         (true, _) => Site::Ram,

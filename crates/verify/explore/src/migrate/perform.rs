@@ -1,8 +1,7 @@
 //! What each step of a transaction does to the world, and what is judged of it at once.
 
 use bifolio_folio::{CollapseErrorKind, MemoryKind, PageMap, Pfn};
-use bifolio_migrate::step::Folio;
-use bifolio_migrate::{AlignedRun, FolioId, Outcome, PageRun, Step};
+use bifolio_migrate::{AlignedRun, DevicePage, Folio, FolioId, Formed, NodeId, Outcome, PageRun, Step};
 use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, HandedOut, Pages, Removed, Used};
 
@@ -56,8 +55,8 @@ pub(super) struct Performer<'w> {
 
 impl Performer<'_> {
     pub(super) fn perform(&mut self, step: Step, way: u8) -> Outcome {
-        if let (Step::RemapDevice { span, .. }, how::HALF_WAY) = (step, way) {
-            self.each(span, |_, page| page.table = None);
+        if let (Step::RemapDevice { run, .. }, how::HALF_WAY) = (step, way) {
+            self.each(run, |_, page| page.table = None);
         }
         if way != how::WELL {
             return self.slip.report(&step, refusal(&step));
@@ -68,31 +67,31 @@ impl Performer<'_> {
         let step = self.slip.alter(step);
         self.judge_device_pages(&step);
         match step {
-            Step::FormFolio { span } => self.form(span),
+            Step::FormFolio { node, run } => self.form(node, run),
             Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => Outcome::NoMemory,
             Step::ReleaseFolio { folio } => self.release(folio),
             Step::SplitFolio { folio } => self.split(folio),
             Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
-            Step::ReserveRam { span } => self.reserve(span),
-            Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
-            Step::Isolate { span } => self.take_out(span),
-            Step::Remap { span } => self.in_ram(span, show),
-            Step::Install { span, .. } => self.install(span),
-            Step::InstallZero { span } => self.each(span, |_, page| {
+            Step::ReserveRam { run } => self.reserve(run),
+            Step::ReleaseRam { run, pages } => self.release_ram(run, pages),
+            Step::Isolate { run } => self.isolate(run),
+            Step::Remap { run } => self.in_ram(run, show),
+            Step::Install { run, .. } => self.install(run),
+            Step::InstallZero { run } => self.each(run, |_, page| {
                 page.ram = Some(0);
                 show(page);
             }),
-            Step::CopyToDevice { run, to } => self.fill(run, to, |page| page.ram.unwrap_or(GARBAGE)),
-            Step::ClearDevice { run, to } => self.fill(run, to, |_| 0),
-            Step::CopyToRam { span, from } => self.copy_to_ram(span, from),
-            Step::MapDevice { span, to } => self.map_device(span, to),
-            Step::RemapDevice { span, to } => self.remap_device(span, to),
-            Step::UnmapDevice { span } => self.unmap_device(span),
-            Step::MapCoherent { span, to } => {
-                let first = low(to);
-                self.each(span, |offset, page| page.cpu = View::Device(first + offset))
+            Step::CopyToDevice { run, to } => self.fill(run, to.pfn, |page| page.ram.unwrap_or(GARBAGE)),
+            Step::ClearDevice { run, to } => self.fill(run, to.pfn, |_| 0),
+            Step::CopyToRam { run, from } => self.copy_to_ram(run, from.pfn),
+            Step::MapDevice { run, to, .. } => self.map_device(run, to.pfn),
+            Step::RemapDevice { run, to, .. } => self.remap_device(run, to.pfn),
+            Step::UnmapDevice { run, .. } => self.unmap_device(run),
+            Step::MapCoherent { run, to } => {
+                let first = low(to.pfn);
+                self.each(run, |offset, page| page.cpu = View::Device(first + offset))
             }
-            Step::UnmapCoherent { span } => self.each(span, |_, page| page.cpu = View::Fault),
+            Step::UnmapCoherent { run } => self.each(run, |_, page| page.cpu = View::Fault),
             Step::Discard { run } => self.discard(run),
             Step::Finish(_) => unreachable!("nothing is to be done"),
         }
@@ -100,12 +99,12 @@ impl Performer<'_> {
 
     /// Folio and span have one order (I14), and nothing beyond the folio and its backing is used (I21).
     fn judge_device_pages(&mut self, step: &Step) {
-        let (to, pages, order) = match *step {
+        let (DevicePage { pfn: to, .. }, pages, order) = match *step {
             Step::CopyToDevice { run, to } | Step::ClearDevice { run, to } => (to, run.pages(), None),
-            Step::CopyToRam { span, from: to }
-            | Step::MapDevice { span, to }
-            | Step::RemapDevice { span, to }
-            | Step::MapCoherent { span, to } => (to, span.pages(), Some(span.order().get())),
+            Step::CopyToRam { run, from: to }
+            | Step::MapDevice { run, to, .. }
+            | Step::RemapDevice { run, to, .. }
+            | Step::MapCoherent { run, to } => (to, run.pages(), Some(run.order().get())),
             _ => return,
         };
         let (first, last) = (u32::from(low(to)), u32::from(low(to)) + u32::from(pages));
@@ -146,7 +145,7 @@ impl Performer<'_> {
         })
     }
 
-    fn form(&mut self, span: AlignedRun) -> Outcome {
+    fn form(&mut self, node: NodeId, span: AlignedRun) -> Outcome {
         let owner = self.base + small(span.first());
         let teardown = self.state.teardown;
         if self.slip == Slip::FormAfterKill {
@@ -158,7 +157,8 @@ impl Performer<'_> {
         match formed {
             Some(page) => {
                 let (pfn, id) = (Pfn::new(u64::from(page)), FolioId(u32::from(page)));
-                Outcome::Formed(Folio { pfn, order: span.order(), id })
+                let folio = Folio { node, pfn, order: span.order(), id };
+                Outcome::Formed(Formed { folio, kind: kind_of(self.setup.memory), cleared: false })
             }
             None if teardown == Teardown::Alive => Outcome::NoMemory,
             None => Outcome::Detached,
@@ -239,7 +239,7 @@ impl Performer<'_> {
         Outcome::Done
     }
 
-    fn take_out(&mut self, span: AlignedRun) -> Outcome {
+    fn isolate(&mut self, span: AlignedRun) -> Outcome {
         if self.slip == Slip::CopyBeforeTakeOut {
             return Outcome::Done;
         }

@@ -7,8 +7,7 @@
 //! if anything was, by whomever; nothing could be done; contended, if a block was passed over or others are under way.
 
 use bifolio_folio::Order;
-use bifolio_migrate::to_device::ToDevice;
-use bifolio_migrate::{Outcome, Step, Transaction};
+use bifolio_migrate::{OrderRange, Outcome, Step, Transaction};
 use bifolio_rules::facts;
 
 use crate::design::{Action, Applied};
@@ -16,7 +15,7 @@ use crate::migrate::book::{Answer, Book, Seen, Site, Task};
 use crate::migrate::folios;
 use crate::migrate::slip::Slip;
 use crate::migrate::state::{Actor, BLOCK_PAGES, Frame, State, VIRTUAL};
-use crate::migrate::world::{Transactions, verb};
+use crate::migrate::world::{NODE, Transactions, verb};
 
 /// How a request for room is answered.
 mod answer {
@@ -68,7 +67,7 @@ impl Transactions {
     /// Whether there is room by now.
     fn has_room(&self, state: &State, step: &Step) -> bool {
         match step {
-            Step::ReclaimDevice { span } => folios::first_free(state, span.order().get()).is_some(),
+            Step::ReclaimDevice { run, .. } => folios::first_free(state, run.order().get()).is_some(),
             Step::ReclaimRam { pages } => u16::from(state.ram_used) + pages <= u16::from(self.setup.ram),
             _ => false,
         }
@@ -115,8 +114,8 @@ impl Transactions {
         }
         let inside = action.page % BLOCK_PAGES as u8;
         let order = Order::new(action.order).unwrap_or_default();
-        let smallest = self.policy.smallest.min(order);
-        let machine = Transaction::ToDevice(ToDevice::new(u16::from(inside), order, smallest, false));
+        let orders = OrderRange { largest: order, smallest: self.policy.smallest.min(order) };
+        let machine = Transaction::to_device(NODE, u16::from(inside), orders);
         self.begin_inner(applied, action.actor, block, inside, machine);
     }
 

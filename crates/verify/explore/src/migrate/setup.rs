@@ -1,7 +1,7 @@
 //! [`Setup`]: which world of transactions is explored, and who is in it.
 
 use bifolio_folio::Order;
-use bifolio_migrate::Granularity;
+use bifolio_policy::FixedOrders;
 
 use crate::design::Bounds;
 use crate::migrate::state::{ACTORS, BLOCK_PAGES, BLOCKS, DEVICE};
@@ -73,9 +73,9 @@ impl Setup {
 
     /// Largest and smallest orders: the largest that fits a block.
     #[must_use]
-    pub fn policy(&self) -> Granularity {
+    pub fn policy(&self) -> FixedOrders {
         let largest = Order::new(u8::from(self.block_pages > 1)).unwrap_or_default();
-        Granularity { largest, smallest: Order::ZERO, populate: largest }
+        FixedOrders { largest, smallest: Order::ZERO, populate: largest }
     }
 
     /// The size as bounds of a report.

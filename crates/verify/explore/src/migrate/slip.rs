@@ -1,9 +1,8 @@
 //! Deliberate faults, chosen by tests only, to see that the checker finds them: a step that is not done, done
 //! in part, done elsewhere, done too early, or whose failure is not passed on; and a protocol that is not kept.
 
-use bifolio_folio::{Order, Pfn};
-use bifolio_migrate::step::Folio;
-use bifolio_migrate::{AlignedRun, Outcome, PageRun, Step};
+use bifolio_folio::Order;
+use bifolio_migrate::{AlignedRun, DevicePage, Folio, Outcome, PageRun, Step};
 
 use crate::migrate::perform::upper_of;
 
@@ -131,8 +130,8 @@ impl Slip {
     /// The step that is done in place of another.
     pub(super) fn alter(self, step: Step) -> Step {
         match (self, step) {
-            (Slip::TakeOutFirstPageOnly, Step::Isolate { span }) => Step::Isolate { span: first(span) },
-            (Slip::RestoreFirstPageOnly, Step::Remap { span }) => Step::Remap { span: first(span) },
+            (Slip::TakeOutFirstPageOnly, Step::Isolate { run }) => Step::Isolate { run: first(run) },
+            (Slip::RestoreFirstPageOnly, Step::Remap { run }) => Step::Remap { run: first(run) },
             (Slip::CopyToDeviceFirstPageOnly, Step::CopyToDevice { run, to }) => {
                 Step::CopyToDevice { run: one(run), to }
             }
@@ -142,11 +141,11 @@ impl Slip {
             (Slip::ClearFirstPageOnly, Step::ClearDevice { run, to }) => {
                 Step::ClearDevice { run: one(run), to }
             }
-            (Slip::CopyToRamFirstPageOnly, Step::CopyToRam { span, from }) => {
-                Step::CopyToRam { span: first(span), from }
+            (Slip::CopyToRamFirstPageOnly, Step::CopyToRam { run, from }) => {
+                Step::CopyToRam { run: first(run), from }
             }
-            (Slip::CopyToRamOnePageOn, Step::CopyToRam { span, from }) => {
-                Step::CopyToRam { span, from: next(from) }
+            (Slip::CopyToRamOnePageOn, Step::CopyToRam { run, from }) => {
+                Step::CopyToRam { run, from: next(from) }
             }
             (slip, step) => slip.alter_more(step),
         }
@@ -154,25 +153,24 @@ impl Slip {
 
     fn alter_more(self, step: Step) -> Step {
         match (self, step) {
-            (Slip::MapDeviceFirstPageOnly, Step::MapDevice { span, to }) => {
-                Step::MapDevice { span: first(span), to }
+            (Slip::MapDeviceFirstPageOnly, Step::MapDevice { run, to, rights }) => {
+                Step::MapDevice { run: first(run), to, rights }
             }
-            (Slip::RemapOnePageOn, Step::RemapDevice { span, to }) => {
-                Step::RemapDevice { span, to: next(to) }
+            (Slip::RemapOnePageOn, Step::RemapDevice { run, to, rights }) => {
+                Step::RemapDevice { run, to: next(to), rights }
             }
-            (Slip::MapDeviceOnePageOn, Step::MapDevice { span, to }) => {
-                Step::MapDevice { span, to: next(to) }
+            (Slip::MapDeviceOnePageOn, Step::MapDevice { run, to, rights }) => {
+                Step::MapDevice { run, to: next(to), rights }
             }
-            (Slip::UnmapDeviceFirstPageOnly, Step::UnmapDevice { span }) => {
-                Step::UnmapDevice { span: first(span) }
+            (Slip::UnmapDeviceFirstPageOnly, Step::UnmapDevice { node, run }) => {
+                Step::UnmapDevice { node, run: first(run) }
             }
-            (Slip::UnmapDeviceWholeBlock, Step::UnmapDevice { .. }) => {
-                Step::UnmapDevice { span: AlignedRun::around(0, Order::new(1).unwrap_or_default()) }
+            (Slip::UnmapDeviceWholeBlock, Step::UnmapDevice { node, .. }) => {
+                let run = AlignedRun::around(0, Order::new(1).unwrap_or_default());
+                Step::UnmapDevice { node, run }
             }
             (Slip::DiscardFirstPageOnly, Step::Discard { run }) => Step::Discard { run: one(run) },
-            (Slip::ReleaseRamCountsSpans, Step::ReleaseRam { span, .. }) => {
-                Step::ReleaseRam { span, pages: 1 }
-            }
+            (Slip::ReleaseRamCountsSpans, Step::ReleaseRam { run, .. }) => Step::ReleaseRam { run, pages: 1 },
             (Slip::ReleaseFolioAsOnePage, Step::ReleaseFolio { folio }) => {
                 Step::ReleaseFolio { folio: Folio { order: Order::ZERO, ..folio } }
             }
@@ -194,6 +192,6 @@ fn one(run: PageRun) -> PageRun {
     PageRun::single(run.first())
 }
 
-fn next(page: Pfn) -> Pfn {
-    Pfn::new(page.get() + 1)
+fn next(page: DevicePage) -> DevicePage {
+    page.plus(1)
 }

@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bifolio_folio::{Order, PageMap, Reset};
-use bifolio_migrate::{Block, Failure, Granularity, PageRun, Step, Transaction};
+use bifolio_migrate::{Block, Failure, NodeId, PageRun, Step, Transaction};
+use bifolio_policy::{FixedOrders, Policy};
 use bifolio_rules::RuleSet;
 
 use crate::design::{Action, Applied, Bounds, Design, Told};
@@ -13,7 +14,7 @@ use crate::folio::ledger::Ledger;
 use crate::migrate::book::{Answer, Book, Seen, Site};
 use crate::migrate::canonical::canonical;
 use crate::migrate::kept::Kept;
-use crate::migrate::perform::{Performer, kind_of, ways};
+use crate::migrate::perform::{Performer, ways};
 use crate::migrate::setup::Setup;
 use crate::migrate::slip::Slip;
 use crate::migrate::state::{Actor, BLOCK_PAGES, State, Teardown, VIRTUAL, View, Virtual};
@@ -58,6 +59,9 @@ pub(super) mod verb {
     pub const UNPIN: u8 = 21;
 }
 
+/// The one device.
+pub(super) const NODE: NodeId = NodeId(0);
+
 /// The pages of a block that are in use.
 const WHOLE: PageRun = PageRun::new(0, BLOCK_PAGES as u16).expect("blocks have pages");
 
@@ -68,7 +72,7 @@ const OUTSIDE: u8 = 9;
 #[derive(Debug)]
 pub struct Transactions {
     pub(super) setup: Setup,
-    pub(super) policy: Granularity,
+    pub(super) policy: FixedOrders,
     reset: Reset,
     pub(super) slip: Slip,
     book: RwLock<Book>,
@@ -188,10 +192,10 @@ impl Transactions {
     fn transaction(&self, place: &Block, action: Action) -> Transaction {
         let page = u16::from(action.page) % BLOCK_PAGES as u16;
         match action.verb {
-            verb::CPU_FAULT => Transaction::cpu_fault(place, page, &self.policy),
-            verb::DEVICE_FAULT => Transaction::device_fault(page, &self.policy),
+            verb::CPU_FAULT => Transaction::cpu_fault(place, page, self.policy.cpu_fault_orders()),
+            verb::DEVICE_FAULT => Transaction::device_fault(NODE, page, self.policy.to_device_orders()),
             verb::EVICT | verb::BRING => Transaction::to_ram(page),
-            verb::PREFETCH => Transaction::to_device(page, self.policy.largest, &self.policy),
+            verb::PREFETCH => Transaction::to_device(NODE, page, self.policy.to_device_orders()),
             verb::SPLIT => Transaction::split(PageRun::single(page), Order::ZERO),
             verb::COLLAPSE => Transaction::collapse(WHOLE),
             verb::UNMAP => Transaction::unmap(PageRun::single(page)),
@@ -282,7 +286,7 @@ impl Design for Transactions {
 
     fn initial(&self) -> State {
         let blocks = std::array::from_fn(|block| {
-            let mut place = Block::new(kind_of(self.setup.memory));
+            let mut place = Block::new();
             if block < usize::from(self.setup.blocks) {
                 let pages = u16::from(self.setup.block_pages);
                 place.map(PageRun::new(0, pages).expect("blocks of these worlds have pages"));

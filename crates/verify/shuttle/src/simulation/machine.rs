@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Failure, Granularity, PageRun};
+use bifolio_migrate::{Failure, PageRun};
+use bifolio_policy::FixedOrders;
 use bifolio_pool::{DevicePool, PoolName};
 use bifolio_sys::{PAGE, SharedBytes};
 use shuttle::thread;
@@ -44,7 +45,7 @@ pub struct Setup {
     /// Pages of system memory that may be resident, and of these a reserve for making room.
     pub ram_pages: (u64, u64),
     /// Orders of folios, and of zeros.
-    pub orders: Granularity,
+    pub orders: FixedOrders,
     /// Calls of the machine below that fail, of a thousand.
     pub failures_per_mille: u32,
 }
@@ -54,7 +55,7 @@ impl Setup {
     #[must_use]
     pub fn new(kind: MemoryKind) -> Setup {
         let order = |k| Order::new(k).expect("a small order");
-        let orders = Granularity { largest: order(2), smallest: Order::ZERO, populate: order(1) };
+        let orders = FixedOrders { largest: order(2), smallest: Order::ZERO, populate: order(1) };
         let ram_pages = (1 << 20, 16);
         let units = NonZeroUsize::MIN;
         Setup { kind, blocks: 1, device_pages: 32, units, ram_pages, orders, failures_per_mille: 0 }
@@ -347,7 +348,7 @@ impl Machine {
         let cell = found.lock();
         let (view, number) = (self.engine.view(), self.number_at(address));
         let piece = cell.block.piece_of(page);
-        let pfn = piece.map(|piece| Pfn::new(piece.pfn.get() + u64::from(page - piece.span.first())));
+        let pfn = piece.map(|piece| Pfn::new(piece.pfn.get() + u64::from(page - piece.run.first())));
         let bytes = match pfn {
             Some(pfn) => Some(self.device.memory().part(pfn, 1).expect("device memory")),
             None if cell.block.ram().contains(page) => Some(view.system_memory(address)),

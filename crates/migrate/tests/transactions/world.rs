@@ -8,14 +8,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use bifolio_folio::{MemoryKind, Order, Pfn};
 
 use bifolio_migrate::{
-    AlignedRun, BLOCK_PAGES, Block, Failure, Finished, Folio, FolioId, Outcome, PageRun, Step, Transaction,
+    AlignedRun, BLOCK_PAGES, Block, DevicePage, Failure, Finished, Folio, FolioId, Formed, NodeId,
+    OrderRange, Outcome, PageRun, Rights, Step, Transaction,
 };
 
 /// Where the CPU's page table leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum View {
     Ram,
-    Device(u64),
+    Device(DevicePage),
+}
+
+/// A device: its memory, and its page table.
+struct Device {
+    kind: MemoryKind,
+    memory: Vec<u64>,
+    table: BTreeMap<u16, (Pfn, Rights)>,
+    folios: BTreeMap<u64, Order>,
+    /// What each folio, by its first page, is on.
+    backings: BTreeMap<u64, u32>,
+    ids: BTreeSet<u32>,
+}
+
+impl Device {
+    fn bytes(&mut self, pfn: Pfn) -> &mut u64 {
+        &mut self.memory[pfn.get() as usize]
+    }
 }
 
 pub struct World {
@@ -25,47 +43,69 @@ pub struct World {
     ram: BTreeMap<u16, u64>,
     cpu: BTreeMap<u16, View>,
     taken: BTreeSet<u16>,
-    device: Vec<u64>,
-    device_table: BTreeMap<u16, u64>,
-    folios: BTreeMap<u64, Order>,
-    /// What each folio, by its first page, is on.
-    backings: BTreeMap<u64, u32>,
-    ids: BTreeSet<u32>,
+    devices: Vec<Device>,
     next_id: u32,
-    ram_limit: u64,
+    pub ram_limit: u64,
     ram_used: u64,
     /// Fallible steps until one is made to fail; `None` never.
     pub fail_in: Option<u32>,
     /// How many steps were made to fail.
     pub failed: u32,
+    /// Whether there is nothing that could make room.
+    pub fail_reclaim: bool,
     making_room: bool,
-    /// Whether the device is being taken away.
+    /// Looks at the machine, the block and each step before it is done.
+    pub look: Option<fn(&Transaction, &Block, &Step)>,
+    /// Whether devices are being taken away.
     pub detached: bool,
+    /// Steps of the last transaction, and of those within it.
+    pub steps: Vec<Step>,
+    /// Whether free device memory holds zeros, and folios are formed cleared.
+    pub cleared: bool,
 }
 
 const GARBAGE: u64 = 0xdead_dead;
 
 impl World {
-    pub fn new(kind: MemoryKind, device_pages: u64, ram_limit: u64) -> World {
+    /// A world with a device of each of these kinds and numbers of pages.
+    pub fn new(devices: &[(MemoryKind, u64)], ram_limit: u64) -> World {
+        let device = |&(kind, pages): &(MemoryKind, u64)| Device {
+            kind,
+            memory: vec![GARBAGE; usize::try_from(pages).expect("small")],
+            table: BTreeMap::new(),
+            folios: BTreeMap::new(),
+            backings: BTreeMap::new(),
+            ids: BTreeSet::new(),
+        };
         World {
-            block: Block::new(kind),
+            block: Block::new(),
             expected: BTreeMap::new(),
             ram: BTreeMap::new(),
             cpu: BTreeMap::new(),
             taken: BTreeSet::new(),
-            device: vec![GARBAGE; usize::try_from(device_pages).expect("small")],
-            device_table: BTreeMap::new(),
-            folios: BTreeMap::new(),
-            backings: BTreeMap::new(),
-            ids: BTreeSet::new(),
+            devices: devices.iter().map(device).collect(),
             next_id: 0,
             ram_limit,
             ram_used: 0,
             fail_in: None,
             failed: 0,
+            fail_reclaim: false,
             making_room: false,
+            look: None,
             detached: false,
+            steps: Vec::new(),
+            cleared: false,
         }
+    }
+
+    /// Lets free device memory hold zeros.
+    pub fn clear(&mut self) {
+        self.cleared = true;
+        self.devices.iter_mut().for_each(|device| device.memory.fill(0));
+    }
+
+    fn device(&mut self, node: NodeId) -> &mut Device {
+        &mut self.devices[usize::from(node.0)]
     }
 
     pub fn map(&mut self, run: PageRun) {
@@ -95,6 +135,7 @@ impl World {
     /// Runs a transaction to its end.
     pub fn run(&mut self, mut transaction: Transaction) -> Result<Finished, Failure> {
         let mut block = self.block.clone();
+        self.steps.clear();
         let result = self.drive(&mut transaction, &mut block);
         self.block = block;
         result
@@ -107,7 +148,12 @@ impl World {
             if let Step::Finish(result) = step {
                 return result;
             }
+            if let Some(look) = self.look {
+                look(transaction, block, &step);
+            }
+            self.steps.push(step);
             outcome = self.perform(step, block);
+            assert!(step.allows(&outcome), "{outcome:?} of {step:?}");
         }
         panic!("{transaction:?} does not end");
     }
@@ -121,62 +167,67 @@ impl World {
 
     fn perform(&mut self, step: Step, block: &mut Block) -> Outcome {
         match step {
-            Step::FormFolio { span } => self.form(span.order()),
-            Step::ReclaimDevice { .. } => self.reclaim_device(block),
+            Step::FormFolio { node, run } => self.form(node, run.order()),
+            Step::ReclaimDevice { node, .. } => self.reclaim_device(node, block),
             Step::ReleaseFolio { folio } => self.release(folio),
             Step::SplitFolio { folio } => self.split(folio),
             Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
-            Step::ReserveRam { span } => self.reserve(span),
+            Step::ReserveRam { run } => self.reserve(run),
             Step::ReclaimRam { .. } => self.reclaim_ram(block),
-            Step::ReleaseRam { span, pages } => self.release_ram(span, pages),
-            Step::Isolate { span } => self.take_out(span, block),
-            Step::Remap { span } => self.remap(span, block),
-            Step::Install { span, .. } => self.install(span, None),
-            Step::InstallZero { span } => self.install(span, Some(0)),
+            Step::ReleaseRam { run, pages } => self.release_ram(run, pages),
+            Step::Isolate { run } => self.isolate(run, block),
+            Step::Remap { run } => self.remap(run, block),
+            Step::Install { run, .. } => self.install(run, None),
+            Step::InstallZero { run } => self.install(run, Some(0)),
             Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
             Step::ClearDevice { run, to } => self.fill_device(run, to, |_| 0),
-            Step::CopyToRam { span, from } => self.copy_to_ram(span, from),
-            Step::MapDevice { span, to } => self.map_device(span, to),
-            Step::RemapDevice { span, to } => self.map_device(span, to),
-            Step::UnmapDevice { span } => self.unmap_device(span),
-            Step::MapCoherent { span, to } => self.map_coherent(span, to),
-            Step::UnmapCoherent { span } => self.unmap_coherent(span),
+            Step::CopyToRam { run, from } => self.copy_to_ram(run, from),
+            Step::MapDevice { run, to, rights } | Step::RemapDevice { run, to, rights } => {
+                self.map_device(run, to, rights)
+            }
+            Step::UnmapDevice { node, run } => self.unmap_device(node, run),
+            Step::MapCoherent { run, to } => self.map_coherent(run, to),
+            Step::UnmapCoherent { run } => self.unmap_coherent(run),
             Step::Discard { run } => self.discard(run),
             Step::Finish(_) => unreachable!("finished"),
         }
     }
 
-    fn form(&mut self, order: Order) -> Outcome {
+    fn form(&mut self, node: NodeId, order: Order) -> Outcome {
         if self.detached {
             return Outcome::Detached;
         }
         if self.injected() {
             return Outcome::NoMemory;
         }
+        let cleared = self.cleared;
+        let id = self.new_id();
+        let device = self.device(node);
         let pages = order.pages();
-        let total = self.device.len() as u64;
-        let taken = |at: u64| self.folios.iter().any(|(pfn, o)| *pfn < at + pages && at < pfn + o.pages());
+        let total = device.memory.len() as u64;
+        let taken = |at: u64| device.folios.iter().any(|(pfn, o)| *pfn < at + pages && at < pfn + o.pages());
         let Some(pfn) = (0..total / pages).map(|n| n * pages).find(|at| !taken(*at)) else {
             return Outcome::NoMemory;
         };
-        self.folios.insert(pfn, order);
-        let id = self.new_id();
-        self.backings.insert(pfn, id.0);
-        Outcome::Formed(Folio { pfn: Pfn::new(pfn), order, id })
+        device.folios.insert(pfn, order);
+        device.ids.insert(id.0);
+        device.backings.insert(pfn, id.0);
+        let folio = Folio { node, pfn: Pfn::new(pfn), order, id };
+        Outcome::Formed(Formed { folio, kind: device.kind, cleared })
     }
 
     fn new_id(&mut self) -> FolioId {
         self.next_id += 1;
-        self.ids.insert(self.next_id);
         FolioId(self.next_id)
     }
 
     fn release(&mut self, folio: Folio) -> Outcome {
-        let pfn = folio.pfn.get();
-        assert_eq!(self.folios.remove(&pfn), Some(folio.order), "a folio is freed once, at its order");
-        assert!(self.ids.remove(&folio.id.0), "a key is removed once");
-        self.backings.remove(&pfn);
-        self.device[pfn as usize..(pfn + folio.order.pages()) as usize].fill(GARBAGE);
+        let (pfn, left) = (folio.pfn.get(), if self.cleared { 0 } else { GARBAGE });
+        let device = self.device(folio.node);
+        assert_eq!(device.folios.remove(&pfn), Some(folio.order), "a folio is freed once, at its order");
+        assert!(device.ids.remove(&folio.id.0), "a key is removed once");
+        device.backings.remove(&pfn);
+        device.memory[pfn as usize..(pfn + folio.order.pages()) as usize].fill(left);
         Outcome::Done
     }
 
@@ -185,10 +236,14 @@ impl World {
             return Outcome::Busy;
         }
         let half = folio.order.smaller().expect("order 0 is never split");
-        assert_eq!(self.folios.insert(folio.pfn.get(), half), Some(folio.order));
-        self.folios.insert(folio.pfn.get() + half.pages(), half);
-        self.backings.insert(folio.pfn.get() + half.pages(), self.backings[&folio.pfn.get()]);
-        Outcome::Split { upper: self.new_id() }
+        let (lower, upper) = (folio.pfn.get(), folio.pfn.get() + half.pages());
+        let id = self.new_id();
+        let device = self.device(folio.node);
+        assert_eq!(device.folios.insert(lower, half), Some(folio.order));
+        device.folios.insert(upper, half);
+        device.backings.insert(upper, device.backings[&lower]);
+        device.ids.insert(id.0);
+        Outcome::Split { upper: id }
     }
 
     fn collapse(&mut self, lower: Folio, upper: Folio) -> Outcome {
@@ -197,14 +252,16 @@ impl World {
         }
         let (first, second) = (lower.pfn.get(), upper.pfn.get());
         let whole = lower.order.larger().expect("halves are small");
+        assert_eq!(lower.node, upper.node, "two halves of one node");
         assert!(lower.pfn.is_aligned(whole) && second == first + upper.order.pages(), "two halves");
-        if self.backings[&first] != self.backings[&second] {
+        let device = self.device(lower.node);
+        if device.backings[&first] != device.backings[&second] {
             return Outcome::Failed;
         }
-        assert_eq!(self.folios.insert(first, whole), Some(lower.order));
-        assert_eq!(self.folios.remove(&second), Some(lower.order));
-        self.backings.remove(&second);
-        assert!(self.ids.remove(&upper.id.0), "a key is removed once");
+        assert_eq!(device.folios.insert(first, whole), Some(lower.order));
+        assert_eq!(device.folios.remove(&second), Some(lower.order));
+        device.backings.remove(&second);
+        assert!(device.ids.remove(&upper.id.0), "a key is removed once");
         Outcome::Done
     }
 
@@ -229,22 +286,22 @@ impl World {
     }
 
     /// Evicts one other folio of the same block, as the real runner may.
-    fn reclaim_device(&mut self, block: &mut Block) -> Outcome {
-        let Some(page) = block.pieces().first().map(|piece| piece.span.first()) else {
-            return Outcome::NoMemory;
-        };
+    fn reclaim_device(&mut self, node: NodeId, block: &mut Block) -> Outcome {
+        let victim = block.pieces().iter().find(|piece| piece.node == node);
+        let Some(page) = victim.map(|piece| piece.run.first()) else { return Outcome::NoMemory };
         self.nested(Transaction::to_ram(page), block)
     }
 
+    /// Moves pages of the same block to the last device.
     fn reclaim_ram(&mut self, block: &mut Block) -> Outcome {
-        let Some(span) = block.movable().aligned_runs(Order::PMD).next() else { return Outcome::NoMemory };
-        let transaction =
-            bifolio_migrate::to_device::ToDevice::new(span.first(), span.order(), Order::ZERO, false);
-        self.nested(Transaction::ToDevice(transaction), block)
+        let Some(run) = block.movable().aligned_runs(Order::PMD).next() else { return Outcome::NoMemory };
+        let node = NodeId(self.devices.len() as u8 - 1);
+        let orders = OrderRange { largest: run.order(), smallest: Order::ZERO };
+        self.nested(Transaction::to_device(node, run.first(), orders), block)
     }
 
     fn nested(&mut self, mut transaction: Transaction, block: &mut Block) -> Outcome {
-        if self.making_room {
+        if self.making_room || self.fail_reclaim {
             return Outcome::NoMemory;
         }
         if self.injected() {
@@ -256,7 +313,7 @@ impl World {
         if result.is_ok() { Outcome::Done } else { Outcome::NoMemory }
     }
 
-    fn take_out(&mut self, span: AlignedRun, block: &Block) -> Outcome {
+    fn isolate(&mut self, span: AlignedRun, block: &Block) -> Outcome {
         if self.injected() {
             return Outcome::Busy;
         }
@@ -294,67 +351,75 @@ impl World {
         Outcome::Done
     }
 
-    fn copy_to_device(&mut self, run: PageRun, to: Pfn) -> Outcome {
+    fn copy_to_device(&mut self, run: PageRun, to: DevicePage) -> Outcome {
         assert!(run.into_iter().all(|page| self.taken.contains(&page)), "copied while the CPU can write");
         let bytes = self.ram.clone();
         self.fill_device(run, to, |page| bytes[&page])
     }
 
-    fn fill_device(&mut self, run: PageRun, to: Pfn, value: impl Fn(u16) -> u64) -> Outcome {
+    fn fill_device(&mut self, run: PageRun, to: DevicePage, value: impl Fn(u16) -> u64) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
         for page in run {
-            self.device[(to.get() + u64::from(page - run.first())) as usize] = value(page);
+            *self.bytes(to.plus(page - run.first())) = value(page);
         }
         Outcome::Done
     }
 
-    fn copy_to_ram(&mut self, span: AlignedRun, from: Pfn) -> Outcome {
+    fn bytes(&mut self, page: DevicePage) -> &mut u64 {
+        self.device(page.node).bytes(page.pfn)
+    }
+
+    fn copy_to_ram(&mut self, run: AlignedRun, from: DevicePage) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in span {
-            assert!(!self.device_table.contains_key(&page), "copied while the device can write");
+        for page in run {
+            let entered = self.devices.iter().any(|device| device.table.contains_key(&page));
+            assert!(!entered, "copied while a device can write");
             assert!(!matches!(self.cpu.get(&page), Some(View::Device(_))), "copied while the CPU can write");
-            self.ram.insert(page, self.device[(from.get() + u64::from(page - span.first())) as usize]);
+            let bytes = *self.bytes(from.plus(page - run.first()));
+            self.ram.insert(page, bytes);
             self.taken.insert(page);
         }
         Outcome::Done
     }
 
-    fn map_device(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
+    fn map_device(&mut self, run: AlignedRun, to: DevicePage, rights: Rights) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in span {
-            self.device_table.insert(page, to.get() + u64::from(page - span.first()));
+        for page in run {
+            let entry = (to.plus(page - run.first()).pfn, rights);
+            self.device(to.node).table.insert(page, entry);
         }
         Outcome::Done
     }
 
-    fn unmap_device(&mut self, span: AlignedRun) -> Outcome {
-        let there =
-            (span.first()..span.end()).filter(|page| self.device_table.remove(page).is_some()).count();
-        assert!(there > 0, "only mapped spans are unmapped");
+    fn unmap_device(&mut self, node: NodeId, run: AlignedRun) -> Outcome {
+        let table = &mut self.device(node).table;
+        let there = run.into_iter().filter(|page| table.remove(page).is_some()).count();
+        assert!(there > 0, "only mapped pages are unmapped");
         Outcome::Done
     }
 
-    fn map_coherent(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
+    fn map_coherent(&mut self, run: AlignedRun, to: DevicePage) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in span {
-            self.cpu.insert(page, View::Device(to.get() + u64::from(page - span.first())));
+        assert_eq!(self.device(to.node).kind, MemoryKind::Coherent, "the CPU does not reach it");
+        for page in run {
+            self.cpu.insert(page, View::Device(to.plus(page - run.first())));
         }
         Outcome::Done
     }
 
-    fn unmap_coherent(&mut self, span: AlignedRun) -> Outcome {
+    fn unmap_coherent(&mut self, run: AlignedRun) -> Outcome {
         if self.injected() {
             return Outcome::Failed;
         }
-        for page in span {
+        for page in run {
             self.cpu.remove(&page);
         }
         Outcome::Done
@@ -374,19 +439,22 @@ impl World {
 
     /// Writes through the CPU's view; `false` if that faults.
     pub fn cpu_write(&mut self, page: u16, value: u64) -> bool {
-        match self.cpu.get(&page) {
+        match self.cpu.get(&page).copied() {
             Some(View::Ram) => drop(self.ram.insert(page, value)),
-            Some(View::Device(pfn)) => self.device[*pfn as usize] = value,
+            Some(View::Device(at)) => *self.bytes(at) = value,
             None => return false,
         }
         self.expected.insert(page, value);
         true
     }
 
-    /// Writes through the device's page table; `false` if that faults.
-    pub fn device_write(&mut self, page: u16, value: u64) -> bool {
-        let Some(pfn) = self.device_table.get(&page) else { return false };
-        self.device[*pfn as usize] = value;
+    /// Writes through the page table of a device; `false` if that faults.
+    pub fn device_write(&mut self, node: NodeId, page: u16, value: u64) -> bool {
+        let Some((pfn, rights)) = self.device(node).table.get(&page).copied() else { return false };
+        if !rights.contains(Rights::WRITE) {
+            return false;
+        }
+        *self.device(node).bytes(pfn) = value;
         self.expected.insert(page, value);
         true
     }
@@ -398,30 +466,34 @@ impl World {
         for page in 0..BLOCK_PAGES {
             self.check_page(page);
         }
-        let pieces: BTreeMap<u64, Order> =
-            self.block.pieces().iter().map(|piece| (piece.pfn.get(), piece.span.order())).collect();
-        assert_eq!(self.folios, pieces, "live folios are those of the block");
-        assert_eq!(self.ids.len(), self.block.pieces().len(), "one key a piece");
+        for (node, device) in (0..).map(NodeId).zip(&self.devices) {
+            let pieces = self.block.pieces().iter().filter(|piece| piece.node == node);
+            let orders: BTreeMap<u64, Order> =
+                pieces.map(|piece| (piece.pfn.get(), piece.run.order())).collect();
+            assert_eq!(device.folios, orders, "live folios are those of the block");
+            assert_eq!(device.ids.len(), orders.len(), "one key a piece");
+        }
         assert_eq!(self.ram_used, u64::from(self.block.ram().count()), "reserved system memory");
         assert_eq!(self.ram.len(), usize::from(self.block.ram().count()), "system pages in use");
     }
 
     fn check_page(&self, page: u16) {
-        let on_device = self
-            .block
-            .piece_of(page)
-            .map(|piece| (piece.pfn.get() + u64::from(page - piece.span.first()), piece.mapped));
-        let bytes = match on_device {
-            Some((pfn, _)) => Some(self.device[pfn as usize]),
+        let piece = self.block.piece_of(page);
+        let at = piece.map(|piece| piece.page().plus(page - piece.run.first()));
+        let bytes = match at {
+            Some(at) => Some(self.devices[usize::from(at.node.0)].memory[at.pfn.get() as usize]),
             None if self.block.ram().contains(page) => Some(self.ram[&page]),
             None => self.block.live().contains(page).then_some(0),
         };
         assert_eq!(bytes, self.expected.get(&page).copied(), "bytes of page {page} (I27)");
-        let mapped = on_device.filter(|(_, mapped)| *mapped).map(|(pfn, _)| pfn);
-        assert_eq!(self.device_table.get(&page).copied(), mapped, "device mapping of page {page}");
+        for (node, device) in (0..).map(NodeId).zip(&self.devices) {
+            let mapped = piece.filter(|piece| piece.node == node && piece.is_mapped());
+            let entry = at.and_then(|at| Some((at.pfn, mapped?.rights)));
+            assert_eq!(device.table.get(&page).copied(), entry, "mapping of page {page} for {node:?}");
+        }
         match self.cpu.get(&page) {
             Some(View::Ram) => assert!(self.block.ram().contains(page), "page {page} is in view"),
-            Some(View::Device(pfn)) => assert_eq!(on_device.map(|(pfn, _)| pfn), Some(*pfn)),
+            Some(View::Device(seen)) => assert_eq!(at, Some(*seen)),
             None => assert!(!self.block.ram().contains(page), "page {page} of system memory is out of view"),
         }
     }
