@@ -47,6 +47,7 @@ pub mod freelist;
 mod handed_out;
 pub mod mirror;
 mod name;
+mod offset;
 #[cfg(feature = "snapshot")]
 pub mod snapshot;
 mod sync;
@@ -60,3 +61,4 @@ pub use error::NewError;
 pub use freelist::FreeListPool;
 pub use mirror::MirrorPool;
 pub use name::{PoolName, UnknownPool};
+pub use offset::{Misaligned, OffsetPool};

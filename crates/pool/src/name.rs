@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use bifolio_folio::MemoryKind;
+use bifolio_folio::{MemoryKind, Pfn};
 
-use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, MirrorPool, NewError};
+use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, MirrorPool, NewError, OffsetPool};
 
 /// The pools that can be chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -79,6 +79,22 @@ impl PoolName {
             PoolName::FreeList => Arc::new(FreeListPool::new(pages)?),
             PoolName::Coherent => Arc::new(CoherentPool::new(pages)?),
             PoolName::Mirror => Arc::new(MirrorPool::new(pages)?),
+        })
+    }
+
+    /// Makes the pool, of `pages` free pages from page `first` on.
+    ///
+    /// # Errors
+    /// As [`PoolName::make`], or if `first` is not aligned to the largest order.
+    pub fn make_at(self, first: Pfn, pages: u64) -> Result<Arc<dyn DevicePool>, NewError> {
+        if first == Pfn::ZERO {
+            return self.make(pages);
+        }
+        Ok(match self {
+            PoolName::Buddy => Arc::new(OffsetPool::new(BuddyPool::new(pages)?, first)?),
+            PoolName::FreeList => Arc::new(OffsetPool::new(FreeListPool::new(pages)?, first)?),
+            PoolName::Coherent => Arc::new(OffsetPool::new(CoherentPool::new(pages)?, first)?),
+            PoolName::Mirror => Arc::new(OffsetPool::new(MirrorPool::new(pages)?, first)?),
         })
     }
 
