@@ -6,10 +6,8 @@
 
 use std::time::Instant;
 
-use bifolio_explore::design::Bounds;
-use bifolio_explore::explore::{End, Explored, Limits, explore};
-use bifolio_explore::folio::Folios;
 use bifolio_explore::set::{StateSet, hash_of};
+use bifolio_explore::{Bounds, Options, Report, find};
 
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::middle;
@@ -33,9 +31,9 @@ pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
     let (mut whole, mut bare, mut states) = (Vec::new(), Vec::new(), 0);
     for _ in 0..rounds {
         let start = Instant::now();
-        let explored = explore(&Folios::new(WORLD), &Limits::default(), &mut |_| ());
+        let report = explored()?;
         whole.push(start.elapsed().as_secs_f64());
-        states = complete(&explored)?;
+        states = complete(&report)?;
         bare.push(set_s(states));
     }
     let (whole, bare) = (middle(whole), middle(bare));
@@ -47,11 +45,19 @@ pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
     ])
 }
 
-fn complete<S>(explored: &Explored<S>) -> Result<u64, BenchError> {
-    match explored.end {
-        End::Complete if explored.broken.is_empty() => Ok(explored.states),
-        _ => Err(BenchError::Failed(format!("exploration ended early: {}", explored.end))),
+/// Explores the world of shipped folios.
+fn explored() -> Result<Report, BenchError> {
+    let options = Options { bounds: Some(WORLD), world: Some("folios".to_owned()), ..Options::default() };
+    let design =
+        find("bifolio").ok_or_else(|| BenchError::Failed("no design of shipped folios".to_owned()))?;
+    design.run(&options, &mut |_| ()).map_err(|error| BenchError::Failed(error.to_string()))
+}
+
+fn complete(report: &Report) -> Result<u64, BenchError> {
+    if report.is_complete() && !report.breaks() {
+        return Ok(report.states());
     }
+    Err(BenchError::Failed("the exploration ended early, or a rule broke".to_owned()))
 }
 
 /// Seconds that it takes to put states into a set of states.

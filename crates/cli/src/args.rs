@@ -235,6 +235,9 @@ pub struct CheckArgs {
     /// and its state is judged after each step. Transactions, whose worlds have no such pool, are left out.
     #[arg(long, value_name = "POOL", value_parser = pools(), conflicts_with_all = ["all", "large"])]
     pub pool: Option<PoolName>,
+    /// Explore this world of the design alone, such as "room"; without it, all of them.
+    #[arg(long, value_name = "NAME")]
+    pub world: Option<String>,
     /// Judge by this rule alone, such as I4, and show its story.
     #[arg(long, value_name = "RULE")]
     pub rule: Option<String>,

@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicBool;
 use bifolio_explore::rules::Rule;
 use bifolio_explore::table::{LEGEND, table};
 use bifolio_explore::{
-    Bounds, BoundsError, End, Entry, Journal, JournalError, Limits, Options, Progress, Report, Row, Story,
-    Verdict, designs, find,
+    Bounds, BoundsError, End, Entry, Journal, JournalError, Limits, Options, OptionsError, Progress, Report,
+    Row, Story, Verdict, designs, find,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -48,6 +48,14 @@ pub enum CheckError {
         /// What is wrong.
         #[source]
         source: BoundsError,
+    },
+    /// The design has no world of that name.
+    #[error("--world {world} is not a world of {design}")]
+    World {
+        /// The design.
+        design: &'static str,
+        /// What was asked for.
+        world: String,
     },
     /// What was saved cannot be read.
     #[error("--resume {file} cannot be read", file = file.display())]
@@ -193,8 +201,9 @@ fn what(args: &CheckArgs) -> String {
     let full = if args.full { " --full" } else { "" };
     let large = if args.large { " --large" } else { "" };
     let pool = args.pool.map(|pool| format!(" --pool {pool}")).unwrap_or_default();
+    let world = args.world.as_ref().map(|world| format!(" --world '{world}'")).unwrap_or_default();
     let (pages, order) = (bound("pages", args.pages), bound("max-order", args.max_order));
-    format!("--design {design}{pool}{pages}{order}{}{full}{large}", bound("actors", args.actors))
+    format!("--design {design}{pool}{world}{pages}{order}{}{full}{large}", bound("actors", args.actors))
 }
 
 /// Saves what was done, if that was asked for, and tells how to go on.
@@ -241,7 +250,8 @@ fn explore(entry: &'static Entry, args: &CheckArgs, limits: Limits) -> Result<Re
         order: args.max_order.unwrap_or(order),
         actors: args.actors.unwrap_or(actors),
     };
-    let options = Options { bounds: Some(bounds), limits, large: args.large, pool: args.pool };
+    let (large, pool, world) = (args.large, args.pool, args.world.clone());
+    let options = Options { bounds: Some(bounds), limits, large, pool, world };
     let talks = io::stderr().is_terminal() && !args.json;
     let report = entry.run(&options, &mut |progress| {
         if talks {
@@ -252,7 +262,10 @@ fn explore(entry: &'static Entry, args: &CheckArgs, limits: Limits) -> Result<Re
     if talks {
         let _: io::Result<()> = write!(io::stderr(), "\r\x1b[K");
     }
-    let report = report.map_err(|source| CheckError::Bounds { design: entry.name, bounds, source })?;
+    let report = report.map_err(|error| match error {
+        OptionsError::Bounds(source) => CheckError::Bounds { design: entry.name, bounds, source },
+        OptionsError::World { design, world } => CheckError::World { design, world },
+    })?;
     if report.parts.iter().any(|part| part.end == End::Unfit) {
         return Err(CheckError::Unfit { design: entry.name });
     }
@@ -298,7 +311,7 @@ fn print_unbroken(out: &mut impl Write, rule: Rule, reports: &[Report]) -> io::R
         let why = match report.verdict(rule) {
             Verdict::Breaks(_) => continue,
             Verdict::Holds => format!("{design} keeps {rule} in all {states} states"),
-            Verdict::Built(reason) => format!("{design} cannot break {rule}: {reason}"),
+            Verdict::ByConstruction(reason) => format!("{design} cannot break {rule}: {reason}"),
             Verdict::Unfinished => {
                 format!("{design} keeps {rule} in the {states} states visited, which are not all")
             }

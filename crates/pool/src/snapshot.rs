@@ -33,9 +33,11 @@ use crate::mirror::FailureMode;
 use crate::sync::Mutex;
 use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, MirrorPool, NewError, PoolName, Rmap};
 
-mod damage;
+#[cfg(feature = "mutate")]
+mod mutation;
 
-pub use damage::Damage;
+#[cfg(feature = "mutate")]
+pub use mutation::Mutation;
 
 /// First page and order of a block.
 pub type HeadOrder = (u64, u8);

@@ -60,8 +60,8 @@ fn tests_that_the_page_names_break_the_rule() {
 
 #[test]
 fn faults_and_designs_that_the_page_names_are_there() {
-    let folios = read("crates/verify/explore/src/folio/mutants.rs");
-    let transactions = read("crates/verify/explore/src/migrate/mutants.rs");
+    let folios = read("crates/verify/explore/src/folio/mutations.rs");
+    let transactions = read("crates/verify/explore/src/migrate/mutations.rs");
     for (rule, cells) in rows() {
         for name in names(&cells[5]) {
             let of_folios = folios.contains(&format!("{name} by \"{rule}\""));

@@ -1,9 +1,10 @@
 //! What a design is to the explorer: [`Design`].
 //!
 //! A design is a transition system. Its state is a small `Copy` value: page words, allocator, objects, and for
-//! each actor how far it has come. An [`Action`] is one atomic step of one actor; a step that can fail is two
-//! actions. [`Design::apply`] does the step and says which rules it broke.
+//! each actor how far it has come. An [action](Design::Action) is one atomic step of one actor; a step that can fail is
+//! two actions. [`Design::apply`] does the step and returns which rules it broke.
 
+use std::fmt::Debug;
 use std::hash::Hash;
 use std::ops::Range;
 
@@ -77,25 +78,12 @@ impl Bounds {
     }
 }
 
-/// One atomic step of one actor, in the numbering of the design.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Action {
-    /// Who does it.
-    pub actor: u8,
-    /// What is done.
-    pub verb: u8,
-    /// First argument, mostly a page.
-    pub page: u8,
-    /// Second argument, mostly an order.
-    pub order: u8,
-}
-
-/// Actions that are enough to leave a state by, see [`Design::independent`].
+/// Actions that are enough to leave a state by, see [`Design::ample_set`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alone {
+pub struct AmpleSet {
     /// Which ones, in the list of actions.
     pub actions: Range<usize>,
-    /// Whether they take something away that never comes back, so that no cycle of states has such an action.
+    /// Whether each of them takes something away that never comes back, so that no cycle of states has such an action.
     pub once: bool,
 }
 
@@ -113,81 +101,87 @@ pub struct Applied<S> {
 impl<S> Applied<S> {
     /// A step that broke nothing.
     #[must_use]
-    pub fn kept(state: S) -> Applied<S> {
+    pub fn unbroken(state: S) -> Applied<S> {
         Applied { state, broken: RuleSet::NONE, fatal: false }
     }
 }
 
-/// A step as a person tells it.
+/// A step in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Who did it.
+pub struct Description {
+    /// The actor.
     pub actor: String,
-    /// What was done, and what came of it.
+    /// What it did, and what came of it.
     pub text: String,
 }
 
-/// A system of states and steps that keeps rules, or does not.
+/// A transition system whose steps keep the rules, or break some.
 pub trait Design: Sync {
     /// A state: small, without heap.
     type State: Copy + Eq;
-    /// What is kept of a state that was visited: the same for states that differ by renaming pages or actors only, or
-    /// for as many of them as can be had cheaply.
-    type Kept: Copy + Eq + Hash + Send + Sync;
-    /// What a worker keeps between steps, such as a pagemap to run shipped code on. Must not influence results.
+    /// A visited state as it is stored: one value for all states that differ by the names of pages or actors only, or
+    /// for as many of them as can be recognised cheaply.
+    type Encoded: Copy + Eq + Hash + Send + Sync;
+    /// One atomic step of one actor.
+    type Action: Copy + PartialEq + Debug;
+    /// What a worker needs between steps, such as a pagemap to run shipped code on. It must not influence results.
     type Scratch;
 
     /// Makes the scratch of one worker.
     fn scratch(&self) -> Self::Scratch;
 
-    /// Returns the state that all begins with.
+    /// Returns the first state.
     fn initial(&self) -> Self::State;
 
-    /// Lists what can be done, in the same order in every run: `--resume` goes by it. `out` is empty.
-    fn actions(&self, state: &Self::State, out: &mut Vec<Action>);
+    /// Lists what can be done, in the same order in every run: `--resume` depends on it. `out` is empty.
+    fn actions(&self, state: &Self::State, out: &mut Vec<Self::Action>);
 
-    /// Finds actions after which nothing is lost if they are done first: all that one actor can do next, if they are
-    /// independent of everything that others can do before. That is: whatever others do, these actions stay as they are,
-    /// disable nothing of the others', lead to the same state in either order, and neither break a rule nor change
-    /// what breaks one. An action may enable others.
-    fn independent(&self, _state: &Self::State, _actions: &[Action]) -> Option<Alone> {
+    /// Finds actions that can go first without loss: all that one actor can do next, if they are independent of
+    /// everything that others can do before. That is: whatever others do, these actions stay as they are, disable no action
+    /// of the others, lead to the same state in either order, and neither break a rule nor change what breaks one. An
+    /// action may enable others.
+    fn ample_set(&self, _state: &Self::State, _actions: &[Self::Action]) -> Option<AmpleSet> {
         None
     }
 
     /// Does one of [`Design::actions`].
-    fn apply(&self, scratch: &mut Self::Scratch, state: &Self::State, action: Action)
-    -> Applied<Self::State>;
+    fn apply(
+        &self,
+        scratch: &mut Self::Scratch,
+        state: &Self::State,
+        action: Self::Action,
+    ) -> Applied<Self::State>;
 
-    /// Returns what is kept of a state in which no rule is broken that ends a branch.
-    fn keep(&self, state: &Self::State) -> Self::Kept;
+    /// Returns the stored form of a state in which no rule is broken that ends a branch.
+    fn encode(&self, state: &Self::State) -> Self::Encoded;
 
-    /// Returns the state that was kept, or one that differs from it by renaming only.
-    fn restore(&self, kept: &Self::Kept) -> Self::State;
+    /// Returns the state that was stored, or one that differs from it by names only.
+    fn decode(&self, encoded: &Self::Encoded) -> Self::State;
 
     /// Rules that the model can express; verdicts are given for these.
     fn expresses(&self) -> RuleSet;
 
-    /// Rules whose breaking says something about a state but destroys nothing: exploration goes on after it.
-    fn only_seen(&self) -> RuleSet {
+    /// Rules that judge a state and destroy nothing when they break: the exploration goes on after it.
+    fn non_terminal(&self) -> RuleSet {
         RuleSet::of(&[10])
     }
 
-    /// Rules that no state could break, each with the reason.
-    fn built(&self) -> &'static [(u8, &'static str)] {
+    /// Rules that hold by construction, so that no state could break them; each with the reason.
+    fn by_construction(&self) -> &'static [(u8, &'static str)] {
         &[]
     }
 
-    /// Tells an action in words.
-    fn tell(&self, before: &Self::State, action: Action, after: &Self::State) -> Told;
+    /// Describes an action in words.
+    fn describe(&self, before: &Self::State, action: Self::Action, after: &Self::State) -> Description;
 
-    /// Returns one line for each page, and for each counter: what it holds.
+    /// Returns one line for each page and for each counter: its name, a colon, and what it holds.
     fn view(&self, state: &Self::State) -> Vec<String>;
 
     /// A sentence on how the world is scaled, for the head of a story.
     fn scale(&self) -> String;
 }
 
-/// Returns the reason why a rule cannot be broken in a design, if it is built so.
-pub fn built_reason<D: Design>(design: &D, rule: Rule) -> Option<&'static str> {
-    design.built().iter().find(|(number, _)| *number == rule.number()).map(|(_, reason)| *reason)
+/// Returns the reason why a rule cannot be broken in a design, if it holds by construction.
+pub(crate) fn reason_by_construction<D: Design>(design: &D, rule: Rule) -> Option<&'static str> {
+    design.by_construction().iter().find(|(number, _)| *number == rule.number()).map(|(_, reason)| *reason)
 }

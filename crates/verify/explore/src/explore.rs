@@ -1,26 +1,26 @@
 //! Breadth-first exploration of a [`Design`].
 //!
-//! States are visited level by level, so the first way that is found to break a rule is among the shortest.
+//! States are visited level by level, so the first sequence that is found to break a rule is among the shortest.
 //!
 //! What follows a broken rule is not explored: garbage breaks everything. So "holds" means that no state breaks
-//! the rule that can be reached while all rules hold. Rules that only say something about a state, and whose
-//! breaking destroys nothing ([`Design::only_seen`]), do not end a branch.
+//! the rule among those that can be reached while all rules hold. Rules that judge a state and destroy nothing when they
+//! break ([`Design::non_terminal`]) do not end a branch.
 //!
-//! # Steps that need no interleaving
+//! # Partial-order reduction
 //!
 //! Where a design names an actor whose next actions are independent of all that others can do before them
-//! ([`Design::independent`]), a state is left by these actions only: what others could do first, they can do
-//! afterwards, with the same result. This is the theory of ample sets, and its conditions are kept so:
+//! ([`Design::ample_set`]), a state is left by these actions only: what others could do first, they can do
+//! afterwards, with the same result. The conditions on ample sets are met as follows:
 //!
-//! - *independent*: argued by the design, for each verb. All actions that the actor could do are in the set.
-//! - *invisible*: a set with an action that breaks a rule is not used, [`Design::only_seen`] rules excepted, which the
-//!   design's argument covers.
-//! - *nothing is put off for ever*: a set is not used if one of its actions leads to a state of this level or one
-//!   before, so each cycle has a state that is left by all actions; or the design vouches that no cycle has such an
-//!   action, as it takes away what never comes back.
+//! - *Independence* is argued by the design, for each kind of action. All actions that the actor could do are in the set.
+//! - *Invisibility*: a set with an action that breaks a rule is not used, [non-terminal](Design::non_terminal) rules
+//!   excepted, which the design's argument covers.
+//! - *Cycles*: a set is not used if one of its actions leads to a state of this level or an earlier one, so each cycle
+//!   has a state that is left by all actions; or the design guarantees that no cycle has such an action, because it
+//!   takes away what never comes back.
 //!
-//! Verdicts are the same as without. Shortest sequences may not be in what is left; so once a rule is found broken
-//! the levels are walked again in full, as far as it takes to find the same rules. `Limits::full` does without.
+//! Verdicts are the same as without. The shortest sequences may be among those left out; so once a rule is found broken
+//! the levels are searched again in full, as far as it takes to find the same rules. `Limits::full` switches the reduction off.
 //!
 //! # Rounds
 //!
@@ -35,10 +35,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-use crate::design::{Action, Design};
+use crate::design::Design;
 use crate::explore::expand::{Candidates, Level};
 use crate::journal::{Journal, Record};
-use crate::set::{LOOKS, StateSet, hash_of};
+use crate::set::{LOOKS, StateId, StateSet, hash_of};
 use bifolio_rules::{Rule, RuleSet};
 
 /// States that one worker expands in one round.
@@ -68,11 +68,11 @@ pub struct Limits {
     pub states: u64,
     /// Worker threads, at least 1.
     pub threads: usize,
-    /// Whether every action is interleaved with every other, also those that need no interleaving.
+    /// Whether every action is interleaved with every other: no partial-order reduction.
     pub full: bool,
     /// Ends the exploration when it becomes true.
     pub stop: Option<&'static AtomicBool>,
-    /// Where to find what an earlier exploration did, and to leave what this one does.
+    /// Where earlier work is found, and where this exploration leaves its own.
     pub journal: Option<&'static Journal>,
 }
 
@@ -91,9 +91,9 @@ pub enum End {
     Memory,
     /// The limit of states was reached.
     States,
-    /// Somebody asked for it.
+    /// On request: [`Limits::stop`].
     Stopped,
-    /// What an earlier exploration left is not what this version of the design does.
+    /// The saved steps lead to other states in this version of the design.
     Unfit,
 }
 
@@ -106,27 +106,27 @@ impl fmt::Display for End {
             }
             End::States => "stopped at the limit of states",
             End::Stopped => "stopped on request",
-            End::Unfit => "not begun: what was saved does not fit this version of the design",
+            End::Unfit => "not begun: the saved steps do not fit this version of the design",
         })
     }
 }
 
-/// The shortest way to break a rule.
+/// A shortest sequence of steps that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken<S> {
+pub struct Broken<S, A> {
     /// The rule.
     pub rule: Rule,
-    /// States on the way, as they were (not renamed), the first one included.
+    /// The states, under the names that pages and actors had, the first one included.
     pub states: Vec<S>,
-    /// The step from each of them to the next, with the rules it broke. Empty if the way could not be told
-    /// without renaming.
-    pub steps: Vec<(Action, RuleSet)>,
+    /// The step from each of them to the next, with the rules it broke. Empty if the sequence could not be repeated
+    /// under these names.
+    pub steps: Vec<(A, RuleSet)>,
 }
 
 /// What an exploration found.
 #[derive(Clone, Debug)]
-pub struct Explored<S> {
-    /// Distinct states, up to renaming.
+pub struct Explored<S, A> {
+    /// Distinct states, names of pages and actors aside.
     pub states: u64,
     /// Steps taken.
     pub steps: u64,
@@ -134,19 +134,16 @@ pub struct Explored<S> {
     pub depth: u32,
     /// Why it ended.
     pub end: End,
-    /// Shortest ways to break rules, by rule.
-    pub broken: Vec<Broken<S>>,
+    /// A shortest sequence for each rule that breaks, in the order of finding.
+    pub broken: Vec<Broken<S, A>>,
 }
-
-/// Number of a state, in the order of discovery.
-type StateId = u32;
 
 /// Visits every reachable state of a design, or as many as the limits allow.
 pub fn explore<D: Design>(
     design: &D,
     limits: &Limits,
     progress: &mut dyn FnMut(Progress),
-) -> Explored<D::State> {
+) -> Explored<D::State, D::Action> {
     explore_as("", design, limits, progress)
 }
 
@@ -156,23 +153,23 @@ pub fn explore_as<D: Design>(
     design: &D,
     limits: &Limits,
     progress: &mut dyn FnMut(Progress),
-) -> Explored<D::State> {
-    let mut walk = Walk::new(design, limits);
+) -> Explored<D::State, D::Action> {
+    let mut search = Search::new(design, limits);
     let past = limits.journal.and_then(|journal| journal.past(name));
-    let fits = past.is_none_or(|record| walk.resume(&record));
-    let end = if fits { walk.run(RuleSet::of(&[]), progress) } else { End::Unfit };
+    let fits = past.is_none_or(|record| search.resume(&record));
+    let end = if fits { search.run(RuleSet::of(&[]), progress) } else { End::Unfit };
     if let Some(journal) = limits.journal {
-        journal.leave(walk.record(name));
+        journal.leave(search.record(name));
     }
-    let broken = walk.shortest(progress);
-    let states = walk.states.len() as u64;
-    Explored { states, steps: walk.steps, depth: walk.depth, end, broken }
+    let broken = search.shortest(progress);
+    let states = search.states.len() as u64;
+    Explored { states, steps: search.steps, depth: search.depth, end, broken }
 }
 
-struct Walk<'d, D: Design> {
+struct Search<'d, D: Design> {
     design: &'d D,
     limits: Limits,
-    states: StateSet<D::Kept>,
+    states: StateSet<D::Encoded>,
     /// For each state but the first which action of its parent led to it, if there is a journal.
     ways: Vec<u16>,
     /// The next state to expand, and the end of its level.
@@ -187,12 +184,12 @@ struct Walk<'d, D: Design> {
     begin: Instant,
 }
 
-impl<'d, D: Design> Walk<'d, D> {
+impl<'d, D: Design> Search<'d, D> {
     fn new(design: &'d D, limits: &Limits) -> Self {
         let mut states = StateSet::new();
-        let first = design.keep(&design.initial());
+        let first = design.encode(&design.initial());
         states.insert(hash_of(&first), &first, StateId::MAX);
-        Walk {
+        Search {
             design,
             limits: Limits { threads: limits.threads.max(1), ..*limits },
             states,
@@ -261,7 +258,7 @@ impl<'d, D: Design> Walk<'d, D> {
             end: self.level_end,
             full: self.limits.full,
         };
-        let parts: Vec<Candidates<D::Kept>> = if threads == 1 {
+        let parts: Vec<Candidates<D::Encoded>> = if threads == 1 {
             vec![level.expand(from..to)]
         } else {
             let share = (to - from).div_ceil(threads);
@@ -278,7 +275,7 @@ impl<'d, D: Design> Walk<'d, D> {
         }
     }
 
-    fn take(&mut self, part: Candidates<D::Kept>) {
+    fn take(&mut self, part: Candidates<D::Encoded>) {
         self.steps += part.steps;
         self.reduced += part.reduced;
         for some in part.unseen.chunks(LOOKS) {
@@ -302,7 +299,7 @@ impl<'d, D: Design> Walk<'d, D> {
         }
     }
 
-    /// What is to be known to go on later.
+    /// What is needed to go on later.
     fn record(&self, name: &str) -> Record {
         let parents = (1..self.states.len()).map(|index| self.states.get(index).1);
         Record {
@@ -317,7 +314,7 @@ impl<'d, D: Design> Walk<'d, D> {
         }
     }
 
-    /// Does the steps of a record again, those only that led to a new state. False if they do not any more.
+    /// Repeats the steps of a record that led to new states. False if they do not any more.
     fn resume(&mut self, record: &Record) -> bool {
         let mut scratch = self.design.scratch();
         let (mut actions, mut parent_now, mut state) = (Vec::new(), StateId::MAX, self.design.initial());
@@ -327,12 +324,12 @@ impl<'d, D: Design> Walk<'d, D> {
             }
             if parent != parent_now {
                 parent_now = parent;
-                state = self.design.restore(self.states.get(parent as usize).0);
+                state = self.design.decode(self.states.get(parent as usize).0);
                 actions.clear();
                 self.design.actions(&state, &mut actions);
             }
             let Some(&action) = actions.get(usize::from(way)) else { return false };
-            let next = self.design.keep(&self.design.apply(&mut scratch, &state, action).state);
+            let next = self.design.encode(&self.design.apply(&mut scratch, &state, action).state);
             if self.states.insert(hash_of(&next), &next, parent).is_none() {
                 return false;
             }

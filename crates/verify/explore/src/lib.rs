@@ -13,38 +13,40 @@
 //! let report = design.run(&Options::default(), &mut |_| ())?;
 //! let Verdict::Breaks(story) = report.verdict(Rule::known(4)) else { panic!("v3 loses the order") };
 //! println!("{story}");
-//! # Ok::<(), bifolio_explore::BoundsError>(())
+//! # Ok::<(), bifolio_explore::OptionsError>(())
 //! ```
 //!
 //! | Module | What it holds |
 //! |---|---|
-//! | [`rules`] | I1 to I27: sentences, sources, functions that judge facts |
 //! | [`design`] | what a design is to the explorer |
 //! | [`explore`], [`set`] | breadth-first search; the states seen |
-//! | [`journal`] | explorations saved to a file, to go on later |
-//! | [`story`], [`report`], [`table`] | what was found, for people and programs |
-//! | [`linux`] | worlds of `struct page` |
-//! | [`bifolio`] | worlds of shipped folios |
-//! | [`migrate`] | worlds of shipped transactions |
-//! | [`mod@designs`] | one file for each design |
+//! | `journal` | explorations saved to a file |
+//! | `story`, `report`, `table` | what was found, for people and programs |
+//! | `linux` | worlds of `struct page` |
+//! | `folio` | worlds of shipped folios |
+//! | `migrate` | worlds of shipped transactions |
+//! | `designs` | one file for each design |
 #![forbid(unsafe_code)]
 
 pub mod design;
-pub mod designs;
+mod designs;
 pub mod explore;
-pub mod folio;
-pub mod journal;
-pub mod linux;
-pub mod migrate;
-pub mod report;
+mod folio;
+mod journal;
+mod linux;
+mod migrate;
+mod mutate;
+mod report;
 pub mod set;
-pub mod story;
+mod story;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 pub use bifolio_rules as rules;
 pub use design::{Bounds, BoundsError};
-pub use designs::{Entry, Options, designs, find};
+pub use designs::{Entry, Options, OptionsError, designs, find};
 pub use explore::{End, Limits, Progress};
 pub use journal::{Journal, JournalError};
-pub use report::{Report, Row, Verdict};
-pub use story::Story;
+pub use report::{Part, Report, Row, RowStep, Verdict};
+pub use story::{Change, Step, Story};

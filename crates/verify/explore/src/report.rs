@@ -1,10 +1,10 @@
-//! What is found out about a design: a verdict for each rule.
+//! [`Report`]: what was found about a design, a verdict for each rule.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::design::{Bounds, Design, built_reason};
+use crate::design::{Bounds, Design, reason_by_construction};
 use crate::explore::{End, Limits, Progress, explore_as};
 use crate::story::Story;
 use bifolio_rules::Rule;
@@ -14,8 +14,8 @@ use bifolio_rules::Rule;
 pub enum Verdict {
     /// No reachable state breaks it.
     Holds,
-    /// It cannot be broken, for this reason; nothing was explored.
-    Built(&'static str),
+    /// It cannot be broken, for this reason; it was not explored.
+    ByConstruction(&'static str),
     /// It breaks so.
     Breaks(Box<Story>),
     /// Not broken in the states visited, but not all were.
@@ -31,7 +31,7 @@ pub struct Part {
     pub model: &'static str,
     /// Its bounds.
     pub bounds: Bounds,
-    /// Distinct states, up to renaming.
+    /// Distinct states, names of pages and actors aside.
     pub states: u64,
     /// Steps taken.
     pub steps: u64,
@@ -77,9 +77,9 @@ pub struct Row {
 /// One step of a sequence as data.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 pub struct RowStep {
-    /// Who did it.
+    /// The actor.
     pub actor: String,
-    /// What was done.
+    /// What it did.
     pub step: String,
     /// Lines of the state before, those that changed.
     pub before: Vec<String>,
@@ -134,7 +134,7 @@ impl Report {
         self.verdicts.iter().map(move |(rule, verdict)| {
             let (holds, by, steps) = match verdict {
                 Verdict::Holds => (Some(true), None, Vec::new()),
-                Verdict::Built(reason) => (Some(true), Some(*reason), Vec::new()),
+                Verdict::ByConstruction(reason) => (Some(true), Some(*reason), Vec::new()),
                 Verdict::Breaks(story) => (Some(false), None, row_steps(story)),
                 Verdict::Unfinished | Verdict::Absent => (None, None, Vec::new()),
             };
@@ -173,7 +173,7 @@ fn worse(one: Verdict, other: Verdict) -> Verdict {
         Verdict::Breaks(_) => 4,
         Verdict::Unfinished => 3,
         Verdict::Holds => 2,
-        Verdict::Built(_) => 1,
+        Verdict::ByConstruction(_) => 1,
         Verdict::Absent => 0,
     };
     if rank(&other) > rank(&one) { other } else { one }
@@ -198,7 +198,7 @@ pub fn judge<D: Design>(
         if design.expresses().contains(rule) {
             return if explored.end == End::Complete { Verdict::Holds } else { Verdict::Unfinished };
         }
-        built_reason(design, rule).map_or(Verdict::Absent, Verdict::Built)
+        reason_by_construction(design, rule).map_or(Verdict::Absent, Verdict::ByConstruction)
     };
     let verdicts = Rule::all().map(|rule| (rule, verdict(rule))).collect();
     let (states, steps, depth, end) = (explored.states, explored.steps, explored.depth, explored.end);

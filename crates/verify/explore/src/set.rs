@@ -69,6 +69,9 @@ pub fn hash_of<S: Hash>(state: &S) -> u64 {
     hasher.finish()
 }
 
+/// Number of a state, in the order of discovery.
+pub type StateId = u32;
+
 /// States that are looked for at once, see [`StateSet::missing`].
 pub const LOOKS: usize = 128;
 

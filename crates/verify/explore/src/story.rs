@@ -1,4 +1,4 @@
-//! [`Story`]: the shortest way to break a rule, step by step, as one would paste it into a mail.
+//! [`Story`]: a shortest sequence that breaks a rule, step by step, ready to be pasted into a mail.
 
 use std::fmt::{self, Write as _};
 
@@ -18,9 +18,9 @@ pub struct Change {
 /// One step of a story.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Who did it.
+    /// The actor.
     pub actor: String,
-    /// What was done.
+    /// What it did.
     pub text: String,
     /// Lines of the state that changed: page words, counters.
     pub changes: Vec<Change>,
@@ -44,17 +44,17 @@ pub struct Story {
 }
 
 impl Story {
-    /// Tells what the explorer found.
-    pub fn new<D: Design>(name: &'static str, design: &D, found: &Broken<D::State>) -> Story {
+    /// Makes a story of what the explorer found.
+    pub fn new<D: Design>(name: &'static str, design: &D, found: &Broken<D::State, D::Action>) -> Story {
         let steps = found.steps.iter().zip(found.states.windows(2));
-        let mut told_of = RuleSet::NONE;
+        let mut named = RuleSet::NONE;
         let steps = steps.map(|((action, broken), pair)| {
-            // What is broken in every state from some point on is told once.
-            let broken = broken.without(told_of);
-            told_of = told_of.union(broken);
-            let told = design.tell(&pair[0], *action, &pair[1]);
+            // A rule that stays broken from some step on is named once.
+            let broken = broken.without(named);
+            named = named.union(broken);
+            let described = design.describe(&pair[0], *action, &pair[1]);
             let changes = changes(&design.view(&pair[0]), &design.view(&pair[1]));
-            Step { actor: told.actor, text: told.text, changes, broken: broken.iter().collect() }
+            Step { actor: described.actor, text: described.text, changes, broken: broken.iter().collect() }
         });
         Story {
             design: name,

@@ -35,7 +35,7 @@ pub fn table(reports: &[Report]) -> String {
 fn mark(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Holds => "ok".to_owned(),
-        Verdict::Built(_) => "built".to_owned(),
+        Verdict::ByConstruction(_) => "built".to_owned(),
         Verdict::Breaks(story) => format!("✗ {}", story.steps.len()),
         Verdict::Unfinished => "?".to_owned(),
         Verdict::Absent => ".".to_owned(),

@@ -1,10 +1,7 @@
 //! What each design breaks and keeps, and how many states that took.
 
-use bifolio_explore::explore::explore;
-use bifolio_explore::folio::Folios;
 use bifolio_explore::rules::Rule;
-use bifolio_explore::{Bounds, BoundsError, Limits, Options, Report, Verdict, designs, find};
-use bifolio_folio::Reset;
+use bifolio_explore::{Bounds, BoundsError, Limits, Options, OptionsError, Report, Verdict, designs, find};
 
 fn report(name: &str) -> Report {
     let design = find(name).expect("a design of that name");
@@ -97,22 +94,30 @@ fn both_bifolio_designs_keep_every_rule() {
         let report = find(name).expect("known").run(&options, &mut |_| ()).expect("good bounds");
         assert_eq!(broken(&report), [], "{name}");
         assert!(report.is_complete(), "{name}");
-        let kept = |verdict: &Verdict| matches!(verdict, Verdict::Holds | Verdict::Built(_));
+        let kept = |verdict: &Verdict| matches!(verdict, Verdict::Holds | Verdict::ByConstruction(_));
         assert!(report.verdicts.iter().all(|(_, verdict)| kept(verdict)), "{name}");
     }
 }
 
 #[test]
 fn worlds_of_shipped_folios_have_so_many_states() {
-    let explored = |reset, full| {
-        let world = Folios::with_reset(Bounds::of(4, 2, 3), reset);
-        let found = explore(&world, &Limits { full, ..Limits::default() }, &mut |_| ());
-        assert!(found.broken.is_empty());
-        found.states
+    let explored = |name, full| {
+        let (bounds, limits) = (Some(Bounds::of(4, 2, 3)), Limits { full, ..Limits::default() });
+        let options = Options { bounds, limits, world: Some("folios".to_owned()), ..Options::default() };
+        let report = find(name).expect("known").run(&options, &mut |_| ()).expect("good bounds");
+        assert_eq!((report.breaks(), report.parts.len()), (false, 1));
+        report.states()
     };
-    let both = |reset| [explored(reset, true), explored(reset, false)];
-    assert_eq!(both(Reset::OnFree), [5_375, 5_119]);
-    assert_eq!(both(Reset::OnForm), [242_905, 208_961]);
+    let both = |name| [explored(name, true), explored(name, false)];
+    assert_eq!(both("bifolio"), [5_375, 5_119]);
+    assert_eq!(both("bifolio-reinit"), [242_905, 208_961]);
+}
+
+#[test]
+fn world_that_a_design_does_not_have_is_refused() {
+    let options = Options { world: Some("blocks".to_owned()), ..Options::default() };
+    let refused = find("linux-v3").expect("known").run(&options, &mut |_| ()).err();
+    assert!(matches!(refused, Some(OptionsError::World { design: "linux-v3", .. })), "{refused:?}");
 }
 
 #[test]
@@ -158,9 +163,9 @@ fn too_little_memory_leaves_verdicts_open() {
 #[test]
 fn worlds_that_cannot_be_are_refused() {
     let run = |bounds| designs()[0].run(&Options { bounds: Some(bounds), ..Options::default() }, &mut |_| ());
-    assert_eq!(run(Bounds::of(9, 0, 1)).err(), Some(BoundsError::Pages));
-    assert_eq!(run(Bounds::of(6, 2, 1)).err(), Some(BoundsError::Order));
-    assert_eq!(run(Bounds::of(4, 2, 4)).err(), Some(BoundsError::Actors));
+    assert_eq!(run(Bounds::of(9, 0, 1)).err(), Some(OptionsError::Bounds(BoundsError::Pages)));
+    assert_eq!(run(Bounds::of(6, 2, 1)).err(), Some(OptionsError::Bounds(BoundsError::Order)));
+    assert_eq!(run(Bounds::of(4, 2, 4)).err(), Some(OptionsError::Bounds(BoundsError::Actors)));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
 use crate::design::Bounds;
-use crate::explore::{Limits, Progress};
+use crate::designs::options::{FOLIOS, Options};
+use crate::explore::Progress;
 use crate::folio::Folios;
 use crate::migrate::{LARGE, Setup, Transactions, WORLDS};
 use crate::report::{Report, judge};
@@ -18,8 +19,8 @@ pub const ABOUT: &str =
 pub const BOUNDS: Bounds = Bounds::of(8, 2, 3);
 
 /// Explores all models of the design.
-pub fn run(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
-    explore_shipped(NAME, Reset::OnFree, WORLDS, bounds, limits, progress)
+pub fn run(bounds: Bounds, options: &Options, progress: &mut dyn FnMut(Progress)) -> Option<Report> {
+    explore_shipped(NAME, Reset::OnFree, WORLDS, bounds, options, progress)
 }
 
 /// The world of folios over a pool unless told otherwise. Addresses make many more states of the same pages.
@@ -28,9 +29,9 @@ pub fn bounds_over(pool: PoolName) -> Bounds {
 }
 
 /// Explores larger worlds of transactions after all others.
-pub fn run_large(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
+pub fn run_large(bounds: Bounds, options: &Options, progress: &mut dyn FnMut(Progress)) -> Option<Report> {
     let worlds: Vec<_> = WORLDS.iter().chain(LARGE).copied().collect();
-    explore_shipped(NAME, Reset::OnFree, &worlds, bounds, limits, progress)
+    explore_shipped(NAME, Reset::OnFree, &worlds, bounds, options, progress)
 }
 
 /// Explores folios and worlds of transactions, of which folios are reset when they are told to.
@@ -39,12 +40,17 @@ pub(super) fn explore_shipped(
     reset: Reset,
     worlds: &[(&'static str, Setup)],
     bounds: Bounds,
-    limits: &Limits,
+    options: &Options,
     progress: &mut dyn FnMut(Progress),
-) -> Report {
-    let folios = judge(name, "folios", bounds, &Folios::with_reset(bounds, reset), limits, progress);
-    worlds.iter().fold(folios, |report, &(model, setup)| {
-        let world = Transactions::new(setup.within(bounds)).with_reset(reset);
-        report.join(judge(name, model, world.bounds(), &world, limits, progress))
-    })
+) -> Option<Report> {
+    let mut reports = Vec::new();
+    if options.includes(FOLIOS) {
+        let folios = Folios::with_reset(bounds, reset);
+        reports.push(judge(name, FOLIOS, bounds, &folios, &options.limits, progress));
+    }
+    for &(world, setup) in worlds.iter().filter(|(world, _)| options.includes(world)) {
+        let transactions = Transactions::new(setup.within(bounds)).with_reset(reset);
+        reports.push(judge(name, world, transactions.bounds(), &transactions, &options.limits, progress));
+    }
+    reports.into_iter().reduce(Report::join)
 }

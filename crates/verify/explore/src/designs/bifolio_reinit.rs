@@ -5,7 +5,8 @@ use bifolio_pool::PoolName;
 
 use crate::design::Bounds;
 use crate::designs::bifolio::explore_shipped;
-use crate::explore::{Limits, Progress};
+use crate::designs::options::Options;
+use crate::explore::Progress;
 use crate::migrate::WORLDS;
 use crate::report::Report;
 
@@ -17,8 +18,8 @@ pub const ABOUT: &str = "the shipped code told to reset on form: the last put le
 pub const BOUNDS: Bounds = Bounds::of(4, 2, 3);
 
 /// Explores all models of the design.
-pub fn run(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
-    explore_shipped(NAME, Reset::OnForm, WORLDS, bounds, limits, progress)
+pub fn run(bounds: Bounds, options: &Options, progress: &mut dyn FnMut(Progress)) -> Option<Report> {
+    explore_shipped(NAME, Reset::OnForm, WORLDS, bounds, options, progress)
 }
 
 /// The world of folios over a pool unless told otherwise: small, as pages are not alike, nor are their last lives.

@@ -6,8 +6,9 @@
 //!
 //! This world knows neither folios nor page words: pages, what is in them, and what the allocator believes.
 
-use crate::design::{Action, Applied, Bounds, Design, Told};
-use crate::explore::{Limits, Progress};
+use crate::design::{Applied, Bounds, Description, Design};
+use crate::designs::options::Options;
+use crate::explore::Progress;
 use crate::report::{Report, judge};
 use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Asked, HandedOut, Pages};
@@ -18,19 +19,28 @@ pub const NAME: &str = "buddy-dirty-lost";
 pub const ABOUT: &str =
     "a buddy allocator that forgets that memory is dirty when it has no memory to note it";
 
-const ALLOCATE: u8 = 0;
-const WRITE: u8 = 1;
-const FREE: u8 = 2;
-const FREE_UNNOTED: u8 = 3;
-const REFUSED: u8 = 4;
-
-/// What a client owns.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-struct Owned {
-    page: u8,
-    /// 1 + order; 0 for nothing.
-    size: u8,
+/// What a client does, and its number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Action {
+    actor: u8,
+    step: Step,
 }
+
+/// One step of a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Is given a block.
+    Allocate { page: u8, order: u8 },
+    /// Is given none.
+    Refused { order: u8 },
+    /// Writes to its block.
+    Write,
+    /// Gives its block back; the allocator notes that it is dirty, or has no memory for the note.
+    Free { noted: bool },
+}
+
+/// First page and order of the block that a client owns.
+type Owned = Option<(u8, u8)>;
 
 /// All of a world.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -41,6 +51,13 @@ pub struct State {
     /// Pages that the allocator knows to be dirty.
     noted: Pages,
     clients: [Owned; 3],
+}
+
+impl State {
+    /// Pages of the block that a client owns.
+    fn pages_of(&self, actor: u8) -> Pages {
+        self.clients[usize::from(actor)].map_or(0, |(page, order)| block(page, order))
+    }
 }
 
 /// The allocator in a small world.
@@ -69,89 +86,93 @@ impl DirtyLost {
         // What is not said to be clear is cleared by its new owner before use.
         state.free &= !pages;
         (state.written, state.noted) = (state.written & !pages, state.noted & !pages);
-        state.clients[usize::from(actor)] = Owned { page, size: order + 1 };
+        state.clients[usize::from(actor)] = Some((page, order));
     }
 }
 
 impl Design for DirtyLost {
     type State = State;
-    type Kept = State;
+    type Encoded = State;
+    type Action = Action;
     type Scratch = ();
 
     fn scratch(&self) {}
 
     fn initial(&self) -> State {
-        State { free: (1 << self.bounds.pages) - 1, written: 0, noted: 0, clients: [Owned::default(); 3] }
+        State { free: (1 << self.bounds.pages) - 1, written: 0, noted: 0, clients: [None; 3] }
     }
 
     fn actions(&self, state: &State, out: &mut Vec<Action>) {
         for (actor, owned) in (0..self.bounds.actors).zip(state.clients) {
-            let mut push = |verb, page, order| out.push(Action { actor, verb, page, order });
-            match owned.size {
-                0 => (0..=self.bounds.order).for_each(|order| {
-                    let blocks =
-                        self.free_blocks(state, order).map(|page| push(ALLOCATE, page, order)).count();
-                    if blocks == 0 {
-                        push(REFUSED, 0, order);
-                    }
-                }),
-                size => {
-                    [WRITE, FREE, FREE_UNNOTED].into_iter().for_each(|verb| push(verb, owned.page, size - 1));
+            let mut push = |step| out.push(Action { actor, step });
+            if owned.is_some() {
+                [Step::Write, Step::Free { noted: true }, Step::Free { noted: false }]
+                    .into_iter()
+                    .for_each(push);
+                continue;
+            }
+            for order in 0..=self.bounds.order {
+                let blocks = self.free_blocks(state, order);
+                if blocks.map(|page| push(Step::Allocate { page, order })).count() == 0 {
+                    push(Step::Refused { order });
                 }
             }
         }
     }
 
-    fn apply(&self, (): &mut (), state: &State, action: Action) -> Applied<State> {
-        let Action { actor, verb, page, order } = action;
-        let mut applied = Applied::kept(*state);
-        let (pages, after) = (block(page, order), &mut applied.state);
-        match verb {
-            ALLOCATE => DirtyLost::allocate(&mut applied, actor, page, order),
-            WRITE => after.written |= pages,
-            REFUSED => {
+    fn apply(&self, (): &mut (), state: &State, Action { actor, step }: Action) -> Applied<State> {
+        let mut applied = Applied::unbroken(*state);
+        let (pages, after) = (state.pages_of(actor), &mut applied.state);
+        match step {
+            Step::Allocate { page, order } => DirtyLost::allocate(&mut applied, actor, page, order),
+            Step::Refused { order } => {
                 let free =
                     (0..=self.bounds.order).rev().find(|&k| self.free_blocks(state, k).next().is_some());
                 applied.broken.require(facts::i9(&Asked { order, free, granted: false }), 9);
             }
-            _ => {
+            Step::Write => after.written |= pages,
+            Step::Free { noted } => {
                 after.free |= pages;
-                after.noted |= if verb == FREE { pages } else { 0 };
-                after.clients[usize::from(actor)] = Owned::default();
+                after.noted |= if noted { pages } else { 0 };
+                after.clients[usize::from(actor)] = None;
             }
         }
         applied
     }
 
-    fn keep(&self, state: &State) -> State {
+    fn encode(&self, state: &State) -> State {
         let mut state = *state;
         state.clients[..usize::from(self.bounds.actors)].sort_unstable();
         state
     }
 
-    fn restore(&self, kept: &State) -> State {
-        *kept
+    fn decode(&self, encoded: &State) -> State {
+        *encoded
     }
 
     fn expresses(&self) -> RuleSet {
         RuleSet::of(&[9, 22])
     }
 
-    fn tell(&self, before: &State, action: Action, _after: &State) -> Told {
-        let Action { actor, verb, page, order } = action;
-        let pages = block(page, order);
-        let clear = before.noted & pages == 0;
-        let text = match verb {
-            ALLOCATE if clear => format!("allocates order {order}: page {page}, said to be clear"),
-            ALLOCATE => format!("allocates order {order}: page {page}, said to be dirty, and clears it"),
-            WRITE => format!("writes to its memory of order {order} at page {page}"),
-            FREE => format!("frees order {order} at page {page}, which is noted as dirty"),
-            REFUSED => format!("asks for order {order}: refused"),
-            _ => format!(
-                "frees order {order} at page {page}; there is no memory for the note that it is dirty"
-            ),
+    fn describe(&self, before: &State, Action { actor, step }: Action, _after: &State) -> Description {
+        let text = match (step, before.clients[usize::from(actor)].unwrap_or_default()) {
+            (Step::Allocate { page, order }, _) => {
+                let clear = before.noted & block(page, order) == 0;
+                let said = if clear { "said to be clear" } else { "said to be dirty, and clears it" };
+                format!("allocates order {order}: page {page}, {said}")
+            }
+            (Step::Refused { order }, _) => format!("asks for order {order}: refused"),
+            (Step::Write, (page, order)) => format!("writes to its memory of order {order} at page {page}"),
+            (Step::Free { noted: true }, (page, order)) => {
+                format!("frees order {order} at page {page}, which is noted as dirty")
+            }
+            (Step::Free { noted: false }, (page, order)) => {
+                format!(
+                    "frees order {order} at page {page}; there is no memory for the note that it is dirty"
+                )
+            }
         };
-        Told { actor: format!("client {}", actor + 1), text }
+        Description { actor: format!("client {}", actor + 1), text }
     }
 
     fn view(&self, state: &State) -> Vec<String> {
@@ -173,6 +194,7 @@ impl Design for DirtyLost {
 }
 
 /// Explores the design.
-pub fn run(bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
-    judge(NAME, "allocator", bounds, &DirtyLost { bounds }, limits, progress)
+pub fn run(bounds: Bounds, options: &Options, progress: &mut dyn FnMut(Progress)) -> Option<Report> {
+    let explore = || judge(NAME, "allocator", bounds, &DirtyLost { bounds }, &options.limits, progress);
+    options.includes("allocator").then(explore)
 }

@@ -3,42 +3,32 @@
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
-use crate::design::{Bounds, BoundsError};
-use crate::explore::{Limits, Progress};
+use crate::design::Bounds;
+use crate::designs::options::FOLIOS;
+use crate::explore::Progress;
 use crate::folio::Pooled;
 use crate::linux::World;
 use crate::linux::contract::Contract;
 use crate::report::{Report, judge};
 
-pub mod bifolio;
-pub mod bifolio_reinit;
-pub mod buddy_dirty_lost;
-pub mod linux_6_18_nouveau;
-pub mod linux_6_18_xe;
-pub mod linux_mainline;
-pub mod linux_v2;
-pub mod linux_v3;
-pub mod linux_v4;
-pub mod linux_v6;
-pub mod reuse_without_reset;
-pub mod split_without_references;
+pub(crate) mod bifolio;
+pub(crate) mod bifolio_reinit;
+pub(crate) mod buddy_dirty_lost;
+pub(crate) mod linux_6_18_nouveau;
+pub(crate) mod linux_6_18_xe;
+pub(crate) mod linux_mainline;
+pub(crate) mod linux_v2;
+pub(crate) mod linux_v3;
+pub(crate) mod linux_v4;
+pub(crate) mod linux_v6;
+mod options;
+pub(crate) mod reuse_without_reset;
+pub(crate) mod split_without_references;
 
-/// How to run a design.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// Size of the world; each design has its own where this is `None`.
-    pub bounds: Option<Bounds>,
-    /// Memory, states and threads.
-    pub limits: Limits,
-    /// Whether to explore larger worlds as well, where a design has some.
-    pub large: bool,
-    /// The shipped pool that hands out pages, in designs that [take one](Entry::takes_pools); the others ignore it. Without
-    /// it any free block may be handed out, so what holds then holds for every pool.
-    pub pool: Option<PoolName>,
-}
+pub use options::{Options, OptionsError};
 
-/// What runs a design.
-type Runner = fn(Bounds, &Limits, &mut dyn FnMut(Progress)) -> Report;
+/// What runs a design; `None` if it has no world of the name that was asked for.
+type Runner = fn(Bounds, &Options, &mut dyn FnMut(Progress)) -> Option<Report>;
 
 /// How the shipped folios of a design are run over a shipped pool.
 #[derive(Clone, Copy, Debug)]
@@ -79,17 +69,32 @@ impl Entry {
     /// Explores the design.
     ///
     /// # Errors
-    /// [`BoundsError`] if there is no such world.
-    pub fn run(&self, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Report, BoundsError> {
+    /// [`OptionsError`] if there is no such world.
+    pub fn run(&self, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Report, OptionsError> {
         let bounds = options.bounds.unwrap_or_else(|| self.bounds_over(options.pool));
         bounds.check()?;
-        if let Some((over, pool)) = self.over_pool.zip(options.pool) {
-            let folios = Pooled::new(pool, bounds, over.reset);
-            return Ok(judge(self.name, pool.as_str(), bounds, &folios, &options.limits, progress));
-        }
-        let runner = self.larger.filter(|_| options.large).unwrap_or(self.runner);
-        Ok(runner(bounds, &options.limits, progress))
+        let report = match self.over_pool.zip(options.pool) {
+            Some((over, pool)) => run_over_pool(self.name, over.reset, pool, bounds, options, progress),
+            None => self.larger.filter(|_| options.large).unwrap_or(self.runner)(bounds, options, progress),
+        };
+        report.ok_or_else(|| OptionsError::World {
+            design: self.name,
+            world: options.world.clone().unwrap_or_default(),
+        })
     }
+}
+
+fn run_over_pool(
+    name: &'static str,
+    reset: Reset,
+    pool: PoolName,
+    bounds: Bounds,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Option<Report> {
+    let explore =
+        || judge(name, pool.as_str(), bounds, &Pooled::new(pool, bounds, reset), &options.limits, progress);
+    options.includes(pool.as_str()).then(explore)
 }
 
 /// Size of the Linux worlds unless told otherwise: one huge page, orders 0, 8 and 9, two threads.
@@ -101,7 +106,7 @@ macro_rules! linux {
             name: $module::CONTRACT.name,
             about: $module::CONTRACT.about,
             bounds: LINUX_BOUNDS,
-            runner: |bounds, limits, progress| linux(&$module::CONTRACT, bounds, limits, progress),
+            runner: |bounds, options, progress| linux(&$module::CONTRACT, bounds, options, progress),
             larger: None,
             over_pool: None,
         }
@@ -144,8 +149,15 @@ static DESIGNS: &[Entry] = &[
     },
 ];
 
-fn linux(contract: &Contract, bounds: Bounds, limits: &Limits, progress: &mut dyn FnMut(Progress)) -> Report {
-    judge(contract.name, "folios", bounds, &World::new(*contract, bounds), limits, progress)
+fn linux(
+    contract: &Contract,
+    bounds: Bounds,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Option<Report> {
+    let world = World::new(*contract, bounds);
+    let explore = || judge(contract.name, FOLIOS, bounds, &world, &options.limits, progress);
+    options.includes(FOLIOS).then(explore)
 }
 
 /// All designs.

@@ -1,13 +1,12 @@
-//! What one worker does: it expands states of a level and keeps what was not seen before.
+//! What one worker does: it expands states of a level and collects those that were not seen before.
 
 use std::ops::Range;
 
-use crate::design::{Action, Alone, Applied, Design};
-use crate::explore::StateId;
-use crate::set::{LOOKS, StateSet, hash_of};
+use crate::design::{AmpleSet, Applied, Design};
+use crate::set::{LOOKS, StateId, StateSet, hash_of};
 use bifolio_rules::{Rule, RuleSet};
 
-/// A state that a step led to: its hash, the number of the state before, and which of its actions it was.
+/// A state that a step led to: its hash, itself, the number of the state before, and the number of the action.
 pub(super) type Reached<S> = (u64, S, StateId, u16);
 
 /// What came out of a chunk of a level.
@@ -25,7 +24,7 @@ pub(super) struct Candidates<S> {
 /// What workers know of the level that they expand.
 pub(super) struct Level<'w, D: Design> {
     pub(super) design: &'w D,
-    pub(super) states: &'w StateSet<D::Kept>,
+    pub(super) states: &'w StateSet<D::Encoded>,
     /// Rules that were broken before.
     pub(super) seen: RuleSet,
     /// Number of the first state that is not of this level or one before.
@@ -35,7 +34,7 @@ pub(super) struct Level<'w, D: Design> {
 
 impl<D: Design> Level<'_, D> {
     /// Expands some states of the level.
-    pub(super) fn expand(&self, states: Range<usize>) -> Candidates<D::Kept> {
+    pub(super) fn expand(&self, states: Range<usize>) -> Candidates<D::Encoded> {
         let mut worker = Worker {
             level: self,
             scratch: self.design.scratch(),
@@ -59,28 +58,28 @@ struct Worker<'w, 'l, D: Design> {
     level: &'w Level<'l, D>,
     scratch: D::Scratch,
     /// Actions of the state that is being left.
-    actions: Vec<Action>,
+    actions: Vec<D::Action>,
     /// States that were not looked for yet.
-    reached: Vec<Reached<D::Kept>>,
-    out: Candidates<D::Kept>,
+    reached: Vec<Reached<D::Encoded>>,
+    out: Candidates<D::Encoded>,
 }
 
 impl<D: Design> Worker<'_, '_, D> {
     /// Does all that is to be done in a state.
     fn leave(&mut self, index: usize) {
         let Level { design, states, full, .. } = *self.level;
-        let state = design.restore(states.get(index).0);
+        let state = design.decode(states.get(index).0);
         let id = StateId::try_from(index).expect("fewer states than numbers");
         self.actions.clear();
         design.actions(&state, &mut self.actions);
-        let alone = if full { None } else { design.independent(&state, &self.actions) };
-        if !alone.is_some_and(|alone| self.leave_by(&alone, &state, id)) {
+        let ample = if full { None } else { design.ample_set(&state, &self.actions) };
+        if !ample.is_some_and(|ample| self.leave_by(&ample, &state, id)) {
             self.leave_by_all(&state, id);
         }
     }
 
     /// Does a step. Returns what it led to, unless nothing that follows is looked at.
-    fn step(&mut self, state: &D::State, id: StateId, action: Action) -> Option<D::State> {
+    fn step(&mut self, state: &D::State, id: StateId, action: D::Action) -> Option<D::State> {
         let applied = self.level.design.apply(&mut self.scratch, state, action);
         if !applied.broken.is_empty() {
             self.note(applied.broken, id);
@@ -99,7 +98,7 @@ impl<D: Design> Worker<'_, '_, D> {
         for way in 0..self.actions.len() {
             let next = self.step(state, id, self.actions[way]);
             if let Some(next) = next.filter(|next| next != state) {
-                self.reach(self.level.design.keep(&next), id, way);
+                self.reach(self.level.design.encode(&next), id, way);
             }
         }
         self.out.steps += self.actions.len() as u64;
@@ -107,31 +106,31 @@ impl<D: Design> Worker<'_, '_, D> {
 
     /// Leaves a state by some of its actions only; see [`explore`](crate::explore) for the conditions. False if
     /// they are not met.
-    fn leave_by(&mut self, alone: &Alone, state: &D::State, id: StateId) -> bool {
+    fn leave_by(&mut self, ample: &AmpleSet, state: &D::State, id: StateId) -> bool {
         let before = self.reached.len();
-        for way in alone.actions.clone() {
-            let next = self.step(state, id, self.actions[way]).map(|next| self.level.design.keep(&next));
-            let is_deeper = |next: &D::Kept| {
+        for way in ample.actions.clone() {
+            let next = self.step(state, id, self.actions[way]).map(|next| self.level.design.encode(&next));
+            let is_deeper = |next: &D::Encoded| {
                 let known = self.level.states.position(hash_of(next), next);
                 known.is_none_or(|at| at >= self.level.end)
             };
-            let Some(next) = next.filter(|next| alone.once || is_deeper(next)) else {
+            let Some(next) = next.filter(|next| ample.once || is_deeper(next)) else {
                 self.reached.truncate(before);
                 return false;
             };
             self.reach(next, id, way);
         }
-        self.out.steps += alone.actions.len() as u64;
+        self.out.steps += ample.actions.len() as u64;
         self.out.reduced += 1;
         true
     }
 
-    fn reach(&mut self, state: D::Kept, parent: StateId, way: usize) {
+    fn reach(&mut self, state: D::Encoded, parent: StateId, way: usize) {
         let way = u16::try_from(way).expect("a state has fewer actions than numbers");
         self.reached.push((hash_of(&state), state, parent, way));
     }
 
-    /// Moves what was reached and is not in the set over.
+    /// Moves on what was reached and is not in the set.
     fn look(&mut self) {
         for some in self.reached.chunks(LOOKS) {
             let keys = some.iter().map(|(hash, state, ..)| (*hash, state));
@@ -143,5 +142,5 @@ impl<D: Design> Worker<'_, '_, D> {
 
 /// Whether nothing that follows a step is looked at.
 pub(super) fn ends<D: Design>(design: &D, applied: &Applied<D::State>) -> bool {
-    applied.fatal || !applied.broken.without(design.only_seen()).is_empty()
+    applied.fatal || !applied.broken.without(design.non_terminal()).is_empty()
 }

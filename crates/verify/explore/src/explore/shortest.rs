@@ -1,27 +1,28 @@
-//! The shortest ways to broken rules, told step by step.
+//! The shortest sequences that break rules, repeated step by step under the names that pages and actors had.
 
-use crate::design::{Action, Applied, Design};
+use crate::design::{Applied, Design};
 use crate::explore::expand::ends;
-use crate::explore::{Broken, Limits, Progress, StateId, Walk};
+use crate::explore::{Broken, Limits, Progress, Search};
+use crate::set::StateId;
 use bifolio_rules::{Rule, RuleSet};
 
-impl<D: Design> Walk<'_, D> {
-    /// Tells the shortest way to each rule that was broken. Where some interleavings were left out, these ways are
-    /// looked for once more, in full.
-    pub(super) fn shortest(&self, progress: &mut dyn FnMut(Progress)) -> Vec<Broken<D::State>> {
+impl<D: Design> Search<'_, D> {
+    /// Finds a shortest sequence for each rule that was broken. Where some interleavings were left out, it searches once
+    /// more, in full.
+    pub(super) fn shortest(&self, progress: &mut dyn FnMut(Progress)) -> Vec<Broken<D::State, D::Action>> {
         if self.reduced == 0 || self.found.is_empty() {
-            return self.told(RuleSet::NONE);
+            return self.sequences(RuleSet::NONE);
         }
-        let mut full = Walk::new(self.design, &Limits { full: true, journal: None, ..self.limits });
+        let mut full = Search::new(self.design, &Limits { full: true, journal: None, ..self.limits });
         full.run(self.seen, progress);
-        let mut broken = full.told(RuleSet::NONE);
-        // Only if a limit came before: then the way that was found is better than none.
-        broken.extend(self.told(full.seen));
+        let mut broken = full.sequences(RuleSet::NONE);
+        // Only if a limit came before: a sequence that may be too long is better than none.
+        broken.extend(self.sequences(full.seen));
         broken
     }
 
-    /// Tells the ways to rules that were broken, some excepted.
-    fn told(&self, without: RuleSet) -> Vec<Broken<D::State>> {
+    /// Finds the sequences to rules that were broken, some excepted.
+    fn sequences(&self, without: RuleSet) -> Vec<Broken<D::State, D::Action>> {
         let found = self.found.iter().filter(|(rule, _)| !without.contains(*rule));
         let trace = |&(rule, parent): &(Rule, StateId)| {
             let short = || Broken { rule, states: vec![self.design.initial()], steps: Vec::new() };
@@ -30,9 +31,9 @@ impl<D: Design> Walk<'_, D> {
         found.map(trace).collect()
     }
 
-    /// Finds the steps that lead to a broken rule, by doing them again without renaming. `None` if that does not
-    /// work out: the design then treats renamed states differently, which it must not.
-    fn trace(&self, rule: Rule, parent: StateId) -> Option<Broken<D::State>> {
+    /// Finds the steps that lead to a broken rule, by repeating them without renaming. `None` if that fails: the
+    /// design then treats renamed states differently, which it must not.
+    fn trace(&self, rule: Rule, parent: StateId) -> Option<Broken<D::State, D::Action>> {
         let mut goals = Vec::new();
         let mut at = parent;
         while at != StateId::MAX {
@@ -46,15 +47,15 @@ impl<D: Design> Walk<'_, D> {
         let mut steps = Vec::new();
         for goal in &goals[1..] {
             let here = *states.last().expect("begins with the initial state");
-            let reached = |_: Action, applied: &Applied<D::State>| {
-                !ends(self.design, applied) && self.design.keep(&applied.state) == *goal
+            let reached = |_: D::Action, applied: &Applied<D::State>| {
+                !ends(self.design, applied) && self.design.encode(&applied.state) == *goal
             };
             let (action, broken, state) = self.find_step(&mut scratch, &here, reached)?;
             steps.push((action, broken));
             states.push(state);
         }
         let here = *states.last().expect("begins with the initial state");
-        let breaking = |_: Action, applied: &Applied<D::State>| applied.broken.contains(rule);
+        let breaking = |_: D::Action, applied: &Applied<D::State>| applied.broken.contains(rule);
         let (action, broken, state) = self.find_step(&mut scratch, &here, breaking)?;
         steps.push((action, broken));
         states.push(state);
@@ -65,8 +66,8 @@ impl<D: Design> Walk<'_, D> {
         &self,
         scratch: &mut D::Scratch,
         here: &D::State,
-        wanted: impl Fn(Action, &Applied<D::State>) -> bool,
-    ) -> Option<(Action, RuleSet, D::State)> {
+        wanted: impl Fn(D::Action, &Applied<D::State>) -> bool,
+    ) -> Option<(D::Action, RuleSet, D::State)> {
         let mut actions = Vec::new();
         self.design.actions(here, &mut actions);
         actions.into_iter().find_map(|action| {

@@ -1,45 +1,85 @@
-//! Compares a state with what the handles that exist say, and names the rule that a difference breaks.
+//! Compares an outcome with what the handles that exist say, and names the rule that a difference breaks.
 
-use crate::design::{Action, Applied};
-use crate::folio::Folios;
-use crate::folio::fault::Fault;
-use crate::folio::lanes::Lanes;
-use crate::folio::operations::Step;
-use crate::folio::state::{
-    Hand, LIVE, LIVE_BIT, LOCKED, NAMED_BIT, ORDER_SHIFT, SHAPE, State, all_pages, block, ones, order_in,
-    pages_of,
-};
-use crate::folio::world::verb;
 use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, Ended, Formed, Freed, Looked, Pages, Touched};
 
-/// Judges a step.
-pub(super) fn judge(world: &Folios, before: &State, action: Action, done: &Step<'_>) -> Applied<State> {
-    let (state, mut broken) = (done.state, done.broken);
-    let truth = Truth::of(world, &state, before, done.pages_before);
-    words(world, &state, &truth, action, done, &mut broken);
-    counters(&state, &truth, before, action, &mut broken);
-    if done.map.pool().desk.is_none() {
-        backings(world, before, &state, &truth, &mut broken);
+use crate::design::Applied;
+use crate::folio::action::{Action, Operation};
+use crate::folio::collapse::parked_in;
+use crate::folio::outcome::{Answer, Outcome};
+use crate::folio::packed_words::PackedWords;
+use crate::folio::state::{
+    FROZEN, Handle, HandleKind, LIVE, LIVE_BIT, LOCKED, NAMED_BIT, ORDER_SHIFT, SHAPE, State, all_pages,
+    block, ones, order_in, pages_of,
+};
+use crate::folio::world::World;
+
+/// Judges an operation; over a shipped pool the backings are judged elsewhere.
+pub(super) fn judge(
+    world: &World,
+    before: &State,
+    action: Action,
+    done: &Outcome,
+    over_pool: bool,
+) -> Applied<State> {
+    let (state, mut broken) = (&done.state, RuleSet::NONE);
+    answer(before, action, done, &mut broken);
+    let truth = Truth::of(world, state, before, done.pages_before);
+    words(world, state, &truth, action, done, &mut broken);
+    counters(state, &truth, before, action, &mut broken);
+    if !over_pool {
+        backings(world, before, state, &truth, &mut broken);
     }
     calls(before, &truth, action, done, &mut broken);
     if done.formed {
-        formed(before, &state, action, done.pages_before, &mut broken);
+        formed(before, action, done, &mut broken);
     }
     if state.dead {
-        let ends = match world.fault {
-            Fault::NeverDrained => false,
-            Fault::DrainedTooEarly => true,
-            _ => done.drained,
-        };
-        broken.require(facts::i16_ended(&Ended { ends, live: truth.live() }), 16);
+        broken.require(facts::i16_ended(&Ended { ends: done.drained, live: truth.live() }), 16);
     }
-    Applied { state, broken, fatal: false }
+    Applied { state: *state, broken, fatal: false }
+}
+
+/// Judges whether an operation answered as the handles before it demand.
+fn answer(before: &State, action: Action, done: &Outcome, broken: &mut RuleSet) {
+    let handle = before.handles[usize::from(action.actor)];
+    let is_done = done.answer == Answer::Done;
+    if done.answer == Answer::Unknown {
+        // Who has a handle has a reference, so the pagemap must know the folio.
+        broken.require(false, 17);
+        return;
+    }
+    match action.operation {
+        // A page number leads to the folio that covers the page, or to nothing.
+        Operation::Get { page } => {
+            broken.require(done.answer == Answer::Found(before.folio_over(page)), 17);
+        }
+        Operation::Form => broken.require(is_done || before.dead, 9),
+        Operation::TryLock => broken.require(is_done != before.is_locked(handle.page), 11),
+        Operation::Split { .. } | Operation::SplitAround { .. } => {
+            broken.require(is_done == (before.count(handle.page) == 1), 17);
+        }
+        Operation::Collapse { first, to } => {
+            let rule = if done.answer == Answer::Busy { 11 } else { 17 };
+            broken.require(is_done == may_collapse(before, handle, block(first, to)), rule);
+        }
+        _ => {}
+    }
+}
+
+/// Whether a collapse must be granted: the pieces are all of the block, of one backing, and quiet.
+fn may_collapse(before: &State, handle: Handle, own: u8) -> bool {
+    let others = parked_in(before, own & !block(handle.page, handle.order));
+    let all = || others.iter().copied().chain([(handle.page, handle.order)]);
+    let pages = all().fold(0, |pages, (page, order)| pages | block(page, order));
+    let owner = before.owners.at(handle.page);
+    let quiet = |(page, _)| before.count(page) == 1 && before.owners.at(page) == owner;
+    pages == own && all().all(quiet) && !others.iter().any(|&(page, _)| before.is_locked(page))
 }
 
 /// What the handles say: for each head page the word it should have, and the pages of all folios.
 struct Truth {
-    words: Lanes,
+    words: PackedWords,
     /// Pages at which a folio begins.
     heads: u8,
     /// Pages of folios.
@@ -52,24 +92,24 @@ struct Truth {
 
 impl Truth {
     /// Asks the handles of a state; nothing was wrong with the state before.
-    fn of(world: &Folios, state: &State, before: &State, pages_before: u8) -> Truth {
-        let (mut words, mut locked, mut locked_twice) = (state.shelf.0, 0u8, false);
-        for held in state.held.iter().filter(|held| held.hand >= Hand::Locked) {
-            let mut flags = LIVE | u16::from(held.order) << ORDER_SHIFT;
-            if held.hand == Hand::Locked {
+    fn of(world: &World, state: &State, before: &State, pages_before: u8) -> Truth {
+        let (mut words, mut locked, mut locked_twice) = (state.parked.0, 0u8, false);
+        for handle in state.handles.iter().filter(|handle| handle.kind >= HandleKind::Locked) {
+            let mut flags = LIVE | u16::from(handle.order) << ORDER_SHIFT;
+            if handle.kind == HandleKind::Locked {
                 flags |= LOCKED;
-                locked_twice |= locked >> held.page & 1 == 1;
-                locked |= 1 << held.page;
+                locked_twice |= locked >> handle.page & 1 == 1;
+                locked |= 1 << handle.page;
             }
             // One more reference.
-            words = (words + Lanes::one(held.page, 1).0) | Lanes::one(held.page, flags).0;
+            words = (words + PackedWords::one(handle.page, 1).0) | PackedWords::one(handle.page, flags).0;
         }
-        let heads = Lanes(words).pages_with(LIVE_BIT);
-        let same_shape = (words ^ before.words.0) & Lanes::all(SHAPE).0 == 0;
-        let pages = if same_shape { pages_before } else { pages_of(Lanes(words)) };
-        let live = Lanes(words).where_set(LIVE_BIT).0;
-        words |= state.owners.0 & live | before.words.0 & Lanes::all(world.left_over()).0 & !live;
-        Truth { words: Lanes(words), heads, pages, locked_twice, same_shape }
+        let heads = PackedWords(words).pages_with(LIVE_BIT);
+        let same_shape = (words ^ before.words.0) & PackedWords::all(SHAPE).0 == 0;
+        let pages = if same_shape { pages_before } else { pages_of(PackedWords(words)) };
+        let live = PackedWords(words).where_set(LIVE_BIT).0;
+        words |= state.owners.0 & live | before.words.0 & PackedWords::all(world.left_over()).0 & !live;
+        Truth { words: PackedWords(words), heads, pages, locked_twice, same_shape }
     }
 
     /// Number of pages in folios.
@@ -78,14 +118,7 @@ impl Truth {
     }
 }
 
-fn words(
-    world: &Folios,
-    state: &State,
-    truth: &Truth,
-    action: Action,
-    done: &Step<'_>,
-    broken: &mut RuleSet,
-) {
+fn words(world: &World, state: &State, truth: &Truth, action: Action, done: &Outcome, broken: &mut RuleSet) {
     let mut used = truth.heads;
     if state.words != truth.words {
         let words = (0u8..).zip(state.words.each().into_iter().zip(truth.words.each()));
@@ -95,24 +128,27 @@ fn words(
             broken.require(false, rule_of(page, is, should, action, done));
         }
     }
+    broken.require(!done.word_too_large, 2);
     broken.require(facts::i10(&Looked { free: Pages::from(state.free), like_frozen: Pages::from(used) }), 10);
     broken.require(!truth.locked_twice, 11);
 }
 
 /// The rule that a wrong word breaks.
-fn rule_of(page: u8, is: u16, should: u16, action: Action, done: &Step<'_>) -> u8 {
+fn rule_of(page: u8, is: u16, should: u16, action: Action, done: &Outcome) -> u8 {
     const BORN: u16 = 0x2f;
-    const FROZEN: u16 = 1 << 6;
-    if done.reused().is_some_and(|(head, order)| block(head, order) >> page & 1 == 1) {
+    if done.reused.is_some_and(|(head, order)| block(head, order) >> page & 1 == 1) {
         return 5;
     }
     let touched = Touched { pages: 1 << page, of_others: Pages::from(!done.own) };
-    match action.verb {
+    match action.operation {
         _ if !facts::i6(&touched) => 6,
         _ if is & FROZEN != 0 => 10,
-        verb::FORM if should & LIVE != 0 && (is ^ should) & !BORN == 0 => 11,
-        verb::FORM | verb::SPLIT | verb::SPLIT_AROUND | verb::COLLAPSE => 2,
-        // Nobody has a reference any more, or somebody still has one.
+        Operation::Form if should & LIVE != 0 && (is ^ should) & !BORN == 0 => 11,
+        Operation::Form
+        | Operation::Split { .. }
+        | Operation::SplitAround { .. }
+        | Operation::Collapse { .. } => 2,
+        // The last reference is gone, or one is left.
         _ if should & LIVE == 0 => 11,
         _ if is & LIVE == 0 || (is ^ should) & 15 != 0 => 17,
         _ => 11,
@@ -122,10 +158,10 @@ fn rule_of(page: u8, is: u16, should: u16, action: Action, done: &Step<'_>) -> u
 fn counters(state: &State, truth: &Truth, before: &State, action: Action, broken: &mut RuleSet) {
     let counted = Counted { counter: i32::from(state.live), truth: i32::from(truth.live()) };
     broken.require(facts::i8(&counted), 8);
-    broken.require(state.dead == (before.dead || action.verb == verb::KILL), 16);
+    broken.require(state.dead == (before.dead || action.operation == Operation::Kill), 16);
 }
 
-fn backings(world: &Folios, before: &State, state: &State, truth: &Truth, broken: &mut RuleSet) {
+fn backings(world: &World, before: &State, state: &State, truth: &Truth, broken: &mut RuleSet) {
     let owned = state.owners.pages_with(NAMED_BIT);
     let unchanged = truth.same_shape && state.backings == before.backings && ranges(state) == ranges(before);
     if !unchanged {
@@ -150,35 +186,36 @@ fn all_have_their_references(state: &State, truth: &Truth) -> bool {
     })
 }
 
-/// How many hold a range that begins at each page, 4 bits a page.
+/// How many ranges begin at each page, 4 bits a page.
 fn ranges(state: &State) -> u32 {
-    let ranges = state.held.iter().filter(|held| held.hand == Hand::Range);
-    ranges.map(|held| 1 << (4 * held.page)).sum()
+    let ranges = state.handles.iter().filter(|handle| handle.kind == HandleKind::Range);
+    ranges.map(|handle| 1 << (4 * handle.page)).sum()
 }
 
-fn calls(before: &State, truth: &Truth, action: Action, done: &Step<'_>, broken: &mut RuleSet) {
-    let held = before.held[usize::from(action.actor)];
-    let (count, calls) = done.calls();
-    let dropping = matches!(action.verb, verb::DROP | verb::DROP_AND_REUSE);
-    let gone = truth.heads >> held.page & 1 == 0 || done.reused().is_some();
+fn calls(before: &State, truth: &Truth, action: Action, done: &Outcome, broken: &mut RuleSet) {
+    let handle = before.handles[usize::from(action.actor)];
+    let (count, calls) = done.calls;
+    let dropping = matches!(action.operation, Operation::Drop | Operation::DropAndReuse);
+    let gone = truth.heads >> handle.page & 1 == 0 || done.reused.is_some();
     if dropping && gone {
-        let told = (count == 1 && calls[0].0 == held.page).then_some(calls[0].1);
-        broken.require(facts::i4(&Freed { order: held.order, told, clean: true }), 4);
+        let told = (count == 1 && calls[0].0 == handle.page).then_some(calls[0].1);
+        broken.require(facts::i4(&Freed { order: handle.order, told, clean: true }), 4);
     } else {
         broken.require(count == 0, 4);
     }
 }
 
-fn formed(before: &State, state: &State, action: Action, live: u8, broken: &mut RuleSet) {
-    let word = state.words.at(action.page);
+fn formed(before: &State, action: Action, done: &Outcome, broken: &mut RuleSet) {
+    let Handle { page, order, .. } = before.handles[usize::from(action.actor)];
+    let (word, live) = (done.state.words.at(page), Pages::from(done.pages_before));
     let formed = Formed {
-        range: Pages::from(block(action.page, action.order)),
-        live: Pages::from(live),
-        compound: Pages::from(live),
-        as_from_nothing: order_in(word) == action.order,
+        range: Pages::from(block(page, order)),
+        live,
+        compound: live,
+        as_from_nothing: order_in(word) == order,
         pagemap_right: true,
         references: (word & 15) as u8,
-        locked: word >> 5 & 1 == 1,
+        locked: word & LOCKED != 0,
         after_kill: before.dead,
     };
     broken.require(facts::i1(&formed), 1);

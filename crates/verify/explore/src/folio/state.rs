@@ -1,13 +1,11 @@
-//! State of a world of shipped folios: page words, who holds what, backings, free pages.
+//! State of a world of shipped folios: page words, handles, backings, free pages.
 #![expect(
     clippy::cast_possible_truncation,
     reason = "pages, orders and counts of a small world fit in 8 bits"
 )]
 
-use crate::folio::lanes::Lanes;
+use crate::folio::packed_words::{PAGES, PackedWords};
 
-/// Room for pages of the largest world.
-pub const PAGES: usize = 8;
 /// Room for actors of the largest world.
 pub const ACTORS: usize = 3;
 
@@ -17,7 +15,7 @@ pub const LIVE: u16 = 1 << LIVE_BIT;
 pub const SHAPE: u16 = LIVE | 7 << ORDER_SHIFT;
 /// The number of that bit.
 pub const LIVE_BIT: u32 = 4;
-/// In a packed word: somebody has the folio lock.
+/// In a packed word: the folio is locked.
 pub const LOCKED: u16 = 1 << 5;
 /// Where the order begins in a packed word.
 pub const ORDER_SHIFT: u32 = 7;
@@ -26,15 +24,17 @@ pub const NAMED_BIT: u32 = 15;
 /// Where the data begin in a packed word.
 pub const DATA_SHIFT: u32 = 10;
 
+/// In a packed word: the folio is being split or collapsed.
+pub const FROZEN: u16 = 1 << 6;
 /// In a packed word: what a folio leaves behind where words are reset when a folio is formed.
 pub const LEFT_OVER: u16 = 7 << ORDER_SHIFT | 0x3f << DATA_SHIFT;
 
-/// What an actor holds.
+/// What kind of handle an actor has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub enum Hand {
-    /// Nothing.
+pub enum HandleKind {
+    /// None.
     #[default]
-    Empty,
+    None,
     /// A range of free pages with its backing, not yet formed.
     Range,
     /// A locked folio.
@@ -43,30 +43,31 @@ pub enum Hand {
     Live,
 }
 
-/// A hand and the block it holds.
+/// What an actor holds: a kind of handle, and the block it is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Held {
-    /// What kind of thing.
-    pub hand: Hand,
+pub struct Handle {
+    /// What kind.
+    pub kind: HandleKind,
     /// First page.
     pub page: u8,
     /// Order.
     pub order: u8,
 }
 
-/// All of a world. What is kept of it is smaller: [`Kept`](crate::folio::kept::Kept).
+/// All of a world. Its stored form is smaller: [`Encoded`](crate::folio::encoded::Encoded).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct State {
     /// Page words, as [`pack`] makes them.
-    pub words: Lanes,
-    /// References laid aside, by head page: what each stands for in the word, or 0.
-    pub shelf: Lanes,
+    pub words: PackedWords,
+    /// Parked references, by head page: what each stands for in the word, or 0. A parked reference is one that no actor
+    /// has at hand.
+    pub parked: PackedWords,
     /// References of the backing that begins at the page, in the low 5 bits, and its order above.
     pub backings: [u8; PAGES],
     /// For each page the data that a word on its backing has; follows from the backings.
-    pub owners: Lanes,
+    pub owners: PackedWords,
     /// What the actors hold.
-    pub held: [Held; ACTORS],
+    pub handles: [Handle; ACTORS],
     /// Pages that the pool may hand out.
     pub free: u8,
     /// The pagemap's count of live pages.
@@ -104,7 +105,7 @@ pub fn data_in(packed: u16) -> u8 {
 
 /// Pages of the folios whose heads have these words.
 #[must_use]
-pub fn pages_of(words: Lanes) -> u8 {
+pub fn pages_of(words: PackedWords) -> u8 {
     ones(words.pages_with(LIVE_BIT)).fold(0, |all, head| all | block(head, order_in(words.at(head))))
 }
 
@@ -144,37 +145,65 @@ impl State {
     #[must_use]
     pub fn fresh(pages: u8) -> State {
         State {
-            words: Lanes::default(),
-            shelf: Lanes::default(),
+            words: PackedWords::default(),
+            parked: PackedWords::default(),
             backings: [0; PAGES],
-            owners: Lanes::default(),
-            held: [Held::default(); ACTORS],
+            owners: PackedWords::default(),
+            handles: [Handle::default(); ACTORS],
             free: all_pages(pages),
             live: 0,
             dead: false,
         }
     }
 
-    /// Calls `each` with head, order and whether it is locked, for each reference that somebody holds.
+    /// Calls `each` with head, order and whether it is locked, for each reference that exists.
     pub fn references(&self, mut each: impl FnMut(u8, u8, bool)) {
-        for held in self.held.iter().filter(|held| held.hand >= Hand::Locked) {
-            each(held.page, held.order, held.hand == Hand::Locked);
+        for handle in self.handles.iter().filter(|handle| handle.kind >= HandleKind::Locked) {
+            each(handle.page, handle.order, handle.kind == HandleKind::Locked);
         }
-        for page in ones(self.shelf.pages_with(LIVE_BIT)) {
-            each(page, order_in(self.shelf.at(page)), false);
+        for page in ones(self.parked.pages_with(LIVE_BIT)) {
+            each(page, order_in(self.parked.at(page)), false);
         }
     }
 
-    /// Lays a reference of the folio at a page aside.
-    pub fn lay_aside(&mut self, page: u8, order: u8) {
-        self.shelf.set(page, 1 | LIVE | u16::from(order) << ORDER_SHIFT);
-    }
-
-    /// Order of the reference that is laid aside for the folio at a page, if there is one.
+    /// Head and order of the folio that, by the handles, covers a page.
     #[must_use]
-    pub fn aside(&self, page: u8) -> Option<u8> {
-        let aside = self.shelf.at(page);
-        (aside != 0).then(|| order_in(aside))
+    pub fn folio_over(&self, page: u8) -> Option<(u8, u8)> {
+        let mut found = None;
+        self.references(|head, order, _| {
+            if block(head, order) >> page & 1 == 1 {
+                found = Some((head, order));
+            }
+        });
+        found
+    }
+
+    /// Whether a handle says that the folio at a page is locked.
+    #[must_use]
+    pub fn is_locked(&self, page: u8) -> bool {
+        let mut locked = false;
+        self.references(|head, _, lock| locked |= head == page && lock);
+        locked
+    }
+
+    /// Number of references of the folio at a page.
+    #[must_use]
+    pub fn count(&self, page: u8) -> u32 {
+        let mut count = 0;
+        self.references(|head, _, _| count += u32::from(head == page));
+        count
+    }
+
+    /// Parks a reference of the folio at a page.
+    pub fn park(&mut self, page: u8, order: u8) {
+        self.parked.set(page, 1 | LIVE | u16::from(order) << ORDER_SHIFT);
+    }
+
+    /// Order of the folio at a page of which a reference is parked.
+    #[must_use]
+    pub fn parked_order(&self, page: u8) -> Option<u8> {
+        let parked = self.parked.at(page);
+        (parked != 0).then(|| order_in(parked))
     }
 
     /// Replaces the backings.
@@ -183,8 +212,8 @@ impl State {
             return;
         }
         self.backings = backings;
-        self.owners = Lanes(self.backings().fold(0, |all, (first, _, order)| {
-            all | Lanes::block(first, order, u16::from(name(first, order)) << DATA_SHIFT).0
+        self.owners = PackedWords(self.backings().fold(0, |all, (first, _, order)| {
+            all | PackedWords::block(first, order, u16::from(name(first, order)) << DATA_SHIFT).0
         }));
     }
 

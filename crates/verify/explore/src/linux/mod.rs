@@ -10,11 +10,13 @@
 //! Each arrow is one step of one actor; between any two steps any other actor may take some. What a folio truly
 //! is ([`state::Folio`]) is kept apart from what its words say, and the rules compare the two.
 
+mod action;
 pub mod contract;
+mod describe;
+mod design;
 pub mod page;
 pub mod state;
 mod steps;
-mod tell;
 mod world;
 
 pub use world::World;

@@ -42,8 +42,7 @@ pub struct Object {
     pub order: u8,
 }
 
-/// How far an actor has come.
-#[expect(missing_docs, reason = "page and order are those of the block or folio that the actor works on")]
+/// How far an actor has come; page and order are those of the block or folio that it works on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Actor {
     /// Could begin anything.

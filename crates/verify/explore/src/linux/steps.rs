@@ -1,35 +1,33 @@
 //! What each step does to the words, and the facts it gives to the rules.
 
-use crate::design::{Action, Applied};
-use crate::linux::World;
+use crate::design::Applied;
+use crate::linux::action::{Action, Step};
 use crate::linux::contract::{Folios, Init, Memory, OrderFrom, PageMapFrom};
 use crate::linux::page::{
     LOCKED, Mapping, Page, Word1, Word2, folio_order, from_nothing, head_of, prep_compound, undo_compound,
 };
 use crate::linux::state::{Actor, Folio, Object, Phase, State, block};
-use crate::linux::world::verb;
+use crate::linux::world::World;
 use bifolio_rules::facts::{self, Asked, Counted, Ended, Formed, Freed, Looked, Pages, Touched};
 use bifolio_rules::{Rule, RuleSet};
 
 /// Does one step.
-pub(super) fn apply(world: &World, applied: &mut Applied<State>, action: Action) {
-    let Action { actor, verb, page, order } = action;
-    match verb {
-        verb::ASK => ask(world, applied, actor, page, order),
-        verb::REFUSED => refused(world, applied, order),
-        verb::LOOK => look(world, applied, actor, page, order),
-        verb::RESET => reset(applied, actor, page, order),
-        verb::INIT => init(world, applied, actor, page, order),
-        verb::PUBLISH => publish(world, applied, actor, page, order),
-        verb::PUT => put(applied, actor, page),
-        verb::UNDO => undo(applied, actor, page, order),
-        verb::FOLIO_FREE => folio_free(world, applied, actor, page, order),
-        verb::DROP => drop_references(world, applied, actor, page, order),
-        verb::FREEZE => freeze(applied, actor, page, order),
-        verb::SPLIT => split(world, applied, actor, page, order),
-        verb::KILL => applied.state.killed = true,
-        verb::END => end(applied),
-        other => unreachable!("verb {other}"),
+pub(super) fn apply(world: &World, applied: &mut Applied<State>, Action { actor, step }: Action) {
+    match step {
+        Step::Allocate { page, order } => allocate(world, applied, actor, page, order),
+        Step::Refused { order } => refused(world, applied, order),
+        Step::Look { page, order } => look(world, applied, actor, page, order),
+        Step::SplitStale { page, order } => split_stale(applied, actor, page, order),
+        Step::Init { page, order } => init(world, applied, actor, page, order),
+        Step::Publish { page, order } => publish(world, applied, actor, page, order),
+        Step::Put { page } => put(applied, actor, page),
+        Step::Undo { page, order } => undo(applied, actor, page, order),
+        Step::FolioFree { page, order } => folio_free(world, applied, actor, page, order),
+        Step::DropPageMap { page, order } => drop_references(world, applied, actor, page, order),
+        Step::Freeze { page, to } => freeze(applied, actor, page, to),
+        Step::Split { page, to } => split(world, applied, actor, page, to),
+        Step::Kill => applied.state.killed = true,
+        Step::End => end(applied),
     }
 }
 
@@ -59,7 +57,7 @@ fn pages_where(state: &State, wanted: impl Fn(&Page) -> bool) -> Pages {
     hits.fold(0, |all, (number, _)| all | 1 << number)
 }
 
-fn ask(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
+fn allocate(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
     let state = &mut applied.state;
     if world.contract.memory == Memory::Lists {
         take_from_list(world, state, page, order);
@@ -102,7 +100,7 @@ fn look(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order:
     applied.state.actors[usize::from(actor)] = Actor::Looked { page, order, stale };
 }
 
-fn reset(applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
+fn split_stale(applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
     let state = &mut applied.state;
     let Actor::Looked { stale, .. } = state.actors[usize::from(actor)] else { return };
     if let Some((head, stale_order)) = stale {

@@ -1,29 +1,10 @@
-//! [`World`]: a contract in a world of given bounds, as a [`Design`].
+//! [`World`]: a contract in a world of given bounds, and which steps its threads can take.
 
-use crate::design::{Action, Alone, Applied, Bounds, Design, Told};
-use crate::linux::contract::{Contract, Free, Init, Memory, PageMapFrom};
+use crate::design::Bounds;
+use crate::linux::action::{Action, Step};
+use crate::linux::contract::{Contract, Free, Init, Memory};
 use crate::linux::page::Scale;
-use crate::linux::state::{Actor, Phase, State, blocks};
-use crate::linux::{steps, tell};
-use bifolio_rules::RuleSet;
-
-/// Verbs of the actions.
-pub(super) mod verb {
-    pub const ASK: u8 = 0;
-    pub const REFUSED: u8 = 1;
-    pub const LOOK: u8 = 2;
-    pub const RESET: u8 = 3;
-    pub const INIT: u8 = 4;
-    pub const PUBLISH: u8 = 5;
-    pub const PUT: u8 = 6;
-    pub const UNDO: u8 = 7;
-    pub const FOLIO_FREE: u8 = 8;
-    pub const DROP: u8 = 9;
-    pub const FREEZE: u8 = 10;
-    pub const SPLIT: u8 = 11;
-    pub const KILL: u8 = 12;
-    pub const END: u8 = 13;
-}
+use crate::linux::state::{Actor, Phase, State, block, blocks};
 
 /// A core and a driver in a small world.
 #[derive(Clone, Copy, Debug)]
@@ -52,30 +33,49 @@ impl World {
         let state = *state;
         blocks(self.bounds.pages, order).filter(move |&page| {
             let chunk = page & !((1 << largest) - 1);
-            let fresh = state.is_free(chunk, largest)
-                && (state.small | state.large) & crate::linux::state::block(chunk, largest) == 0;
+            let fresh =
+                state.is_free(chunk, largest) && (state.small | state.large) & block(chunk, largest) == 0;
             if lists { listed >> page & 1 == 1 || fresh } else { state.is_free(page, order) }
         })
     }
 
-    fn idle_actions(&self, state: &State, actor: u8, out: &mut Vec<Action>) {
-        let mut push = |verb, page, order| out.push(Action { actor, verb, page, order });
-        if !state.killed {
-            for order in (0..=self.bounds.order).rev().filter(|&order| self.makes(order)) {
-                let blocks = push_asks(&mut push, self.available(state, order), order);
-                if blocks == 0 && self.refusal_breaks(state, order) {
-                    push(verb::REFUSED, 0, order);
+    /// Lists the steps that can be taken in a state.
+    pub(super) fn list_actions(&self, state: &State, out: &mut Vec<Action>) {
+        let mut idle_seen = false;
+        for (actor, &at) in (0..self.bounds.actors).zip(&state.actors) {
+            match at {
+                // Idle threads are alike: one of them stands for all.
+                Actor::Idle if idle_seen => {}
+                Actor::Idle => {
+                    idle_seen = true;
+                    self.idle_actions(state, |step| out.push(Action { actor, step }));
                 }
+                busy => out.push(Action { actor, step: self.next_step(busy) }),
             }
         }
-        for (head, folio) in state.true_folios().filter(|(_, folio)| folio.phase == Phase::Live) {
-            push(verb::PUT, head, 0);
-            (0..folio.order).filter(|&to| self.makes(to)).for_each(|to| push(verb::FREEZE, head, to));
+    }
+
+    fn idle_actions(&self, state: &State, mut push: impl FnMut(Step)) {
+        if !state.killed {
+            for order in (0..=self.bounds.order).rev().filter(|&order| self.makes(order)) {
+                self.allocate_actions(state, order, &mut push);
+            }
+        }
+        for (page, folio) in state.true_folios().filter(|(_, folio)| folio.phase == Phase::Live) {
+            push(Step::Put { page });
+            (0..folio.order).filter(|&to| self.makes(to)).for_each(|to| push(Step::Freeze { page, to }));
         }
         if !state.killed {
-            push(verb::KILL, 0, 0);
+            push(Step::Kill);
         } else if !state.ended && (state.pagemap == 0 || self.is_quiet(state)) {
-            push(verb::END, 0, 0);
+            push(Step::End);
+        }
+    }
+
+    fn allocate_actions(&self, state: &State, order: u8, push: &mut impl FnMut(Step)) {
+        let blocks = self.available(state, order).map(|page| push(Step::Allocate { page, order })).count();
+        if blocks == 0 && self.refusal_breaks(state, order) {
+            push(Step::Refused { order });
         }
     }
 
@@ -83,110 +83,25 @@ impl World {
         state.largest_free(self.bounds.pages, self.bounds.order).is_some_and(|free| free >= order)
     }
 
-    /// Nothing lives and nobody works: teardown must be able to end now.
+    /// Nothing lives and no thread works: teardown must be able to end now.
     fn is_quiet(&self, state: &State) -> bool {
         state.live() == 0 && state.actors.iter().all(|actor| *actor == Actor::Idle)
     }
 
-    fn busy_action(&self, number: u8, actor: Actor) -> Action {
+    /// The one step that a busy thread can take.
+    fn next_step(&self, actor: Actor) -> Step {
         let undo = self.contract.free == Free::Undo;
         let look = self.contract.init == Init::SplitStale;
-        let (verb, page, order) = match actor {
-            Actor::Claimed { page, order } if look => (verb::LOOK, page, order),
-            Actor::Claimed { page, order } | Actor::Ready { page, order } => (verb::INIT, page, order),
-            Actor::Looked { page, order, .. } => (verb::RESET, page, order),
-            Actor::Formed { page, order } => (verb::PUBLISH, page, order),
-            Actor::Splitting { page, to } => (verb::SPLIT, page, to),
-            Actor::Freeing { page, order } if undo => (verb::UNDO, page, order),
-            Actor::Freeing { page, order } | Actor::Undone { page, order } => (verb::FOLIO_FREE, page, order),
-            Actor::HandedBack { page, order } => (verb::DROP, page, order),
-            Actor::Idle => unreachable!("idle actors are asked elsewhere"),
-        };
-        Action { actor: number, verb, page, order }
-    }
-}
-
-/// Pushes an ask for each block and returns how many there were.
-fn push_asks(push: &mut impl FnMut(u8, u8, u8), available: impl Iterator<Item = u8>, order: u8) -> usize {
-    available.map(|page| push(verb::ASK, page, order)).count()
-}
-
-impl Design for World {
-    type State = State;
-    type Kept = State;
-    type Scratch = ();
-
-    fn scratch(&self) {}
-
-    fn initial(&self) -> State {
-        State::fresh(self.bounds.pages)
-    }
-
-    fn actions(&self, state: &State, out: &mut Vec<Action>) {
-        let mut idle_seen = false;
-        for (number, &actor) in (0..self.bounds.actors).zip(&state.actors) {
-            match actor {
-                // Idle actors are alike: one of them stands for all.
-                Actor::Idle if idle_seen => {}
-                Actor::Idle => {
-                    idle_seen = true;
-                    self.idle_actions(state, number, out);
-                }
-                busy => out.push(self.busy_action(number, busy)),
-            }
+        match actor {
+            Actor::Claimed { page, order } if look => Step::Look { page, order },
+            Actor::Claimed { page, order } | Actor::Ready { page, order } => Step::Init { page, order },
+            Actor::Looked { page, order, .. } => Step::SplitStale { page, order },
+            Actor::Formed { page, order } => Step::Publish { page, order },
+            Actor::Splitting { page, to } => Step::Split { page, to },
+            Actor::Freeing { page, order } if undo => Step::Undo { page, order },
+            Actor::Freeing { page, order } | Actor::Undone { page, order } => Step::FolioFree { page, order },
+            Actor::HandedBack { page, order } => Step::DropPageMap { page, order },
+            Actor::Idle => unreachable!("idle threads are asked elsewhere"),
         }
-    }
-
-    /// Two steps need no interleaving.
-    ///
-    /// *Publish*: the maker of a folio maps and unlocks it. The folio is nobody else's until then: others can put or
-    /// freeze it only afterwards, none of their steps reads the words that change (a stale compound that is split over it
-    /// breaks I6 either way), and it counts as live before and after. An end of teardown is neither enabled, as the
-    /// folio lives, nor disabled.
-    ///
-    /// *Drop*, where the pagemap comes from the driver's memory: an actor takes its pages off the pagemap's count and
-    /// reads no page. Others only add to the count or take off. Teardown could not end before, as the count was
-    /// not 0 and the actor was busy.
-    fn independent(&self, _state: &State, actions: &[Action]) -> Option<Alone> {
-        let drops = self.contract.pagemap_from == PageMapFrom::Memory;
-        let alone = |action: &Action| action.verb == verb::PUBLISH || drops && action.verb == verb::DROP;
-        let at = actions.iter().position(alone)?;
-        Some(Alone { actions: at..at + 1, once: false })
-    }
-
-    fn apply(&self, (): &mut (), state: &State, action: Action) -> Applied<State> {
-        let mut applied = Applied::kept(*state);
-        steps::apply(self, &mut applied, action);
-        steps::judge_everywhere(self, &mut applied);
-        applied
-    }
-
-    fn keep(&self, state: &State) -> State {
-        let mut state = *state;
-        state.actors[..usize::from(self.bounds.actors)].sort_unstable();
-        state
-    }
-
-    fn restore(&self, kept: &State) -> State {
-        *kept
-    }
-
-    fn expresses(&self) -> RuleSet {
-        self.contract.expresses()
-    }
-
-    fn tell(&self, before: &State, action: Action, after: &State) -> Told {
-        tell::tell(self, before, action, after)
-    }
-
-    fn view(&self, state: &State) -> Vec<String> {
-        tell::view(self, state)
-    }
-
-    fn scale(&self) -> String {
-        let sizes = (1..=self.bounds.order)
-            .map(|k| format!("order {} has {} pages", self.scale.written(k), 1u32 << k));
-        let sizes: Vec<_> = sizes.collect();
-        format!("{} pages; in this world {}", self.bounds.pages, sizes.join(", "))
     }
 }

@@ -6,8 +6,8 @@
 
 use std::cmp::Reverse;
 
-use crate::migrate::book::Book;
 use crate::migrate::state::{Actor, BLOCK_PAGES, BLOCKS, Frame, GARBAGE, State, VIRTUAL, Virtual};
+use crate::migrate::transition_cache::TransitionCache;
 
 /// For each new place of a block, the place it had.
 type Order = [usize; BLOCKS];
@@ -20,8 +20,8 @@ const ORDERS: [&[Order]; BLOCKS] = [
 ];
 
 /// Returns the canonical form, in a world of this many blocks.
-pub(super) fn canonical(mut state: State, book: &Book, blocks: u8) -> State {
-    let ranks = state.blocks.map(|number| book.block_rank(number));
+pub(super) fn canonical(mut state: State, cache: &TransitionCache, blocks: u8) -> State {
+    let ranks = state.blocks.map(|number| cache.block_rank(number));
     let sorted = |order: &&Order| (1..usize::from(blocks)).all(|at| ranks[order[at - 1]] <= ranks[order[at]]);
     let mut orders = ORDERS[usize::from(blocks) - 1].iter().filter(sorted);
     let first = *orders.next().expect("one of all orders is sorted");
@@ -29,18 +29,18 @@ pub(super) fn canonical(mut state: State, book: &Book, blocks: u8) -> State {
     // Only blocks in the same condition leave a choice.
     for order in orders {
         let other = in_order(state, *order);
-        if key(&other, book) < key(&best, book) {
+        if key(&other, cache) < key(&best, cache) {
             best = other;
         }
     }
     state = best;
-    state.actors.sort_unstable_by_key(|actor| actor_key(actor, book));
+    state.actors.sort_unstable_by_key(|actor| actor_key(actor, cache));
     state
 }
 
 /// All that tells a state from the one with its blocks in another order, if the blocks are in the same condition.
-fn key(state: &State, book: &Book) -> impl Ord + use<> {
-    let mut actors = state.actors.map(|actor| actor_key(&actor, book));
+fn key(state: &State, cache: &TransitionCache) -> impl Ord + use<> {
+    let mut actors = state.actors.map(|actor| actor_key(&actor, cache));
     actors.sort_unstable();
     (state.pages.map(Virtual::bits), state.device, state.owners, state.child, actors)
 }
@@ -48,9 +48,9 @@ fn key(state: &State, book: &Book) -> impl Ord + use<> {
 type FrameKey = (bool, u8, u64);
 
 /// What tells actors apart; those with work come first.
-fn actor_key(actor: &Actor, book: &Book) -> impl Ord + use<> {
+fn actor_key(actor: &Actor, cache: &TransitionCache) -> impl Ord + use<> {
     let frame = |frame: Option<Frame>| -> Reverse<FrameKey> {
-        Reverse(frame.map_or((false, 0, 0), |it| (true, it.block, book.task_rank(it.task))))
+        Reverse(frame.map_or((false, 0, 0), |it| (true, it.block, cache.task_rank(it.task))))
     };
     (frame(actor.outer), frame(actor.inner), actor.victim, actor.evicted, actor.contended)
 }

@@ -3,8 +3,9 @@
 use bifolio_folio::{CollapseErrorKind, Folio as Handle, FreeRange, Live, Order, PageMap, Pfn, Reset};
 use bifolio_rules::RuleSet;
 
-use crate::folio::ledger::Ledger;
-use crate::folio::state::{LIVE, PAGES, backing_parts, block, data_in, order_in, pack, unpack};
+use crate::folio::model_pool::ModelPool;
+use crate::folio::packed_words::PAGES;
+use crate::folio::state::{LIVE, backing_parts, block, data_in, order_in, pack, unpack};
 use crate::migrate::state::{DEVICE, GARBAGE, State, Teardown};
 
 /// Set in the counter of a pagemap that was killed.
@@ -15,9 +16,9 @@ pub(super) type Named = (u8, u8);
 
 /// Runs `work` on a pagemap that holds the words of a state, and puts the words back.
 pub(super) fn on_pagemap<R>(
-    map: &PageMap<Ledger>,
+    map: &PageMap<ModelPool>,
     state: &mut State,
-    work: impl FnOnce(&PageMap<Ledger>) -> R,
+    work: impl FnOnce(&PageMap<ModelPool>) -> R,
 ) -> R {
     let before = state.words;
     put_in(map, state);
@@ -38,18 +39,18 @@ fn spoil_freed(state: &mut State, before: &[u16; DEVICE]) {
     }
 }
 
-fn put_in(map: &PageMap<Ledger>, state: &State) {
+fn put_in(map: &PageMap<ModelPool>, state: &State) {
     let dead = if state.is_killed() { DEAD } else { 0 };
     map.restore(&state.words.map(unpack), u64::from(state.live) | dead);
-    let ledger = map.pool();
+    let pool = map.pool();
     let mut backings = [0; PAGES];
     backings[..DEVICE].copy_from_slice(&state.backings);
-    ledger.free.set(state.free);
-    ledger.backings.set(backings);
-    ledger.calls.set(Default::default());
+    pool.free.set(state.free);
+    pool.backings.set(backings);
+    pool.calls.set(Default::default());
 }
 
-fn take_out(map: &PageMap<Ledger>, state: &mut State) {
+fn take_out(map: &PageMap<ModelPool>, state: &mut State) {
     let mut words = [0; DEVICE];
     map.snapshot_words(&mut words);
     // What a folio left in its word is for the worlds of folios to look at.
@@ -59,7 +60,7 @@ fn take_out(map: &PageMap<Ledger>, state: &mut State) {
     state.live = u8::try_from(map.snapshot_live() & !DEAD).unwrap_or(u8::MAX);
     state.free = map.pool().free.get();
     state.backings.copy_from_slice(&map.pool().backings.get()[..DEVICE]);
-    // What is left of a backing that died says nothing any more.
+    // What is left of a backing that died means nothing.
     for (backing, owner) in state.backings.iter_mut().zip(&mut state.owners) {
         if backing_parts(*backing).0 == 0 {
             (*backing, *owner) = (0, 0);
@@ -77,7 +78,7 @@ pub(super) fn first_free(state: &State, order: u8) -> Option<u8> {
 
 /// Forms a folio of the first free pages; `None` if there are none of this order, or the pagemap was killed.
 pub(super) fn form(
-    map: &PageMap<Ledger>,
+    map: &PageMap<ModelPool>,
     state: &mut State,
     order: u8,
     owner: u8,
@@ -106,12 +107,12 @@ pub(super) fn form(
 }
 
 /// Drops a reference; `false` if there is no such folio.
-pub(super) fn put(map: &PageMap<Ledger>, state: &mut State, folio: Named) -> bool {
+pub(super) fn put(map: &PageMap<ModelPool>, state: &mut State, folio: Named) -> bool {
     on_pagemap(map, state, |map| resume(map, folio).is_some())
 }
 
-/// Splits a folio into halves; `false` if somebody else has a reference, `None` if there is no such folio.
-pub(super) fn split(map: &PageMap<Ledger>, state: &mut State, folio: Named) -> Option<bool> {
+/// Splits a folio into halves; `false` if another reference exists, `None` if there is no such folio.
+pub(super) fn split(map: &PageMap<ModelPool>, state: &mut State, folio: Named) -> Option<bool> {
     on_pagemap(map, state, |map| {
         let handle = resume(map, folio)?;
         let half = Order::new(folio.1)?.smaller()?;
@@ -135,7 +136,7 @@ pub(super) fn split(map: &PageMap<Ledger>, state: &mut State, folio: Named) -> O
 
 /// Collapses two folios into one, or tells why not; `None` if either is not there.
 pub(super) fn collapse(
-    map: &PageMap<Ledger>,
+    map: &PageMap<ModelPool>,
     state: &mut State,
     lower: Named,
     upper: Named,
@@ -144,7 +145,7 @@ pub(super) fn collapse(
         let (lower, upper) = (resume(map, lower)?, resume(map, upper)?);
         let page = lower.head();
         let (Ok(lower), Ok(upper)) = (lower.try_lock(), upper.try_lock()) else {
-            unreachable!("nobody holds a lock between steps, not even of {page}")
+            unreachable!("no lock is held between steps, not even of {page}")
         };
         Some(match lower.collapse(upper) {
             Ok(whole) => {
@@ -160,19 +161,19 @@ pub(super) fn collapse(
 }
 
 /// Takes a reference of the folio that covers a page, for a third party.
-pub(super) fn hold(map: &PageMap<Ledger>, state: &mut State, page: u8) {
+pub(super) fn hold(map: &PageMap<ModelPool>, state: &mut State, page: u8) {
     let got = on_pagemap(map, state, |map| map.try_get(pfn(page)).map(drop_raw).is_ok());
     state.held = got.then_some(page);
 }
 
 /// Kills the pagemap.
-pub(super) fn kill(map: &PageMap<Ledger>, state: &mut State) {
+pub(super) fn kill(map: &PageMap<ModelPool>, state: &mut State) {
     on_pagemap(map, state, PageMap::kill);
     state.teardown = Teardown::Killed;
 }
 
 /// Whether teardown finds the pagemap drained.
-pub(super) fn is_drained(map: &PageMap<Ledger>, state: &State) -> bool {
+pub(super) fn is_drained(map: &PageMap<ModelPool>, state: &State) -> bool {
     put_in(map, state);
     map.is_drained()
 }
@@ -206,11 +207,11 @@ pub(super) fn owner_of(state: &State, head: u8) -> Option<u8> {
     Some(owner + head.checked_sub(first)?)
 }
 
-fn resume<'m>(map: &'m PageMap<Ledger>, (page, order): Named) -> Option<Handle<'m, Ledger, Live>> {
+fn resume<'m>(map: &'m PageMap<ModelPool>, (page, order): Named) -> Option<Handle<'m, ModelPool, Live>> {
     map.resume::<Live>(pfn(page), Order::new(order)?)
 }
 
-fn drop_raw(folio: Handle<'_, Ledger, Live>) {
+fn drop_raw(folio: Handle<'_, ModelPool, Live>) {
     let _ = folio.into_raw();
 }
 

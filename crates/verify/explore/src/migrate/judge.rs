@@ -1,4 +1,4 @@
-//! What must be true of every state, of a block that nobody has, of a quiet world, and at the end of a
+//! What must be true of every state, of a block that no transaction has, of a quiet world, and at the end of a
 //! transaction; each with the rule that says so.
 
 use bifolio_migrate::{Failure, Finished, Moved, PageRun};
@@ -6,32 +6,37 @@ use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, Finalized, GaveUp, Removed};
 
 use crate::folio::state::{LOCKED, backing_parts, data_in, order_in};
-use crate::migrate::book::{Book, Says, Seen, Site};
+use crate::migrate::action::Request;
 use crate::migrate::folios;
-use crate::migrate::slip::Slip;
-use crate::migrate::state::{BLOCK_PAGES, BLOCKS, DEVICE, GARBAGE, State, Teardown, View, Virtual};
-use crate::migrate::world::verb;
+use crate::migrate::state::{ACTORS, BLOCK_PAGES, BLOCKS, DEVICE, GARBAGE, State, Teardown, View, Virtual};
+use crate::migrate::transition_cache::{BlockView, Location, TaskView, TransitionCache};
 
-/// Judges a state.
-pub(super) fn state(state: &State, book: &Book, blocks: u8, slip: Slip, broken: &mut RuleSet) {
+/// Judges a state; `may_wait` says whether actors that make room may wait for a block.
+pub(super) fn state(
+    state: &State,
+    cache: &TransitionCache,
+    blocks: u8,
+    may_wait: bool,
+    broken: &mut RuleSet,
+) {
     let blocks = usize::from(blocks).min(BLOCKS);
     state.pages[..blocks * BLOCK_PAGES].iter().for_each(|page| bytes(state, page, broken));
     counters(state, broken);
     device_table(state, broken);
-    broken.require(facts::i24(&waits_for(state, slip)), 24);
+    broken.require(!may_wait || facts::i24(&waits_for(state)), 24);
     for block in 0..blocks {
-        let says = book.says(state.blocks[block]);
+        let says = cache.view(state.blocks[block]);
         any_block(state, says, block, broken);
         if !state.is_locked(block as u8) {
             idle_block(state, says, block, broken);
         }
     }
     if state.is_quiet() {
-        quiet(state, book, broken);
+        quiet(state, cache, broken);
     }
 }
 
-/// Whatever can be read is what was written last.
+/// What can be read is what was written last.
 fn bytes(state: &State, page: &Virtual, broken: &mut RuleSet) {
     let Some(expected) = page.expected else { return };
     let by_cpu = match page.cpu {
@@ -72,17 +77,15 @@ fn device_table(state: &State, broken: &mut RuleSet) {
 }
 
 /// For each actor, whose block it waits for.
-fn waits_for(state: &State, slip: Slip) -> [Option<usize>; crate::migrate::state::ACTORS] {
-    let mut actor = 0;
-    state.actors.map(|it| {
-        actor += 1;
-        let block = it.victim.filter(|_| slip == Slip::EvictorWaits)?.0 / BLOCK_PAGES as u8;
-        state.holder_of(block).filter(|holder| *holder != actor - 1)
+fn waits_for(state: &State) -> [Option<usize>; ACTORS] {
+    std::array::from_fn(|actor| {
+        let block = state.actors[actor].victim?.0 / BLOCK_PAGES as u8;
+        state.holder_of(block).filter(|holder| *holder != actor)
     })
 }
 
-/// Judges a block whoever has it: it does not contradict itself, and who pinned a page finds its bytes where it is.
-fn any_block(state: &State, says: &Says, block: usize, broken: &mut RuleSet) {
+/// Judges any block: it does not contradict itself, and the bytes of a pinned page are where it is.
+fn any_block(state: &State, says: &BlockView, block: usize, broken: &mut RuleSet) {
     broken.require(says.consistent, 12);
     for (page, _) in state.pages[block * BLOCK_PAGES..].iter().zip(says.pinned).filter(|(_, pinned)| *pinned)
     {
@@ -91,41 +94,41 @@ fn any_block(state: &State, says: &Says, block: usize, broken: &mut RuleSet) {
 }
 
 /// Judges a block that no transaction has.
-fn idle_block(state: &State, says: &Says, block: usize, broken: &mut RuleSet) {
-    let (mut out_of_view, mut kept, mut right) = (0, 0, true);
-    for (page, site) in state.pages[block * BLOCK_PAGES..].iter().zip(says.sites) {
+fn idle_block(state: &State, says: &BlockView, block: usize, broken: &mut RuleSet) {
+    let (mut out_of_view, mut unaccounted, mut right) = (0, 0, true);
+    for (page, location) in state.pages[block * BLOCK_PAGES..].iter().zip(says.locations) {
         out_of_view += u8::from(page.taken);
-        kept += u8::from(page.reserved != (site == Site::Ram));
-        let (bytes, mapped) = match site {
-            Site::Dead => (None, None),
-            Site::Empty => (Some(0), None),
-            Site::Ram => (page.ram, None),
-            Site::Device { at, mapped, .. } => (Some(byte_at(state, at)), mapped.then_some(at)),
+        unaccounted += u8::from(page.reserved != (location == Location::Ram));
+        let (bytes, mapped) = match location {
+            Location::Dead => (None, None),
+            Location::Empty => (Some(0), None),
+            Location::Ram => (page.ram, None),
+            Location::Device { at, mapped, .. } => (Some(byte_at(state, at)), mapped.then_some(at)),
         };
-        right &= site_is_a_folio(state, site) && (page.cpu != View::Ram || site == Site::Ram);
+        right &= is_of_a_folio(state, location) && (page.cpu != View::Ram || location == Location::Ram);
         broken.require(bytes == page.expected, 27);
         let entered = u16::from(mapped == page.table);
         broken.require(facts::i20(&Removed { named: 1, entered }), 20);
     }
     broken.require(right && facts::i12(&Finalized { out_of_view, leaked: 0, folios_hold_pages: true }), 12);
-    broken.require(facts::i18(kept), 18);
+    broken.require(facts::i18(unaccounted), 18);
 }
 
 /// A page on the device is in a live folio of the order that the block knows.
-fn site_is_a_folio(state: &State, site: Site) -> bool {
-    match site {
-        Site::Device { head, order, at, .. } => folios::covering(state, at) == Some((head, order)),
+fn is_of_a_folio(state: &State, location: Location) -> bool {
+    match location {
+        Location::Device { head, order, at, .. } => folios::covering(state, at) == Some((head, order)),
         _ => true,
     }
 }
 
 /// Judges a world in which no transaction is under way: folios are those, and only those, that hold pages, or that
 /// a third party holds; each has its reference for each.
-fn quiet(state: &State, book: &Book, broken: &mut RuleSet) {
+fn quiet(state: &State, cache: &TransitionCache, broken: &mut RuleSet) {
     let mut references = [0; DEVICE];
     for number in state.blocks {
-        for site in book.says(number).sites {
-            if let Site::Device { head, at, .. } = site {
+        for location in cache.view(number).locations {
+            if let Location::Device { head, at, .. } = location {
                 references[usize::from(head)] |= u16::from(head == at);
             }
         }
@@ -141,29 +144,31 @@ fn quiet(state: &State, book: &Book, broken: &mut RuleSet) {
 /// Judges how a transaction ended. Its block is not yet given up.
 pub(super) fn end(
     result: Result<Finished, Failure>,
-    task: &Seen,
-    sites: &[Site; BLOCK_PAGES],
+    task: &TaskView,
+    locations: &[Location; BLOCK_PAGES],
     page: &Virtual,
     broken: &mut RuleSet,
 ) {
     let for_memory = matches!(result, Err(Failure::NoRam | Failure::NoDeviceMemory));
     broken.require(facts::i19(&GaveUp { for_memory, order: task.tried }), 19);
     let Ok(finished) = result else { return };
-    let answered = match task.why {
-        verb::CPU_FAULT => page.cpu != View::Fault,
-        verb::DEVICE_FAULT => page.table.is_some(),
+    let answered = match task.request {
+        Request::CpuFault => page.cpu != View::Fault,
+        Request::DeviceFault => page.table.is_some(),
         _ => true,
     };
     broken.require(answered, 12);
-    let all = |run: PageRun, is: fn(&Site) -> bool| {
-        sites.iter().skip(usize::from(run.first())).take(usize::from(run.pages())).all(is)
+    let all = |run: PageRun, is: fn(&Location) -> bool| {
+        locations.iter().skip(usize::from(run.first())).take(usize::from(run.pages())).all(is)
     };
     let moved = match finished.moved {
         Moved::AlreadyThere(_) | Moved::Collapsed(_) => true,
-        Moved::Split(run) => all(run, |site| !matches!(site, Site::Device { order: 1.., .. })),
-        Moved::ToDevice(span) => all(span.into(), |site| matches!(site, Site::Device { .. })),
-        Moved::ToRam(span) | Moved::Populated(span) => all(span.into(), |site| *site == Site::Ram),
-        Moved::Unmapped(run) => all(run, |site| *site == Site::Dead),
+        Moved::Split(run) => all(run, |location| !matches!(location, Location::Device { order: 1.., .. })),
+        Moved::ToDevice(span) => all(span.into(), |location| matches!(location, Location::Device { .. })),
+        Moved::ToRam(span) | Moved::Populated(span) => {
+            all(span.into(), |location| *location == Location::Ram)
+        }
+        Moved::Unmapped(run) => all(run, |location| *location == Location::Dead),
     };
     broken.require(moved, 23);
 }

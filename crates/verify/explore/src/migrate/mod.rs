@@ -4,7 +4,7 @@
 //! take turns in every order, between any two steps, and each step that may fail is also tried failing. Whatever can be
 //! read must always be what was written last (I27); the table below says when each rule is judged.
 //!
-//! # Who is there
+//! # Actors
 //!
 //! | Actor | Stands for | Its steps |
 //! |---|---|---|
@@ -12,7 +12,7 @@
 //! | device | units of the device | writes any page that is in the device's table |
 //! | actor 1, 2, 3 | a thread that answers a CPU fault or a device fault, a driver that prefetches, splits or collapses, an evictor, a thread that unmaps: each in turn | one shipped [`Transaction`](bifolio_migrate::Transaction) at a time, step by step, on a block that it has locked |
 //! | the same, inside | making room while its own transaction waits for it, as `runtime::reclaim` does | looks at a victim without a lock, *tries* its block, looks again, evicts by a second transaction; several times, and answers |
-//! | holder | whoever has a reference of a folio for a while: a scanner, the kernel's `try_get` | takes one of any folio at any time; drops it at any time |
+//! | holder | code that has a reference of a folio for a while: a scanner, the kernel's `try_get` | takes one of any folio at any time; drops it at any time |
 //! | pins | `Engine::pin` | pins a page of system memory, which then stays there; unpins it |
 //! | teardown | `Engine::detach` | kills the pagemap at any time; has every folio brought home, beyond the limit of system memory; ends once it is drained |
 //! | child | a forked child, as `runtime::heap::fork` serves it | has what is in system memory at once; fetches page by page what is on the device, while requests of the parent wait |
@@ -26,8 +26,8 @@
 //!
 //! Which victim is best: every folio is tried. Waking of sleepers: a transaction that answers a fault must leave the page in
 //! view, or in the table. Retries after `Busy`: the request is made again, or not. The reserve of system memory
-//! is there if the [`Setup`] has one. Who shares pages with a child, or pins them without our knowing, refuses that they are
-//! taken out: that is one of the ways in which a step may fail. Device pages are handed out from the first free one on.
+//! is there if the [`Setup`] has one. Pages that are shared with a child, or pinned by the kernel, cannot be taken out of
+//! view: that is one of the ways in which a step may fail. Device pages are handed out from the first free one on.
 //!
 //! # Where the rules are judged
 //!
@@ -35,7 +35,7 @@
 //! |---|---|
 //! | in every state | I7, I8, I13, I16, I18 (locks), I20, I24, I27 |
 //! | of every block | I12 (its own walk), I27 (pinned pages) |
-//! | of a block that nobody has | I12, I18 (reservations), I20, I27 |
+//! | of a block without a transaction | I12, I18 (reservations), I20, I27 |
 //! | when no transaction is under way | I23 |
 //! | at a step | I9, I13, I14, I16, I17, I20, I21, I22 |
 //! | when a victim is begun with | I26 |
@@ -43,38 +43,41 @@
 //!
 //! | Module | What it holds |
 //! |---|---|
-//! | `setup`, `worlds` | who is there and how much memory; the worlds of `bifolio check` |
-//! | `world` | actions, and what each does |
+//! | `setup`, `worlds` | how many actors and how much memory; the worlds of `bifolio check` |
+//! | `action`, `world` | actions, and which of them can be done |
 //! | `reclaim`, `others` | making room; holder, teardown and child |
-//! | `perform`, `folios` | steps of transactions; what they do to the shipped pagemap |
+//! | `performer`, `perform`, `folios` | steps of transactions; what they do to the shipped pagemap |
 //! | `judge` | the rules |
-//! | `book` | blocks and machines by number, and what machines did before |
-//! | `state`, `kept`, `canonical` | a state, how it is kept, and its renamings |
-//! | `slip` | deliberate faults, for tests |
+//! | `transition_cache` | blocks and machines by number, and what machines did before |
+//! | `state`, `encoded`, `canonical` | a state, its stored form, and its renamings |
+//! | `design`, `describe` | the world as a design, and in words |
 #![expect(
     clippy::cast_possible_truncation,
     reason = "pages, orders and counts of a small world fit in 8 bits"
 )]
 
-mod book;
+mod action;
 mod canonical;
+mod describe;
+mod design;
+mod encoded;
 mod folios;
 mod judge;
-mod kept;
+mod mutate;
 #[cfg(test)]
-mod mutants;
+mod mutations;
 mod others;
 mod perform;
+mod performer;
 mod reclaim;
 mod setup;
-mod slip;
 mod state;
-mod tell;
+mod transition_cache;
 mod world;
 mod worlds;
 
-pub use kept::Kept;
-pub use setup::{Memory, Others, Setup};
-pub use state::State;
+pub use setup::Setup;
+#[cfg(test)]
+pub use setup::{Memory, Others};
 pub use world::Transactions;
 pub use worlds::{LARGE, WORLDS};

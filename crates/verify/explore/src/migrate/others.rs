@@ -1,82 +1,88 @@
-//! Those who run no transactions: who pins pages, a holder of folios, teardown, and a forked child.
+//! Actors that run no transactions: pins of pages, a holder of folios, teardown, and a forked child.
 
 use bifolio_folio::PageMap;
 use bifolio_rules::facts::{self, Ended};
 
 use crate::design::Applied;
-use crate::folio::ledger::Ledger;
-use crate::migrate::book::{Book, Site};
+use crate::folio::model_pool::ModelPool;
+use crate::migrate::action::Action;
 use crate::migrate::folios;
+use crate::migrate::mutate::{Mutate, Protocol};
 use crate::migrate::setup::Memory;
-use crate::migrate::slip::Slip;
 use crate::migrate::state::{BLOCK_PAGES, GARBAGE, State, Teardown, VIRTUAL, View};
-use crate::migrate::world::{Transactions, verb};
+use crate::migrate::transition_cache::{Location, TransitionCache};
+use crate::migrate::world::Transactions;
 
-impl Transactions {
-    /// What those can do who run no transactions.
-    pub(super) fn others_actions(&self, state: &State, book: &Book, push: &mut impl FnMut(u8, u8)) {
+impl<M: Mutate> Transactions<M> {
+    /// Lists what they can do.
+    pub(super) fn others_actions(
+        &self,
+        state: &State,
+        cache: &TransitionCache,
+        push: &mut impl FnMut(Action),
+    ) {
         if self.setup.others.pins {
-            self.pin_actions(state, book, push);
+            self.pin_actions(state, cache, push);
         }
         self.holder_actions(state, push);
         self.teardown_actions(state, push);
         self.fork_actions(state, push);
     }
 
-    /// Pages of system memory are pinned one by one, by whoever has just brought them home.
-    fn pin_actions(&self, state: &State, book: &Book, push: &mut impl FnMut(u8, u8)) {
+    /// Pages of system memory are pinned one by one.
+    fn pin_actions(&self, state: &State, cache: &TransitionCache, push: &mut impl FnMut(Action)) {
         for page in self.numbers() {
-            if state.is_locked(page / BLOCK_PAGES as u8) && self.slip != Slip::PinWithoutLock {
+            if state.is_locked(page / BLOCK_PAGES as u8) && self.mutation.keeps(Protocol::PinsUnderLock) {
                 continue;
             }
-            let says = book.says(state.blocks[usize::from(page) / BLOCK_PAGES]);
+            let view = cache.view(state.blocks[usize::from(page) / BLOCK_PAGES]);
             let inside = usize::from(page) % BLOCK_PAGES;
-            match (says.pinned[inside], says.sites[inside]) {
-                (true, _) => push(verb::UNPIN, page),
-                (false, Site::Ram) => push(verb::PIN, page),
+            match (view.pinned[inside], view.locations[inside]) {
+                (true, _) => push(Action::Unpin { page }),
+                (false, Location::Ram) => push(Action::Pin { page }),
                 (false, _) => {}
             }
         }
     }
 
-    fn holder_actions(&self, state: &State, push: &mut impl FnMut(u8, u8)) {
+    fn holder_actions(&self, state: &State, push: &mut impl FnMut(Action)) {
         match state.held {
-            Some(page) => push(verb::DROP, page),
+            Some(_) => push(Action::DropHeld),
             None if self.setup.others.holder => {
-                folios::heads(state).for_each(|(head, _)| push(verb::HOLD, head));
+                folios::heads(state).for_each(|(head, _)| push(Action::Hold { head }));
             }
             None => {}
         }
     }
 
-    fn teardown_actions(&self, state: &State, push: &mut impl FnMut(u8, u8)) {
+    fn teardown_actions(&self, state: &State, push: &mut impl FnMut(Action)) {
         match state.teardown {
-            Teardown::Alive if self.setup.others.teardown => push(verb::KILL, 0),
-            Teardown::Killed => push(verb::END, 0),
+            Teardown::Alive if self.setup.others.teardown => push(Action::Kill),
+            Teardown::Killed => push(Action::End),
             _ => {}
         }
     }
 
     /// A fork waits for transactions; then the child fetches, page by page in any order, what is on the device.
-    fn fork_actions(&self, state: &State, push: &mut impl FnMut(u8, u8)) {
+    fn fork_actions(&self, state: &State, push: &mut impl FnMut(Action)) {
         match state.child {
             None if !self.setup.others.fork || self.setup.memory != Memory::Anonymous => {}
-            None if state.is_quiet() || self.slip == Slip::ForkAmidTransactions => push(verb::FORK, 0),
+            None if state.is_quiet() || !self.mutation.keeps(Protocol::ForkWaits) => push(Action::Fork),
             None => {}
             Some(has) => {
                 let missing = self.numbers().filter(|page| has >> page & 1 == 0);
-                missing.for_each(|page| push(verb::FILL, page));
+                missing.for_each(|page| push(Action::Fill { page }));
             }
         }
     }
 
     /// The child gets at once what is in system memory, and zeros elsewhere.
     pub(super) fn fork(&self, applied: &mut Applied<State>) {
-        let (state, book) = (&mut applied.state, self.read());
+        let (state, cache) = (&mut applied.state, self.read());
         let mut has = 0;
         for page in 0..VIRTUAL as u8 {
-            let fetched = matches!(self.site(state, &book, page), Site::Device { .. })
-                && self.slip != Slip::ChildMissesDevice;
+            let fetched = matches!(self.location(state, &cache, page), Location::Device { .. })
+                && self.mutation.keeps(Protocol::ChildFetches);
             has |= u8::from(!fetched) << page;
             let it = state.pages[usize::from(page)];
             let (Some(expected), false) = (it.expected, fetched) else { continue };
@@ -88,10 +94,10 @@ impl Transactions {
 
     /// The child fetches a page that was on the device when it was born.
     pub(super) fn fill(&self, applied: &mut Applied<State>, page: u8) {
-        let site = self.site(&applied.state, &self.read(), page);
+        let location = self.location(&applied.state, &self.read(), page);
         let state = &mut applied.state;
-        let bytes = match site {
-            Site::Device { at, .. } => state.device[usize::from(at)],
+        let bytes = match location {
+            Location::Device { at, .. } => state.device[usize::from(at)],
             _ => GARBAGE,
         };
         let expected = state.pages[usize::from(page)].expected;
@@ -100,10 +106,10 @@ impl Transactions {
         state.child = Some(has).filter(|_| has.count_ones() < VIRTUAL as u32);
     }
 
-    /// Teardown looks whether it may end.
-    pub(super) fn end(&self, map: &PageMap<Ledger>, applied: &mut Applied<State>) {
+    /// Teardown ends if it may.
+    pub(super) fn end(&self, map: &PageMap<ModelPool>, applied: &mut Applied<State>) {
         let state = &mut applied.state;
-        let held_is_all = self.slip == Slip::EndsWhileHeld && state.held.is_some();
+        let held_is_all = !self.mutation.keeps(Protocol::EndsWhenDrained) && state.held.is_some();
         let ends = folios::is_drained(map, state) || held_is_all;
         let live = folios::heads(state).count() as u8;
         applied.broken.require(facts::i16_ended(&Ended { ends, live }), 16);
@@ -112,7 +118,7 @@ impl Transactions {
         }
     }
 
-    pub(super) fn drop_held(&self, map: &PageMap<Ledger>, applied: &mut Applied<State>) {
+    pub(super) fn drop_held(&self, map: &PageMap<ModelPool>, applied: &mut Applied<State>) {
         let state = &mut applied.state;
         let Some(page) = state.held.take() else { return };
         let folio = folios::covering(state, page);

@@ -1,70 +1,54 @@
-//! What each step of a transaction does to the world, and what is judged of it at once.
+//! [`Performer`]: what each step of a transaction does to the world, and what is judged of it at once.
 
-use bifolio_folio::{CollapseErrorKind, MemoryKind, PageMap, Pfn};
+use bifolio_folio::{CollapseErrorKind, MemoryKind, Pfn};
 use bifolio_migrate::{AlignedRun, DevicePage, Folio, FolioId, Formed, NodeId, Outcome, PageRun, Step};
-use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Counted, HandedOut, Pages, Removed, Used};
 
-use crate::folio::ledger::Ledger;
-use crate::migrate::book::{Seen, Site};
+use crate::migrate::action::Way;
 use crate::migrate::folios;
-use crate::migrate::setup::{Memory, Setup};
-use crate::migrate::slip::Slip;
-use crate::migrate::state::{BLOCK_PAGES, GARBAGE, State, Teardown, View, Virtual};
+use crate::migrate::mutate::Mutate;
+use crate::migrate::performer::Performer;
+use crate::migrate::setup::Memory;
+use crate::migrate::state::{GARBAGE, View, Virtual};
+use crate::migrate::transition_cache::Location;
 
-/// How a step is made to go.
-pub(super) mod how {
-    /// As well as it can.
-    pub const WELL: u8 = 0;
-    /// It fails, and what it was to replace is gone. Any other way: it fails, or is refused.
-    pub const HALF_WAY: u8 = 2;
-}
-
-/// In how many ways a step may go; none for making room, which is done by a transaction of its own.
-pub(super) fn ways(step: &Step, memory: Memory, inner: bool) -> u8 {
+/// The ways in which a step can go; none for making room, which is done by a transaction of its own.
+pub(super) fn ways(step: &Step, memory: Memory, inner: bool) -> &'static [Way] {
     match step {
-        Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } => u8::from(inner),
-        Step::ReleaseFolio { .. }
+        Step::ReclaimDevice { .. } | Step::ReclaimRam { .. } if !inner => &[],
+        Step::ReclaimDevice { .. }
+        | Step::ReclaimRam { .. }
+        | Step::ReleaseFolio { .. }
         | Step::ReleaseRam { .. }
         | Step::Remap { .. }
         | Step::UnmapDevice { .. }
-        | Step::Finish(_) => 1,
-        Step::RemapDevice { .. } => 3,
-        Step::Install { .. } if inner && memory != Memory::Anonymous => 1,
-        _ => 2,
+        | Step::Finish(_) => &[Way::Done],
+        Step::Install { .. } if inner && memory != Memory::Anonymous => &[Way::Done],
+        Step::RemapDevice { .. } => &[Way::Done, Way::Fails, Way::FailsPartly],
+        _ => &[Way::Done, Way::Fails],
     }
 }
 
-/// Does steps on a state.
-pub(super) struct Performer<'w> {
-    pub map: &'w PageMap<Ledger>,
-    pub state: State,
-    /// Where the pages of the block are, before the step.
-    pub sites: [Site; BLOCK_PAGES],
-    /// First page of the program in the block.
-    pub base: u8,
-    pub task: Seen,
-    /// Whether it makes room for another transaction.
-    pub inner: bool,
-    /// Whether it may take system memory beyond the limit.
-    pub beyond: bool,
-    pub setup: &'w Setup,
-    pub slip: Slip,
-    pub broken: RuleSet,
-}
-
 impl Performer<'_> {
-    pub(super) fn perform(&mut self, step: Step, way: u8) -> Outcome {
-        if let (Step::RemapDevice { run, .. }, how::HALF_WAY) = (step, way) {
-            self.each(run, |_, page| page.table = None);
-        }
-        if way != how::WELL {
-            return self.slip.report(&step, refusal(&step));
-        }
-        if self.slip.skips(&step) {
-            return self.slip.report(&step, Outcome::Done);
-        }
-        let step = self.slip.alter(step);
+    /// Does a step, in the way it is to go; returns what the machine is told.
+    pub(super) fn perform(&mut self, mutation: &impl Mutate, step: Step, way: Way) -> Outcome {
+        let before = self.state;
+        let outcome = match way {
+            Way::Done => mutation.instead(self, step).map_or(Outcome::Done, |step| self.act(step)),
+            Way::Fails => refusal(&step),
+            Way::FailsPartly => {
+                if let Step::RemapDevice { run, .. } = step {
+                    self.each(run, |_, page| page.table = None);
+                }
+                refusal(&step)
+            }
+        };
+        let outcome = mutation.afterwards(&before, self, &step, outcome);
+        self.broken.require(!before.is_killed() || !matches!(outcome, Outcome::Formed(_)), 16);
+        outcome
+    }
+
+    fn act(&mut self, step: Step) -> Outcome {
         self.judge_device_pages(&step);
         match step {
             Step::FormFolio { node, run } => self.form(node, run),
@@ -117,29 +101,12 @@ impl Performer<'_> {
         self.broken.require(order.is_none_or(|order| facts::i14(folio, order)), 14);
     }
 
-    fn page(&mut self, number: u16) -> Option<&mut Virtual> {
-        let number = usize::from(number);
-        if number >= BLOCK_PAGES {
-            return None;
-        }
-        self.state.pages.get_mut(usize::from(self.base) + number)
-    }
-
-    fn each(&mut self, run: impl Into<PageRun>, mut change: impl FnMut(u8, &mut Virtual)) -> Outcome {
-        for (offset, number) in (0u8..).zip(run.into()) {
-            if let Some(page) = self.page(number) {
-                change(offset, page);
-            }
-        }
-        Outcome::Done
-    }
-
     /// Changes the pages that are in system memory as the block says.
     fn in_ram(&mut self, run: impl Into<PageRun>, change: impl Fn(&mut Virtual)) -> Outcome {
         let run = run.into();
-        let sites = self.sites;
+        let locations = self.locations;
         self.each(run, |offset, page| {
-            if sites.get(usize::from(run.first()) + usize::from(offset)) == Some(&Site::Ram) {
+            if locations.get(usize::from(run.first()) + usize::from(offset)) == Some(&Location::Ram) {
                 change(page);
             }
         })
@@ -147,38 +114,29 @@ impl Performer<'_> {
 
     fn form(&mut self, node: NodeId, span: AlignedRun) -> Outcome {
         let owner = self.base + small(span.first());
-        let teardown = self.state.teardown;
-        if self.slip == Slip::FormAfterKill {
-            self.state.teardown = Teardown::Alive;
-        }
+        let killed = self.state.is_killed();
         let formed = folios::form(self.map, &mut self.state, span.order().get(), owner, &mut self.broken);
-        self.state.teardown = teardown;
-        self.broken.require(formed.is_none() || teardown == Teardown::Alive, 16);
         match formed {
             Some(page) => {
                 let (pfn, id) = (Pfn::new(u64::from(page)), FolioId(u32::from(page)));
                 let folio = Folio { node, pfn, order: span.order(), id };
                 Outcome::Formed(Formed { folio, kind: kind_of(self.setup.memory), cleared: false })
             }
-            None if teardown == Teardown::Alive => Outcome::NoMemory,
-            None => Outcome::Detached,
+            None if killed => Outcome::Detached,
+            None => Outcome::NoMemory,
         }
     }
 
-    /// Drops the block's reference. It is one step whoever else holds the folio: a put never waits (I15).
+    /// Drops the block's reference. It is one step even if others hold the folio: a put never waits (I15).
     fn release(&mut self, folio: Folio) -> Outcome {
         let named = (low(folio.pfn), folio.order.get());
         let was = folios::put(self.map, &mut self.state, named);
         self.broken.require(was, 17);
-        if self.slip == Slip::ReleaseTakesAllReferences && folios::covering(&self.state, named.0).is_some() {
-            folios::put(self.map, &mut self.state, named);
-        }
         Outcome::Done
     }
 
     fn split(&mut self, folio: Folio) -> Outcome {
         let named = (low(folio.pfn), folio.order.get());
-        self.take_from_holder(Slip::SplitOfHeld, named);
         match folios::split(self.map, &mut self.state, named) {
             Some(true) => Outcome::Split { upper: upper_of(&folio) },
             Some(false) => Outcome::Busy,
@@ -189,17 +147,8 @@ impl Performer<'_> {
         }
     }
 
-    /// With this slip, changes a folio as if nobody else had a reference.
-    fn take_from_holder(&mut self, slip: Slip, named: folios::Named) {
-        if self.slip == slip && self.state.held == Some(named.0) {
-            folios::put(self.map, &mut self.state, named);
-        }
-    }
-
     fn collapse(&mut self, lower: Folio, upper: Folio) -> Outcome {
         let named = |folio: Folio| (low(folio.pfn), folio.order.get());
-        self.take_from_holder(Slip::CollapseOfHeld, named(lower));
-        self.take_from_holder(Slip::CollapseOfHeld, named(upper));
         match folios::collapse(self.map, &mut self.state, named(lower), named(upper)) {
             Some(Ok(())) => Outcome::Done,
             Some(Err(CollapseErrorKind::Shared { .. })) => Outcome::Busy,
@@ -219,7 +168,7 @@ impl Performer<'_> {
         if limited && self.state.ram_used + pages > self.setup.ram.saturating_sub(reserve) {
             return Outcome::NoMemory;
         }
-        self.state.ram_used += self.slip.counted(pages);
+        self.state.ram_used += pages;
         self.each(span, |_, page| page.reserved = true)
     }
 
@@ -232,21 +181,15 @@ impl Performer<'_> {
         });
         self.broken.require(facts::i13(&Counted { counter: i32::from(pages), truth }), 13);
         self.state.ram_used = self.state.ram_used.saturating_sub(small(pages));
-        if self.slip == Slip::CopyBeforeTakeOut {
-            return self.each(span, |_, page| page.cpu = View::Fault);
-        }
         self.broken.require(!in_view, 27);
         Outcome::Done
     }
 
     fn isolate(&mut self, span: AlignedRun) -> Outcome {
-        if self.slip == Slip::CopyBeforeTakeOut {
-            return Outcome::Done;
-        }
         self.in_ram(span, |page| (page.cpu, page.taken) = (View::Fault, true))
     }
 
-    /// Shows what was filled; where nobody waits, shared memory is shown at the next touch only.
+    /// Maps what was filled; where no thread waits, shared memory is mapped at the next touch only.
     fn install(&mut self, span: AlignedRun) -> Outcome {
         if self.inner && self.setup.memory != Memory::Anonymous {
             return self.each(span, |_, page| page.taken = false);
@@ -266,15 +209,10 @@ impl Performer<'_> {
 
     fn copy_to_ram(&mut self, span: AlignedRun, from: Pfn) -> Outcome {
         let (device, first) = (self.state.device, low(from));
-        let early = self.slip == Slip::ShownBeforeCopy;
-        let done = self.each(span, |offset, page| {
+        self.each(span, |offset, page| {
             page.ram = device.get(usize::from(first + offset)).copied();
-            (page.taken, page.cpu) = (true, if early { View::Ram } else { page.cpu });
-        });
-        if self.slip == Slip::FolioGoesBeforeInstall {
-            folios::put(self.map, &mut self.state, (first, span.order().get()));
-        }
-        done
+            page.taken = true;
+        })
     }
 
     fn map_device(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
@@ -316,11 +254,9 @@ impl Performer<'_> {
 
     /// Forgets pages; what the block says was in system memory is given back.
     fn discard(&mut self, run: PageRun) -> Outcome {
-        let in_ram = |number: u16| self.sites.get(usize::from(number)) == Some(&Site::Ram);
+        let in_ram = |number: u16| self.locations.get(usize::from(number)) == Some(&Location::Ram);
         let used = small(run.into_iter().filter(|number| in_ram(*number)).count() as u16);
-        if self.slip != Slip::DiscardKeepsReservation {
-            self.state.ram_used = self.state.ram_used.saturating_sub(used);
-        }
+        self.state.ram_used = self.state.ram_used.saturating_sub(used);
         self.each(run, |_, page| *page = Virtual { table: page.table, ..Virtual::default() })
     }
 }

@@ -1,4 +1,4 @@
-//! [`Setup`]: which world of transactions is explored, and who is in it.
+//! [`Setup`]: the size of a world of transactions, and which actors are in it.
 
 use bifolio_folio::Order;
 use bifolio_policy::FixedOrders;
@@ -9,20 +9,20 @@ use crate::migrate::state::{ACTORS, BLOCK_PAGES, BLOCKS, DEVICE};
 /// How the CPU sees memory of a world.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Memory {
-    /// Allocated through Bifolio: what comes home and nobody waits for is shown at its next touch.
+    /// Allocated through Bifolio: a page that comes home is mapped at its next touch, unless a thread waits for it.
     Shared,
-    /// A program's own: what comes home is shown at once, and children inherit it.
+    /// A program's own: a page that comes home is mapped at once, and children inherit it.
     Anonymous,
     /// The CPU maps device memory directly.
     Coherent,
 }
 
-/// Who else is there beside the actors that run transactions, the program and the units of the device.
+/// Actors beside those that run transactions, the program and the units of the device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Others {
-    /// Somebody takes a reference of any folio and keeps it for a while.
+    /// A holder takes a reference of any folio and keeps it for a while.
     pub holder: bool,
-    /// Somebody kills the pagemap, and waits until it is drained.
+    /// The pagemap is killed, and teardown waits until it is drained.
     pub teardown: bool,
     /// Pages of system memory are pinned for a while.
     pub pins: bool,
@@ -31,7 +31,7 @@ pub struct Others {
 }
 
 impl Others {
-    /// Nobody.
+    /// None.
     pub const NONE: Others = Others { holder: false, teardown: false, pins: false, fork: false };
 }
 
@@ -48,12 +48,12 @@ pub struct Setup {
     pub device: u8,
     /// Pages of system memory.
     pub ram: u8,
-    /// How many of these only those may use who make room.
+    /// How many of these are for transactions that make room.
     pub reserve: u8,
     /// Actors that run transactions, at most 3: threads of the CPU and units of the device whose faults are
     /// answered, a driver that prefetches, an evictor, a thread that unmaps. Each is any of these in turn.
     pub actors: u8,
-    /// Who else is there.
+    /// Other actors.
     pub others: Others,
 }
 

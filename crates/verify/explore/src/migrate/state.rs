@@ -8,10 +8,10 @@ pub const BLOCKS: usize = 3;
 pub const BLOCK_PAGES: usize = 2;
 /// Virtual pages.
 pub const VIRTUAL: usize = BLOCKS * BLOCK_PAGES;
-/// Actors that run transactions.
+/// Room for actors that run transactions.
 pub const ACTORS: usize = 3;
 
-/// Bytes of a page: nothing that anyone may read.
+/// Bytes of a page: nothing that may be read.
 pub const GARBAGE: u8 = 15;
 
 /// One page of the program.
@@ -61,7 +61,7 @@ impl Virtual {
 /// A transaction under way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Frame {
-    /// Number of the task in the book.
+    /// Number of the task in the cache.
     pub task: u16,
     /// The block it has locked.
     pub block: u8,
@@ -129,11 +129,11 @@ pub struct State {
     pub held: Option<u8>,
     /// During a fork: pages that the child has, bit by page.
     pub child: Option<u8>,
-    /// Blocks; numbers of the book.
+    /// Blocks, by their numbers in the cache.
     pub blocks: [u16; BLOCKS],
     /// Pages of the program.
     pub pages: [Virtual; VIRTUAL],
-    /// Who runs transactions.
+    /// Actors that run transactions.
     pub actors: [Actor; ACTORS],
 }
 

@@ -1,17 +1,17 @@
 //! Worlds of shipped folios over a shipped pool: what hands out pages here is the code of `bifolio-pool`, not a model.
 //!
-//! The [`Ledger`](crate::folio::ledger::Ledger) hands out any free block, so what holds there holds for every
+//! The [`ModelPool`](crate::folio::model_pool::ModelPool) hands out any free block, so what holds there holds for every
 //! allocator. These worlds ask less and look closer: at one pool, with its lists, chunks, objects and addresses, in
 //! every state that it can get into.
 //!
 //! ```text
-//!   step --> PageMap (shipped) --> Desk --number of the pool's state, call--> Book --> SmallPool (shipped)
-//!                                    <--number of the state after, answer----
+//!   step --> PageMap (shipped) --> PoolAdapter --state, call--> TransitionCache --> SmallPool (shipped)
+//!                                             <--state, answer--
 //! ```
 //!
-//! A pool is deterministic, so what a call led to once is written down in the [`Book`] and looked up the next time. A
-//! state of the world has the number of the pool's state; the numbers depend on who came first, and nothing depends on
-//! the numbers. What a pool's answers depend on is its [`View`](bifolio_pool::snapshot::View).
+//! A pool is deterministic, so what a call led to once is stored in the [`TransitionCache`] and looked up the next time. A
+//! state of the world has the number of the pool's state; the numbers depend on the order of the search, and nothing depends
+//! on the numbers. What a pool's answers depend on is its [`View`](bifolio_pool::snapshot::View).
 //!
 //! # What is renamed
 //!
@@ -21,19 +21,20 @@
 //!
 //! # What is judged
 //!
-//! All that is judged over the ledger, and: nothing that is in use is handed out (I1); each object has a reference for
+//! All that is judged over the model, and: nothing that is in use is handed out (I1); each object has a reference for
 //! each folio and range on it (I7); a refusal has a reason, no page is lost, the pool agrees with itself, and when
-//! nobody uses anything all of it can be had at the largest order (I9); a put releases no object (I15); a closed pool
+//! no page is in use all of it can be had at the largest order (I9); a put releases no object (I15); a closed pool
 //! keeps no chunk (I18); each page is inside its object (I21) and has its home (I27); and no page that was used is
 //! taken for cleared (I22).
 
-mod book;
-mod desk;
+mod call;
+mod mutate;
 #[cfg(test)]
-mod mutants;
-mod slip;
+mod mutations;
+mod pool_adapter;
+mod state;
+mod transition_cache;
 mod world;
 
-pub use book::Book;
-pub use desk::Desk;
-pub use world::{Pooled, PooledState};
+pub use pool_adapter::PoolAdapter;
+pub use world::Pooled;

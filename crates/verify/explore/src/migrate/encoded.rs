@@ -1,4 +1,4 @@
-//! What is kept of a visited state: 56 bytes, the same for states that differ by names only.
+//! [`Encoded`]: the stored form of a state: 56 bytes, one form for all states that differ by names only.
 //!
 //! Free pages, the pagemap's counter and the use of system memory follow from the rest in a state that keeps all
 //! rules, so they are left out.
@@ -8,9 +8,9 @@ use crate::migrate::state::{Actor, DEVICE, Frame, State, Teardown, View, Virtual
 
 const WORDS: usize = 7;
 
-/// A state as it is kept.
+/// A state as it is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Kept([u64; WORDS]);
+pub struct Encoded([u64; WORDS]);
 
 /// Fields of a record, the last one lowest; no more than 64 bits.
 #[derive(Clone, Copy)]
@@ -99,9 +99,9 @@ impl Bits {
     }
 }
 
-impl Kept {
-    /// Keeps a state that is in its canonical form.
-    pub(super) fn of(state: &State) -> Kept {
+impl Encoded {
+    /// Encodes a state that is in its canonical form.
+    pub(super) fn of(state: &State) -> Encoded {
         let mut bits = Bits::over([0; WORDS]);
         (0..DEVICE).for_each(|page| bits.put(of_device_page(state, page), width::DEVICE_PAGE));
         bits.put(of_others(state), width::OTHERS);
@@ -110,7 +110,7 @@ impl Kept {
         }
         state.pages.iter().for_each(|page| bits.put(of_virtual(page), width::VIRTUAL));
         state.actors.iter().for_each(|actor| bits.put(of_actor(actor), width::ACTOR));
-        Kept(bits.words)
+        Encoded(bits.words)
     }
 
     /// The state, in a world of `pages` device pages.
@@ -127,7 +127,7 @@ impl Kept {
     }
 }
 
-/// Counts what is not kept.
+/// Counts what is not stored.
 fn count(state: &mut State, pages: u8) {
     state.free = ((1u16 << pages) - 1) as u8;
     for (first, backing) in (0u8..).zip(state.backings) {
@@ -230,7 +230,7 @@ mod tests {
     use crate::migrate::state::GARBAGE;
 
     #[test]
-    fn kept_state_comes_back() {
+    fn encoded_state_comes_back() {
         let mut state = State::empty();
         state.words = [0x1f3, 0, 0xffff, 7];
         state.backings = [33, 0, 1, 0];
@@ -255,6 +255,6 @@ mod tests {
         };
         state.actors[0].inner = Some(Frame { task: 3, block: 1 });
         count(&mut state, 4);
-        assert_eq!(Kept::of(&state).state(4), state);
+        assert_eq!(Encoded::of(&state).state(4), state);
     }
 }

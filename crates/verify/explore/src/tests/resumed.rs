@@ -2,13 +2,13 @@
 
 use std::fmt::Debug;
 
-use bifolio_explore::design::{Bounds, Design};
-use bifolio_explore::designs::{linux_v2, linux_v3};
-use bifolio_explore::explore::{Explored, explore_as};
-use bifolio_explore::folio::{Folios, Pooled};
-use bifolio_explore::linux::World;
-use bifolio_explore::migrate::{Transactions, WORLDS};
-use bifolio_explore::{End, Journal, Limits, Options, Report, find};
+use crate::design::{Bounds, Design};
+use crate::designs::{linux_v2, linux_v3};
+use crate::explore::{Explored, explore_as};
+use crate::folio::{Folios, Pooled};
+use crate::linux::World;
+use crate::migrate::{Transactions, WORLDS};
+use crate::{End, Journal, Limits, Options, Report, find};
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
@@ -26,7 +26,7 @@ fn journal(bytes: Option<&[u8]>) -> &'static Journal {
 
 /// Explores in portions of so many states, each from what the last one wrote, by one thread and by two in turn. Each
 /// makes the world anew, as another process would.
-fn in_portions<D: Design>(design: impl Fn() -> D, portion: u64) -> (Explored<D::State>, u32) {
+fn in_portions<D: Design>(design: impl Fn() -> D, portion: u64) -> (Explored<D::State, D::Action>, u32) {
     let (mut written, mut portions) = (None, 0);
     loop {
         portions += 1;

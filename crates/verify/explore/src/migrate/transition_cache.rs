@@ -1,7 +1,7 @@
-//! What numbers in states stand for: blocks, and transactions under way. They are too large for a state.
+//! [`TransitionCache`]: what the numbers in states stand for: blocks, and transactions under way. They are too large for a state.
 //!
-//! Machines are deterministic, so what one did once is written down and looked up the next time. The numbers
-//! depend on who came first; *ranks* come from the content alone, so whatever is chosen by rank does not depend
+//! Machines are deterministic, so what one did once is stored and looked up the next time. The numbers
+//! depend on the order of the search; *ranks* come from the content alone, so whatever is chosen by rank does not depend
 //! on the number of threads.
 
 use std::collections::HashMap;
@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hash};
 
 use bifolio_migrate::{Block, Outcome, PageRun, Step, Transaction};
 
+use crate::migrate::action::Request;
 use crate::migrate::state::BLOCK_PAGES;
 use crate::set::{WordHasher, hash_of};
 
@@ -17,8 +18,8 @@ type Map<K, V> = HashMap<K, V, BuildHasherDefault<WordHasher>>;
 /// A transaction under way, and what is known of it beside its machine.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Task {
-    /// Why it was begun: a verb of the world.
-    pub why: u8,
+    /// Why it was begun.
+    pub request: Request,
     /// The page of its block that it was begun for.
     pub page: u8,
     /// The shipped machine.
@@ -33,9 +34,9 @@ pub struct Task {
 
 /// A task without its machine.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct TaskView {
     /// See [`Task`].
-    pub why: u8,
+    pub request: Request,
     /// See [`Task`].
     pub page: u8,
     /// See [`Task`].
@@ -65,7 +66,7 @@ impl From<Outcome> for Answer {
 
 /// Where a page is, as its block says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Site {
+pub enum Location {
     /// It belongs to no allocation.
     Dead,
     /// It was never touched.
@@ -85,11 +86,11 @@ pub enum Site {
     },
 }
 
-/// What a block says.
+/// What a block says of its pages.
 #[derive(Clone, Copy, Debug)]
-pub struct Says {
+pub struct BlockView {
     /// Where its pages are.
-    pub sites: [Site; BLOCK_PAGES],
+    pub locations: [Location; BLOCK_PAGES],
     /// Which of them are pinned.
     pub pinned: [bool; BLOCK_PAGES],
     /// Whether its own walk finds no contradiction.
@@ -105,12 +106,12 @@ struct Numbered<T, S> {
 }
 
 impl<T: Clone + Eq + Hash, S> Numbered<T, S> {
-    fn number(&mut self, item: &T, seen: impl FnOnce(&T) -> S) -> u16 {
+    fn number(&mut self, item: &T, view: impl FnOnce(&T) -> S) -> u16 {
         if let Some(&number) = self.numbers.get(item) {
             return number;
         }
         let number = u16::try_from(self.items.len()).expect("small worlds have fewer than 65536 machines");
-        self.items.push((item.clone(), seen(item)));
+        self.items.push((item.clone(), view(item)));
         self.ranks.push(hash_of(item));
         self.numbers.insert(item.clone(), number);
         number
@@ -129,16 +130,16 @@ impl<T, S> Default for Numbered<T, S> {
 
 /// Blocks and tasks by number, and what the machines did before.
 #[derive(Debug, Default)]
-pub struct Book {
-    blocks: Numbered<Block, Says>,
-    tasks: Numbered<Task, Seen>,
+pub struct TransitionCache {
+    blocks: Numbered<Block, BlockView>,
+    tasks: Numbered<Task, TaskView>,
     moves: Map<(u16, u16, Answer), (u16, u16)>,
 }
 
-impl Book {
+impl TransitionCache {
     /// The number of a block.
     pub fn block_number(&mut self, block: &Block) -> u16 {
-        self.blocks.number(block, says)
+        self.blocks.number(block, view_of)
     }
 
     /// The block of a number.
@@ -146,13 +147,13 @@ impl Book {
         &self.blocks.get(number).0
     }
 
-    /// What the block of a number says.
-    pub fn says(&self, number: u16) -> &Says {
+    /// What the block of a number says of its pages.
+    pub fn view(&self, number: u16) -> &BlockView {
         &self.blocks.get(number).1
     }
 
     /// The task of a number.
-    pub fn task(&self, number: u16) -> Seen {
+    pub fn task(&self, number: u16) -> TaskView {
         self.tasks.get(number).1
     }
 
@@ -161,7 +162,7 @@ impl Book {
         self.tasks.ranks[usize::from(number)]
     }
 
-    /// See [`Book::task_rank`].
+    /// See [`TransitionCache::task_rank`].
     pub fn block_rank(&self, number: u16) -> u64 {
         self.blocks.ranks[usize::from(number)]
     }
@@ -191,34 +192,34 @@ impl Book {
     fn run(&mut self, mut task: Task, block: u16, outcome: Outcome) -> (u16, u16) {
         let mut place = self.block(block).clone();
         task.step = task.machine.step(&mut place, outcome);
-        let seen = |task: &Task| Seen {
-            why: task.why,
+        let view = |task: &Task| TaskView {
+            request: task.request,
             page: task.page,
             step: task.step,
             tried: task.tried,
             making_room: task.making_room,
             reshaping: matches!(task.machine, Transaction::Split(_) | Transaction::Collapse(_)),
         };
-        (self.tasks.number(&task, seen), self.block_number(&place))
+        (self.tasks.number(&task, view), self.block_number(&place))
     }
 }
 
-fn says(block: &Block) -> Says {
-    let sites = std::array::from_fn(|number| site(block, number as u16));
+fn view_of(block: &Block) -> BlockView {
+    let locations = std::array::from_fn(|number| location(block, number as u16));
     let pinned = std::array::from_fn(|number| block.is_pinned(PageRun::single(number as u16)));
-    Says { sites, pinned, consistent: block.check_consistency().is_ok() }
+    BlockView { locations, pinned, consistent: block.check_consistency().is_ok() }
 }
 
-fn site(block: &Block, number: u16) -> Site {
+fn location(block: &Block, number: u16) -> Location {
     if let Some(piece) = block.piece_of(number) {
         let head = low(piece.pfn.get());
         let at = head + low(u64::from(number - piece.run.first()));
-        return Site::Device { head, order: piece.run.order().get(), at, mapped: piece.is_mapped() };
+        return Location::Device { head, order: piece.run.order().get(), at, mapped: piece.is_mapped() };
     }
     match (block.ram().contains(number), block.live().contains(number)) {
-        (true, _) => Site::Ram,
-        (false, true) => Site::Empty,
-        (false, false) => Site::Dead,
+        (true, _) => Location::Ram,
+        (false, true) => Location::Empty,
+        (false, false) => Location::Dead,
     }
 }
 

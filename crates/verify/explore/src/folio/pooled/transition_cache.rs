@@ -1,7 +1,10 @@
-//! States of a shipped pool by number, and what each call led to: [`Book`].
+//! [`TransitionCache`]: states of a shipped pool by number, and what each call led to.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::hash::BuildHasherDefault;
+use std::iter::StepBy;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bifolio_folio::{FreeRange, Order, Pfn};
@@ -9,41 +12,17 @@ use bifolio_pool::snapshot::{ObjectView, SmallPool, View};
 use bifolio_pool::{DevicePool, PoolName, Rmap};
 
 use crate::design::Bounds;
-use crate::folio::pooled::slip::Slip;
-use crate::folio::state::{PAGES, block, name};
+use crate::folio::packed_words::PAGES;
+use crate::folio::pooled::call::{Call, RmapCode, code, rmap};
+use crate::folio::pooled::mutate::Mutate;
+use crate::folio::state::{block, name};
+use crate::mutate::NoMutation;
 use crate::set::WordHasher;
 
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<WordHasher>>;
 
-/// A call of the pool. Objects are called by the name of their place, see [`name`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Call {
-    Allocate { order: u8, home: HomeCode },
-    Free { page: u8, order: u8, name: u8 },
-    GiveBack { page: u8, order: u8, name: u8 },
-    Split { page: u8, from: u8, to: u8, name: u8 },
-    Collapse { page: u8, from: u8, to: u8, name: u8 },
-    FailNext,
-    Release,
-    Close,
-}
-
 /// First page of what was handed out, and the name of the object it is on; 0 if it is on none.
 pub type Granted = Option<(u8, u8)>;
-
-/// A home in 8 bits: 1 and page (3 bits) and block above; 0 is none.
-pub type HomeCode = u8;
-
-/// The home of a code that is not 0.
-pub fn home(code: HomeCode) -> Rmap {
-    let code = code.saturating_sub(1);
-    Rmap { block: u32::from(code >> 3), page: u16::from(code & 7) }
-}
-
-/// The code of a home.
-pub fn code(home: Rmap) -> HomeCode {
-    u8::try_from(home.block << 3 | u32::from(home.page)).map_or(u8::MAX, |code| code.saturating_add(1))
-}
 
 /// A state of the pool.
 #[derive(Debug)]
@@ -53,12 +32,12 @@ pub struct Entry {
     /// What its answers depend on.
     pub view: View,
     /// For each object the home that the pool tells of each page, as a code.
-    pub homes: Vec<[HomeCode; PAGES]>,
+    pub rmaps: Vec<[RmapCode; PAGES]>,
     /// Whether the pool agrees with itself, and has what it says it has.
     pub consistent: bool,
-    /// Whether all of the memory can be had at the largest order, if nobody uses any.
+    /// Whether all of the memory can be had at the largest order, if no page is in use.
     pub whole: bool,
-    /// Pages that are handed out or kept by objects.
+    /// Pages that are handed out, or that objects have.
     pub held: u64,
     /// Chunks that are made, if the pool has chunks.
     pub chunks: u64,
@@ -92,12 +71,10 @@ pub fn name_of(object: &ObjectView) -> u8 {
 
 /// All states of the pool that were met, and what each call led to.
 #[derive(Debug)]
-pub struct Book {
-    /// Which pool it is.
-    pub pool: PoolName,
-    /// Pages and largest order of the world.
-    pub bounds: Bounds,
-    slip: Slip,
+pub struct TransitionCache<M = NoMutation> {
+    pool: PoolName,
+    bounds: Bounds,
+    mutation: M,
     met: Mutex<Met>,
 }
 
@@ -108,70 +85,60 @@ struct Met {
     calls: Map<(u32, Call), (u32, Granted)>,
 }
 
-impl Book {
-    /// Makes a book in which state 0 is that of a new pool.
-    pub fn new(pool: PoolName, bounds: Bounds, slip: Slip) -> Book {
+/// A cache, whatever its mutation.
+pub trait Transitions: Debug + Send + Sync {
+    /// Which pool it is.
+    fn pool(&self) -> PoolName;
+
+    /// Pages and largest order of the world.
+    fn bounds(&self) -> Bounds;
+
+    /// The state of a number.
+    fn entry(&self, number: u32) -> Arc<Entry>;
+
+    /// Does a call in a state, or looks up what came of it before; returns the state after it.
+    fn call(&self, number: u32, call: Call) -> (u32, Granted);
+
+    /// Whether a folio's memory stays with an object until that is released.
+    fn has_objects(&self) -> bool {
+        matches!(self.pool(), PoolName::Buddy | PoolName::Coherent)
+    }
+
+    /// Homes that are asked for at an order. Only one of the pools chooses pages by them, so the others get one each; it
+    /// gets those of one largest folio, which is enough for neighbours on one object, and for places that are taken.
+    fn home_pages(&self, order: u8) -> StepBy<Range<u8>> {
+        let end = if self.pool() == PoolName::Coherent { 1 << self.bounds().order } else { 1 };
+        (0..end).step_by(1 << order)
+    }
+
+    /// The code of the home that is asked for.
+    fn rmap_code(&self, order: u8, page: u8) -> RmapCode {
+        let block = if self.pool() == PoolName::Coherent { 0 } else { u32::from(order) };
+        code(Rmap { block, page: u16::from(page) })
+    }
+}
+
+impl<M: Mutate + Debug> TransitionCache<M> {
+    /// Makes a cache in which state 0 is that of a new pool.
+    pub fn new(pool: PoolName, bounds: Bounds, mutation: M) -> TransitionCache<M> {
         let largest = Order::new(bounds.order).unwrap_or_default();
         let new = SmallPool::new(pool, u64::from(bounds.pages), largest);
-        let book = Book { pool, bounds, slip, met: Mutex::default() };
+        let cache = TransitionCache { pool, bounds, mutation, met: Mutex::default() };
         let new = new.expect("bounds were checked: 1 to 8 pages");
         let (view, numbers) = new.view();
-        book.number(new, view, numbers);
-        book
+        cache.number(new, view, numbers);
+        cache
     }
 
     fn met(&self) -> MutexGuard<'_, Met> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state of a number.
-    pub fn entry(&self, number: u32) -> Arc<Entry> {
-        Arc::clone(&self.met().entries[number as usize])
-    }
-
-    /// Whether a folio's memory stays with an object until that is released.
-    pub fn has_objects(&self) -> bool {
-        matches!(self.pool, PoolName::Buddy | PoolName::Coherent)
-    }
-
-    /// Homes that are asked for at an order. Only one of the pools chooses pages by them, so the others get one each; it
-    /// gets those of one largest folio, which is enough for neighbours on one object, and for places that are taken.
-    pub fn homes(&self, order: u8) -> impl Iterator<Item = u8> + use<> {
-        let end = if self.pool == PoolName::Coherent { 1 << self.bounds.order } else { 1 };
-        (0..end).step_by(1 << order)
-    }
-
-    /// The code of the home that is asked for.
-    pub fn home_code(&self, order: u8, page: u8) -> HomeCode {
-        let block = if self.pool == PoolName::Coherent { 0 } else { u32::from(order) };
-        code(Rmap { block, page: u16::from(page) })
-    }
-
-    /// Does a call in a state, or looks up what came of it before; returns the state after it.
-    pub fn call(&self, number: u32, call: Call) -> (u32, Granted) {
-        if let Some(known) = self.met().calls.get(&(number, call)) {
-            return *known;
-        }
-        let entry = self.entry(number);
-        let pool = entry.pool.duplicate();
-        let granted = self.slip.instead(call).and_then(|call| perform(&pool, &entry, call));
-        self.slip.afterwards(&pool, call, entry.view.fails_next);
-        // By the numbers of this time: a state that was met before has those of the first time.
-        let (view, numbers) = pool.view();
-        let named = granted.map(|(page, number)| {
-            let at = numbers.iter().position(|other| *other == number);
-            (page, at.map_or(0, |at| name_of(&view.objects[at])))
-        });
-        let after = self.number(pool, view, numbers);
-        self.met().calls.insert((number, call), (after, named));
-        (after, named)
-    }
-
     /// The number of a pool's state.
     fn number(&self, pool: SmallPool, view: View, numbers: Vec<u32>) -> u32 {
         let known = self.met().numbers.get(&view).copied();
         if let Some(known) = known {
-            let compares = cfg!(test) && self.slip == Slip::None;
+            let compares = cfg!(test) && M::IS_NONE;
             assert!(!compares || self.answer_alike(&pool, &self.entry(known).pool), "{view:?}");
             return known;
         }
@@ -192,14 +159,14 @@ impl Book {
                 home.map_or(0, code)
             })
         };
-        let homes = (0..numbers.len()).map(told).collect();
+        let rmaps = (0..numbers.len()).map(told).collect();
         let idle = view.objects.iter().all(|object| object.references == 0) && !view.closed;
         Entry {
             consistent: self.is_consistent(&pool, &view),
             whole: !idle || self.is_whole(&pool.duplicate()),
             held: pool.pool().usage().pages,
             chunks: pool.chunks().unwrap_or(0) as u64,
-            homes,
+            rmaps,
             view,
             numbers,
             pool,
@@ -209,12 +176,12 @@ impl Book {
     /// Whether two pools of equal views answer alike, and have equal views afterwards.
     fn answer_alike(&self, one: &SmallPool, other: &SmallPool) -> bool {
         let asked =
-            (0..=self.bounds.order).flat_map(|order| self.homes(order).map(move |page| (order, page)));
+            (0..=self.bounds.order).flat_map(|order| self.home_pages(order).map(move |page| (order, page)));
         asked.into_iter().all(|(order, page)| {
-            let (home, order) = (home(self.home_code(order, page)), Order::new(order).unwrap_or_default());
+            let (rmap, order) = (rmap(self.rmap_code(order, page)), Order::new(order).unwrap_or_default());
             let answer = |pool: &SmallPool| {
                 let pool = pool.duplicate();
-                let granted = pool.pool().allocate(order, home).map(|(range, _)| range.surrender());
+                let granted = pool.pool().allocate(order, rmap).map(|(range, _)| range.surrender());
                 let allocated = pool.view().0;
                 pool.pool().release();
                 (granted, allocated, pool.view().0)
@@ -231,11 +198,11 @@ impl Book {
             && free == u64::from(view.free_pages.count_ones())
             && references == usage.references;
         let mut asked =
-            (0..=self.bounds.order).flat_map(|order| self.homes(order).map(move |page| (order, page)));
+            (0..=self.bounds.order).flat_map(|order| self.home_pages(order).map(move |page| (order, page)));
         let honest = asked.all(|(order, page)| {
-            let (home, order) = (home(self.home_code(order, page)), Order::new(order).unwrap_or_default());
-            let said = pool.duplicate().pool().can_allocate(order, home);
-            said == pool.duplicate().pool().allocate(order, home).is_some() || view.fails_next
+            let (rmap, order) = (rmap(self.rmap_code(order, page)), Order::new(order).unwrap_or_default());
+            let said = pool.duplicate().pool().can_allocate(order, rmap);
+            said == pool.duplicate().pool().allocate(order, rmap).is_some() || view.fails_next
         });
         pool.pool().check_consistency().is_ok() && counted && honest
     }
@@ -243,16 +210,49 @@ impl Book {
     /// Whether all pages can be had at the largest order. Changes the pool.
     fn is_whole(&self, pool: &SmallPool) -> bool {
         let (largest, code) =
-            (Order::new(self.bounds.order).unwrap_or_default(), self.home_code(self.bounds.order, 0));
+            (Order::new(self.bounds.order).unwrap_or_default(), self.rmap_code(self.bounds.order, 0));
         if pool.view().0.fails_next {
-            let _: Option<(FreeRange, u32)> = pool.pool().allocate(largest, home(code));
+            let _: Option<(FreeRange, u32)> = pool.pool().allocate(largest, rmap(code));
         }
         let mut left = usize::from(self.bounds.pages >> self.bounds.order);
         pool.pool().release();
-        while left > 0 && pool.pool().allocate(largest, home(code)).is_some() {
+        while left > 0 && pool.pool().allocate(largest, rmap(code)).is_some() {
             left -= 1;
         }
         left == 0 && pool.pool().free_pages() == 0
+    }
+}
+
+impl<M: Mutate + Debug> Transitions for TransitionCache<M> {
+    fn pool(&self) -> PoolName {
+        self.pool
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    fn entry(&self, number: u32) -> Arc<Entry> {
+        Arc::clone(&self.met().entries[number as usize])
+    }
+
+    fn call(&self, number: u32, call: Call) -> (u32, Granted) {
+        if let Some(known) = self.met().calls.get(&(number, call)) {
+            return *known;
+        }
+        let entry = self.entry(number);
+        let pool = entry.pool.duplicate();
+        let granted = self.mutation.instead(call).and_then(|call| perform(&pool, &entry, call));
+        self.mutation.afterwards(&pool, call, entry.view.fails_next);
+        // By the numbers of this time: a state that was met before has those of the first time.
+        let (view, numbers) = pool.view();
+        let named = granted.map(|(page, number)| {
+            let at = numbers.iter().position(|other| *other == number);
+            (page, at.map_or(0, |at| name_of(&view.objects[at])))
+        });
+        let after = self.number(pool, view, numbers);
+        self.met().calls.insert((number, call), (after, named));
+        (after, named)
     }
 }
 
@@ -262,8 +262,8 @@ fn perform(pool: &SmallPool, entry: &Entry, call: Call) -> Option<(u8, u32)> {
     let order = |order| Order::new(order).unwrap_or_default();
     let head = |page: u8| Pfn::new(u64::from(page));
     match call {
-        Call::Allocate { order: wanted, home: code } => {
-            let (range, number) = device.allocate(order(wanted), home(code))?;
+        Call::Allocate { order: wanted, home } => {
+            let (range, number) = device.allocate(order(wanted), rmap(home))?;
             return Some((u8::try_from(range.surrender().0.get()).ok()?, number));
         }
         Call::Free { page, order: freed, name } => {

@@ -1,4 +1,4 @@
-//! Deliberate damage to a pool, to see that a checker finds it: [`Damage`].
+//! [`Mutation`]: a way to make a pool wrong, so that tests can show that a checker finds it.
 
 use std::sync::atomic::Ordering;
 
@@ -10,14 +10,14 @@ use crate::coherent::aligned;
 
 /// What a faulty pool would have done. Each is for some pools, and does nothing to the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Damage {
+pub enum Mutation {
     /// Lists: a folio that was given back, of this first page and order, was not joined with its other half.
     NotJoined(u64, u8),
     /// Lists: the chunk of a page went back to the device, whatever is in use of it.
     ChunkGone(u64),
     /// Lists: the free folio at the front of its list was forgotten.
     FolioForgotten,
-    /// Buddy: nobody noted that an object died.
+    /// Buddy: it was not noted that an object died.
     DeadNotNoted,
     /// Buddy, coherent: what is free is taken for cleared.
     TakenForCleared,
@@ -28,15 +28,15 @@ pub enum Damage {
 }
 
 impl SmallPool {
-    /// Damages the pool.
-    pub fn damage(&self, damage: Damage) {
-        match (&self.0, damage) {
-            (Kind::FreeList(pool), damage) => damage_lists(pool, damage),
-            (Kind::Mirror(pool), damage) => damage_lists(&pool.lists, damage),
-            (Kind::Buddy(pool), Damage::DeadNotNoted) => pool.dead.store(false, Ordering::Release),
-            (Kind::Buddy(pool), Damage::TakenForCleared) => take_for_cleared(&mut pool.buddy()),
-            (Kind::Coherent(pool), Damage::TakenForCleared) => take_for_cleared(&mut pool.lock().memory),
-            (Kind::Coherent(pool), Damage::UseForgotten(page)) => {
+    /// Makes the pool wrong.
+    pub fn mutate(&self, mutation: Mutation) {
+        match (&self.0, mutation) {
+            (Kind::FreeList(pool), mutation) => mutate_lists(pool, mutation),
+            (Kind::Mirror(pool), mutation) => mutate_lists(&pool.lists, mutation),
+            (Kind::Buddy(pool), Mutation::DeadNotNoted) => pool.dead.store(false, Ordering::Release),
+            (Kind::Buddy(pool), Mutation::TakenForCleared) => take_for_cleared(&mut pool.buddy()),
+            (Kind::Coherent(pool), Mutation::TakenForCleared) => take_for_cleared(&mut pool.lock().memory),
+            (Kind::Coherent(pool), Mutation::UseForgotten(page)) => {
                 for (_, thing) in &mut pool.lock().objects.things {
                     let into = page.checked_sub(thing.what.at.head.get());
                     if let Some(into) = into.filter(|into| *into < thing.what.at.order.pages()) {
@@ -44,7 +44,7 @@ impl SmallPool {
                     }
                 }
             }
-            (Kind::Coherent(pool), Damage::Misplaced) => {
+            (Kind::Coherent(pool), Mutation::Misplaced) => {
                 for (_, thing) in &mut pool.lock().objects.things {
                     thing.what.at.rmap.page += 1;
                 }
@@ -54,10 +54,10 @@ impl SmallPool {
     }
 }
 
-fn damage_lists(pool: &FreeListPool, damage: Damage) {
+fn mutate_lists(pool: &FreeListPool, mutation: Mutation) {
     let chunks = &mut pool.lock().chunks;
-    match damage {
-        Damage::NotJoined(page, order) => {
+    match mutation {
+        Mutation::NotJoined(page, order) => {
             let (page, order) = (Pfn::new(page), Order::new(order).unwrap_or_default());
             let above = Order::all().filter(|larger| *larger > order);
             let mut joined = above.map(|larger| (page.align_down(larger), larger));
@@ -70,7 +70,7 @@ fn damage_lists(pool: &FreeListPool, damage: Damage) {
                 chunks.lists.push(page, order);
             }
         }
-        Damage::ChunkGone(page) => {
+        Mutation::ChunkGone(page) => {
             let chunk = chunks.chunk_of(Pfn::new(page));
             let listed: Vec<_> =
                 chunks.lists.iter().filter(|(page, _)| chunks.chunk_of(*page) == chunk).collect();
@@ -83,7 +83,7 @@ fn damage_lists(pool: &FreeListPool, damage: Damage) {
             chunks.free_in[chunk] = 0;
             chunks.unmade.push(chunk);
         }
-        Damage::FolioForgotten => {
+        Mutation::FolioForgotten => {
             let front = chunks.lists.iter().next();
             if let Some((page, order)) = front {
                 chunks.lists.remove(page, order);
@@ -96,7 +96,7 @@ fn damage_lists(pool: &FreeListPool, damage: Damage) {
 fn take_for_cleared(buddy: &mut bifolio_buddy::Buddy) {
     let free: Vec<_> = buddy.free_blocks().map(|block| block.range()).collect();
     for range in free {
-        // What cannot be declared is not: the damage is then elsewhere.
+        // What cannot be declared is not: the mutation is then elsewhere.
         let _: Result<(), bifolio_buddy::FreeError> = buddy.declare_cleared(range);
     }
 }

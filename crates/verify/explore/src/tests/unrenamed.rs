@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
-use bifolio_explore::design::Design;
+use crate::design::Design;
 
 /// Returns how many states are reached, and how many are left when they are renamed.
 ///
 /// # Panics
 /// If a rule breaks on the way.
-pub fn sizes<D: Design>(world: &D) -> (usize, u64)
+pub fn sizes_without_renaming<D: Design>(world: &D) -> (usize, u64)
 where
     D::State: std::fmt::Debug + std::hash::Hash,
-    D::Kept: std::hash::Hash,
+    D::Encoded: std::hash::Hash,
 {
     let mut scratch = world.scratch();
     let mut seen = HashSet::from([world.initial()]);
@@ -27,6 +27,6 @@ where
             }
         }
     }
-    let kept: HashSet<_> = seen.iter().map(|state| world.keep(state)).collect();
-    (seen.len(), kept.len() as u64)
+    let encoded: HashSet<_> = seen.iter().map(|state| world.encode(state)).collect();
+    (seen.len(), encoded.len() as u64)
 }

@@ -1,11 +1,11 @@
 //! Leaving out interleavings that make no difference changes no verdict and no shortest sequence.
 
-use bifolio_explore::design::Bounds;
-use bifolio_explore::designs::linux_mainline;
-use bifolio_explore::explore::{Limits, explore};
-use bifolio_explore::folio::Folios;
-use bifolio_explore::linux::World;
-use bifolio_explore::{Options, designs};
+use crate::design::Bounds;
+use crate::designs::linux_mainline;
+use crate::explore::{Limits, explore};
+use crate::folio::Folios;
+use crate::linux::World;
+use crate::{Options, designs};
 use bifolio_folio::Reset;
 
 const FULL: Limits =

@@ -1,38 +1,44 @@
 //! Steps and states of the Linux designs in words.
 
-use crate::design::{Action, Told};
-use crate::linux::World;
+use crate::design::Description;
+use crate::linux::action::{Action, Step};
 use crate::linux::contract::{Folios, Init, Memory, OrderFrom, PageMapFrom};
 use crate::linux::page::{LOCKED, Word1, folio_order};
 use crate::linux::state::{Actor, State};
-use crate::linux::world::verb;
+use crate::linux::world::World;
 
-pub(super) fn tell(world: &World, before: &State, action: Action, _after: &State) -> Told {
+pub(super) fn action(world: &World, before: &State, action: Action) -> Description {
     let actor = format!("thread {}", action.actor + 1);
-    Told { actor, text: text(world, before, action) }
+    Description { actor, text: text(world, before, action) }
 }
 
-fn text(world: &World, before: &State, action: Action) -> String {
-    let Action { page, order, actor, .. } = action;
-    let k = world.scale.written(order);
-    match action.verb {
-        verb::ASK => format!("asks the driver's allocator for order {k}: page {page}"),
-        verb::REFUSED => refused(world, before, order),
-        verb::LOOK => format!("looks for a stale large folio over page {page}"),
-        verb::RESET => reset(world, before, actor),
-        verb::INIT => init(world, before, page, order),
-        verb::PUBLISH => format!("maps page {page} order {k} into a process and unlocks it"),
-        verb::PUT => {
+fn text(world: &World, before: &State, Action { actor, step }: Action) -> String {
+    let k = |order| world.scale.written(order);
+    match step {
+        Step::Allocate { page, order } => {
+            format!("asks the driver's allocator for order {}: page {page}", k(order))
+        }
+        Step::Refused { order } => refused(world, before, order),
+        Step::Look { page, .. } => format!("looks for a stale large folio over page {page}"),
+        Step::SplitStale { .. } => split_stale(world, before, actor),
+        Step::Init { page, order } => init(world, before, page, order),
+        Step::Publish { page, order } => {
+            format!("maps page {page} order {} into a process and unlocks it", k(order))
+        }
+        Step::Put { page } => {
             format!("puts the last reference of the folio at page {page}: uncharged, unmapped, refcount 0")
         }
-        verb::UNDO => format!("undoes the compound at page {page}, order {k}"),
-        verb::FOLIO_FREE => folio_free(world, before, page, order),
-        verb::DROP => drop_references(world, before, page, order),
-        verb::FREEZE => format!("freezes the folio at page {page} to split it to order {k}"),
-        verb::SPLIT => format!("splits the folio at page {page} to order {k} and unfreezes the pieces"),
-        verb::KILL => "begins teardown: kills the pagemap's reference count".to_owned(),
-        verb::END => format!("ends teardown? The pagemap has {} references", before.pagemap),
-        other => format!("verb {other}"),
+        Step::Undo { page, order } => format!("undoes the compound at page {page}, order {}", k(order)),
+        Step::FolioFree { page, order } => folio_free(world, before, page, order),
+        Step::DropPageMap { page, order } => drop_references(world, before, page, order),
+        Step::Freeze { page, to } => {
+            format!("freezes the folio at page {page} to split it to order {}", k(to))
+        }
+        Step::Split { page, to } => {
+            format!("splits the folio at page {page} to order {} and unfreezes the pieces", k(to))
+        }
+        Step::Kill => "begins teardown: kills the pagemap's reference count".to_owned(),
+        Step::End => format!("ends teardown? The pagemap has {} references", before.pagemap),
     }
 }
 
@@ -43,7 +49,7 @@ fn refused(world: &World, before: &State, order: u8) -> String {
     format!("asks for order {order}: refused, though a block of order {free} is free")
 }
 
-fn reset(world: &World, before: &State, actor: u8) -> String {
+fn split_stale(world: &World, before: &State, actor: u8) -> String {
     match before.actors[usize::from(actor)] {
         Actor::Looked { stale: Some((head, order)), .. } => {
             format!("splits the stale folio it saw at page {head}, order {}", world.scale.written(order))

@@ -1,11 +1,11 @@
 //! An independent explorer, stateright, counts the same states on the same designs.
 
-use bifolio_explore::design::{Action, Bounds, Design};
-use bifolio_explore::designs::{linux_mainline, linux_v3};
-use bifolio_explore::explore::{Limits, explore};
-use bifolio_explore::folio::{Folios, Pooled};
-use bifolio_explore::linux::World;
-use bifolio_explore::migrate::{Memory, Others, Setup, Transactions};
+use crate::design::{Bounds, Design};
+use crate::designs::{linux_mainline, linux_v3};
+use crate::explore::{Limits, explore};
+use crate::folio::{Folios, Pooled};
+use crate::linux::World;
+use crate::migrate::{Memory, Others, Setup, Transactions};
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 use stateright::{Checker, Model};
@@ -13,22 +13,22 @@ use stateright::{Checker, Model};
 /// A design as stateright wants it: states are canonical, and nothing follows what our explorer does not follow.
 struct Same<D>(D);
 
-impl<D: Design<Kept: std::fmt::Debug>> Model for Same<D> {
-    type State = D::Kept;
-    type Action = Action;
+impl<D: Design<Encoded: std::fmt::Debug>> Model for Same<D> {
+    type State = D::Encoded;
+    type Action = D::Action;
 
-    fn init_states(&self) -> Vec<D::Kept> {
-        vec![self.0.keep(&self.0.initial())]
+    fn init_states(&self) -> Vec<D::Encoded> {
+        vec![self.0.encode(&self.0.initial())]
     }
 
-    fn actions(&self, state: &D::Kept, actions: &mut Vec<Action>) {
-        self.0.actions(&self.0.restore(state), actions);
+    fn actions(&self, state: &D::Encoded, actions: &mut Vec<D::Action>) {
+        self.0.actions(&self.0.decode(state), actions);
     }
 
-    fn next_state(&self, state: &D::Kept, action: Action) -> Option<D::Kept> {
-        let applied = self.0.apply(&mut self.0.scratch(), &self.0.restore(state), action);
-        let ends = applied.fatal || !applied.broken.without(self.0.only_seen()).is_empty();
-        (!ends).then(|| self.0.keep(&applied.state))
+    fn next_state(&self, state: &D::Encoded, action: D::Action) -> Option<D::Encoded> {
+        let applied = self.0.apply(&mut self.0.scratch(), &self.0.decode(state), action);
+        let ends = applied.fatal || !applied.broken.without(self.0.non_terminal()).is_empty();
+        (!ends).then(|| self.0.encode(&applied.state))
     }
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
@@ -44,7 +44,7 @@ fn ours<D: Design>(design: &D) -> (u64, u32) {
 }
 
 /// The same by stateright, which counts levels from 1.
-fn theirs<D: Design<Kept: std::fmt::Debug> + Send + 'static>(design: D) -> (u64, u32) {
+fn theirs<D: Design<Encoded: std::fmt::Debug> + Send + 'static>(design: D) -> (u64, u32) {
     let checker = Same(design).checker().spawn_bfs().join();
     let depth = u32::try_from(checker.max_depth()).expect("small");
     (checker.unique_state_count() as u64, depth - 1)

@@ -1,9 +1,8 @@
 //! Worlds of shipped transactions: how many states there are, and that renaming loses none.
 
-use bifolio_explore::explore::{Limits, explore};
-use bifolio_explore::migrate::{Memory, Others, Setup, Transactions};
-
-mod unrenamed;
+use crate::explore::{Limits, explore};
+use crate::migrate::{Memory, Others, Setup, Transactions};
+use crate::tests::unrenamed::sizes_without_renaming;
 
 const PAGES: Setup = Setup::ONE_BLOCK;
 const BLOCKS: Setup = Setup { blocks: 2, block_pages: 1, ram: 1, actors: 2, ..PAGES };
@@ -53,7 +52,7 @@ fn search_without_renaming_reaches_the_same_states_up_to_renaming() {
     let two = Setup { device: 1, ..BLOCKS };
     let three = Setup { blocks: 3, actors: 1, ..two };
     assert_eq!(
-        [two, three].map(|setup| unrenamed::sizes(&Transactions::new(setup))),
+        [two, three].map(|setup| sizes_without_renaming(&Transactions::new(setup))),
         [(35_352, size(two).0), (10_340, size(three).0)]
     );
 }

@@ -1,33 +1,34 @@
-//! [`Lanes`]: 16 bits for each page of a world, in one register.
+//! [`PackedWords`]: 16 bits for each page of a world, in one register.
 
-use crate::folio::state::PAGES;
+/// Room for pages of the largest world.
+pub const PAGES: usize = 8;
 
 /// 16 bits for each page, the first page lowest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Lanes(pub u128);
+pub struct PackedWords(pub u128);
 
 /// A one in each lane of the block of each order at page 0.
 const ONES: [u128; 4] = [1, 0x1_0001, 0x1_0001_0001_0001, 0x0001_0001_0001_0001_0001_0001_0001_0001];
 
-impl Lanes {
+impl PackedWords {
     /// The same value in all lanes.
     #[must_use]
-    pub const fn all(value: u16) -> Lanes {
-        Lanes(ONES[3] * value as u128)
+    pub const fn all(value: u16) -> PackedWords {
+        PackedWords(ONES[3] * value as u128)
     }
 
     /// The same value in the lanes of a block, and 0 elsewhere.
     #[must_use]
-    pub fn block(page: u8, order: u8, value: u16) -> Lanes {
-        Lanes((ONES[usize::from(order) & 3] * u128::from(value)) << (16 * page))
+    pub fn block(page: u8, order: u8, value: u16) -> PackedWords {
+        PackedWords((ONES[usize::from(order) & 3] * u128::from(value)) << (16 * page))
     }
 
     /// A value in the lane of a page, and 0 elsewhere.
     #[must_use]
-    pub fn one(page: u8, value: u16) -> Lanes {
+    pub fn one(page: u8, value: u16) -> PackedWords {
         // In halves, as a shift of 128 bits by what is not known takes many instructions.
         let half = u64::from(value) << (16 * (page & 3));
-        Lanes(if page & 4 == 0 { u128::from(half) } else { u128::from(half) << 64 })
+        PackedWords(if page & 4 == 0 { u128::from(half) } else { u128::from(half) << 64 })
     }
 
     /// The lane of a page.
@@ -40,7 +41,7 @@ impl Lanes {
 
     /// Replaces the lane of a page.
     pub fn set(&mut self, page: u8, value: u16) {
-        self.0 = self.0 & !Lanes::one(page, u16::MAX).0 | Lanes::one(page, value).0;
+        self.0 = self.0 & !PackedWords::one(page, u16::MAX).0 | PackedWords::one(page, value).0;
     }
 
     /// Pages in whose lane a bit is set.
@@ -56,9 +57,9 @@ impl Lanes {
 
     /// All ones in the lanes that have a bit set, 0 in the others.
     #[must_use]
-    pub fn where_set(self, bit: u32) -> Lanes {
+    pub fn where_set(self, bit: u32) -> PackedWords {
         let set = self.0 >> bit & ONES[3];
-        Lanes((set << 16).wrapping_sub(set))
+        PackedWords((set << 16).wrapping_sub(set))
     }
 
     /// Each lane by itself.
@@ -69,13 +70,13 @@ impl Lanes {
     }
 }
 
-impl From<[u16; PAGES]> for Lanes {
-    fn from(each: [u16; PAGES]) -> Lanes {
-        Lanes(each.iter().rev().fold(0, |all, lane| all << 16 | u128::from(*lane)))
+impl From<[u16; PAGES]> for PackedWords {
+    fn from(each: [u16; PAGES]) -> PackedWords {
+        PackedWords(each.iter().rev().fold(0, |all, lane| all << 16 | u128::from(*lane)))
     }
 }
 
-impl std::fmt::Debug for Lanes {
+impl std::fmt::Debug for PackedWords {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.each()).finish()
     }
@@ -87,19 +88,21 @@ mod tests {
 
     #[test]
     fn lanes_are_independent() {
-        let mut lanes = Lanes::from([1, 2, 3, 4, 5, 6, 7, 0xffff]);
+        let mut lanes = PackedWords::from([1, 2, 3, 4, 5, 6, 7, 0xffff]);
         lanes.set(2, 0x8000);
         assert_eq!(lanes.each(), [1, 2, 0x8000, 4, 5, 6, 7, 0xffff]);
         assert_eq!((lanes.at(2), lanes.at(7)), (0x8000, 0xffff));
-        assert_eq!(Lanes::block(2, 1, 9).each(), [0, 0, 9, 9, 0, 0, 0, 0]);
-        assert_eq!(Lanes::all(3).each(), [3; 8]);
+        assert_eq!(PackedWords::block(2, 1, 9).each(), [0, 0, 9, 9, 0, 0, 0, 0]);
+        assert_eq!(PackedWords::all(3).each(), [3; 8]);
     }
 
     #[test]
     fn pages_are_found_by_a_bit_of_their_lane() {
         for pages in 0..=255u8 {
             let lanes =
-                Lanes::from(std::array::from_fn(|page| if pages >> page & 1 == 1 { 0x10 } else { 0x0f }));
+                PackedWords::from(std::array::from_fn(
+                    |page| if pages >> page & 1 == 1 { 0x10 } else { 0x0f },
+                ));
             assert_eq!(lanes.pages_with(4), pages);
             let wide = std::array::from_fn(|page| if pages >> page & 1 == 1 { 0xffff } else { 0 });
             assert_eq!(lanes.where_set(4).each(), wide);

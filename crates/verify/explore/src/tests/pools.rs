@@ -1,8 +1,8 @@
 //! Shipped folios over each shipped pool keep every rule, in so many states.
 
-use bifolio_explore::explore::explore;
-use bifolio_explore::folio::Pooled;
-use bifolio_explore::{Bounds, End, Limits};
+use crate::explore::explore;
+use crate::folio::Pooled;
+use crate::{Bounds, End, Limits};
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 

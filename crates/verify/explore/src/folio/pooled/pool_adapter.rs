@@ -1,4 +1,4 @@
-//! Where the ledger of a world asks a shipped pool: [`Desk`].
+//! [`PoolAdapter`]: asks a shipped pool what the pool of a world is asked.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -7,37 +7,38 @@ use bifolio_folio::{Order, Pfn};
 use bifolio_rules::RuleSet;
 use bifolio_rules::facts::{self, Asked, Formed, Pages, Put};
 
-use crate::folio::lanes::Lanes;
-use crate::folio::pooled::book::{Book, Call, Entry, HomeCode};
-use crate::folio::pooled::world::PooledState;
-use crate::folio::state::{DATA_SHIFT, NAMED_BIT, PAGES, all_pages, block, data_in, ones};
-use crate::folio::world::verb;
+use crate::folio::action::PoolOperation;
+use crate::folio::packed_words::{PAGES, PackedWords};
+use crate::folio::pooled::call::{Call, RmapCode};
+use crate::folio::pooled::state::PooledState;
+use crate::folio::pooled::transition_cache::{Entry, Transitions};
+use crate::folio::state::{DATA_SHIFT, NAMED_BIT, all_pages, block, data_in, ones};
 
 /// The pool of one worker, in one of its states, and beside it what was handed out.
 #[derive(Debug)]
-pub struct Desk {
-    book: Arc<Book>,
+pub struct PoolAdapter {
+    cache: Arc<dyn Transitions>,
     /// Number of the pool's state.
     pub pool: Cell<u32>,
     /// For each page in use the data of its folio.
-    pub owners: Cell<Lanes>,
+    pub owners: Cell<PackedWords>,
     /// For each page in use its home.
-    pub homes: Cell<[HomeCode; PAGES]>,
-    /// Whether the next allocation was told to fail.
-    pub told_to_fail: Cell<bool>,
+    pub rmaps: Cell<[RmapCode; PAGES]>,
+    /// Whether the next allocation was made to fail.
+    pub fails_next: Cell<bool>,
     /// Rules that the answers of the pool broke.
     pub broken: Cell<RuleSet>,
 }
 
-impl Desk {
-    /// Makes a desk at a new pool.
-    pub fn new(book: Arc<Book>) -> Desk {
-        Desk {
-            book,
+impl PoolAdapter {
+    /// Makes an adapter of a new pool.
+    pub fn new(cache: Arc<dyn Transitions>) -> PoolAdapter {
+        PoolAdapter {
+            cache,
             pool: Cell::new(0),
             owners: Cell::default(),
-            homes: Cell::default(),
-            told_to_fail: Cell::new(false),
+            rmaps: Cell::default(),
+            fails_next: Cell::new(false),
             broken: Cell::new(RuleSet::NONE),
         }
     }
@@ -46,14 +47,14 @@ impl Desk {
     pub fn put_in(&self, state: &PooledState) {
         self.pool.set(state.pool);
         self.owners.set(state.folios.owners);
-        self.homes.set(state.homes);
-        self.told_to_fail.set(state.told_to_fail);
+        self.rmaps.set(state.rmaps);
+        self.fails_next.set(state.fails_next);
         self.broken.set(RuleSet::NONE);
     }
 
     /// The state of the pool.
     pub fn entry(&self) -> Arc<Entry> {
-        self.book.entry(self.pool.get())
+        self.cache.entry(self.pool.get())
     }
 
     /// Pages that the pool can hand out.
@@ -74,33 +75,33 @@ impl Desk {
     }
 
     fn call(&self, call: Call) -> Option<(u8, u8)> {
-        let (after, granted) = self.book.call(self.pool.get(), call);
+        let (after, granted) = self.cache.call(self.pool.get(), call);
         self.pool.set(after);
         granted
     }
 
-    fn set_owners(&self, page: u8, order: u8, name: u8, home: HomeCode) {
-        let (mut owners, mut homes) = (self.owners.get(), self.homes.get());
+    fn set_owners(&self, page: u8, order: u8, name: u8, home: RmapCode) {
+        let (mut owners, mut rmaps) = (self.owners.get(), self.rmaps.get());
         for (into, page) in (0..).zip(ones(block(page, order))) {
             owners.set(page, u16::from(name) << DATA_SHIFT);
-            homes[usize::from(page)] = if home == 0 { 0 } else { home + into };
+            rmaps[usize::from(page)] = if home == 0 { 0 } else { home + into };
         }
         self.owners.set(owners);
-        self.homes.set(homes);
+        self.rmaps.set(rmaps);
     }
 
     /// Asks for a folio for the bytes of a home page. Returns its first page.
     pub fn allocate(&self, home: u8, order: u8) -> Option<u8> {
         let (used, before) = (self.owners.get().pages_with(NAMED_BIT), self.entry());
-        let told = self.told_to_fail.replace(false);
-        let code = self.book.home_code(order, home);
+        let failing = self.fails_next.replace(false);
+        let code = self.cache.rmap_code(order, home);
         let granted = self.call(Call::Allocate { order, home: code });
         // An object keeps its memory as a whole; what died can be had.
-        let taken = if self.book.has_objects() { before.living() } else { used };
-        let free = largest_in(all_pages(self.book.bounds.pages) & !taken, self.book.bounds.order);
-        self.require(told || facts::i9(&Asked { order, free, granted: granted.is_some() }), 9);
+        let taken = if self.cache.has_objects() { before.living() } else { used };
+        let free = largest_in(all_pages(self.cache.bounds().pages) & !taken, self.cache.bounds().order);
+        self.require(failing || facts::i9(&Asked { order, free, granted: granted.is_some() }), 9);
         let (page, name) = granted?;
-        let all = u16::from(all_pages(self.book.bounds.pages));
+        let all = u16::from(all_pages(self.cache.bounds().pages));
         let within = page & ((1 << order) - 1) == 0 && all >> page != 0;
         self.require(within && Pages::from(block(page, order)) & !all == 0, 21);
         self.require(facts::i1(&formed(block(page, order), used)), 1);
@@ -121,30 +122,30 @@ impl Desk {
         self.set_owners(page, order, 0, 0);
         let free = self.free();
         self.call(Call::Free { page, order, name: u8::try_from(data).unwrap_or(0) });
-        let released = self.book.has_objects() && self.free() != free;
+        let released = self.cache.has_objects() && self.free() != free;
         self.require(facts::i15(&Put { may_sleep: released }), 15);
     }
 
-    /// Tells of a split.
+    /// Reports a split.
     pub fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {
         let (page, name) = (page_of(head), u8::try_from(data).unwrap_or(0));
         self.call(Call::Split { page, from: from.get(), to: to.get(), name });
     }
 
-    /// Tells of a collapse.
+    /// Reports a collapse.
     pub fn folio_collapse(&self, head: Pfn, from: Order, to: Order, data: u32) {
         let (page, name) = (page_of(head), u8::try_from(data).unwrap_or(0));
         self.call(Call::Collapse { page, from: from.get(), to: to.get(), name });
     }
 
-    /// Asks for what only some pools do: a verb of the world.
-    pub fn ask(&self, verb: u8) {
-        self.call(match verb {
-            verb::FAIL_NEXT => Call::FailNext,
-            verb::RELEASE => Call::Release,
-            _ => Call::Close,
+    /// Asks for what only some pools do.
+    pub fn ask(&self, operation: PoolOperation) {
+        self.call(match operation {
+            PoolOperation::FailNext => Call::FailNext,
+            PoolOperation::Release => Call::Release,
+            PoolOperation::Close => Call::Close,
         });
-        self.told_to_fail.set(self.told_to_fail.get() || verb == verb::FAIL_NEXT);
+        self.fails_next.set(self.fails_next.get() || operation == PoolOperation::FailNext);
     }
 }
 
