@@ -2,10 +2,10 @@
 //!
 //! | Group | Told by | Judged |
 //! |---|---|---|
-//! | [`PoolEvent`] | the pool of a node, or what stands before it | I1, I4, I7, I9, I11, I15, I21 |
-//! | [`FolioEvent`] | the pagemap of a node, or what calls it | I1, I2, I3, I6, I7, I8, I10, I11, I14, I16, I17, I23, I25 |
+//! | [`PoolEvent`] | the pool of a node, or what stands before it | I1, I4, I7, I9, I11, I15, I21, I22 |
+//! | [`FolioEvent`] | the pagemap of a node, or what calls it | I1, I2, I3, I6, I7, I8, I10, I11, I14, I16, I17, I23, I25, I26 |
 //! | [`DeviceEvent`] | the device of a node, or what stands before it | I5, I20, I21, I22, I25 |
-//! | [`TransactionEvent`] | what runs migrations | I12, I13, I18, I19, I23, I24, I26 |
+//! | [`TransactionEvent`] | what runs migrations | I12, I13, I18, I19, I23, I24 |
 //! | [`BytesEvent`] | what copies | I27 |
 //! | [`AuditEvent`] | a walk over everything | I2, I7, I8, I12, I13 |
 //!
@@ -222,6 +222,13 @@ pub enum FolioEvent {
         /// Order of the run of pages that the folio moves to or from; `None` if a part of the folio is named.
         order: Option<u8>,
     },
+    /// A folio that was looked for without the lock of its block was looked for again with it.
+    Rechecked {
+        /// First page of the folio that was looked for.
+        wanted: u64,
+        /// First page of the folio of this node that the block has there.
+        found: Option<u64>,
+    },
     /// A block has pages on a folio.
     InBlock {
         /// First page of the folio.
@@ -337,13 +344,6 @@ pub enum TransactionEvent {
         node: u8,
         /// First page.
         head: u64,
-    },
-    /// A folio that was looked for without the lock of the block was looked for again with it.
-    Rechecked {
-        /// Node and first page of the folio that was looked for.
-        wanted: (u8, u64),
-        /// Node and first page of the folio that the block has there.
-        found: Option<(u8, u64)>,
     },
     /// The transaction has ended; the block is still locked.
     Ended {

@@ -25,6 +25,14 @@ impl Node {
             FolioEvent::Split { head, from, to, data } => self.split(head, (from, to), data, sink),
             FolioEvent::Collapsed { head, from, to, data } => self.collapsed(head, (from, to), data, sink),
             FolioEvent::Named { page, order } => self.named(page, order, sink),
+            FolioEvent::Rechecked { wanted, found } => {
+                sink.note(judge::i26_rechecked(wanted, found), || {
+                    format!(
+                        "the folio at page {wanted} of node {} was looked for, its block has {found:?} there",
+                        self.number
+                    )
+                });
+            }
             FolioEvent::InBlock { head, order } => self.in_block(head, order, sink),
             FolioEvent::Killed => self.teardown = self.teardown.max(Teardown::Killed),
             FolioEvent::DrainAsked { ends, live_pages } => self.drain_asked(ends, live_pages, sink),

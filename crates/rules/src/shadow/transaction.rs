@@ -34,11 +34,6 @@ impl Shadow {
                     format!("a thread that has {holding} blocks locked waits for that at {block:#x}")
                 });
             }
-            TransactionEvent::Rechecked { wanted, found } => {
-                sink.note(judge::i26_rechecked(wanted, found), || {
-                    format!("block at {block:#x}: the folio at {wanted:?} was looked for, {found:?} is there")
-                });
-            }
             TransactionEvent::Began => {
                 self.transactions.insert(block, Transaction::default());
             }

@@ -1,4 +1,4 @@
-//! Folios are formed, split, collapsed and named: I1, I2, I3, I6, I7, I8, I10, I11, I14, I16, I17, I23, I25.
+//! Folios are formed, split, collapsed and named: I1, I2, I3, I6, I7, I8, I10, I11, I14, I16, I17, I23, I25, I26.
 
 use bifolio_rules::{DeviceEvent, Event, FolioEvent, NewFolio, PageRange, Words};
 
@@ -186,4 +186,11 @@ fn event_of_a_node_that_was_not_added_breaks_i25() {
     let mut world = World::new();
     world.observe(&Event::Folio { node: 7, event: FolioEvent::Killed });
     world.breaks(&[25]);
+}
+
+#[test]
+fn folio_that_is_not_looked_at_again_breaks_i26() {
+    let rechecked = |found| FolioEvent::Rechecked { wanted: 16, found };
+    World::new().folio(rechecked(Some(16))).keeps(&[26]).folio(rechecked(Some(32))).breaks(&[26]);
+    World::new().folio(rechecked(None)).breaks(&[26]);
 }

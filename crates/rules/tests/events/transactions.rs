@@ -1,9 +1,9 @@
-//! Transactions and what they leave: I12, I13, I18, I19, I23, I24, I26.
+//! Transactions and what they leave: I12, I13, I18, I19, I23, I24.
 
 use bifolio_rules::judge::Residency;
 use bifolio_rules::{Ending, TransactionEvent};
 
-use crate::world::{BLOCK, FAR, NEAR, World};
+use crate::world::{BLOCK, NEAR, World};
 
 /// Pages of the block as bits, the first 64 of them.
 const fn bits(low: u64) -> [u64; 8] {
@@ -118,18 +118,6 @@ fn pages_that_others_moved_before_the_transaction_looked_again_are_not_its_own()
 fn waiting_while_another_block_is_held_breaks_i24() {
     let waiting = |holding| TransactionEvent::Waiting { holding };
     World::new().transaction(waiting(0)).keeps(&[24]).transaction(waiting(1)).breaks(&[24]);
-}
-
-#[test]
-fn folio_that_is_not_looked_at_again_breaks_i26() {
-    let rechecked = |found| TransactionEvent::Rechecked { wanted: (NEAR, 16), found };
-    World::new()
-        .transaction(rechecked(Some((NEAR, 16))))
-        .keeps(&[26])
-        .transaction(rechecked(Some((NEAR, 32))))
-        .breaks(&[26]);
-    World::new().transaction(rechecked(None)).breaks(&[26]);
-    World::new().transaction(rechecked(Some((FAR, 16)))).breaks(&[26]);
 }
 
 #[test]

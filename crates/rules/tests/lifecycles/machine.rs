@@ -376,10 +376,7 @@ impl Machine {
         let Folio { node, head, order, data, block, first } = self.folios[pick];
         let run = (block, first, order);
         self.begin(block);
-        self.transaction(
-            block,
-            TransactionEvent::Rechecked { wanted: (node, head), found: Some((node, head)) },
-        );
+        self.folio_event(node, FolioEvent::Rechecked { wanted: head, found: Some(head) });
         self.device_event(node, DeviceEvent::Unmapped { at: self.virtual_pages(run) });
         self.transaction(block, TransactionEvent::MemoryAsked { order, smallest: 0 });
         self.transaction(block, TransactionEvent::Reserved { pages: 1 << order });

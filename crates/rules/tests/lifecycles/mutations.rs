@@ -275,7 +275,7 @@ pub const MUTATIONS: &[Mutation] = &[
         if *ending != Ending::Done => now.device[3] ^= 1),
     alter!("a thread waits while it holds a block", [24], transaction, TransactionEvent::Waiting { holding } =>
         *holding = 1),
-    alter!("another folio is found under the lock", [26], transaction, TransactionEvent::Rechecked { found, .. } =>
+    alter!("another folio is found under the lock", [26], folio, FolioEvent::Rechecked { found, .. } =>
         *found = None),
     alter!("a page arrives changed", [27], bytes, Record::Copied { arrived: Some(arrived), .. } => arrived[0] ^= 1 << 40),
     alter!("a page is changed before or after it is copied", [27], bytes, Record::Seen { digests, .. } => digests[0] ^= 1 << 40),

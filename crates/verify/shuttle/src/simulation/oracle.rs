@@ -1,10 +1,15 @@
 //! What memory must read as (I27): each thread writes words of its own, numbered values in order.
 //!
 //! A read must return a value no older than the last write that had returned when the read began, and no newer than the
-//! last write that had begun when it ended. A page that is unmapped ends its life: what is read or written across the end
-//! of a life may be anything.
+//! last write that had begun when it ended: [`judge::i27_recent`]. A page that is unmapped ends its life: what is read or
+//! written across the end of a life may be anything.
+//!
+//! The shadow of the checker judges I27 too, but by whole pages and while nothing can write them. Only this oracle knows
+//! of reads and writes that overlap with a move.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bifolio_rules::judge;
 
 use super::WORDS;
 
@@ -108,12 +113,16 @@ impl Oracle {
         let word = entry.words[begun.word];
         let crossed = entry.life != Life::Live || begun.life != Life::Live || entry.number != begun.number;
         let Some(value) = value.filter(|_| !crossed && !begun.wild && !word.wild) else { return };
-        let number = decode(begun.page, begun.word, value);
-        let right = number.is_some_and(|number| (begun.oldest..=word.started).contains(&number));
+        // A value that was never written here is no write of this word at all.
+        let write = decode(begun.page, begun.word, value).map(u64::from);
+        let judged = write.map(|write| judge::i27_recent(write, begun.oldest.into(), word.started.into()));
         assert!(
-            right,
+            judged.is_some_and(|verdict| verdict.kept),
             "I27: page {} word {} reads {value:#x}, not write {}..={}",
-            begun.page, begun.word, begun.oldest, word.started
+            begun.page,
+            begun.word,
+            begun.oldest,
+            word.started
         );
     }
 
