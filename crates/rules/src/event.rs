@@ -7,7 +7,7 @@
 //! | [`DeviceEvent`] | the device of a node, or what stands before it | I5, I20, I21, I22, I25 |
 //! | [`TransactionEvent`] | what runs migrations | I12, I13, I18, I19, I23, I24 |
 //! | [`BytesEvent`] | what copies | I27 |
-//! | [`AuditEvent`] | a walk over everything | I2, I7, I8, I12, I13 |
+//! | [`AuditEvent`] | a walk over everything | I2, I7, I8, I12, I13, I16 |
 //!
 //! Units: `node` is the number of a device; `head`, `page`, `first` count device pages of 4 KiB, as their node numbers
 //! them; `order` is the power of two of a number of pages; `data` is a pool's number for the object of a
@@ -238,13 +238,6 @@ pub enum FolioEvent {
     },
     /// The pagemap was killed: no folio may be formed from here on.
     Killed,
-    /// Teardown of the pagemap asked whether it may end.
-    DrainAsked {
-        /// The answer.
-        ends: bool,
-        /// Pages that were found in live folios.
-        live_pages: u64,
-    },
     /// The pages in live folios were counted, while folios are formed and freed.
     LivePagesRead {
         /// The counter of the pagemap, read while no other event of this node could be observed.
@@ -449,5 +442,14 @@ pub enum AuditEvent<'a> {
         structure: Structure,
         /// What contradicts itself, if anything does.
         fault: Option<&'a str>,
+    },
+    /// The pagemap of a node, which was killed, was asked whether its teardown may end.
+    Teardown {
+        /// The node.
+        node: u8,
+        /// The answer.
+        ends: bool,
+        /// Pages that were found in live folios.
+        live_pages: u64,
     },
 }

@@ -35,7 +35,6 @@ impl Node {
             }
             FolioEvent::InBlock { head, order } => self.in_block(head, order, sink),
             FolioEvent::Killed => self.teardown = self.teardown.max(Teardown::Killed),
-            FolioEvent::DrainAsked { ends, live_pages } => self.drain_asked(ends, live_pages, sink),
             FolioEvent::LivePagesRead { counted } => self.live_pages_read(counted, sink),
         }
     }
@@ -132,18 +131,6 @@ impl Node {
         sink.note(judge::i23_piece(known, (head, order)), || {
             format!("a block has order {order} at page {head} of node {number}, where there is {folio:?}")
         });
-    }
-
-    /// Judges the end of teardown (I16): by what was found to live, and if it ends by what is known to live, too.
-    fn drain_asked(&mut self, ends: bool, live_pages: u64, sink: &mut Sink<'_>) {
-        let (number, known) = (self.number, self.ranges.live());
-        let live = if ends { live_pages.max(known) } else { live_pages };
-        sink.note(judge::i16_ended(ends, live), || {
-            format!("node {number}: teardown ends: {ends}; live pages: {live_pages} found, {known} known")
-        });
-        if ends {
-            self.teardown = Teardown::Ended;
-        }
     }
 
     /// Judges whether the pagemap counts at least what lives (I8).

@@ -107,7 +107,7 @@ impl Shadow {
             }
             Event::Transaction { block, event } => self.transaction_event(block, event, sink),
             Event::Bytes(event) => self.bytes_event(event, sink),
-            Event::Audit(event) => audit::audit_event(event, sink),
+            Event::Audit(event) => self.audit_event(event, sink),
         }
     }
 

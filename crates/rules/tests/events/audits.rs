@@ -1,8 +1,8 @@
-//! Walks over everything: I2, I7, I8, I12, I13.
+//! Walks over everything: I2, I7, I8, I12, I13, I16.
 
-use bifolio_rules::{AuditEvent, Counter, Structure};
+use bifolio_rules::{AuditEvent, Counter, Rule, Structure};
 
-use crate::world::World;
+use crate::world::{NEAR, World};
 
 #[test]
 fn counters_that_are_right_keep_their_rules() {
@@ -35,4 +35,22 @@ fn structure_with_a_fault_breaks_its_rule() {
         World::new().audit(AuditEvent::Walked { structure, fault: None }).keeps(&[rule]);
         World::new().audit(AuditEvent::Walked { structure, fault: Some("a fault") }).breaks(&[rule]);
     }
+}
+
+#[test]
+fn teardown_that_ends_too_early_or_not_at_all_breaks_i16() {
+    let asked = |ends, live_pages| AuditEvent::Teardown { node: NEAR, ends, live_pages };
+    World::new().formed(16, 4, 1).audit(asked(false, 16)).freed(16, 4, 1).audit(asked(true, 0)).keeps(&[16]);
+    World::new().formed(16, 4, 1).audit(asked(true, 16)).breaks(&[16]);
+    // The walk found none, but a folio is known to live.
+    World::new().formed(16, 4, 1).audit(asked(true, 0)).breaks(&[16]);
+    World::new().audit(asked(false, 0)).breaks(&[16]);
+}
+
+#[test]
+fn audit_is_judged_without_a_shadow_too() {
+    let wrong = AuditEvent::Counted { counter: Counter::LivePages, counted: 1, found: 512 };
+    let violation = wrong.judgement().violation().expect("one page is counted for 512");
+    assert_eq!(violation.rule, Rule::known(8));
+    assert_eq!(violation.to_string(), "I8: LivePages: 1 are counted, 512 found");
 }

@@ -141,15 +141,6 @@ fn kill_while_a_folio_is_being_formed_keeps_i16() {
 }
 
 #[test]
-fn teardown_that_ends_too_early_or_not_at_all_breaks_i16() {
-    let asked = |ends, live_pages| FolioEvent::DrainAsked { ends, live_pages };
-    World::new().formed(16, 4, 1).folio(asked(false, 16)).freed(16, 4, 1).folio(asked(true, 0)).keeps(&[16]);
-    World::new().formed(16, 4, 1).folio(asked(true, 16)).breaks(&[16]);
-    World::new().formed(16, 4, 1).folio(asked(true, 0)).breaks(&[16]);
-    World::new().folio(asked(false, 0)).breaks(&[16]);
-}
-
-#[test]
 fn step_on_a_folio_that_was_freed_breaks_i17() {
     let named = FolioEvent::Named { page: 20, order: None };
     World::new().formed(16, 4, 1).folio(named).keeps(&[17]).freed(16, 4, 1).folio(named).breaks(&[17]);

@@ -152,7 +152,8 @@ impl Machine {
         }
         for node in 0..2 {
             self.folio_event(node, FolioEvent::Killed);
-            self.folio_event(node, FolioEvent::DrainAsked { ends: true, live_pages: 0 });
+            let event = AuditEvent::Teardown { node, ends: true, live_pages: 0 };
+            self.stream.push(Record::Plain(Event::Audit(event)));
         }
         self.stream
     }

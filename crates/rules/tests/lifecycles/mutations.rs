@@ -188,7 +188,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }),
     },
     alter!("a block has another order", [23], folio, FolioEvent::InBlock { order, .. } => *order += 1),
-    alter!("teardown does not end", [16], folio, FolioEvent::DrainAsked { ends, .. } => *ends = false),
+    alter!("teardown does not end", [16], audit, AuditEvent::Teardown { ends, .. } => *ends = false),
     alter!("a copy goes beyond the folio", [21], device, DeviceEvent::Accessed { pages } => pages.pages *= 2),
     Mutation {
         what: "memory that was freed is used",
