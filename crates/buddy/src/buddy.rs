@@ -6,6 +6,7 @@ use crate::error::{AllocateError, FreeError, NewError};
 use crate::free_index::MAX_ORDER;
 use crate::recent::{DEPTH, RECENT_ORDERS, Recent};
 use crate::region::Region;
+use crate::request::Grant;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -88,8 +89,33 @@ impl Buddy {
         }
     }
 
+    /// Allocates a block as [`Buddy::allocate`] does, and tells whether its pages are cleared. With `prefer_cleared` it
+    /// takes a block of cleared pages if there is one; without, one that is not cleared.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocateError::NoSpace`] if no free block is large enough.
+    pub fn allocate_told(&mut self, order: u32, prefer_cleared: bool) -> Result<Grant, AllocateError> {
+        if prefer_cleared
+            && self.cleared_pages() > 0
+            && let Some(grant) = self.allocate_cleared_block(order)
+        {
+            return Ok(grant);
+        }
+        match self.recent.pop(order) {
+            Some(page) => Ok(Grant { block: BuddyBlock { page, order }, cleared: false }),
+            None => self.cut(order),
+        }
+    }
+
     #[inline(never)]
     fn allocate_by_cutting(&mut self, order: u32) -> Result<u64, AllocateError> {
+        Ok(self.cut(order)?.block.page)
+    }
+
+    /// Cuts a block from a free one.
+    #[inline]
+    fn cut(&mut self, order: u32) -> Result<Grant, AllocateError> {
         let mut found = self.find(order);
         if found.is_none() && self.recent.pages() > 0 {
             self.settle();
@@ -98,8 +124,8 @@ impl Buddy {
         let Some((at, from)) = found else { return Err(self.no_space_for_order(order)) };
         let block = BuddyBlock { page: from.page, order };
         self.regions[at].carve(from, block);
-        self.regions[at].forget_cleared(&block.range());
-        Ok(from.page)
+        let cleared = self.regions[at].take_cleared(&block.range());
+        Ok(Grant { block, cleared })
     }
 
     /// The region and free block to serve an order from.

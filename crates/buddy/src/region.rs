@@ -111,9 +111,18 @@ impl Region {
     /// Records pages that have just been taken as dirty.
     #[inline]
     pub(crate) fn forget_cleared(&mut self, range: &Range<u64>) {
-        if self.cleared.touches(range) {
-            self.cleared.remove(range);
+        self.take_cleared(range);
+    }
+
+    /// Records pages that have just been taken as dirty, and tells whether all of them were cleared.
+    #[inline]
+    pub(crate) fn take_cleared(&mut self, range: &Range<u64>) -> bool {
+        if !self.cleared.touches(range) {
+            return false;
         }
+        let cleared = self.cleared.contains(range);
+        self.cleared.remove(range);
+        cleared
     }
 
     /// The cleared pages, to change what is known of them.

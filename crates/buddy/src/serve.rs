@@ -244,6 +244,12 @@ impl Buddy {
         })
     }
 
+    /// Allocates a block of cleared pages, if there is one.
+    pub(crate) fn allocate_cleared_block(&mut self, order: u32) -> Option<Grant> {
+        let (at, from, block) = self.cleared_place(&Request::block(order), order)?;
+        Some(self.take(at, from, block))
+    }
+
     fn cut_within(&self, wanted: &Wanted) -> Option<(usize, Cut)> {
         let cuts = self
             .regions

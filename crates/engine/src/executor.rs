@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bifolio_folio::{CollapseErrorKind, FormErrorKind, Order, Pfn};
 use bifolio_migrate::{AlignedRun, Failure, Finished, Folio, Formed, Outcome, PageRun, PageSet, Step};
-use bifolio_pool::DevicePool;
+use bifolio_pool::{Allocation, Contents, DevicePool};
 
 use crate::blocks::{BlockRef, BlockState};
 use crate::checked::Watch;
@@ -64,7 +64,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     /// Does one step, without looking.
     pub(super) fn act(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
         match step {
-            Step::FormFolio { run, .. } => self.form(run),
+            Step::FormFolio { run, .. } => self.form(run, cell.block.ram()),
             Step::ReclaimDevice { run, .. } => self.reclaim_device(run, cell),
             Step::ReleaseFolio { folio } => self.release_folio(folio),
             Step::SplitFolio { folio } => self.split(folio),
@@ -102,14 +102,18 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         BlockSpan { base: self.found.base, span }
     }
 
-    fn form(&self, span: AlignedRun) -> Outcome {
+    fn form(&self, span: AlignedRun, ram: &PageSet) -> Outcome {
         let Engine { pagemap, victims, .. } = self.engine;
         if pagemap.is_dead() {
             return Outcome::Detached;
         }
-        let Some((range, data)) = pagemap.pool().allocate(span.order(), rmap_for(&self.found, span)) else {
+        let rmap = rmap_for(&self.found, span);
+        // Pages that are not in system memory are zeros.
+        let contents = if ram.contains_all(span) { Contents::Any } else { Contents::Zeros };
+        let Some(allocated) = pagemap.pool().allocate(span.order(), rmap, contents) else {
             return Outcome::NoMemory;
         };
+        let Allocation { range, data, cleared } = allocated;
         let formed = match &self.engine.checker {
             None => pagemap.form(range, data),
             Some(checker) => checker.form(pagemap, range, data),
@@ -121,7 +125,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
                 let range = DeviceRange { first, order: whole, data };
                 let id = lock(victims).push_folio(range, folio.unlock().into_raw());
                 let folio = Folio { node: NODE, pfn, order, id };
-                Outcome::Formed(Formed { folio, kind: pagemap.kind(), cleared: false })
+                Outcome::Formed(Formed { folio, kind: pagemap.kind(), cleared })
             }
             Err(refused) => {
                 pagemap.pool().give_back(refused.range, data);

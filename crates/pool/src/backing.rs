@@ -1,5 +1,6 @@
 //! A range of device memory with its reverse mapping: [`Backing`].
 
+use bifolio_buddy::BuddyBlock;
 use bifolio_folio::{Order, Pfn};
 
 use crate::Rmap;
@@ -33,4 +34,15 @@ impl Covers for Backing {
         // Both are aligned: a range is where it was handed out.
         order <= self.order && head.is_within(self.head, self.order)
     }
+}
+
+/// The block of the allocator that a range is.
+pub(crate) fn block_of(head: Pfn, order: Order) -> BuddyBlock {
+    BuddyBlock { page: head.get(), order: u32::from(order.get()) }
+}
+
+/// First page and order of a block that is no larger than a folio can be.
+pub(crate) fn range_of(block: BuddyBlock) -> (Pfn, Order) {
+    let order = u8::try_from(block.order).ok().and_then(Order::new);
+    (Pfn::new(block.page), order.expect("blocks are cut to orders of folios"))
 }

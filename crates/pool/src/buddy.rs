@@ -14,16 +14,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bifolio_buddy::{Buddy, BuddyBlock, NewError, Request};
+use bifolio_buddy::{Buddy, BuddyBlock, Grant, NewError, Request};
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
-use crate::backing::Backing;
+use crate::backing::{Backing, range_of};
 use crate::counted::Freed;
-use crate::{DevicePool, Rmap, Usage};
+use crate::{Allocation, Contents, DevicePool, Rmap, Usage};
 
 pub(crate) mod objects;
 
-use objects::{Memory, Objects, range_of};
+use objects::{Memory, Objects};
 
 /// Free device memory. Allocates ranges of an order, and gets each folio back with its order.
 #[derive(Debug)]
@@ -67,11 +67,32 @@ impl BuddyPool {
             // One by one: a put that comes meanwhile waits for no more than one.
             let Some(memory) = self.objects().take_dead() else { return released };
             let freed = match memory {
-                Memory::Folios(backing) => buddy.free(backing.head.get(), u32::from(backing.order.get())),
+                Memory::Folios { backing: Backing { head, order, .. }, cleared } => {
+                    let free = if cleared { Buddy::free_cleared } else { Buddy::free };
+                    free(buddy, head.get(), u32::from(order.get()))
+                }
                 Memory::Plain(blocks) => buddy.free_list(&blocks),
             };
             freed.expect("what objects are on was allocated");
             released += 1;
+        }
+    }
+
+    /// Makes an object of a block that was allocated.
+    fn hand_out(&self, grant: Grant, rmap: Rmap) -> Option<Allocation> {
+        let (head, order) = range_of(grant.block);
+        let inserted = self.objects().insert_folio(Backing { rmap, head, order });
+        let Some(data) = inserted else {
+            let BuddyBlock { page, order } = grant.block;
+            self.buddy().free(page, order).expect("it was allocated just now");
+            return None;
+        };
+        Some(Allocation { range: FreeRange::claim(head, order), data, cleared: grant.cleared })
+    }
+
+    fn note_death(&self, freed: Freed) {
+        if freed == Freed::Dies {
+            self.dead.store(true, Ordering::Release);
         }
     }
 
@@ -83,15 +104,11 @@ impl BuddyPool {
 }
 
 impl DevicePool for BuddyPool {
-    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
-        let page = self.try_twice(|buddy| buddy.allocate(u32::from(order.get())).ok())?;
-        let head = Pfn::new(page);
-        let inserted = self.objects().insert_folio(Backing { rmap, head, order });
-        let Some(number) = inserted else {
-            self.buddy().free(page, u32::from(order.get())).expect("it was allocated just now");
-            return None;
-        };
-        Some((FreeRange::claim(head, order), number))
+    fn allocate(&self, order: Order, rmap: Rmap, contents: Contents) -> Option<Allocation> {
+        let prefer_cleared = contents == Contents::Zeros;
+        let grant =
+            self.try_twice(|buddy| buddy.allocate_told(u32::from(order.get()), prefer_cleared).ok())?;
+        self.hand_out(grant, rmap)
     }
 
     fn add_plain(&self, pages: u64, memory: &mut Vec<(FreeRange, u32)>) -> u64 {
@@ -108,6 +125,26 @@ impl DevicePool for BuddyPool {
         };
         memory.extend(blocks.iter().map(|block| (claim(*block), number)));
         blocks.iter().map(|block| block.pages()).sum()
+    }
+
+    fn give_back_cleared(&self, range: FreeRange, data: u32) {
+        let (head, order) = range.surrender();
+        let freed = self.objects().free_cleared(data, head, order);
+        self.note_death(freed);
+    }
+
+    fn allocate_dirty(&self, largest: Order) -> Option<Allocation> {
+        let block = self.try_twice(|buddy| buddy.take_dirty(0, u32::from(largest.get())))?;
+        self.hand_out(Grant { block, cleared: false }, Rmap::NONE)
+    }
+
+    fn declare_cleared(&self) {
+        let mut buddy = self.buddy();
+        self.release_to(&mut buddy);
+        let free: Vec<BuddyBlock> = buddy.free_blocks().collect();
+        for block in free {
+            buddy.declare_cleared(block.range()).expect("free blocks are free");
+        }
     }
 
     fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
@@ -153,9 +190,8 @@ impl DevicePool for BuddyPool {
 impl Pool for BuddyPool {
     fn folio_free(&self, range: FreeRange, data: u32) {
         let (head, order) = range.surrender();
-        if self.objects().free(data, head, order) == Freed::Dies {
-            self.dead.store(true, Ordering::Release);
-        }
+        let freed = self.objects().free(data, head, order);
+        self.note_death(freed);
     }
 
     fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {

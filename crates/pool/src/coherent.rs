@@ -21,13 +21,13 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use bifolio_buddy::Buddy;
+use bifolio_buddy::{Buddy, BuddyBlock, Grant};
 use bifolio_folio::{AlignedRun, FreeRange, Order, PageSet, Pfn, Pool};
 
-use crate::backing::Backing;
+use crate::backing::{Backing, range_of};
 use crate::counted::{Counted, Covers, Freed};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{DevicePool, NewError, Rmap, Usage};
+use crate::{Allocation, Contents, DevicePool, NewError, Rmap, Usage};
 
 /// The device is to have room for so many objects, if their order is not 0.
 const OBJECTS_LEAST: u64 = 16;
@@ -57,11 +57,17 @@ pub(crate) struct Object {
     pub(crate) at: Backing,
     /// The pages that are handed out, counted from the head.
     pub(crate) used: PageSet,
+    /// Pages that are not handed out and known to be cleared.
+    pub(crate) cleared: PageSet,
 }
 
 impl Object {
-    fn new(at: Backing) -> Object {
-        Object { at, used: PageSet::EMPTY }
+    fn new(at: Backing, is_cleared: bool) -> Object {
+        let mut cleared = PageSet::EMPTY;
+        if is_cleared {
+            cleared.insert(aligned(0, at.order));
+        }
+        Object { at, used: PageSet::EMPTY, cleared }
     }
 
     /// Tells whether none of these pages is handed out.
@@ -74,6 +80,15 @@ impl Object {
         let count = if used { 0 } else { pages.pages() };
         debug_assert_eq!(self.used.count_in(pages), count, "handed out or freed twice");
         if used { self.used.insert(pages) } else { self.used.remove(pages) }
+    }
+
+    /// Notes that pages are handed out; tells whether all of them are cleared.
+    fn hand_out(&mut self, offset: u64, order: Order) -> bool {
+        self.set_used(offset, order, true);
+        let pages = aligned(offset, order);
+        let cleared = self.cleared.contains_all(pages);
+        self.cleared.remove(pages);
+        cleared
     }
 }
 
@@ -137,37 +152,45 @@ impl Inner {
         (fits && object.is_unused(aligned(offset, order))).then_some((number, offset))
     }
 
-    fn serve(&mut self, order: Order, rmap: Rmap) -> Option<(Pfn, u32)> {
-        let (number, offset) = match self.place(order, rmap) {
+    fn serve(&mut self, order: Order, rmap: Rmap, contents: Contents) -> Option<Allocation> {
+        let (data, offset) = match self.place(order, rmap) {
             Some((number, offset)) => {
                 let head = Pfn::new(self.objects.get(number)?.at.head.get() + offset);
                 self.objects.hand_out(number, head, order);
                 (number, offset)
             }
-            None => self.make(order, rmap)?,
+            None => self.make(order, rmap, contents)?,
         };
-        let object = self.objects.get_mut(number)?;
-        object.set_used(offset, order, true);
-        Some((Pfn::new(object.at.head.get() + offset), number))
+        let object = self.objects.get_mut(data)?;
+        let cleared = object.hand_out(offset, order);
+        let head = Pfn::new(object.at.head.get() + offset);
+        Some(Allocation { range: FreeRange::claim(head, order), data, cleared })
     }
 
     /// Makes an object for these addresses and what lies around them, as large as there is memory for. It is for them
-    /// alone if they are nobody's, or if their place on another object is taken, by a folio that somebody still holds.
-    fn make(&mut self, order: Order, rmap: Rmap) -> Option<(u32, u64)> {
+    /// alone if they have no mapping, or if their place on another object is taken, by a folio that is still in use.
+    fn make(&mut self, order: Order, rmap: Rmap, contents: Contents) -> Option<(u32, u64)> {
         let taken = self.serving(rmap).is_some_and(|(_, object, _)| order <= object.at.order);
         let shared = !taken && rmap != Rmap::NONE && u64::from(rmap.page).is_multiple_of(order.pages());
         let largest = if shared { self.order.max(order) } else { order };
-        largest.descending_to(order).find_map(|size| self.make_of(size, order, rmap, shared))
+        let grant = largest.descending_to(order).find_map(|size| {
+            self.memory.allocate_told(u32::from(size.get()), contents == Contents::Zeros).ok()
+        })?;
+        self.make_on(grant, order, rmap, shared)
     }
 
-    fn make_of(&mut self, size: Order, order: Order, rmap: Rmap, shared: bool) -> Option<(u32, u64)> {
-        let head = Pfn::new(self.memory.allocate(u32::from(size.get())).ok()?);
+    /// Makes an object on a block that was allocated, for a folio of `order` on it.
+    fn make_on(&mut self, grant: Grant, order: Order, rmap: Rmap, shared: bool) -> Option<(u32, u64)> {
+        let (head, size) = range_of(grant.block);
         let offset = if shared { u64::from(rmap.page) % size.pages() } else { 0 };
         let first = Rmap { page: rmap.page - u16::try_from(offset).ok()?, ..rmap };
-        let object = Object::new(Backing { rmap: first, head, order: size });
-        let Ok(number) = self.objects.insert(object, Pfn::new(head.get() + offset), order) else {
-            self.free(head, size);
-            return None;
+        let object = Object::new(Backing { rmap: first, head, order: size }, grant.cleared);
+        let number = match self.objects.insert(object, Pfn::new(head.get() + offset), order) {
+            Ok(number) => number,
+            Err(object) => {
+                self.free(&object);
+                return None;
+            }
         };
         self.held += size.pages();
         if shared {
@@ -186,30 +209,76 @@ impl Inner {
 
     fn release(&mut self) -> u64 {
         let mut released = 0;
-        while let Some(Object { at, .. }) = self.objects.take_dead() {
-            self.held -= at.order.pages();
-            self.free(at.head, at.order);
+        while let Some(object) = self.objects.take_dead() {
+            self.held -= object.at.order.pages();
+            self.free(&object);
             released += 1;
         }
         released
     }
 
-    fn free(&mut self, head: Pfn, order: Order) {
-        self.memory.free(head.get(), u32::from(order.get())).expect("what objects are on was allocated");
+    /// Gives the memory of an object to the allocator.
+    fn free(&mut self, object: &Object) {
+        let (head, order) = (object.at.head.get(), object.at.order);
+        self.memory.free(head, u32::from(order.get())).expect("what objects are on was allocated");
+        for run in object.cleared.runs(aligned(0, order)) {
+            let pages = head + u64::from(run.first())..head + u64::from(run.end());
+            self.memory.declare_cleared(pages).expect("the block was freed just now");
+        }
+    }
+
+    /// Takes a range back, all bytes of which are zeros if `cleared` says so.
+    fn take_back(&mut self, range: FreeRange, data: u32, cleared: bool) {
+        let (head, order) = range.surrender();
+        let freed = self.objects.free(data, head, order);
+        if freed == Freed::Refused {
+            return;
+        }
+        if let Some(object) = self.objects.get_mut(data)
+            && let Some(offset) = head.offset_from(object.at.head)
+        {
+            object.set_used(offset, order, false);
+            if cleared {
+                object.cleared.insert(aligned(offset, order));
+            }
+        }
+        if freed == Freed::Dies {
+            self.bury(data);
+        }
     }
 }
 
 impl DevicePool for CoherentPool {
-    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
+    fn allocate(&self, order: Order, rmap: Rmap, contents: Contents) -> Option<Allocation> {
         if order > Order::PMD {
             return None;
         }
         let mut inner = self.lock();
-        let mut served = inner.serve(order, rmap);
-        if served.is_none() && inner.release() > 0 {
-            served = inner.serve(order, rmap);
+        let served = inner.serve(order, rmap, contents);
+        served.or_else(|| (inner.release() > 0).then(|| inner.serve(order, rmap, contents))?)
+    }
+
+    fn give_back_cleared(&self, range: FreeRange, data: u32) {
+        self.lock().take_back(range, data, true);
+    }
+
+    fn allocate_dirty(&self, largest: Order) -> Option<Allocation> {
+        let mut inner = self.lock();
+        inner.release();
+        let block = inner.memory.take_dirty(0, u32::from(largest.min(Order::PMD).get()))?;
+        let (head, order) = range_of(block);
+        let (data, _) = inner.make_on(Grant { block, cleared: false }, order, Rmap::NONE, false)?;
+        inner.objects.get_mut(data)?.hand_out(0, order);
+        Some(Allocation { range: FreeRange::claim(head, order), data, cleared: false })
+    }
+
+    fn declare_cleared(&self) {
+        let mut inner = self.lock();
+        inner.release();
+        let free: Vec<BuddyBlock> = inner.memory.free_blocks().collect();
+        for block in free {
+            inner.memory.declare_cleared(block.range()).expect("free blocks are free");
         }
-        served.map(|(head, data)| (FreeRange::claim(head, order), data))
     }
 
     fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
@@ -270,20 +339,7 @@ impl DevicePool for CoherentPool {
 
 impl Pool for CoherentPool {
     fn folio_free(&self, range: FreeRange, data: u32) {
-        let (head, order) = range.surrender();
-        let mut inner = self.lock();
-        let freed = inner.objects.free(data, head, order);
-        if freed == Freed::Refused {
-            return;
-        }
-        if let Some(object) = inner.objects.get_mut(data)
-            && let Some(offset) = head.offset_from(object.at.head)
-        {
-            object.set_used(offset, order, false);
-        }
-        if freed == Freed::Dies {
-            inner.bury(data);
-        }
+        self.lock().take_back(range, data, false);
     }
 
     fn folio_split(&self, head: Pfn, from: Order, to: Order, data: u32) {

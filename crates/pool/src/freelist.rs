@@ -8,7 +8,7 @@
 //!
 //! There are no objects: a folio's memory is free with the folio, and that of a piece with the piece. What is kept
 //! for each allocation is whose bytes it holds, under the number that its folio and all pieces of it carry, until the
-//! last of them is freed. A page of a piece is found by its distance from the first page of the allocation.
+//! last of them is freed. Which memory is cleared is not kept: all of it counts as dirty. A page of a piece is found by its distance from the first page of the allocation.
 
 use std::sync::PoisonError;
 
@@ -18,7 +18,7 @@ use crate::backing::Backing;
 use crate::chunks::{Chunks, Empty};
 use crate::counted::{Counted, Freed};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{DevicePool, NewError, Rmap, Usage};
+use crate::{Allocation, Contents, DevicePool, NewError, Rmap, Usage};
 
 /// Free lists over chunks of device memory.
 #[derive(Debug)]
@@ -61,13 +61,13 @@ impl FreeListPool {
 }
 
 impl DevicePool for FreeListPool {
-    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
+    fn allocate(&self, order: Order, rmap: Rmap, _: Contents) -> Option<Allocation> {
         let mut inner = self.lock();
         let head = inner.chunks.take(order)?;
         match inner.backings.insert(Backing { rmap, head, order }, head, order) {
             Ok(data) => {
                 inner.held += order.pages();
-                Some((FreeRange::claim(head, order), data))
+                Some(Allocation { range: FreeRange::claim(head, order), data, cleared: false })
             }
             Err(_) => {
                 inner.chunks.give(head, order);

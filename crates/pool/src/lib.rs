@@ -17,12 +17,13 @@
 //!
 //! ```
 //! use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-//! use bifolio_pool::{DevicePool, PoolName, Rmap};
+//! use bifolio_pool::{Allocation, Contents, DevicePool, PoolName, Rmap};
 //!
 //! let pool: PoolName = "buddy".parse()?;
 //! let map = PageMap::new(MemoryKind::Private, Pfn::ZERO, 512, pool.make(512)?)?;
 //! let rmap = Rmap { block: 0, page: 0 }; // whose bytes it is to hold
-//! let (range, data) = map.pool().allocate(Order::PMD, rmap).expect("nothing is in use");
+//! let allocation = map.pool().allocate(Order::PMD, rmap, Contents::Any);
+//! let Allocation { range, data, .. } = allocation.expect("nothing is in use");
 //! let folio = map.form(range, data)?;
 //! assert_eq!(map.pool().rmap_of(Pfn::new(77), data), Some(Rmap { block: 0, page: 77 }));
 //!
@@ -56,7 +57,7 @@ mod tests;
 
 pub use buddy::BuddyPool;
 pub use coherent::CoherentPool;
-pub use device_pool::{DevicePool, Rmap, Usage};
+pub use device_pool::{Allocation, Contents, DevicePool, Rmap, Usage};
 pub use error::NewError;
 pub use freelist::FreeListPool;
 pub use mirror::MirrorPool;

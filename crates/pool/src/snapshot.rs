@@ -8,11 +8,12 @@
 //! ```
 //! use bifolio_folio::Order;
 //! use bifolio_pool::snapshot::SmallPool;
-//! use bifolio_pool::{PoolName, Rmap};
+//! use bifolio_pool::{Allocation, Contents, PoolName, Rmap};
 //!
 //! let pool = SmallPool::new(PoolName::FreeList, 4, Order::ZERO)?;
 //! let copy = pool.duplicate();
-//! let (range, data) = copy.pool().allocate(Order::ZERO, Rmap { block: 0, page: 0 }).expect("all is free");
+//! let allocation = copy.pool().allocate(Order::ZERO, Rmap { block: 0, page: 0 }, Contents::Any);
+//! let Allocation { range, data, .. } = allocation.expect("all is free");
 //! assert_ne!(copy.view().0, pool.view().0);
 //! copy.pool().give_back(range, data);
 //! assert_eq!(copy.pool().free_pages(), 4);
@@ -65,6 +66,8 @@ pub struct ObjectView {
     pub references: u32,
     /// Where folios share it: a bit for each of its first 64 pages that is handed out.
     pub used: u64,
+    /// A bit for each of its first 64 pages that is not handed out and known to be cleared.
+    pub cleared: u64,
     /// Where folios share it: whether allocations for its addresses find it.
     pub serves: bool,
 }
@@ -175,8 +178,9 @@ impl SmallPool {
             Kind::Buddy(pool) => {
                 let (buddy, objects) = (pool.buddy(), pool.objects());
                 let (mut view, numbers) = View::of(&objects.objects, |_, memory| {
-                    let Memory::Folios(backing) = memory else { return (NOWHERE, 0, false) };
-                    (*backing, 0, false)
+                    let Memory::Folios { backing, cleared } = memory else { return Seen::of(NOWHERE) };
+                    let place = (backing.head.get() % 64, backing.order.get());
+                    Seen { cleared: if *cleared { bits(place) } else { 0 }, ..Seen::of(*backing) }
                 });
                 view.add_allocator(&buddy);
                 view.dead_noted = pool.dead.load(Ordering::Acquire);
@@ -187,7 +191,8 @@ impl SmallPool {
                 let inner = pool.lock();
                 let (mut view, numbers) = View::of(&inner.objects, |number, object| {
                     let serves = inner.serving.get(&object.at.rmap) == Some(&number);
-                    (object.at, object.used.words()[0], serves)
+                    let (used, cleared) = (object.used.words()[0], object.cleared.words()[0]);
+                    Seen { at: object.at, used, cleared, serves }
                 });
                 view.add_allocator(&inner.memory);
                 view.dead_noted = true;
@@ -206,22 +211,37 @@ impl SmallPool {
 /// Stands for the place of a plain object, which worlds of folios do not have.
 const NOWHERE: Backing = Backing { rmap: Rmap::NONE, head: bifolio_folio::Pfn::ZERO, order: Order::ZERO };
 
+/// What is seen of an object.
+struct Seen {
+    at: Backing,
+    used: u64,
+    cleared: u64,
+    serves: bool,
+}
+
+impl Seen {
+    /// An object of which only the place is of interest.
+    fn of(at: Backing) -> Seen {
+        Seen { at, used: 0, cleared: 0, serves: false }
+    }
+}
+
 impl View {
-    /// Tells of the things in a table, of each of which `at` says where it is, what is used of it and whether it serves.
-    fn of<T: Covers>(things: &Counted<T>, at: impl Fn(u32, &T) -> (Backing, u64, bool)) -> (View, Vec<u32>) {
+    /// Tells of the things in a table, of each of which `see` says what is seen.
+    fn of<T: Covers>(things: &Counted<T>, see: impl Fn(u32, &T) -> Seen) -> (View, Vec<u32>) {
         let place = |backing: Backing| (backing.head.get(), backing.order.get());
         let mut all: Vec<(ObjectView, u32)> = Vec::new();
         for (number, thing) in &things.things {
             let number = u32::try_from(number).expect("numbers are those of folios");
-            let (backing, used, serves) = at(number, &thing.what);
-            let (place, rmap, references) = (place(backing), backing.rmap, thing.references);
-            all.push((ObjectView { place, rmap, references, used, serves }, number));
+            let Seen { at, used, cleared, serves } = see(number, &thing.what);
+            let (place, rmap, references) = (place(at), at.rmap, thing.references);
+            all.push((ObjectView { place, rmap, references, used, cleared, serves }, number));
         }
         all.sort();
         let before = |number: &u32| things.things.get(*number as usize)?.died_before;
         let dead = std::iter::successors(things.last_dead, before);
         let dead =
-            dead.filter_map(|number| Some(place(at(number, &things.things.get(number as usize)?.what).0)));
+            dead.filter_map(|number| Some(place(see(number, &things.things.get(number as usize)?.what).at)));
         let dead = dead.collect();
         let handed_out = things.handed_out.ranges().map(|(head, order)| (head.get(), order.get())).collect();
         let (objects, numbers) = all.into_iter().unzip();
@@ -257,7 +277,7 @@ fn duplicate_lists(pool: &FreeListPool) -> FreeListPool {
 
 fn view_of_lists(pool: &FreeListPool) -> (View, Vec<u32>) {
     let inner = pool.lock();
-    let (mut view, numbers) = View::of(&inner.backings, |_, backing| (*backing, 0, false));
+    let (mut view, numbers) = View::of(&inner.backings, |_, backing| Seen::of(*backing));
     view.add_chunks(&inner.chunks);
     (view, numbers)
 }

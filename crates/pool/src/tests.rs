@@ -2,3 +2,4 @@
 
 mod buddy;
 mod handed_out;
+mod offset;

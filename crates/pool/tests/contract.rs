@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, Pfn};
-use bifolio_pool::{DevicePool, PoolName, Rmap, Usage};
+use bifolio_pool::{Allocation, Contents, DevicePool, PoolName, Rmap, Usage};
 use proptest::prelude::*;
 
 fn order(k: u8) -> Order {
@@ -45,9 +45,9 @@ impl Model {
     /// Allocates; the range must be aligned, inside, and nobody else's. Tells whether there was one.
     fn allocate(&mut self, order: Order, rmap: Rmap) -> bool {
         let said = self.pool.can_allocate(order, rmap);
-        let allocated = self.pool.allocate(order, rmap);
+        let allocated = self.pool.allocate(order, rmap, Contents::Any);
         assert_eq!(said, allocated.is_some(), "{}: order {order} at {rmap:?}", self.name);
-        let Some((range, data)) = allocated else { return false };
+        let Some(Allocation { range, data, .. }) = allocated else { return false };
         let (head, got) = range.surrender();
         let (start, end) = (head.get(), head.get() + got.pages());
         assert_eq!((got, head.is_aligned(got)), (order, true));
@@ -236,7 +236,8 @@ fn what_was_not_handed_out_like_this_is_refused_and_the_memory_stays_where_it_is
         }),
     ];
     for (name, pool) in all_pools(512) {
-        let (range, data) = pool.allocate(order(2), rmap(1, 4)).expect("all is free");
+        let Allocation { range, data, .. } =
+            pool.allocate(order(2), rmap(1, 4), Contents::Any).expect("all is free");
         let head = range.surrender().0;
         pool.folio_split(head, order(2), order(1), data);
         for (refusals, (what, call)) in (1..).zip(&wrong) {
@@ -259,10 +260,12 @@ fn what_was_not_handed_out_like_this_is_refused_and_the_memory_stays_where_it_is
 #[test]
 fn order_4_comes_out_of_a_free_order_9() {
     for (name, pool) in all_pools(512) {
-        let (whole, data) = pool.allocate(Order::PMD, rmap(3, 0)).expect("all is free");
+        let Allocation { range: whole, data, .. } =
+            pool.allocate(Order::PMD, rmap(3, 0), Contents::Any).expect("all is free");
         pool.folio_free(whole, data);
         pool.release();
-        let (part, _) = pool.allocate(order(4), rmap(3, 0)).expect("all is free again");
+        let Allocation { range: part, .. } =
+            pool.allocate(order(4), rmap(3, 0), Contents::Any).expect("all is free again");
         assert_eq!(part.order(), order(4), "{name}");
         assert_eq!(pool.free_pages() + pool.usage().pages, 512, "{name}");
     }
@@ -271,11 +274,15 @@ fn order_4_comes_out_of_a_free_order_9() {
 #[test]
 fn every_order_is_served_and_the_next_one_down_when_it_is_full() {
     for (name, pool) in all_pools(512 + 256) {
-        assert!(pool.allocate(Order::PMD, rmap(0, 0)).is_some(), "{name}");
-        assert!(pool.allocate(Order::PMD, rmap(1, 0)).is_none(), "{name}: 256 pages are left");
+        assert!(pool.allocate(Order::PMD, rmap(0, 0), Contents::Any).is_some(), "{name}");
+        assert!(pool.allocate(Order::PMD, rmap(1, 0), Contents::Any).is_none(), "{name}: 256 pages are left");
         for k in (0..=8).rev() {
             let expected = k == 8;
-            assert_eq!(pool.allocate(order(k), rmap(2, 0)).is_some(), expected, "{name}: order {k}");
+            assert_eq!(
+                pool.allocate(order(k), rmap(2, 0), Contents::Any).is_some(),
+                expected,
+                "{name}: order {k}"
+            );
         }
     }
 }
@@ -314,7 +321,7 @@ fn ends_of_odd_sizes_are_used() {
 fn plain_objects_get_what_they_ask_for_and_are_nobodys() {
     for (name, pool) in all_pools(5 * 512 + 77) {
         let mut memory = Vec::new();
-        let page = pool.allocate(Order::ZERO, rmap(0, 7)).expect("all is free");
+        let page = pool.allocate(Order::ZERO, rmap(0, 7), Contents::Any).expect("all is free");
         assert_eq!(pool.add_plain(700, &mut memory), 700, "{name}");
         assert_eq!(memory.iter().map(|(range, _)| range.pages()).sum::<u64>(), 700, "{name}");
         for (range, data) in memory {
@@ -322,7 +329,7 @@ fn plain_objects_get_what_they_ask_for_and_are_nobodys() {
             assert!(backing.is_none_or(|backing| backing == Rmap::NONE), "{name}: {backing:?}");
             pool.give_back(range, data);
         }
-        pool.give_back(page.0, page.1);
+        pool.give_back(page.range, page.data);
         pool.release();
         assert_eq!((pool.usage(), pool.free_pages()), (Usage::default(), 5 * 512 + 77), "{name}");
     }
@@ -348,7 +355,8 @@ fn hammer(map: &PageMap<Arc<dyn DevicePool>>, seed: u64, done: &AtomicU64) {
     for _ in 0..4000 {
         let order = order(u8::try_from(next(10)).expect("one digit"));
         let page = u16::try_from(next(512 >> order.get()) << order.get()).expect("within a block");
-        if let Some((range, data)) = map.pool().allocate(order, rmap(block, page)) {
+        let allocated = map.pool().allocate(order, rmap(block, page), Contents::Any);
+        if let Some(Allocation { range, data, .. }) = allocated {
             let folio = map.form(range, data).expect("handed out once");
             done.fetch_add(1, Ordering::Relaxed);
             match order.smaller() {

@@ -1,7 +1,7 @@
 //! What one pool does and the others do not.
 
 use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, Pfn, Pool};
-use bifolio_pool::{CoherentPool, DevicePool, FreeListPool, MirrorPool, Rmap, Usage};
+use bifolio_pool::{Allocation, CoherentPool, Contents, DevicePool, FreeListPool, MirrorPool, Rmap, Usage};
 
 fn order(k: u8) -> Order {
     Order::new(k).expect("orders in tests are small")
@@ -13,7 +13,7 @@ fn rmap(block: u32, page: u16) -> Rmap {
 
 /// Allocates, where there must be memory: first page and number.
 fn allocate(pool: &impl DevicePool, order: Order, rmap: Rmap) -> (Pfn, u32) {
-    let (range, data) = pool.allocate(order, rmap).expect("there is memory");
+    let Allocation { range, data, .. } = pool.allocate(order, rmap, Contents::Any).expect("there is memory");
     (range.surrender().0, data)
 }
 
@@ -87,16 +87,17 @@ fn objects_are_shared_by_the_folios_of_a_block_at_offsets() {
 fn both_parts_of_a_split_stay_on_their_object_and_the_last_put_kills_it() {
     let pool = CoherentPool::new(16 * 512).expect("a pool");
     let map = PageMap::new(MemoryKind::Coherent, Pfn::ZERO, 16 * 512, pool).expect("a pagemap");
-    let (range, data) = map.pool().allocate(Order::PMD, rmap(1, 0)).expect("memory");
+    let allocated = map.pool().allocate(Order::PMD, rmap(1, 0), Contents::Any);
+    let Allocation { range, data, .. } = allocated.expect("memory");
     let mut halves = map.form(range, data).expect("free").split(order(8)).expect("nobody else");
     let (lower, upper) = (halves.next().expect("two"), halves.next().expect("two"));
 
     assert_eq!(map.pool().usage(), Usage { objects: 1, references: 2, pages: 512, refusals: 0 });
     drop(lower);
     assert_eq!(map.pool().rmap_of(upper.head(), data), Some(rmap(1, 256)));
-    let again = map.pool().allocate(order(3), rmap(1, 8)).expect("its place is free");
-    assert_eq!((again.0.head(), again.1), (Pfn::new(8), data));
-    map.pool().give_back(again.0, again.1);
+    let again = map.pool().allocate(order(3), rmap(1, 8), Contents::Any).expect("its place is free");
+    assert_eq!((again.range.head(), again.data), (Pfn::new(8), data));
+    map.pool().give_back(again.range, again.data);
     assert_eq!(map.pool().usage().references, 1);
     drop(upper);
     assert_eq!((map.pool().release(), map.pool().usage()), (1, Usage::default()));
@@ -115,7 +116,10 @@ fn dead_objects_keep_their_memory_until_release_or_until_it_is_needed() {
 
     let (head, data) = allocate(&pool, Order::PMD, rmap(0, 0));
     free(&pool, head, Order::PMD, data);
-    assert!(pool.allocate(Order::PMD, rmap(1, 0)).is_some(), "an allocation may take its time");
+    assert!(
+        pool.allocate(Order::PMD, rmap(1, 0), Contents::Any).is_some(),
+        "an allocation may take its time"
+    );
 }
 
 #[test]
@@ -140,8 +144,8 @@ fn mirror_refuses_one_allocation_when_told_to() {
     let pool = MirrorPool::new(512).expect("a pool");
     pool.fail_next();
     assert!(pool.can_allocate(Order::ZERO, rmap(0, 0)));
-    assert!(pool.allocate(Order::ZERO, rmap(0, 0)).is_none());
-    assert!(pool.allocate(Order::ZERO, rmap(0, 0)).is_some());
+    assert!(pool.allocate(Order::ZERO, rmap(0, 0), Contents::Any).is_none());
+    assert!(pool.allocate(Order::ZERO, rmap(0, 0), Contents::Any).is_some());
 }
 
 #[test]
@@ -154,5 +158,5 @@ fn mirror_keeps_its_chunks_until_it_is_closed() {
     assert_eq!((pool.chunks(), pool.free_pages()), (3, EIGHT_CHUNKS));
     pool.close();
     assert_eq!((pool.chunks(), pool.free_pages()), (0, EIGHT_CHUNKS));
-    assert!(pool.allocate(Order::ZERO, rmap(0, 0)).is_none());
+    assert!(pool.allocate(Order::ZERO, rmap(0, 0), Contents::Any).is_none());
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
-use bifolio_pool::{DevicePool, Rmap, Usage};
+use bifolio_pool::{Allocation, Contents, DevicePool, Rmap, Usage};
 use bifolio_rules::facts::{self, Asked, Counted, Formed, Freed, Looked, Put, Stretch, Used};
 
 use super::ledger::{Held, Use};
@@ -77,7 +77,8 @@ impl CheckedPool {
         if !self.inner.can_allocate(order, rmap) {
             return false;
         }
-        if let Some((range, data)) = self.takers.take(|| self.inner.allocate(order, rmap)) {
+        let allocated = self.takers.take(|| self.inner.allocate(order, rmap, Contents::Any));
+        if let Some(Allocation { range, data, .. }) = allocated {
             self.inner.give_back(range, data);
             return false;
         }
@@ -204,10 +205,12 @@ fn joining(range: Stretch, live: Stretch) -> Formed<Stretch> {
 }
 
 impl DevicePool for CheckedPool {
-    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
-        let allocated = self.takers.take(|| self.inner.allocate(order, rmap));
+    fn allocate(&self, order: Order, rmap: Rmap, contents: Contents) -> Option<Allocation> {
+        let allocated = self.takers.take(|| self.inner.allocate(order, rmap, contents));
         match &allocated {
-            Some((range, data)) => self.checker.handed_out(range, *data, order, Use::HandedOut),
+            Some(Allocation { range, data, .. }) => {
+                self.checker.handed_out(range, *data, order, Use::HandedOut);
+            }
             None => self.refused(order, rmap),
         }
         allocated
@@ -225,6 +228,23 @@ impl DevicePool for CheckedPool {
     fn give_back(&self, range: FreeRange, data: u32) {
         self.checker.handed_back(&range, data);
         self.put((range.head(), range.order()), || self.inner.give_back(range, data));
+    }
+
+    fn give_back_cleared(&self, range: FreeRange, data: u32) {
+        self.checker.handed_back(&range, data);
+        self.put((range.head(), range.order()), || self.inner.give_back_cleared(range, data));
+    }
+
+    fn allocate_dirty(&self, largest: Order) -> Option<Allocation> {
+        let allocated = self.takers.take(|| self.inner.allocate_dirty(largest));
+        if let Some(Allocation { range, data, .. }) = &allocated {
+            self.checker.handed_out(range, *data, range.order(), Use::HandedOut);
+        }
+        allocated
+    }
+
+    fn declare_cleared(&self) {
+        self.inner.declare_cleared();
     }
 
     fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {

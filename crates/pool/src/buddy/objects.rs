@@ -5,15 +5,19 @@
 use bifolio_buddy::BuddyBlock;
 use bifolio_folio::{Order, Pfn};
 
-use crate::backing::Backing;
+use crate::backing::{Backing, block_of, range_of};
 use crate::counted::{Counted, Covers, Freed};
 use crate::{Rmap, Usage};
 
 /// Where an object is.
 #[derive(Clone, Debug)]
 pub(crate) enum Memory {
-    /// One block, for the bytes of its owner.
-    Folios(Backing),
+    /// One block, which folios are formed from.
+    Folios {
+        backing: Backing,
+        /// Whether it was given back with all bytes zeros.
+        cleared: bool,
+    },
     /// Any number of blocks by their first pages, which no folio is formed from.
     Plain(Vec<BuddyBlock>),
 }
@@ -21,7 +25,7 @@ pub(crate) enum Memory {
 impl Memory {
     fn pages(&self) -> u64 {
         match self {
-            Memory::Folios(backing) => backing.order.pages(),
+            Memory::Folios { backing, .. } => backing.order.pages(),
             Memory::Plain(blocks) => pages_of(blocks),
         }
     }
@@ -30,7 +34,7 @@ impl Memory {
 impl Covers for Memory {
     fn covers(&self, head: Pfn, order: Order) -> bool {
         match self {
-            Memory::Folios(backing) => backing.covers(head, order),
+            Memory::Folios { backing, .. } => backing.covers(head, order),
             Memory::Plain(blocks) => blocks.binary_search(&block_of(head, order)).is_ok(),
         }
     }
@@ -52,7 +56,7 @@ impl Objects {
     /// Adds an object of one block, which is handed out as a whole; `None` if there is no number for it.
     pub(super) fn insert_folio(&mut self, backing: Backing) -> Option<u32> {
         let Backing { head, order, .. } = backing;
-        let number = self.objects.insert(Memory::Folios(backing), head, order).ok()?;
+        let number = self.objects.insert(Memory::Folios { backing, cleared: false }, head, order).ok()?;
         self.pages += order.pages();
         Some(number)
     }
@@ -89,6 +93,17 @@ impl Objects {
         self.objects.free(number, head, order)
     }
 
+    /// Takes a range back as [`Objects::free`] does, all bytes of which are zeros. That is remembered of a whole object.
+    pub(super) fn free_cleared(&mut self, number: u32, head: Pfn, order: Order) -> Freed {
+        let freed = self.objects.free(number, head, order);
+        if freed == Freed::Dies
+            && let Some(Memory::Folios { backing, cleared }) = self.objects.get_mut(number)
+        {
+            *cleared = backing.order == order;
+        }
+        freed
+    }
+
     pub(super) fn split(&mut self, number: u32, head: Pfn, from: Order, to: Order) {
         self.objects.split(number, head, from, to);
     }
@@ -107,7 +122,7 @@ impl Objects {
     /// Whose bytes `page` holds.
     pub(super) fn rmap_of(&self, page: Pfn, number: u32) -> Option<Rmap> {
         match self.objects.get(number)? {
-            Memory::Folios(backing) => backing.rmap_of(page),
+            Memory::Folios { backing, .. } => backing.rmap_of(page),
             Memory::Plain(_) => None,
         }
     }
@@ -115,7 +130,7 @@ impl Objects {
     /// The order of an object of one block.
     pub(super) fn order(&self, number: u32) -> Option<Order> {
         match self.objects.get(number)? {
-            Memory::Folios(backing) => Some(backing.order),
+            Memory::Folios { backing, .. } => Some(backing.order),
             Memory::Plain(_) => None,
         }
     }
@@ -137,14 +152,4 @@ fn pages_of(blocks: &[BuddyBlock]) -> u64 {
 fn sorted(mut blocks: Vec<BuddyBlock>) -> Vec<BuddyBlock> {
     blocks.sort_unstable();
     blocks
-}
-
-fn block_of(head: Pfn, order: Order) -> BuddyBlock {
-    BuddyBlock { page: head.get(), order: u32::from(order.get()) }
-}
-
-/// First page and order of a block that is no larger than a folio can be.
-pub(super) fn range_of(block: BuddyBlock) -> (Pfn, Order) {
-    let order = u8::try_from(block.order).ok().and_then(Order::new);
-    (Pfn::new(block.page), order.expect("blocks are cut to orders of folios"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bifolio_folio::{Folio, MemoryKind, Order, PageMap, Pfn, Pool};
 
-use crate::{BuddyPool, DevicePool, Rmap, Usage};
+use crate::{Allocation, BuddyPool, Contents, DevicePool, Rmap, Usage};
 
 const RMAP: Rmap = Rmap { block: 3, page: 0 };
 
@@ -24,16 +24,19 @@ fn pagemap(pages: u64) -> PageMap<BuddyPool> {
 #[test]
 fn order_4_comes_out_of_a_free_order_9() {
     let pool = pool(512);
-    let (whole, data) = pool.allocate(Order::PMD, RMAP).expect("all is free");
+    let Allocation { range: whole, data, .. } =
+        pool.allocate(Order::PMD, RMAP, Contents::Any).expect("all is free");
     pool.folio_free(whole, data);
-    let (part, _) = pool.allocate(order(4), RMAP).expect("all is free again");
+    let Allocation { range: part, .. } =
+        pool.allocate(order(4), RMAP, Contents::Any).expect("all is free again");
     assert_eq!((part.order(), pool.free_pages()), (order(4), 512 - 16));
 }
 
 #[test]
 fn object_has_512_references_after_a_split_and_goes_with_the_last() {
     let pagemap = pagemap(512);
-    let (range, data) = pagemap.pool().allocate(Order::PMD, RMAP).expect("all is free");
+    let Allocation { range, data, .. } =
+        pagemap.pool().allocate(Order::PMD, RMAP, Contents::Any).expect("all is free");
     let folio = pagemap.form(range, data).expect("free pages");
     let references = || pagemap.pool().usage().references;
     assert_eq!(references(), 1);
@@ -53,9 +56,9 @@ fn object_has_512_references_after_a_split_and_goes_with_the_last() {
 #[test]
 fn freeing_splitting_and_looking_up_wait_for_no_allocator() {
     let pagemap = pagemap(1024);
-    let allocate = || pagemap.pool().allocate(Order::PMD, RMAP).expect("half of it is free");
-    let [split, whole] =
-        [allocate(), allocate()].map(|(range, data)| pagemap.form(range, data).expect("free"));
+    let allocate = || pagemap.pool().allocate(Order::PMD, RMAP, Contents::Any).expect("half of it is free");
+    let [split, whole] = [allocate(), allocate()]
+        .map(|Allocation { range, data, .. }| pagemap.form(range, data).expect("free"));
     let somebody_allocates = pagemap.pool().buddy();
     std::thread::scope(|scope| {
         let (done, all_done) = mpsc::channel();
@@ -80,7 +83,7 @@ fn freeing_splitting_and_looking_up_wait_for_no_allocator() {
 #[test]
 fn dead_objects_hold_their_memory_until_it_is_released() {
     let pool = pool(512);
-    let (range, data) = pool.allocate(order(4), RMAP).expect("all is free");
+    let Allocation { range, data, .. } = pool.allocate(order(4), RMAP, Contents::Any).expect("all is free");
     pool.folio_free(range, data);
     assert_eq!(
         (pool.usage(), pool.free_pages()),
@@ -93,11 +96,15 @@ fn dead_objects_hold_their_memory_until_it_is_released() {
 #[test]
 fn allocating_and_asking_release_before_they_say_no() {
     let pool = pool(512);
-    let (whole, data) = pool.allocate(Order::PMD, RMAP).expect("all is free");
-    assert!(!pool.can_allocate(Order::ZERO, RMAP) && pool.allocate(Order::ZERO, RMAP).is_none());
+    let Allocation { range: whole, data, .. } =
+        pool.allocate(Order::PMD, RMAP, Contents::Any).expect("all is free");
+    assert!(
+        !pool.can_allocate(Order::ZERO, RMAP) && pool.allocate(Order::ZERO, RMAP, Contents::Any).is_none()
+    );
     pool.folio_free(whole, data);
     assert!(pool.can_allocate(Order::PMD, RMAP));
-    let (whole, data) = pool.allocate(Order::PMD, RMAP).expect("a dead object is in nobody's way");
+    let Allocation { range: whole, data, .. } =
+        pool.allocate(Order::PMD, RMAP, Contents::Any).expect("a dead object is in nobody's way");
     pool.folio_free(whole, data);
     let mut memory = Vec::new();
     assert_eq!(pool.add_plain(512, &mut memory), 512);
@@ -123,7 +130,7 @@ fn plain_object_has_exactly_the_pages_that_were_asked_for() {
 #[test]
 fn plain_object_grows_by_what_is_free_and_stays_one_object() {
     let pool = pool(64);
-    let (range, data) = pool.allocate(order(5), RMAP).expect("all is free");
+    let Allocation { range, data, .. } = pool.allocate(order(5), RMAP, Contents::Any).expect("all is free");
     let mut memory = Vec::new();
     assert_eq!(pool.add_plain(48, &mut memory), 32, "as much as there is");
     assert_eq!(pool.add_plain(16, &mut memory), 0);

@@ -69,6 +69,8 @@ mod free_lists;
 mod freelist;
 #[path = "../../../pool/src/handed_out.rs"]
 mod handed_out;
+#[path = "../../../pool/src/offset.rs"]
+mod offset;
 
 mod collapses;
 mod ledger;
@@ -79,7 +81,7 @@ mod splits;
 mod sync;
 mod teardown;
 
-use device_pool::{DevicePool, Rmap, Usage};
+use device_pool::{Allocation, Contents, DevicePool, Rmap, Usage};
 use error::NewError;
 use order::Order;
 use page_set::PageSet;

@@ -10,7 +10,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::coherent::CoherentPool;
-use crate::device_pool::{DevicePool, Rmap, Usage};
+use crate::device_pool::{Allocation, Contents, DevicePool, Rmap, Usage};
 use crate::folio::{Folio, Live};
 use crate::freelist::FreeListPool;
 use crate::ledger::{check_bounded, order};
@@ -46,7 +46,8 @@ fn with_each_pool(test: fn(&Arc<Map>)) {
 
 /// Allocates and forms. What a pool hands out is free, so forming cannot fail.
 fn bring(map: &Map, order: Order, page: u16) -> Option<Folio<'_, Shared, Live>> {
-    let (range, data) = map.pool().allocate(order, Rmap { block: 0, page })?;
+    let Allocation { range, data, .. } =
+        map.pool().allocate(order, Rmap { block: 0, page }, Contents::Any)?;
     Some(map.form(range, data).expect("what was handed out is free").unlock())
 }
 
@@ -58,7 +59,8 @@ fn fill_but(map: &Map, order: Order) -> Box<[RawFolio<Live>]> {
     let mut kept = alloc::vec::Vec::new();
     for order in orders {
         if order.pages() <= left {
-            let (range, data) = map.pool().allocate(order, Rmap { block, page: 0 }).expect("there is room");
+            let allocated = map.pool().allocate(order, Rmap { block, page: 0 }, Contents::Any);
+            let Allocation { range, data, .. } = allocated.expect("there is room");
             kept.push(map.form(range, data).expect("free").unlock().into_raw());
             left -= order.pages();
             block += 1;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Barrier, OnceLock, Weak};
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
-use bifolio_pool::{BuddyPool, DevicePool, Rmap, Usage};
+use bifolio_pool::{Allocation, BuddyPool, Contents, DevicePool, Rmap, Usage};
 use bifolio_sys::SharedBytes;
 
 use super::memory_device::MemoryDevice;
@@ -139,17 +139,17 @@ impl std::fmt::Debug for Lies {
 }
 
 impl DevicePool for LyingPool {
-    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
+    fn allocate(&self, order: Order, rmap: Rmap, contents: Contents) -> Option<Allocation> {
         if self.lies.tells(Lie::Refuse) {
             return None;
         }
-        let (range, data) = self.inner.allocate(order, rmap)?;
+        let Allocation { range, data, cleared } = self.inner.allocate(order, rmap, contents)?;
         let head = match () {
             () if self.lies.tells(Lie::HandOutAgain) => Pfn::ZERO,
             () if self.lies.tells(Lie::HandOutBeyond) => Pfn::new(DEVICE_PAGES),
             () => range.head(),
         };
-        Some((FreeRange::claim(head, order), data))
+        Some(Allocation { range: FreeRange::claim(head, order), data, cleared })
     }
 
     fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
-use bifolio_pool::{DevicePool, Rmap, Usage};
+use bifolio_pool::{Allocation, Contents, DevicePool, Rmap, Usage};
 
 use crate::mutant::{self, Mutant};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -58,8 +58,8 @@ impl Pool for SteppedPool {
 }
 
 impl DevicePool for SteppedPool {
-    fn allocate(&self, order: Order, rmap: Rmap) -> Option<(FreeRange, u32)> {
-        let allocated = self.stepped().allocate(order, rmap);
+    fn allocate(&self, order: Order, rmap: Rmap, contents: Contents) -> Option<Allocation> {
+        let allocated = self.stepped().allocate(order, rmap, contents);
         // Allocated, and not yet formed.
         self.step();
         allocated
@@ -76,6 +76,22 @@ impl DevicePool for SteppedPool {
         if !mutant::is(Mutant::GivesNothingBack) {
             self.stepped().give_back(range, data);
         }
+    }
+
+    fn give_back_cleared(&self, range: FreeRange, data: u32) {
+        if !mutant::is(Mutant::GivesNothingBack) {
+            self.stepped().give_back_cleared(range, data);
+        }
+    }
+
+    fn allocate_dirty(&self, largest: Order) -> Option<Allocation> {
+        let allocated = self.stepped().allocate_dirty(largest);
+        self.step();
+        allocated
+    }
+
+    fn declare_cleared(&self) {
+        self.stepped().declare_cleared();
     }
 
     fn rmap_of(&self, page: Pfn, data: u32) -> Option<Rmap> {

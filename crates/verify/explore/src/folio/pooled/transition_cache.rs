@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bifolio_folio::{FreeRange, Order, Pfn};
 use bifolio_pool::snapshot::{ObjectView, SmallPool, View};
-use bifolio_pool::{DevicePool, PoolName, Rmap};
+use bifolio_pool::{Allocation, Contents, DevicePool, PoolName, Rmap};
 
 use crate::design::Bounds;
 use crate::folio::packed_words::PAGES;
@@ -181,7 +181,8 @@ impl<M: Mutate + Debug> TransitionCache<M> {
             let (rmap, order) = (rmap(self.rmap_code(order, page)), Order::new(order).unwrap_or_default());
             let answer = |pool: &SmallPool| {
                 let pool = pool.duplicate();
-                let granted = pool.pool().allocate(order, rmap).map(|(range, _)| range.surrender());
+                let granted = pool.pool().allocate(order, rmap, Contents::Any);
+                let granted = granted.map(|granted| granted.range.surrender());
                 let allocated = pool.view().0;
                 pool.pool().release();
                 (granted, allocated, pool.view().0)
@@ -202,7 +203,7 @@ impl<M: Mutate + Debug> TransitionCache<M> {
         let honest = asked.all(|(order, page)| {
             let (rmap, order) = (rmap(self.rmap_code(order, page)), Order::new(order).unwrap_or_default());
             let said = pool.duplicate().pool().can_allocate(order, rmap);
-            said == pool.duplicate().pool().allocate(order, rmap).is_some() || view.fails_next
+            said == pool.duplicate().pool().allocate(order, rmap, Contents::Any).is_some() || view.fails_next
         });
         pool.pool().check_consistency().is_ok() && counted && honest
     }
@@ -212,11 +213,11 @@ impl<M: Mutate + Debug> TransitionCache<M> {
         let (largest, code) =
             (Order::new(self.bounds.order).unwrap_or_default(), self.rmap_code(self.bounds.order, 0));
         if pool.view().0.fails_next {
-            let _: Option<(FreeRange, u32)> = pool.pool().allocate(largest, rmap(code));
+            let _: Option<Allocation> = pool.pool().allocate(largest, rmap(code), Contents::Any);
         }
         let mut left = usize::from(self.bounds.pages >> self.bounds.order);
         pool.pool().release();
-        while left > 0 && pool.pool().allocate(largest, rmap(code)).is_some() {
+        while left > 0 && pool.pool().allocate(largest, rmap(code), Contents::Any).is_some() {
             left -= 1;
         }
         left == 0 && pool.pool().free_pages() == 0
@@ -263,8 +264,8 @@ fn perform(pool: &SmallPool, entry: &Entry, call: Call) -> Option<(u8, u32)> {
     let head = |page: u8| Pfn::new(u64::from(page));
     match call {
         Call::Allocate { order: wanted, home } => {
-            let (range, number) = device.allocate(order(wanted), rmap(home))?;
-            return Some((u8::try_from(range.surrender().0.get()).ok()?, number));
+            let granted = device.allocate(order(wanted), rmap(home), Contents::Any)?;
+            return Some((u8::try_from(granted.range.surrender().0.get()).ok()?, granted.data));
         }
         Call::Free { page, order: freed, name } => {
             device.folio_free(FreeRange::claim(head(page), order(freed)), entry.number(name)?);
