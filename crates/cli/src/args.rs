@@ -68,7 +68,7 @@ Examples:
   bifolio demo pagerank --vram 1/16 --checked      a sixteenth, rules checked after every move
   bifolio demo pagerank --memory coherent          the CPU reads device memory in place
   bifolio demo pagerank --pool coherent            the same, with objects that neighbouring folios share
-  bifolio demo pagerank --objects 1/4              with buffer objects that take device memory too
+  bifolio demo pagerank --buffers 1/4              with buffer objects that take device memory too
   bifolio demo pagerank --json report.json edges   your own edge list";
 
 const BFS_EXAMPLES: &str = "\
@@ -113,9 +113,9 @@ pub struct JobArgs {
     /// System memory that the data may use at once; without it, there is no limit.
     #[arg(long, value_name = "SIZE")]
     pub ram: Option<Amount>,
-    /// Plain objects beside the data, which compete with it for device memory; their bytes are checked too.
-    #[arg(long, value_name = "SIZE")]
-    pub objects: Option<Amount>,
+    /// Buffer objects beside the data, which compete with it for device memory; their bytes are checked too.
+    #[arg(long, alias = "objects", value_name = "SIZE")]
+    pub buffers: Option<Amount>,
     /// Whether the CPU can map device memory [default: private, with --pool coherent coherent].
     #[arg(long, value_enum, value_name = "KIND")]
     pub memory: Option<Memory>,

@@ -26,11 +26,11 @@ pub enum Counter {
     /// Folios evicted from the device to make room there.
     Evictions,
     /// Buffer objects evicted from the device to make room there.
-    ObjectEvictions,
+    BufferEvictions,
     /// Buffer objects brought back to the device after they had been evicted.
-    ObjectReturns,
+    BufferReturns,
     /// Bytes of buffer objects copied from and to the device.
-    BytesObjects,
+    BytesBuffers,
     /// Folios moved to the device to make room in system memory.
     Reclaims,
     /// Times a live folio was halved.

@@ -63,5 +63,5 @@ pub use bifolio_engine::{
 pub use bifolio_pool::PoolName;
 pub use heap::{Heap, HeapConfig};
 pub use setup::SetupError;
-pub use space::object::{Object, ObjectError, Pinned};
+pub use space::buffer::{Buffer, Pinned};
 pub use space::{Space, SpaceConfig};

@@ -9,9 +9,9 @@ use bifolio_demo::run::{self, RunError};
 use bifolio_demo::sheet::{BuildError, Damaged, Sheet};
 use bifolio_demo::verify::{self, Mismatch};
 use bifolio_engine::device::DeviceFault;
-use bifolio_host::{ObjectError, SetupError, Space};
+use bifolio_host::{BufferError, SetupError, Space};
 
-use crate::demo::objects::{ObjectFigures, Rivals};
+use crate::demo::buffers::{BufferFigures, Rivals};
 use crate::demo::plan::Plan;
 use crate::demo::progress::Stages;
 use crate::report::Figures;
@@ -49,8 +49,8 @@ pub struct Done {
     pub found: Found,
     /// Largest difference from the plain run, or the first that is too large.
     pub verdict: Result<f64, Mismatch>,
-    /// What became of plain objects, if there were any.
-    pub objects: Option<ObjectFigures>,
+    /// What became of buffer objects, if there were any.
+    pub buffers: Option<BufferFigures>,
     /// What it took.
     pub figures: Figures,
     /// The rules that broke.
@@ -69,9 +69,9 @@ pub enum JobError {
     /// The device failed.
     #[error("job failed on the device")]
     Run(#[from] RunError<DeviceFault>),
-    /// Plain objects could not be had or used.
-    #[error("plain objects cannot be used")]
-    Objects(#[from] ObjectError),
+    /// Buffer objects could not be allocated or used.
+    #[error("buffer objects cannot be used")]
+    Buffers(#[from] BufferError),
     /// What came back is impossible.
     #[error("records in shared memory are damaged")]
     Damaged(#[from] Damaged),
@@ -88,7 +88,7 @@ impl Job {
         let started = Instant::now();
         let mut rivals = Rivals::allocate(&space, plan)?;
         let found = self.on_device(&space, graph, &mut rivals, stages)?;
-        let objects = rivals.finish(&space)?;
+        let buffers = rivals.finish(&space)?;
         let total = started.elapsed();
         stages.begin("comparing with a plain run");
         let mut broken = space.audit();
@@ -103,7 +103,7 @@ impl Job {
             violations.push(held.to_string());
         }
         let verdict = self.verify(graph, &found);
-        Ok(Done { found, verdict, objects, figures, violations })
+        Ok(Done { found, verdict, buffers, figures, violations })
     }
 
     fn on_device(

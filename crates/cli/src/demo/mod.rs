@@ -6,9 +6,9 @@
 //!                               device  verdict
 //! ```
 
+mod buffers;
 mod input;
 mod job;
-mod objects;
 mod plan;
 mod progress;
 mod result;
@@ -92,7 +92,7 @@ pub fn demo(command: &DemoCommand) -> Result<u8, DemoError> {
     let done = job.run(&input.graph, &plan, &stages)?;
     drop(stages);
     exit::unless_unread(write(args, &input, &plan, &done))?;
-    let damaged = done.objects.as_ref().is_some_and(|objects| !objects.verified);
+    let damaged = done.buffers.as_ref().is_some_and(|buffers| !buffers.verified);
     let broken = done.verdict.is_err() || damaged || done.figures.violations > 0;
     Ok(if broken { exit::BROKEN } else { exit::OK })
 }
@@ -118,8 +118,8 @@ fn write(args: &JobArgs, input: &Input, plan: &Plan, done: &Done) -> Result<(), 
     if !args.output.quiet && json != Some(&JsonTarget::Stdout) {
         print(&mut io::stdout().lock(), input, plan, done, &rows)?;
     }
-    let (verified, objects) = (done.verdict.is_ok(), done.objects.as_ref());
-    let report = DemoReport { result: rows, verified, objects, figures: &done.figures };
+    let (verified, buffers) = (done.verdict.is_ok(), done.buffers.as_ref());
+    let report = DemoReport { result: rows, verified, buffers, figures: &done.figures };
     json.map_or(Ok(()), |target| target.write(&report))
 }
 
@@ -128,7 +128,7 @@ fn print(out: &mut impl Write, input: &Input, plan: &Plan, done: &Done, rows: &R
     writeln!(out)?;
     rows.print(out)?;
     writeln!(out, "\n{}", result::verdict(done))?;
-    done.objects.iter().try_for_each(|objects| objects.print(out))?;
+    done.buffers.iter().try_for_each(|buffers| buffers.print(out))?;
     writeln!(out)?;
     report::print_summary(out, &done.figures)?;
     for violation in &done.violations {

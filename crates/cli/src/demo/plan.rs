@@ -20,8 +20,8 @@ pub struct Plan {
     pub vram: u64,
     /// System memory that the data may use at once.
     pub ram: Option<u64>,
-    /// Plain objects beside the data.
-    pub objects: u64,
+    /// Buffer objects beside the data.
+    pub buffers: u64,
     /// Whether the CPU maps device memory.
     pub kind: MemoryKind,
     /// Who hands out device memory.
@@ -108,7 +108,7 @@ impl Plan {
             data,
             vram: whole_pages(args.vram.of(data)),
             ram: args.ram.map(|ram| whole_pages(ram.of(data))),
-            objects: args.objects.map_or(0, |objects| whole_pages(objects.of(data))),
+            buffers: args.buffers.map_or(0, |buffers| whole_pages(buffers.of(data))),
             kind: args.memory.map_or(args.pool.memory(), Memory::kind),
             pool: args.pool,
             reset: args.reset,
@@ -122,7 +122,7 @@ impl Plan {
     fn check(&self, machine: u64) -> Result<(), PlanError> {
         self.check_machine("--vram", self.vram, machine)?;
         self.check_vram()?;
-        self.check_machine("--objects", self.objects, machine)?;
+        self.check_machine("--buffers", self.buffers, machine)?;
         self.ram.map_or(Ok(()), |ram| self.check_ram(ram, machine))
     }
 
@@ -137,12 +137,12 @@ impl Plan {
     }
 
     fn check_ram(&self, ram: u64, machine: u64) -> Result<(), PlanError> {
-        let Self { vram, data, objects, .. } = *self;
-        // Objects count against the limit wherever they are.
-        if ram < RAM_LEAST + objects {
-            return Err(PlanError::Ram { ram, least: RAM_LEAST + objects });
+        let Self { vram, data, buffers, .. } = *self;
+        // Buffer objects count against the limit wherever they are.
+        if ram < RAM_LEAST + buffers {
+            return Err(PlanError::Ram { ram, least: RAM_LEAST + buffers });
         }
-        let needed = |moving: u64| data + objects + ROOM_TO_MOVE + moving / ON_THE_WAY;
+        let needed = |moving: u64| data + buffers + ROOM_TO_MOVE + moving / ON_THE_WAY;
         if ram + vram < needed(vram.min(ram)) {
             // Whole MiB, so that the message can be typed back.
             let least = needed(vram).saturating_sub(vram).next_multiple_of(1 << 20);
@@ -168,7 +168,7 @@ impl Plan {
             reset: self.reset,
             units: self.units,
             checked: self.checked,
-            ..SpaceConfig::new(usize_of((self.data + self.objects) * 2 + SPACE_SLACK), usize_of(self.vram))
+            ..SpaceConfig::new(usize_of((self.data + self.buffers) * 2 + SPACE_SLACK), usize_of(self.vram))
         }
     }
 }
@@ -189,7 +189,7 @@ mod tests {
             data: 12 << 20,
             vram,
             ram,
-            objects: 0,
+            buffers: 0,
             kind: MemoryKind::Private,
             pool: PoolName::Buddy,
             reset: Reset::OnFree,
@@ -214,11 +214,11 @@ mod tests {
 
     #[test]
     fn what_an_error_recommends_is_accepted() {
-        for (vram, objects) in
+        for (vram, buffers) in
             [(8 << 10, 0), (1 << 20, 0), (4 << 20, 0), (11 << 20, 0), (12 << 20, 0), (4 << 20, 9 << 20)]
         {
-            let plan = |ram| Plan { objects, ..plan(vram, Some(ram)) };
-            let refused = plan(RAM_LEAST + objects).check(MACHINE);
+            let plan = |ram| Plan { buffers, ..plan(vram, Some(ram)) };
+            let refused = plan(RAM_LEAST + buffers).check(MACHINE);
             let Err(PlanError::Both { least, .. }) = refused else {
                 panic!("accepted at {vram}: {refused:?}")
             };
@@ -227,8 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn objects_need_system_memory_to_be_evicted_to() {
-        let plan = Plan { objects: 1 << 20, ..plan(4 << 20, Some(1 << 20)) };
+    fn buffers_need_system_memory_to_be_evicted_to() {
+        let plan = Plan { buffers: 1 << 20, ..plan(4 << 20, Some(1 << 20)) };
         let least = (1 << 20) + RAM_LEAST;
         assert_eq!(plan.check(MACHINE), Err(PlanError::Ram { ram: 1 << 20, least }));
     }

@@ -8,8 +8,8 @@ use bifolio_demo::reference::{self, UNREACHED};
 use bifolio_demo::verify::RANK_TOLERANCE;
 use serde::Serialize;
 
+use crate::demo::buffers::BufferFigures;
 use crate::demo::job::{Done, Found};
-use crate::demo::objects::ObjectFigures;
 use crate::figures::grouped;
 use crate::report::Figures;
 use crate::table;
@@ -34,9 +34,9 @@ pub struct DemoReport<'a> {
     pub result: Rows,
     /// Whether it equals the plain run.
     pub verified: bool,
-    /// What became of plain objects, if there were any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub objects: Option<&'a ObjectFigures>,
+    /// What became of buffer objects, if there were any. The field keeps the name that scripts know.
+    #[serde(rename = "objects", skip_serializing_if = "Option::is_none")]
+    pub buffers: Option<&'a BufferFigures>,
     /// What it took.
     #[serde(flatten)]
     pub figures: &'a Figures,

@@ -221,13 +221,13 @@ fn coherent_pool_has_coherent_memory_unless_told_otherwise() {
 }
 
 #[test]
-fn objects_compete_with_the_data_and_both_keep_their_bytes() {
-    if !device_works("objects_compete_with_the_data_and_both_keep_their_bytes") {
+fn buffers_compete_with_the_data_and_both_keep_their_bytes() {
+    if !device_works("buffers_compete_with_the_data_and_both_keep_their_bytes") {
         return;
     }
     for (job, pool) in [("bfs", "buddy"), ("bfs", "freelist")] {
         let args =
-            ["demo", job, "--vram", "1/8", "--objects", "1/8", "--pool", pool, "--checked", "--json", "-"];
+            ["demo", job, "--vram", "1/8", "--buffers", "1/8", "--pool", pool, "--checked", "--json", "-"];
         let json = check_figures(&bifolio(&args));
         let objects = &json["objects"];
         assert_eq!(objects["verified"], json!(true), "{args:?}");
@@ -238,19 +238,19 @@ fn objects_compete_with_the_data_and_both_keep_their_bytes() {
 }
 
 #[test]
-fn objects_are_told_of_in_the_text() {
-    if !device_works("objects_are_told_of_in_the_text") {
+fn buffers_are_told_of_in_the_text() {
+    if !device_works("buffers_are_told_of_in_the_text") {
         return;
     }
-    let ran = bifolio_reads(&["demo", "bfs", "--root", "b", "--vram", "16K", "--objects", "32K", "-"], EDGES);
+    let ran = bifolio_reads(&["demo", "bfs", "--root", "b", "--vram", "16K", "--buffers", "32K", "-"], EDGES);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-    let said = "verified: 8 plain objects of 32 KiB hold what was written last, after 32 uses, ";
+    let said = "verified: 8 buffer objects of 32 KiB hold what was written last, after 32 uses, ";
     assert!(ran.stdout.lines().any(|line| line.starts_with(said)), "{}", ran.stdout);
 }
 
 #[test]
-fn objects_without_system_memory_to_be_evicted_to_are_refused() {
-    let ran = bifolio_reads(&["demo", "bfs", "--ram", "1M", "--objects", "1M", "-"], EDGES);
+fn buffers_without_system_memory_to_be_evicted_to_are_refused() {
+    let ran = bifolio_reads(&["demo", "bfs", "--ram", "1M", "--buffers", "1M", "-"], EDGES);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
     assert!(ran.stderr.contains("--ram of 1 MiB is too little: give at least"), "{}", ran.stderr);
 }

@@ -93,8 +93,8 @@ Options:
       --ram <SIZE>
           System memory that the data may use at once; without it, there is no limit
 
-      --objects <SIZE>
-          Plain objects beside the data, which compete with it for device memory; their bytes are checked too
+      --buffers <SIZE>
+          Buffer objects beside the data, which compete with it for device memory; their bytes are checked too
 
       --memory <KIND>
           Whether the CPU can map device memory [default: private, with --pool coherent coherent]
@@ -142,7 +142,7 @@ Examples:
   bifolio demo pagerank --vram 1/16 --checked      a sixteenth, rules checked after every move
   bifolio demo pagerank --memory coherent          the CPU reads device memory in place
   bifolio demo pagerank --pool coherent            the same, with objects that neighbouring folios share
-  bifolio demo pagerank --objects 1/4              with buffer objects that take device memory too
+  bifolio demo pagerank --buffers 1/4              with buffer objects that take device memory too
   bifolio demo pagerank --json report.json edges   your own edge list
 
 "#]]
@@ -165,7 +165,7 @@ Options:
       --root <NAME>     Node to start from, by name; without it, the one that points to most others
       --vram <SIZE>     Device memory, such as 16M, or a share of the data, such as 1/4 [default: 1/4]
       --ram <SIZE>      System memory that the data may use at once; without it, there is no limit
-      --objects <SIZE>  Plain objects beside the data, which compete with it for device memory; their bytes are checked too
+      --buffers <SIZE>  Buffer objects beside the data, which compete with it for device memory; their bytes are checked too
       --memory <KIND>   Whether the CPU can map device memory [default: private, with --pool coherent coherent] [possible values: private, coherent]
       --pool <POOL>     Who hands out device memory [default: buddy] [possible values: buddy, freelist, coherent, mirror]
       --reset <WHEN>    When the page words of folios are made clean: as they end, or as the next folio is formed there [default: split-on-free] [possible values: split-on-free, reinit-on-form]
@@ -289,6 +289,12 @@ For more information, try '--help'.
 
 "#]]
     );
+}
+
+#[test]
+fn objects_is_another_name_of_buffers() {
+    let refused = refused(&["demo", "bfs", "--objects", "1/0"]);
+    assert!(refused.starts_with("error: invalid value '1/0' for '--buffers <SIZE>'"), "{refused}");
 }
 
 #[test]

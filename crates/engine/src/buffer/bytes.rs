@@ -107,7 +107,7 @@ impl<V: CpuView> Engine<V> {
         let result = self.device.copy(batch).and_then(|point| self.device.wait(point));
         self.statistics.add_time(Counter::CopyNs, start.elapsed());
         if result.is_ok() {
-            self.statistics.add(Counter::BytesObjects, (pages * PAGE) as u64);
+            self.statistics.add(Counter::BytesBuffers, (pages * PAGE) as u64);
         }
         result
     }

@@ -34,6 +34,12 @@ mod memory;
 /// Why a buffer object was not made or used. Its bytes are where they were.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BufferError {
+    /// No range of addresses is left that is long enough for the device to see it.
+    #[error("no addresses for {pages} pages")]
+    NoAddresses {
+        /// Pages of the object.
+        pages: u64,
+    },
     /// Everything on the device is in use, or there is less device memory than the object has.
     #[error("no device memory for {pages} pages, and nothing that could be evicted")]
     NoDeviceMemory {
@@ -200,7 +206,7 @@ impl<V: CpuView> Engine<V> {
             self.take_back(memory, None);
             return Err(why.into());
         }
-        self.statistics.add(Counter::ObjectReturns, u64::from(system.is_some()));
+        self.statistics.add(Counter::BufferReturns, u64::from(system.is_some()));
         let mut victims = lock(&self.victims);
         victims.enter(object, &memory);
         *place = BufferLocation::Device { memory, turn: Some(victims.push_buffer(object)) };
@@ -246,7 +252,7 @@ impl<V: CpuView> Engine<V> {
         if let BufferLocation::Device { memory, turn } = before {
             self.take_back(memory, turn);
         }
-        self.statistics.add(Counter::ObjectEvictions, 1);
+        self.statistics.add(Counter::BufferEvictions, 1);
         (EvictionStats::EVICTED, first)
     }
 }

@@ -25,7 +25,7 @@ use bifolio_engine::statistics::{Counter, Snapshot, Statistics};
 use bifolio_engine::{Budget, Engine, Parts, Side};
 
 mod allocations;
-pub mod object;
+pub mod buffer;
 
 use allocations::Allocations;
 

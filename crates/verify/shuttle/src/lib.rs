@@ -37,7 +37,7 @@
 //! | `fork` | a heap that stands still for a fork against faults and moves |
 //! | `pinning` | pages that stay in system memory against faults of the device, making room, unmapping, teardown |
 //! | `reshaping` | splits and collapses against faults of both sides, eviction, unmapping, holders, and each other |
-//! | `objects` | buffer objects that are made, brought, evicted, pinned, read, written and freed, against each other and folios |
+//! | `buffers` | buffer objects that are made, brought, evicted, pinned, read, written and freed, against each other and folios |
 //! | `teardown` | kill, evict, drain, finish against faults of both sides and against holders |
 //!
 //! # What this cannot find

@@ -9,8 +9,8 @@ use crate::simulation::view::SimulatedView;
 
 #[path = "../../../host/src/space/allocations.rs"]
 mod allocations;
-#[path = "../../../host/src/space/object.rs"]
-pub mod object;
+#[path = "../../../host/src/space/buffer.rs"]
+pub mod buffer;
 
 use allocations::Allocations;
 

@@ -86,7 +86,7 @@ pub type Actor<'a> = &'a (dyn Fn(&Machine) + Sync);
 /// Threads that answer faults of the CPU.
 const HANDLERS: usize = 2;
 /// Pages at the end of the last block that are addresses of buffer objects.
-const OBJECT_PAGES: usize = 64;
+const BUFFER_PAGES: usize = 64;
 /// Turns of others while somebody holds a folio, or waits with pages pinned.
 const HELD_FOR: u32 = 3;
 
@@ -118,8 +118,8 @@ impl Machine {
         engine.device.attach(handler);
         engine.blocks().add_region(addresses.clone()).expect("blocks");
         let oracle = Oracle::new(addresses.len() / PAGE);
-        let objects = addresses.end - OBJECT_PAGES * PAGE..addresses.end;
-        let space = Space::over(Arc::clone(&engine), objects);
+        let buffers = addresses.end - BUFFER_PAGES * PAGE..addresses.end;
+        let space = Space::over(Arc::clone(&engine), buffers);
         let (detached, pinned) = (AtomicBool::new(false), Mutex::default());
         Machine { engine, device, space, oracle, chance, start: addresses.start, detached, pinned }
     }

@@ -1,9 +1,9 @@
 //! A machine that the shipped engine runs on: the kernel, the program and the device, as plain memory and threads of shuttle.
 
+pub mod buffer;
 pub mod chance;
 pub mod device;
 pub mod machine;
-pub mod object;
 pub mod oracle;
 pub mod pool;
 pub mod process;

@@ -1,10 +1,10 @@
 //! What must hold whoever goes on when: see the documentation of the crate.
 
+mod buffers;
 mod eviction;
 mod faults;
 mod fork;
 mod mutants;
-mod objects;
 mod pinning;
 mod reshaping;
 mod scarcity;

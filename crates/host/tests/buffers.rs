@@ -11,7 +11,7 @@ use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::detach::{DetachError, StillPinned};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::Order;
-use bifolio_host::{BufferError, Counter, Object, ObjectError, PoolName, Side, Space, SpaceConfig};
+use bifolio_host::{Buffer, BufferError, Counter, PoolName, Side, Space, SpaceConfig};
 use bifolio_migrate::Failure;
 use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
@@ -45,17 +45,17 @@ impl Kernel for Add {
     }
 }
 
-/// Bytes that differ by object, place and generation.
-fn pattern(object: usize, generation: u64, len: usize) -> Vec<u8> {
+/// Bytes that differ by buffer, place and generation.
+fn pattern(buffer: usize, generation: u64, len: usize) -> Vec<u8> {
     let word = |at: usize| {
-        (at as u64 ^ (generation << 32) ^ (object as u64) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        (at as u64 ^ (generation << 32) ^ (buffer as u64) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     };
     (0..len / 8).flat_map(|at| word(at).to_le_bytes()).collect()
 }
 
-fn contents(object: &Object<'_>) -> Vec<u8> {
-    let mut bytes = vec![0; object.len()];
-    object.read(0, &mut bytes).expect("inside");
+fn contents(buffer: &Buffer<'_>) -> Vec<u8> {
+    let mut bytes = vec![0; buffer.len()];
+    buffer.read(0, &mut bytes).expect("inside");
     bytes
 }
 
@@ -81,107 +81,107 @@ fn all_is_well(space: &Space) {
 }
 
 #[test]
-fn object_holds_its_bytes_in_as_many_blocks_as_it_takes() {
-    if !kernel::grants("object_holds_its_bytes_in_as_many_blocks_as_it_takes", kernel::SHARED) {
+fn buffer_holds_its_bytes_in_as_many_blocks_as_it_takes() {
+    if !kernel::grants("buffer_holds_its_bytes_in_as_many_blocks_as_it_takes", kernel::SHARED) {
         return;
     }
     let space = space(16 * MIB, 8 * MIB, 9);
-    let object = space.allocate_object(5 * MIB + 3 * PAGE - 1).expect("room");
+    let buffer = space.allocate_buffer(5 * MIB + 3 * PAGE - 1).expect("room");
     let pages = (5 * MIB / PAGE + 3) as u64;
-    assert_eq!((object.len(), object.is_on_device()), (5 * MIB + 3 * PAGE, true));
-    assert_eq!(contents(&object), vec![0; object.len()]);
+    assert_eq!((buffer.len(), buffer.is_on_device()), (5 * MIB + 3 * PAGE, true));
+    assert_eq!(contents(&buffer), vec![0; buffer.len()]);
     assert_eq!(space.engine().pagemap().pool().usage().pages, pages, "no page more");
-    let bytes = pattern(1, 0, object.len());
-    object.write(0, &bytes).expect("inside");
-    object.write(4090, b"across a border").expect("inside");
+    let bytes = pattern(1, 0, buffer.len());
+    buffer.write(0, &bytes).expect("inside");
+    buffer.write(4090, b"across a border").expect("inside");
     let mut expected = bytes;
     expected[4090..4105].copy_from_slice(b"across a border");
-    assert!(contents(&object) == expected);
+    assert!(contents(&buffer) == expected);
     all_is_well(&space);
-    drop(object);
+    drop(buffer);
     assert_eq!(space.engine().pagemap().pool().free_pages(), 8 * MIB as u64 / 4096);
     all_is_well(&space);
 }
 
 #[test]
-fn kernels_reach_an_object_while_it_is_pinned_and_not_otherwise() {
-    if !kernel::grants("kernels_reach_an_object_while_it_is_pinned_and_not_otherwise", kernel::SHARED) {
+fn kernels_reach_an_buffer_while_it_is_pinned_and_not_otherwise() {
+    if !kernel::grants("kernels_reach_an_buffer_while_it_is_pinned_and_not_otherwise", kernel::SHARED) {
         return;
     }
     let space = space(16 * MIB, 8 * MIB, 9);
-    let object = space.allocate_object(MIB + PAGE).expect("room");
-    let (first, second) = (object.pin().expect("room"), object.pin().expect("room"));
-    let add = Add { address: first.address(), bytes: object.len(), value: 7 };
+    let buffer = space.allocate_buffer(MIB + PAGE).expect("room");
+    let (first, second) = (buffer.pin().expect("room"), buffer.pin().expect("room"));
+    let add = Add { address: first.address(), bytes: buffer.len(), value: 7 };
     drop(first);
     space.launch(&add).expect("it is pinned once more");
     drop(second);
     let mut word = [0; 8];
-    object.read(MIB, &mut word).expect("inside");
+    buffer.read(MIB, &mut word).expect("inside");
     assert_eq!(u64::from_le_bytes(word), 7);
     assert_eq!(space.launch(&add), Err(DeviceFault::NotMapped { address: add.address }));
 }
 
 #[test]
-fn bytes_outside_of_an_object_are_refused() {
-    if !kernel::grants("bytes_outside_of_an_object_are_refused", kernel::SHARED) {
+fn bytes_outside_of_an_buffer_are_refused() {
+    if !kernel::grants("bytes_outside_of_an_buffer_are_refused", kernel::SHARED) {
         return;
     }
     let space = space(4 * MIB, MIB, 9);
-    let object = space.allocate_object(1).expect("room");
-    let outside = |offset, len| Err(ObjectError::Memory(BufferError::Outside { offset, len, bytes: PAGE }));
-    assert_eq!(object.write(PAGE - 1, &[1, 2]), outside(PAGE - 1, 2));
-    assert_eq!(object.read(usize::MAX, &mut [0]), outside(usize::MAX, 1));
-    assert_eq!(contents(&object), vec![0; PAGE]);
+    let buffer = space.allocate_buffer(1).expect("room");
+    let outside = |offset, len| Err(BufferError::Outside { offset, len, bytes: PAGE });
+    assert_eq!(buffer.write(PAGE - 1, &[1, 2]), outside(PAGE - 1, 2));
+    assert_eq!(buffer.read(usize::MAX, &mut [0]), outside(usize::MAX, 1));
+    assert_eq!(contents(&buffer), vec![0; PAGE]);
 }
 
 #[test]
-fn object_evicts_shared_memory_whose_bytes_stay() {
-    if !kernel::grants("object_evicts_shared_memory_whose_bytes_stay", kernel::SHARED) {
+fn buffer_evicts_shared_memory_whose_bytes_stay() {
+    if !kernel::grants("buffer_evicts_shared_memory_whose_bytes_stay", kernel::SHARED) {
         return;
     }
     for order in [0, 4, 9] {
         let space = space(32 * MIB, 8 * MIB, order);
         let span = on_device(&space, 8 * MIB);
         assert_eq!(space.engine().pagemap().pool().free_pages(), 0, "it fills the device");
-        let object = space.allocate_object(5 * MIB).expect("shared memory makes room");
-        object.write(0, &pattern(1, 1, object.len())).expect("inside");
+        let buffer = space.allocate_buffer(5 * MIB).expect("shared memory makes room");
+        buffer.write(0, &pattern(1, 1, buffer.len())).expect("inside");
         assert!(space.statistics().get(Counter::Evictions) >= ((5 * MIB / PAGE) >> order) as u64);
         all_is_well(&space);
         check_pages(&space, span, 0);
-        assert!(contents(&object) == pattern(1, 1, object.len()));
+        assert!(contents(&buffer) == pattern(1, 1, buffer.len()));
         all_is_well(&space);
     }
 }
 
 #[test]
-fn device_faults_evict_objects_whose_bytes_come_back() {
-    if !kernel::grants("device_faults_evict_objects_whose_bytes_come_back", kernel::SHARED) {
+fn device_faults_evict_buffers_whose_bytes_come_back() {
+    if !kernel::grants("device_faults_evict_buffers_whose_bytes_come_back", kernel::SHARED) {
         return;
     }
     for order in [0, 4, 9] {
         let space = space(32 * MIB, 8 * MIB, order);
-        let objects: Vec<_> = (0..4).map(|_| space.allocate_object(2 * MIB).expect("room")).collect();
-        for (number, object) in objects.iter().enumerate() {
-            object.write(0, &pattern(number, 2, object.len())).expect("inside");
+        let buffers: Vec<_> = (0..4).map(|_| space.allocate_buffer(2 * MIB).expect("room")).collect();
+        for (number, buffer) in buffers.iter().enumerate() {
+            buffer.write(0, &pattern(number, 2, buffer.len())).expect("inside");
         }
         let address = space.allocate(6 * MIB).expect("room");
         let add = Add { address, bytes: 6 * MIB, value: 3 };
-        space.launch(&add).expect("objects make room");
+        space.launch(&add).expect("buffers make room");
         assert_eq!(
-            space.statistics().get(Counter::ObjectEvictions),
+            space.statistics().get(Counter::BufferEvictions),
             3,
             "order {order} {:?}",
             space.statistics()
         );
-        let on_device: Vec<bool> = objects.iter().map(Object::is_on_device).collect();
+        let on_device: Vec<bool> = buffers.iter().map(Buffer::is_on_device).collect();
         assert_eq!(on_device, [false, false, false, true], "the least recently used went first");
         all_is_well(&space);
-        for (number, object) in objects.iter().enumerate() {
-            object.validate().expect("shared memory makes room");
-            assert!(contents(object) == pattern(number, 2, object.len()), "object {number} at order {order}");
+        for (number, buffer) in buffers.iter().enumerate() {
+            buffer.validate().expect("shared memory makes room");
+            assert!(contents(buffer) == pattern(number, 2, buffer.len()), "buffer {number} at order {order}");
         }
         // The last one was older than the shared memory, so it went for the first one that came back.
-        assert_eq!(space.statistics().get(Counter::ObjectReturns), 4);
+        assert_eq!(space.statistics().get(Counter::BufferReturns), 4);
         let span = AddressRange::new(address, 6 * MIB).expect("pages");
         (0..span.len()).step_by(PAGE).for_each(|at| assert_eq!(space.window(span).load_u64(at), Ok(3)));
         all_is_well(&space);
@@ -194,19 +194,19 @@ fn least_recently_used_goes_first_whatever_it_is() {
         return;
     }
     let space = space(32 * MIB, 8 * MIB, 9);
-    let old = space.allocate_object(2 * MIB).expect("room");
+    let old = space.allocate_buffer(2 * MIB).expect("room");
     let span = on_device(&space, 4 * MIB);
-    let new = space.allocate_object(2 * MIB).expect("room");
+    let new = space.allocate_buffer(2 * MIB).expect("room");
     // A use makes it young again; the first half of the shared memory is now the oldest.
     old.validate().expect("it is there");
-    let another = space.allocate_object(2 * MIB).expect("shared memory makes room");
-    assert_eq!([&old, &new, &another].map(Object::is_on_device), [true; 3]);
+    let another = space.allocate_buffer(2 * MIB).expect("shared memory makes room");
+    assert_eq!([&old, &new, &another].map(Buffer::is_on_device), [true; 3]);
     assert_eq!(space.statistics().get(Counter::Evictions), 1);
     // The device uses the other half, which is seen when its turn comes.
     let half = Add { address: span.start() + 2 * MIB, bytes: 2 * MIB, value: 0 };
     space.launch(&half).expect("it is there");
-    let fifth = space.allocate_object(2 * MIB).expect("an object makes room");
-    assert_eq!([&old, &new, &another, &fifth].map(Object::is_on_device), [true, false, true, true]);
+    let fifth = space.allocate_buffer(2 * MIB).expect("a buffer makes room");
+    assert_eq!([&old, &new, &another, &fifth].map(Buffer::is_on_device), [true, false, true, true]);
     assert_eq!(space.statistics().get(Counter::Evictions), 1);
     check_pages(&space, span, 0);
     all_is_well(&space);
@@ -218,68 +218,68 @@ fn when_all_is_pinned_there_is_an_error_and_no_waiting() {
         return;
     }
     let space = space(32 * MIB, 8 * MIB, 9);
-    let objects: Vec<_> = (0..4).map(|_| space.allocate_object(2 * MIB).expect("room")).collect();
-    let pins: Vec<_> = objects.iter().map(|object| object.pin().expect("room")).collect();
+    let buffers: Vec<_> = (0..4).map(|_| space.allocate_buffer(2 * MIB).expect("room")).collect();
+    let pins: Vec<_> = buffers.iter().map(|buffer| buffer.pin().expect("room")).collect();
     let span = AddressRange::new(space.allocate(2 * MIB).expect("room"), 2 * MIB).expect("pages");
     space.window(span).store_u64(0, 5).expect("inside");
-    let refused = space.allocate_object(PAGE).map(|object| object.len());
-    assert_eq!(refused, Err(ObjectError::Memory(BufferError::NoDeviceMemory { pages: 1 })));
+    let refused = space.allocate_buffer(PAGE).map(|buffer| buffer.len());
+    assert_eq!(refused, Err(BufferError::NoDeviceMemory { pages: 1 }));
     let fault = space.launch(&Add { address: span.start(), bytes: PAGE, value: 1 });
     let why = Failure::NoDeviceMemory;
     assert_eq!(fault, Err(DeviceFault::Unanswered { address: span.start(), why }));
     let retries = space.statistics().get(Counter::Busy);
     assert!(retries < 100, "what is pinned is not waited for: {retries} retries");
-    let too_large = space.allocate_object(9 * MIB).map(|object| object.len());
-    assert_eq!(too_large, Err(ObjectError::Memory(BufferError::NoDeviceMemory { pages: 2304 })));
+    let too_large = space.allocate_buffer(9 * MIB).map(|buffer| buffer.len());
+    assert_eq!(too_large, Err(BufferError::NoDeviceMemory { pages: 2304 }));
     drop(pins);
-    space.launch(&Add { address: span.start(), bytes: PAGE, value: 1 }).expect("an object makes room");
+    space.launch(&Add { address: span.start(), bytes: PAGE, value: 1 }).expect("a buffer makes room");
     assert_eq!(space.window(span).load_u64(0), Ok(6));
     all_is_well(&space);
 }
 
 #[test]
-fn objects_count_against_a_limit_of_system_memory_wherever_they_are() {
-    if !kernel::grants("objects_count_against_a_limit_of_system_memory_wherever_they_are", kernel::SHARED) {
+fn buffers_count_against_a_limit_of_system_memory_wherever_they_are() {
+    if !kernel::grants("buffers_count_against_a_limit_of_system_memory_wherever_they_are", kernel::SHARED) {
         return;
     }
     let config = SpaceConfig { ram: Some(8 * MIB), ..config(64 * MIB, 8 * MIB, 4) };
     let space = Space::new(config).expect("a space");
-    let objects: Vec<_> = (0..2).map(|_| space.allocate_object(2 * MIB).expect("room")).collect();
-    objects.iter().for_each(|object| object.write(0, &pattern(0, 0, object.len())).expect("inside"));
-    let refused = space.allocate_object(5 * MIB).map(|object| object.len());
-    assert_eq!(refused, Err(ObjectError::Memory(BufferError::NoRam { pages: 1280 })));
-    // 8 MiB of shared memory and the objects fit both memories together, and all of them move.
+    let buffers: Vec<_> = (0..2).map(|_| space.allocate_buffer(2 * MIB).expect("room")).collect();
+    buffers.iter().for_each(|buffer| buffer.write(0, &pattern(0, 0, buffer.len())).expect("inside"));
+    let refused = space.allocate_buffer(5 * MIB).map(|buffer| buffer.len());
+    assert_eq!(refused, Err(BufferError::NoRam { pages: 1280 }));
+    // 8 MiB of shared memory and the buffers fit both memories together, and all of them move.
     let span = AddressRange::new(space.allocate(8 * MIB).expect("room"), 8 * MIB).expect("pages");
     for round in 1..3 {
         space.launch(&Add { address: span.start(), bytes: span.len(), value: 1 }).expect("all make room");
-        for object in &objects {
-            object.validate().expect("shared memory makes room");
-            assert!(contents(object) == pattern(0, 0, object.len()));
+        for buffer in &buffers {
+            buffer.validate().expect("shared memory makes room");
+            assert!(contents(buffer) == pattern(0, 0, buffer.len()));
         }
         (0..span.len()).step_by(PAGE).for_each(|at| assert_eq!(space.window(span).load_u64(at), Ok(round)));
         assert!(space.engine().budget().used_pages() <= 2048);
     }
-    assert!(space.statistics().get(Counter::ObjectEvictions) > 0);
+    assert!(space.statistics().get(Counter::BufferEvictions) > 0);
     all_is_well(&space);
-    drop(objects);
+    drop(buffers);
     all_is_well(&space);
 }
 
 #[test]
-fn split_folios_of_one_object_go_together_and_leave_room_for_2_mib() {
-    if !kernel::grants("split_folios_of_one_object_go_together_and_leave_room_for_2_mib", kernel::SHARED) {
+fn split_folios_of_one_buffer_go_together_and_leave_room_for_2_mib() {
+    if !kernel::grants("split_folios_of_one_buffer_go_together_and_leave_room_for_2_mib", kernel::SHARED) {
         return;
     }
     let space = space(16 * MIB, 2 * MIB, 9);
     let span = on_device(&space, 2 * MIB);
     let border = span.part(MIB, MIB).expect("inside");
-    // Unmapping splits folios; what stays is in many of them, on one object.
+    // Unmapping splits folios; what stays is in many of them, on one buffer.
     let engine = space.engine();
     engine.unmap(border.start() + PAGE..border.end() - PAGE).expect("nobody uses it");
     assert!(engine.pagemap().pool().usage().references > 1);
-    let object = space.allocate_object(2 * MIB).expect("the object goes as a whole");
+    let buffer = space.allocate_buffer(2 * MIB).expect("the buffer goes as a whole");
     assert_eq!(engine.pagemap().pool().usage().objects, 1);
-    assert!(object.is_on_device());
+    assert!(buffer.is_on_device());
     for page in (0..MIB / PAGE + 1).chain([511]) {
         assert_eq!(space.window(span).load_u64(page * PAGE), Ok(page as u64));
     }
@@ -287,27 +287,27 @@ fn split_folios_of_one_object_go_together_and_leave_room_for_2_mib() {
 }
 
 #[test]
-fn closing_brings_objects_home_and_waits_for_those_in_use() {
-    if !kernel::grants("closing_brings_objects_home_and_waits_for_those_in_use", kernel::SHARED) {
+fn closing_brings_buffers_home_and_waits_for_those_in_use() {
+    if !kernel::grants("closing_brings_buffers_home_and_waits_for_those_in_use", kernel::SHARED) {
         return;
     }
     let space = space(16 * MIB, 8 * MIB, 9);
-    let objects = [MIB + PAGE, 2 * MIB].map(|bytes| space.allocate_object(bytes).expect("room"));
-    for (number, object) in objects.iter().enumerate() {
-        object.write(0, &pattern(number, 4, object.len())).expect("inside");
+    let buffers = [MIB + PAGE, 2 * MIB].map(|bytes| space.allocate_buffer(bytes).expect("room"));
+    for (number, buffer) in buffers.iter().enumerate() {
+        buffer.write(0, &pattern(number, 4, buffer.len())).expect("inside");
     }
-    let pinned = objects[1].pin().expect("it is there");
+    let pinned = buffers[1].pin().expect("it is there");
     let still = space.engine().detach(Duration::from_millis(1));
     assert_eq!(still, Err(DetachError::StillPinned(StillPinned { pages: 512 })));
-    assert_eq!([&objects[0], &objects[1]].map(Object::is_on_device), [false, true]);
+    assert_eq!([&buffers[0], &buffers[1]].map(Buffer::is_on_device), [false, true]);
     drop(pinned);
     space.close().expect("nobody uses it any more");
     assert_eq!(space.engine().pagemap().pool().free_pages(), 8 * MIB as u64 / 4096);
-    for (number, object) in objects.iter().enumerate() {
-        assert_eq!(object.validate(), Err(ObjectError::Memory(BufferError::Detached)));
-        assert!(contents(object) == pattern(number, 4, object.len()));
+    for (number, buffer) in buffers.iter().enumerate() {
+        assert_eq!(buffer.validate(), Err(BufferError::Detached));
+        assert!(contents(buffer) == pattern(number, 4, buffer.len()));
     }
-    drop(objects);
+    drop(buffers);
     all_is_well(&space);
 }
 
@@ -333,20 +333,20 @@ impl Kernel for Increments<'_> {
     }
 }
 
-/// Uses its object again and again: pinned or not, it must hold what was written last.
-fn use_object(object: &Object<'_>, number: usize, stop: &AtomicBool, generations: &AtomicU64) {
-    let (bytes, mut generation) = (object.len(), 0);
+/// Uses its buffer again and again: pinned or not, it must hold what was written last.
+fn use_buffer(buffer: &Buffer<'_>, number: usize, stop: &AtomicBool, generations: &AtomicU64) {
+    let (bytes, mut generation) = (buffer.len(), 0);
     while !stop.load(Ordering::Relaxed) {
         let pin = generation % 3 > 0;
-        let pinned = pin.then(|| object.pin().expect("room can be made"));
+        let pinned = pin.then(|| buffer.pin().expect("room can be made"));
         let expected = if generation == 0 { vec![0; bytes] } else { pattern(number, generation, bytes) };
-        assert!(contents(object) == expected, "object {number} in generation {generation}");
+        assert!(contents(buffer) == expected, "buffer {number} in generation {generation}");
         generation += 1;
         generations.store(generation, Ordering::Relaxed);
-        object.write(0, &pattern(number, generation, bytes)).expect("inside");
+        buffer.write(0, &pattern(number, generation, bytes)).expect("inside");
         drop(pinned);
     }
-    assert!(contents(object) == pattern(number, generation, bytes));
+    assert!(contents(buffer) == pattern(number, generation, bytes));
 }
 
 /// Increments the pages of `span` in turn, on the CPU.
@@ -368,7 +368,7 @@ fn increment(space: &Space, span: AddressRange, stop: &AtomicBool, done: &Atomic
 struct Done {
     by_cpu: AtomicU64,
     by_device: AtomicU64,
-    /// How often each object was written.
+    /// How often each buffer was written.
     generations: [AtomicU64; 3],
 }
 
@@ -377,10 +377,10 @@ impl Done {
         self.by_cpu.load(Ordering::Relaxed) + self.by_device.load(Ordering::Relaxed)
     }
 
-    /// Tells whether there was enough to lose, and folios and objects have made room for each other.
+    /// Tells whether there was enough to lose, and folios and buffers have made room for each other.
     fn is_enough(&self, space: &Space) -> bool {
         let statistics = space.statistics();
-        let all = [Counter::ObjectEvictions, Counter::ObjectReturns, Counter::Evictions];
+        let all = [Counter::BufferEvictions, Counter::BufferReturns, Counter::Evictions];
         self.increments() > 100
             && self.generations.iter().all(|count| count.load(Ordering::Relaxed) > 2)
             && all.into_iter().all(|counter| statistics.get(counter) > 0)
@@ -392,12 +392,12 @@ fn nothing_is_lost_where_both_compete(order: u8, vram: usize, ram: Option<usize>
     let span = AddressRange::new(space.allocate(4 * MIB).expect("room"), 4 * MIB).expect("pages");
     let (stop, done) = (AtomicBool::new(false), Done::default());
     // Made before the rest begins: no room for another one can be promised while two of these are pinned.
-    let objects =
-        [MIB + 5 * PAGE, MIB / 2, PAGE].map(|bytes| space.allocate_object(bytes).expect("all is free"));
+    let buffers =
+        [MIB + 5 * PAGE, MIB / 2, PAGE].map(|bytes| space.allocate_buffer(bytes).expect("all is free"));
     std::thread::scope(|scope| {
         let (space, stop, done) = (&space, &stop, &done);
-        for (number, object) in objects.iter().enumerate() {
-            scope.spawn(move || use_object(object, number, stop, &done.generations[number]));
+        for (number, buffer) in buffers.iter().enumerate() {
+            scope.spawn(move || use_buffer(buffer, number, stop, &done.generations[number]));
         }
         scope.spawn(move || increment(space, span, stop, &done.by_cpu));
         let increments = Increments { span, stop, done: &done.by_device };
@@ -412,16 +412,16 @@ fn nothing_is_lost_where_both_compete(order: u8, vram: usize, ram: Option<usize>
     let counted: u64 =
         (0..span.len()).step_by(PAGE).map(|at| space.window(span).load_u64(at).expect("inside")).sum();
     let count = |counter| space.statistics().get(counter);
-    let (out, back) = (count(Counter::ObjectEvictions), count(Counter::ObjectReturns));
+    let (out, back) = (count(Counter::BufferEvictions), count(Counter::BufferReturns));
     let (increments, generations) = (done.increments(), &done.generations);
     println!(
-        "order {order}: {increments} increments, generations {generations:?}, objects {out} out, {back} back"
+        "order {order}: {increments} increments, generations {generations:?}, buffers {out} out, {back} back"
     );
     assert_eq!(counted, increments, "lost or doubled writes");
     assert!(done.is_enough(&space), "the stress did happen");
     all_is_well(&space);
     assert_eq!(count(Counter::Failures), 0);
-    drop(objects);
+    drop(buffers);
     space.close().expect("all folios are gone");
 }
 
@@ -442,8 +442,8 @@ fn nothing_is_lost_where_both_compete_at_2_mib_with_little_ram() {
 }
 
 #[test]
-fn object_is_made_while_system_memory_is_on_the_move() {
-    if !kernel::grants("object_is_made_while_system_memory_is_on_the_move", kernel::SHARED) {
+fn buffer_is_made_while_system_memory_is_on_the_move() {
+    if !kernel::grants("buffer_is_made_while_system_memory_is_on_the_move", kernel::SHARED) {
         return;
     }
     let space =
@@ -461,7 +461,7 @@ fn object_is_made_while_system_memory_is_on_the_move() {
         let made: Vec<_> = std::iter::from_fn(|| {
             let goes_on = start.elapsed() < STRESS || (start.elapsed() < PATIENCE && count < 12);
             count += 1;
-            goes_on.then(|| space.allocate_object(MIB + 5 * PAGE).map(drop))
+            goes_on.then(|| space.allocate_buffer(MIB + 5 * PAGE).map(drop))
         })
         .collect();
         stop.store(true, Ordering::Relaxed);
@@ -473,31 +473,31 @@ fn object_is_made_while_system_memory_is_on_the_move() {
 }
 
 #[test]
-fn objects_and_shared_memory_evict_each_other_on_every_pool() {
-    if !kernel::grants("objects_and_shared_memory_evict_each_other_on_every_pool", kernel::SHARED) {
+fn buffers_and_shared_memory_evict_each_other_on_every_pool() {
+    if !kernel::grants("buffers_and_shared_memory_evict_each_other_on_every_pool", kernel::SHARED) {
         return;
     }
     for pool in PoolName::ALL.iter().copied() {
         let space = Space::new(SpaceConfig { pool, ..config(32 * MIB, 8 * MIB, 6) }).expect("a space");
         let span = on_device(&space, 8 * MIB);
-        let objects: Vec<_> = [5 * MIB, MIB + PAGE, PAGE]
-            .map(|bytes| space.allocate_object(bytes).expect("shared memory makes room"))
+        let buffers: Vec<_> = [5 * MIB, MIB + PAGE, PAGE]
+            .map(|bytes| space.allocate_buffer(bytes).expect("shared memory makes room"))
             .into_iter()
             .collect();
-        for (number, object) in objects.iter().enumerate() {
-            object.write(0, &pattern(number, 3, object.len())).expect("inside");
+        for (number, buffer) in buffers.iter().enumerate() {
+            buffer.write(0, &pattern(number, 3, buffer.len())).expect("inside");
         }
         all_is_well(&space);
-        space.launch(&Add { address: span.start(), bytes: span.len(), value: 1 }).expect("objects make room");
-        assert!(space.statistics().get(Counter::ObjectEvictions) > 0, "{pool}");
+        space.launch(&Add { address: span.start(), bytes: span.len(), value: 1 }).expect("buffers make room");
+        assert!(space.statistics().get(Counter::BufferEvictions) > 0, "{pool}");
         all_is_well(&space);
-        for (number, object) in objects.iter().enumerate() {
-            object.validate().expect("shared memory makes room");
-            assert!(contents(object) == pattern(number, 3, object.len()), "object {number} on {pool}");
+        for (number, buffer) in buffers.iter().enumerate() {
+            buffer.validate().expect("shared memory makes room");
+            assert!(contents(buffer) == pattern(number, 3, buffer.len()), "buffer {number} on {pool}");
         }
         check_pages(&space, span, 1);
         all_is_well(&space);
-        drop(objects);
+        drop(buffers);
         space.close().expect("all folios are gone");
     }
 }

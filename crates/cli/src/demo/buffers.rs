@@ -1,9 +1,9 @@
-//! Plain objects that compete with the graph for device memory: used after every round of the job, and checked each time.
+//! Buffer objects that compete with the graph for device memory: used after every round of the job, and checked each time.
 
 use std::io::{self, Write};
 
 use bifolio_folio::PAGE_SIZE;
-use bifolio_host::{Counter, Object, ObjectError, Snapshot, Space};
+use bifolio_host::{Buffer, BufferError, Counter, Snapshot, Space};
 use serde::Serialize;
 
 use crate::demo::plan::Plan;
@@ -14,21 +14,21 @@ const COUNT_LEAST: u64 = 8;
 /// The part of device memory that one takes at most.
 const SHARE: u64 = 8;
 
-/// The objects of a job, with what was written to each last.
+/// The buffers of a job, with what was written to each last.
 #[derive(Debug)]
 pub struct Rivals<'s> {
-    objects: Vec<Object<'s>>,
+    buffers: Vec<Buffer<'s>>,
     /// How often all of them were used.
     rounds: u64,
     /// The first use that failed.
-    failed: Option<ObjectError>,
-    /// Objects that did not hold what was written to them.
+    failed: Option<BufferError>,
+    /// Buffers that did not hold what was written to them.
     damaged: u64,
 }
 
 /// What became of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ObjectFigures {
+pub struct BufferFigures {
     /// How many there are.
     pub count: u64,
     /// Their bytes.
@@ -51,32 +51,32 @@ impl<'s> Rivals<'s> {
     /// # Errors
     ///
     /// If there is no memory.
-    pub fn allocate(space: &'s Space, plan: &Plan) -> Result<Self, ObjectError> {
-        let objects = sizes(plan.objects, plan.vram)
-            .map(|size| space.allocate_object(usize::try_from(size).unwrap_or(usize::MAX)))
+    pub fn allocate(space: &'s Space, plan: &Plan) -> Result<Self, BufferError> {
+        let buffers = sizes(plan.buffers, plan.vram)
+            .map(|size| space.allocate_buffer(usize::try_from(size).unwrap_or(usize::MAX)))
             .collect::<Result<Vec<_>, _>>()?;
-        let rivals = Self { objects, rounds: 0, failed: None, damaged: 0 };
-        rivals.objects.iter().enumerate().try_for_each(|(number, object)| write(object, number, 0))?;
+        let rivals = Self { buffers, rounds: 0, failed: None, damaged: 0 };
+        rivals.buffers.iter().enumerate().try_for_each(|(number, buffer)| write(buffer, number, 0))?;
         Ok(rivals)
     }
 
     /// Uses each on the device: checks what it holds, and writes something new. After a failure it does nothing.
     pub fn use_all(&mut self) {
-        let used = (0..self.objects.len()).try_for_each(|number| self.use_one(number));
+        let used = (0..self.buffers.len()).try_for_each(|number| self.use_one(number));
         self.rounds += 1;
         if let Err(why) = used {
             self.failed.get_or_insert(why);
         }
     }
 
-    fn use_one(&mut self, number: usize) -> Result<(), ObjectError> {
+    fn use_one(&mut self, number: usize) -> Result<(), BufferError> {
         if self.failed.is_some() {
             return Ok(());
         }
-        let object = &self.objects[number];
-        let pinned = object.pin()?;
-        let intact = holds(object, number, self.rounds)?;
-        write(object, number, self.rounds + 1)?;
+        let buffer = &self.buffers[number];
+        let pinned = buffer.pin()?;
+        let intact = holds(buffer, number, self.rounds)?;
+        write(buffer, number, self.rounds + 1)?;
         drop(pinned);
         self.damaged += u64::from(!intact);
         Ok(())
@@ -87,31 +87,31 @@ impl<'s> Rivals<'s> {
     /// # Errors
     ///
     /// The first use that failed.
-    pub fn finish(mut self, space: &Space) -> Result<Option<ObjectFigures>, ObjectError> {
+    pub fn finish(mut self, space: &Space) -> Result<Option<BufferFigures>, BufferError> {
         if let Some(why) = self.failed.take() {
             return Err(why);
         }
-        for (number, object) in self.objects.iter().enumerate() {
-            self.damaged += u64::from(!holds(object, number, self.rounds)?);
+        for (number, buffer) in self.buffers.iter().enumerate() {
+            self.damaged += u64::from(!holds(buffer, number, self.rounds)?);
         }
-        Ok((!self.objects.is_empty()).then(|| self.figures(&space.statistics())))
+        Ok((!self.buffers.is_empty()).then(|| self.figures(&space.statistics())))
     }
 
-    fn figures(&self, snapshot: &Snapshot) -> ObjectFigures {
-        let count = self.objects.len() as u64;
-        ObjectFigures {
+    fn figures(&self, snapshot: &Snapshot) -> BufferFigures {
+        let count = self.buffers.len() as u64;
+        BufferFigures {
             count,
-            bytes: self.objects.iter().map(|object| object.len() as u64).sum(),
+            bytes: self.buffers.iter().map(|buffer| buffer.len() as u64).sum(),
             uses: count * self.rounds,
-            evictions: snapshot.get(Counter::ObjectEvictions),
-            returns: snapshot.get(Counter::ObjectReturns),
-            copied: snapshot.get(Counter::BytesObjects),
+            evictions: snapshot.get(Counter::BufferEvictions),
+            returns: snapshot.get(Counter::BufferReturns),
+            copied: snapshot.get(Counter::BytesBuffers),
             verified: self.damaged == 0,
         }
     }
 }
 
-impl ObjectFigures {
+impl BufferFigures {
     /// Writes them as a sentence.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl ObjectFigures {
         let verdict = if self.verified { "verified" } else { "NOT VERIFIED" };
         writeln!(
             out,
-            "{verdict}: {} plain objects of {} hold what was written last, after {} uses, {} evictions, {} returns",
+            "{verdict}: {} buffer objects of {} hold what was written last, after {} uses, {} evictions, {} returns",
             self.count,
             bytes(self.bytes),
             grouped(self.uses),
@@ -131,7 +131,7 @@ impl ObjectFigures {
     }
 }
 
-/// The sizes of objects that add up to `total` bytes, whole pages each, none larger than its share of device memory.
+/// The sizes of buffers that add up to `total` bytes, whole pages each, none larger than its share of device memory.
 fn sizes(total: u64, vram: u64) -> impl Iterator<Item = u64> {
     let pages = total.div_ceil(PAGE_SIZE);
     let most = (vram / PAGE_SIZE / SHARE).max(1);
@@ -142,13 +142,13 @@ fn sizes(total: u64, vram: u64) -> impl Iterator<Item = u64> {
 /// Bytes at a time.
 const CHUNK: usize = 1 << 18;
 
-/// Calls `each` with offset and contents of each chunk of an object in a generation.
+/// Calls `each` with offset and contents of each chunk of a buffer in a generation.
 fn chunks(
     len: usize,
     number: usize,
     generation: u64,
-    mut each: impl FnMut(usize, &[u8]) -> Result<(), ObjectError>,
-) -> Result<(), ObjectError> {
+    mut each: impl FnMut(usize, &[u8]) -> Result<(), BufferError>,
+) -> Result<(), BufferError> {
     let seed = (number as u64) << 48 ^ generation << 32;
     let word = |at: usize| (at as u64 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let mut chunk = Vec::with_capacity(CHUNK);
@@ -159,15 +159,15 @@ fn chunks(
     })
 }
 
-fn write(object: &Object<'_>, number: usize, generation: u64) -> Result<(), ObjectError> {
-    chunks(object.len(), number, generation, |offset, bytes| object.write(offset, bytes))
+fn write(buffer: &Buffer<'_>, number: usize, generation: u64) -> Result<(), BufferError> {
+    chunks(buffer.len(), number, generation, |offset, bytes| buffer.write(offset, bytes))
 }
 
-fn holds(object: &Object<'_>, number: usize, generation: u64) -> Result<bool, ObjectError> {
+fn holds(buffer: &Buffer<'_>, number: usize, generation: u64) -> Result<bool, BufferError> {
     let (mut all, mut found) = (true, vec![0; CHUNK]);
-    chunks(object.len(), number, generation, |offset, expected| {
+    chunks(buffer.len(), number, generation, |offset, expected| {
         let found = &mut found[..expected.len()];
-        object.read(offset, found)?;
+        buffer.read(offset, found)?;
         all &= found == expected;
         Ok(())
     })?;
