@@ -241,6 +241,15 @@ pub struct CheckArgs {
     /// Judge by this rule alone, such as I4, and show its story.
     #[arg(long, value_name = "RULE")]
     pub rule: Option<String>,
+    /// List the rules, or the one of --rule: sentence and source. Nothing is explored.
+    #[arg(long)]
+    pub rules: bool,
+    /// Show every rule that some design can break, not only those that break.
+    #[arg(long)]
+    pub all_rules: bool,
+    /// List the worlds that were explored: sizes, states, steps, time.
+    #[arg(long)]
+    pub worlds: bool,
     /// Device pages of the world, 1 to 8; without it, the design's own choice.
     #[arg(long, value_name = "N", value_parser = bound(1, Bounds::PAGES_MAX))]
     pub pages: Option<u8>,
@@ -278,20 +287,25 @@ pub struct CheckArgs {
 
 const CHECK_HELP: &str = "\
 Examples:
-  bifolio check                                    the table of all designs and rules
-  bifolio check --design linux-v3                  one design: verdicts, and a story for each broken rule
-  bifolio check --design linux-v3 --rule I4        that story
-  bifolio check --all --threads 2                  the same as the first, on two cores
-  bifolio check --design bifolio --max-order 3     the shipped code in a larger world
-  bifolio check --design bifolio --pool freelist   the shipped code over a shipped pool
+  bifolio check                                the table of all designs
+  bifolio check --design linux-v3              one design, and a story for each rule
+  bifolio check --design linux-v3 --rule I4    that story
+  bifolio check --rules --rule I4              what the rule says, and its source
+  bifolio check --threads 2                    the table, on two cores
+  bifolio check --design bifolio --max-order 3 the shipped code in a larger world
+  bifolio check --design bifolio --pool freelist
+                                               the shipped code over a shipped pool
   bifolio check --design bifolio --max-order 3 --save big.check
-                                                   Ctrl-C saves, --resume big.check goes on
+                                               Ctrl-C saves, --resume big.check goes on
 
-Rows of --json are {design, rule, holds, states, depth, steps}, and by: the reason, where a rule cannot be broken. holds is
-null where a design does not express the rule, or not all states were visited.
+Rows of --json are {design, rule, holds, states, depth, steps}, and by: the
+reason, where a rule holds by construction. holds is null where a design does not
+express the rule, or not all states were visited.
 
-Exits with 1 if a rule breaks, with 0 if all hold, with 4 if none broke but not all states were visited. With --rule, that
-rule alone counts. docs/the-thread-replayed.md reads the table for you.";
+Exit codes: 0 all rules hold; 1 a rule breaks; 2 wrong use, or a saved file that is
+damaged or does not fit; 4 no rule broke, but not all states were visited, or the
+result could not be written. With --rule that rule alone counts.
+docs/the-thread-replayed.md explains the table.";
 
 /// What `bench` can be told.
 #[derive(Debug, Args)]

@@ -30,13 +30,41 @@ fn shipped_code_keeps_every_rule_and_ends_with_0() {
 fn shipped_pools_keep_every_rule_and_are_for_shipped_folios_only() {
     let world = ["--pages", "2", "--max-order", "1", "--actors", "2"];
     for pool in ["buddy", "freelist", "coherent", "mirror"] {
-        let ran = bifolio(&[&["check", "--design", "bifolio", "--pool", pool][..], &world].concat());
+        let ran =
+            bifolio(&[&["check", "--worlds", "--design", "bifolio", "--pool", pool][..], &world].concat());
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{pool}");
         assert!(ran.stdout.contains(&format!("bifolio/{pool}: 2 pages")), "{}", ran.stdout);
     }
     let ran = bifolio(&["check", "--design", "linux-v3", "--pool", "buddy"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("bifolio or bifolio-reinit"), "{}", ran.stderr);
+}
+
+#[test]
+fn table_has_a_legend_a_conclusion_and_hints_within_80_columns() {
+    let small = ["--pages", "2", "--max-order", "1", "--actors", "2"];
+    for more in [&["--all-rules"][..], &["--worlds"], &[]] {
+        let ran = bifolio(&[&["check"][..], &small, more].concat());
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""));
+        let wide = ran.stdout.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(wide, None);
+        for part in ["I5  hands off after free", "states, all visited", "See how: bifolio check --design"] {
+            assert!(ran.stdout.contains(part), "{part} in\n{}", ran.stdout);
+        }
+        assert_eq!(ran.stdout.contains("I27 bytes"), more == ["--all-rules"]);
+        assert_eq!(ran.stdout.contains("bifolio/room: 2 pages"), more == ["--worlds"]);
+    }
+}
+
+#[test]
+fn rules_are_listed_with_sentence_and_source() {
+    let all = bifolio(&["check", "--rules"]);
+    assert_eq!((all.code, all.stderr.as_str()), (Some(0), ""));
+    assert!(all.stdout.lines().all(|line| line.chars().count() <= 80), "{}", all.stdout);
+    let one = bifolio(&["check", "--rules", "--rule", "I4"]);
+    assert!(one.stdout.starts_with("I4   order is told once\n") && all.stdout.contains(&one.stdout));
+    let rows = bifolio(&["check", "--rules", "--json"]).json();
+    assert_eq!((&rows[3]["rule"], &rows[3]["short"]), (&"I4".into(), &"order is told once".into()));
 }
 
 #[test]

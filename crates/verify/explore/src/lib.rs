@@ -21,7 +21,7 @@
 //! | [`design`] | what a design is to the explorer |
 //! | [`explore`], [`set`] | breadth-first search; the states seen |
 //! | `journal` | explorations saved to a file |
-//! | `story`, `report`, `table` | what was found, for people and programs |
+//! | `story`, `report` | what was found, for people and programs |
 //! | `linux` | worlds of `struct page` |
 //! | `folio` | worlds of shipped folios |
 //! | `migrate` | worlds of shipped transactions |
@@ -39,7 +39,6 @@ mod mutate;
 mod report;
 pub mod set;
 mod story;
-pub mod table;
 #[cfg(test)]
 mod tests;
 

@@ -43,6 +43,14 @@ pub struct Part {
     pub time: Duration,
 }
 
+impl Part {
+    /// Whether all states of the model were visited.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.end == End::Complete
+    }
+}
+
 /// What is known about a design.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -113,7 +121,7 @@ impl Report {
     /// Whether all states of all models were visited.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.parts.iter().all(|part| part.end == End::Complete)
+        self.parts.iter().all(Part::is_complete)
     }
 
     /// Distinct states of all models.
