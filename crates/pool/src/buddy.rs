@@ -6,31 +6,36 @@
 //! pages as were asked for, in as many blocks as it takes.
 //!
 //! Dropping a reference never touches the allocator (I15): a dead object is put on a list, and keeps its memory until
-//! somebody who may take his time releases it ([`DevicePool::release`]). Allocating does so before it says no.
+//! it is released ([`DevicePool::release`]) where that may take time. An allocation releases before it is refused.
 //!
 //! Two locks, the allocator's before the objects'. The second is held for a few instructions only, and is all that
-//! freeing, splitting and looking up take.
+//! freeing, splitting and looking up take. Beside them there is one flag: whether the list of dead objects may have any.
+//!
+//! # Orderings
+//!
+//! The flag is a hint beside a list that the objects' lock protects, so all its accesses are `Relaxed`. It is set after
+//! the section in which an object died, and cleared before the section in which the list is emptied. A clear that
+//! overwrote a set comes after it in the flag's order, so it cannot happen before the object's death, and the emptying
+//! section comes after the one of the death: it finds the object. A set that comes after the clear stays, and the next
+//! release looks again. `bifolio-loom` tries both.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use bifolio_buddy::{Buddy, BuddyBlock, Grant, NewError, Request};
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
 use crate::backing::{Backing, range_of};
 use crate::counted::Freed;
+use crate::objects::{Memory, Objects};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::{Allocation, Contents, DevicePool, Rmap, Usage};
-
-pub(crate) mod objects;
-
-use objects::{Memory, Objects};
 
 /// Free device memory. Allocates ranges of an order, and gets each folio back with its order.
 #[derive(Debug)]
 pub struct BuddyPool {
     pub(crate) buddy: Mutex<Buddy>,
     pub(crate) objects: Mutex<Objects>,
-    /// Whether there may be dead objects: spares those who look the locks.
+    /// Whether there may be dead objects. If not, a release takes no lock.
     pub(crate) dead: AtomicBool,
 }
 
@@ -54,17 +59,16 @@ impl BuddyPool {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the memory of dead objects to the allocator, which the caller holds: so nobody is told that there is no
-    /// memory while it is on its way.
+    /// Gives the memory of dead objects to the allocator. The caller holds its lock, so no other allocation is refused
+    /// while memory is on its way.
     fn release_to(&self, buddy: &mut Buddy) -> u64 {
-        // Acquire and Release: whoever sees the flag sees the list. Cleared first, so that an object that dies
-        // meanwhile is found now or announced again.
-        if !self.dead.load(Ordering::Acquire) || !self.dead.swap(false, Ordering::Acquire) {
+        // Cleared before the list is emptied. The load spares the exchange where there is nothing to do.
+        if !self.dead.load(Ordering::Relaxed) || !self.dead.swap(false, Ordering::Relaxed) {
             return 0;
         }
         let mut released = 0;
         loop {
-            // One by one: a put that comes meanwhile waits for no more than one.
+            // One by one, so that a put waits for no more than one.
             let Some(memory) = self.objects().take_dead() else { return released };
             let freed = match memory {
                 Memory::Folios { backing: Backing { head, order, .. }, cleared } => {
@@ -90,9 +94,10 @@ impl BuddyPool {
         Some(Allocation { range: FreeRange::claim(head, order), data, cleared: grant.cleared })
     }
 
+    /// Sets the flag if an object died, after the objects' lock was released.
     fn note_death(&self, freed: Freed) {
         if freed == Freed::Dies {
-            self.dead.store(true, Ordering::Release);
+            self.dead.store(true, Ordering::Relaxed);
         }
     }
 
@@ -175,7 +180,7 @@ impl DevicePool for BuddyPool {
     }
 
     fn release(&self) -> u64 {
-        if !self.dead.load(Ordering::Acquire) {
+        if !self.dead.load(Ordering::Relaxed) {
             return 0;
         }
         self.release_to(&mut self.buddy())

@@ -48,6 +48,7 @@ pub mod freelist;
 mod handed_out;
 pub mod mirror;
 mod name;
+mod objects;
 mod offset;
 #[cfg(feature = "snapshot")]
 pub mod snapshot;

@@ -20,18 +20,16 @@
 //! # Ok::<(), bifolio_pool::NewError>(())
 //! ```
 
-use std::sync::Mutex as StdMutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use bifolio_buddy::{Buddy, BuddyBlock};
 use bifolio_folio::Order;
 
 use crate::backing::Backing;
-use crate::buddy::objects::Memory;
+
 use crate::chunks::{Chunks, Empty};
 use crate::counted::{Counted, Covers};
 use crate::mirror::FailureMode;
-use crate::sync::Mutex;
+use crate::objects::Memory;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::{BuddyPool, CoherentPool, DevicePool, FreeListPool, MirrorPool, NewError, PoolName, Rmap};
 
 #[cfg(feature = "mutate")]
@@ -159,8 +157,8 @@ impl SmallPool {
         SmallPool(match &self.0 {
             Kind::Buddy(pool) => {
                 let (buddy, objects) = (pool.buddy().clone(), pool.objects().clone());
-                let dead = AtomicBool::new(pool.dead.load(Ordering::Acquire));
-                Kind::Buddy(BuddyPool { buddy: StdMutex::new(buddy), objects: StdMutex::new(objects), dead })
+                let dead = AtomicBool::new(pool.dead.load(Ordering::Relaxed));
+                Kind::Buddy(BuddyPool { buddy: Mutex::new(buddy), objects: Mutex::new(objects), dead })
             }
             Kind::FreeList(pool) => Kind::FreeList(duplicate_lists(pool)),
             Kind::Coherent(pool) => Kind::Coherent(CoherentPool { inner: Mutex::new(pool.lock().clone()) }),
@@ -183,7 +181,7 @@ impl SmallPool {
                     Seen { cleared: if *cleared { bits(place) } else { 0 }, ..Seen::of(*backing) }
                 });
                 view.add_allocator(&buddy);
-                view.dead_noted = pool.dead.load(Ordering::Acquire);
+                view.dead_noted = pool.dead.load(Ordering::Relaxed);
                 (view, numbers)
             }
             Kind::FreeList(pool) => view_of_lists(pool),

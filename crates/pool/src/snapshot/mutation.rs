@@ -1,12 +1,11 @@
 //! [`Mutation`]: a way to make a pool wrong, so that tests can show that a checker finds it.
 
-use std::sync::atomic::Ordering;
-
 use bifolio_folio::{Order, Pfn};
 
 use super::{Kind, SmallPool};
 use crate::FreeListPool;
 use crate::coherent::aligned;
+use crate::sync::Ordering;
 
 /// What a faulty pool would have done. Each is for some pools, and does nothing to the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +32,7 @@ impl SmallPool {
         match (&self.0, mutation) {
             (Kind::FreeList(pool), mutation) => mutate_lists(pool, mutation),
             (Kind::Mirror(pool), mutation) => mutate_lists(&pool.lists, mutation),
-            (Kind::Buddy(pool), Mutation::DeadNotNoted) => pool.dead.store(false, Ordering::Release),
+            (Kind::Buddy(pool), Mutation::DeadNotNoted) => pool.dead.store(false, Ordering::Relaxed),
             (Kind::Buddy(pool), Mutation::TakenForCleared) => take_for_cleared(&mut pool.buddy()),
             (Kind::Coherent(pool), Mutation::TakenForCleared) => take_for_cleared(&mut pool.lock().memory),
             (Kind::Coherent(pool), Mutation::UseForgotten(page)) => {

@@ -1,4 +1,4 @@
-//! The sources of `bifolio-folio` and of the pools that have one lock, compiled against loom's atomics and locks, and
+//! The sources of `bifolio-folio` and of the pools, compiled against loom's atomics and locks, and
 //! what must hold in every interleaving.
 //!
 //! Each module of these crates takes them from `crate::sync`. Here that module stands on loom, so the very
@@ -53,6 +53,8 @@ mod word;
 
 #[path = "../../../pool/src/backing.rs"]
 mod backing;
+#[path = "../../../pool/src/buddy.rs"]
+mod buddy;
 #[path = "../../../pool/src/chunks.rs"]
 mod chunks;
 #[path = "../../../pool/src/coherent.rs"]
@@ -69,6 +71,10 @@ mod free_lists;
 mod freelist;
 #[path = "../../../pool/src/handed_out.rs"]
 mod handed_out;
+#[path = "../../../pool/src/mirror.rs"]
+mod mirror;
+#[path = "../../../pool/src/objects.rs"]
+mod objects;
 #[path = "../../../pool/src/offset.rs"]
 mod offset;
 
@@ -83,6 +89,7 @@ mod teardown;
 
 use device_pool::{Allocation, Contents, DevicePool, Rmap, Usage};
 use error::NewError;
+use freelist::FreeListPool;
 use order::Order;
 use page_set::PageSet;
 use pfn::Pfn;

@@ -1,19 +1,21 @@
 //! Pagemap and pool together: last puts against allocations, splits and releases.
 //!
-//! The pools are those with a single lock. Under it all counts are plain numbers; what is tested is that the page word
-//! and the pool agree at every moment in between: what a pool hands out can be formed, an object dies once, and no page
-//! is lost.
+//! Under the locks of a pool all counts are plain numbers; what is tested is that the page word and the pool agree at
+//! every moment in between: what a pool hands out can be formed, an object dies once, and no page is lost.
 
 use alloc::boxed::Box;
 
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
+use crate::buddy::BuddyPool;
 use crate::coherent::CoherentPool;
 use crate::device_pool::{Allocation, Contents, DevicePool, Rmap, Usage};
 use crate::folio::{Folio, Live};
 use crate::freelist::FreeListPool;
 use crate::ledger::{check_bounded, order};
+use crate::mirror::MirrorPool;
 use crate::order::Order;
 use crate::pagemap::{MemoryKind, PageMap};
 use crate::pfn::Pfn;
@@ -27,9 +29,11 @@ const PAGES: u64 = 32;
 
 /// Runs a test in every interleaving with few forced switches, with each pool.
 fn with_each_pool(test: fn(&Arc<Map>)) {
-    let makes: [fn() -> Shared; 2] = [
+    let makes: [fn() -> Shared; 4] = [
+        || alloc::sync::Arc::new(BuddyPool::new(PAGES).expect("a pool")),
         || alloc::sync::Arc::new(FreeListPool::new(PAGES).expect("a pool")),
         || alloc::sync::Arc::new(CoherentPool::new(PAGES).expect("a pool")),
+        || alloc::sync::Arc::new(MirrorPool::new(PAGES).expect("a pool")),
     ];
     for make in makes {
         check_bounded(2, move |reset| {
@@ -143,5 +147,67 @@ fn object_that_dies_while_others_allocate_and_release_is_released_once() {
         releaser.join().expect("no panic");
         assert_eq!((map.live_pages(), map.pool().usage().references), (1, 1));
         drop(brought);
+    });
+}
+
+#[test]
+fn object_that_dies_during_a_release_is_released_by_it_or_by_the_next() {
+    with_each_pool(|map| {
+        let last = bring(map, order(0), 0).expect("there is room").into_raw();
+        // Another object, dead already: so that there is something to release.
+        drop(bring(map, order(0), 256).expect("there is room"));
+        let putter = spawn(map, move |map| drop(map.from_raw(last)));
+
+        map.pool().release();
+
+        putter.join().expect("no panic");
+        map.pool().release();
+        assert_eq!((map.pool().usage(), map.pool().free_pages()), (Usage::default(), PAGES));
+    });
+}
+
+#[test]
+fn refusal_for_lack_of_memory_is_not_due_to_an_object_that_died_before() {
+    with_each_pool(|map| {
+        let kept = fill_but(map, order(1));
+        let last = bring(map, order(1), 0).expect("there is room");
+        let putter = spawn(map, |map| {
+            map.pool().release();
+        });
+        drop(last);
+
+        let brought = bring(map, order(1), 2);
+
+        putter.join().expect("no panic");
+        assert!(brought.is_some(), "the memory was free before it was asked for");
+        drop(brought);
+        kept.into_iter().for_each(|raw| drop(map.from_raw(raw)));
+    });
+}
+
+#[test]
+fn failure_that_was_asked_for_meets_one_of_two_allocations() {
+    check_bounded(3, |reset| {
+        let pool = alloc::sync::Arc::new(MirrorPool::new(PAGES).expect("a pool"));
+        pool.fail_next();
+        let shared: Shared = pool;
+        let map =
+            PageMap::with_reset(reset, MemoryKind::Private, Pfn::ZERO, PAGES, shared).expect("a pagemap");
+        let map = Arc::new(map);
+        let refused = Arc::new(AtomicUsize::new(0));
+        let ask = |map: &Map, page, refused: &AtomicUsize| {
+            if bring(map, order(0), page).is_none() {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let other = spawn(&map, {
+            let refused = Arc::clone(&refused);
+            move |map| ask(map, 0, &refused)
+        });
+
+        ask(&map, 1, &refused);
+
+        other.join().expect("no panic");
+        assert_eq!(refused.load(Ordering::Relaxed), 1);
     });
 }

@@ -96,3 +96,33 @@ impl AtomicU64 {
         Err(seen)
     }
 }
+
+/// Stands for `core::sync::atomic::AtomicBool`.
+#[derive(Debug)]
+pub(crate) struct AtomicBool {
+    turn: atomic::AtomicU64,
+    value: atomic::AtomicBool,
+}
+
+impl AtomicBool {
+    pub(crate) fn new(value: bool) -> AtomicBool {
+        AtomicBool { turn: atomic::AtomicU64::new(0), value: atomic::AtomicBool::new(value) }
+    }
+
+    fn scheduled(&self) -> &atomic::AtomicBool {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        &self.value
+    }
+
+    pub(crate) fn load(&self, order: Ordering) -> bool {
+        self.scheduled().load(order)
+    }
+
+    pub(crate) fn store(&self, value: bool, order: Ordering) {
+        self.scheduled().store(value, order);
+    }
+
+    pub(crate) fn swap(&self, value: bool, order: Ordering) -> bool {
+        self.scheduled().swap(value, order)
+    }
+}

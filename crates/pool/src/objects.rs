@@ -49,12 +49,12 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn new(pages: u64) -> Option<Objects> {
+    pub(crate) fn new(pages: u64) -> Option<Objects> {
         Some(Objects { objects: Counted::new(pages)?, pages: 0 })
     }
 
     /// Adds an object of one block, which is handed out as a whole; `None` if there is no number for it.
-    pub(super) fn insert_folio(&mut self, backing: Backing) -> Option<u32> {
+    pub(crate) fn insert_folio(&mut self, backing: Backing) -> Option<u32> {
         let Backing { head, order, .. } = backing;
         let number = self.objects.insert(Memory::Folios { backing, cleared: false }, head, order).ok()?;
         self.pages += order.pages();
@@ -63,7 +63,7 @@ impl Objects {
 
     /// Adds blocks to plain object `number`, or to a new one, all of them handed out; `None` if there is no number for
     /// it, or no block.
-    pub(super) fn add_blocks(&mut self, number: Option<u32>, blocks: &[BuddyBlock]) -> Option<u32> {
+    pub(crate) fn add_blocks(&mut self, number: Option<u32>, blocks: &[BuddyBlock]) -> Option<u32> {
         let (first, mut others) = blocks.split_first()?;
         let number = match number {
             None => {
@@ -89,12 +89,12 @@ impl Objects {
 
     /// Takes a range of an object back. With the last one the object dies, and holds its memory until
     /// [`Objects::take_dead`].
-    pub(super) fn free(&mut self, number: u32, head: Pfn, order: Order) -> Freed {
+    pub(crate) fn free(&mut self, number: u32, head: Pfn, order: Order) -> Freed {
         self.objects.free(number, head, order)
     }
 
     /// Takes a range back as [`Objects::free`] does, all bytes of which are zeros. That is remembered of a whole object.
-    pub(super) fn free_cleared(&mut self, number: u32, head: Pfn, order: Order) -> Freed {
+    pub(crate) fn free_cleared(&mut self, number: u32, head: Pfn, order: Order) -> Freed {
         let freed = self.objects.free(number, head, order);
         if freed == Freed::Dies
             && let Some(Memory::Folios { backing, cleared }) = self.objects.get_mut(number)
@@ -104,23 +104,23 @@ impl Objects {
         freed
     }
 
-    pub(super) fn split(&mut self, number: u32, head: Pfn, from: Order, to: Order) {
+    pub(crate) fn split(&mut self, number: u32, head: Pfn, from: Order, to: Order) {
         self.objects.split(number, head, from, to);
     }
 
-    pub(super) fn collapse(&mut self, number: u32, head: Pfn, from: Order, to: Order) {
+    pub(crate) fn collapse(&mut self, number: u32, head: Pfn, from: Order, to: Order) {
         self.objects.collapse(number, head, from, to);
     }
 
     /// Removes the object that died last and returns where it was.
-    pub(super) fn take_dead(&mut self) -> Option<Memory> {
+    pub(crate) fn take_dead(&mut self) -> Option<Memory> {
         let memory = self.objects.take_dead()?;
         self.pages -= memory.pages();
         Some(memory)
     }
 
     /// Whose bytes `page` holds.
-    pub(super) fn rmap_of(&self, page: Pfn, number: u32) -> Option<Rmap> {
+    pub(crate) fn rmap_of(&self, page: Pfn, number: u32) -> Option<Rmap> {
         match self.objects.get(number)? {
             Memory::Folios { backing, .. } => backing.rmap_of(page),
             Memory::Plain(_) => None,
@@ -128,19 +128,19 @@ impl Objects {
     }
 
     /// The order of an object of one block.
-    pub(super) fn order(&self, number: u32) -> Option<Order> {
+    pub(crate) fn order(&self, number: u32) -> Option<Order> {
         match self.objects.get(number)? {
             Memory::Folios { backing, .. } => Some(backing.order),
             Memory::Plain(_) => None,
         }
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         let (objects, references) = (self.objects.len(), self.objects.references());
         Usage { objects, references, pages: self.pages, refusals: self.objects.refusals() }
     }
 
-    pub(super) fn check_consistency(&self) -> Result<(), String> {
+    pub(crate) fn check_consistency(&self) -> Result<(), String> {
         self.objects.check_consistency()
     }
 }
