@@ -68,7 +68,7 @@ pub enum Event<'a> {
 pub enum Purpose {
     /// A folio will be formed of it.
     Folio,
-    /// It is memory of a buffer object, which never becomes a folio.
+    /// It never becomes a folio: it is memory of a buffer object, or is cleared and given back.
     Buffer,
 }
 
@@ -106,6 +106,8 @@ pub enum PoolEvent {
         order: u8,
         /// Number of the object that the pool is told.
         data: u32,
+        /// Whether the pool is told that all its bytes are zero.
+        cleared: bool,
     },
     /// A folio was put for the last time. Its range goes back, and the pool is told its order.
     Freed {

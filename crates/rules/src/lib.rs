@@ -17,7 +17,7 @@
 //! let allocated =
 //!     PoolEvent::Allocated { head: 16, order: 4, wanted: 4, data: 1, purpose: Purpose::Folio, cleared: false };
 //! // Nouveau would have heard of order 0 in v3 of the series: the order is lost.
-//! let given_back = PoolEvent::GivenBack { head: 16, order: 0, data: 1 };
+//! let given_back = PoolEvent::GivenBack { head: 16, order: 0, data: 1, cleared: false };
 //! for event in [
 //!     Event::NodeAdded { node, pagemap: PageRange { first: 0, pages: 512 } },
 //!     Event::Pool { node, event: allocated },

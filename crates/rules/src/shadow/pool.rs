@@ -28,7 +28,12 @@ impl Node {
                     )
                 });
             }
-            PoolEvent::GivenBack { head, order, data } => self.taken_back((head, order), data, false, sink),
+            PoolEvent::GivenBack { head, order, data, cleared } => {
+                if cleared {
+                    self.said_clear(PageRange::of_order(head, order), sink);
+                }
+                self.taken_back((head, order), data, false, sink);
+            }
             PoolEvent::Freed { head, order, data } => self.taken_back((head, order), data, true, sink),
             PoolEvent::PutDone { head, order, released } => {
                 sink.note(judge::i15_put(released), || {
@@ -54,7 +59,7 @@ impl Node {
         });
     }
 
-    /// Judges memory that the pool says is clear (I22). It need not be written before it is shown.
+    /// Judges memory that a pool says is clear, or is told so (I22). It need not be written before it is shown.
     fn said_clear(&mut self, range: PageRange, sink: &mut Sink<'_>) {
         let dirty = self.contents.dirty(range);
         sink.note(judge::i22_clear(range, dirty), || {

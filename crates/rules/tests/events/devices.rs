@@ -89,5 +89,17 @@ fn memory_that_is_said_to_be_clear_and_was_written_breaks_i22() {
     let mut world = World::new();
     world.said_clear(16, 4, 1).device(DeviceEvent::Mapped { at: pages(512, 16), head: 16 });
     world.device(DeviceEvent::Unmapped { at: pages(512, 16) });
-    world.pool(PoolEvent::GivenBack { head: 16, order: 4, data: 1 }).said_clear(16, 4, 2).breaks(&[22]);
+    world
+        .pool(PoolEvent::GivenBack { head: 16, order: 4, data: 1, cleared: false })
+        .said_clear(16, 4, 2)
+        .breaks(&[22]);
+}
+
+#[test]
+fn memory_that_is_given_back_as_clear_and_was_written_breaks_i22() {
+    let given_back = PoolEvent::GivenBack { head: 16, order: 4, data: 1, cleared: true };
+    let cleared = DeviceEvent::Cleared { pages: pages(16, 16) };
+    World::new().allocated(16, 4, 1).device(cleared).pool(given_back).said_clear(16, 4, 2).keeps(&[22]);
+    let written = DeviceEvent::Written { pages: pages(24, 1) };
+    World::new().allocated(16, 4, 1).device(written).pool(given_back).breaks(&[22]);
 }

@@ -44,9 +44,15 @@ fn folio_freed_twice_breaks_i4() {
 
 #[test]
 fn range_without_a_folio_that_is_freed_as_one_breaks_i4() {
-    World::new().allocated(16, 4, 1).pool(PoolEvent::GivenBack { head: 16, order: 4, data: 1 }).keeps(&[4]);
+    World::new()
+        .allocated(16, 4, 1)
+        .pool(PoolEvent::GivenBack { head: 16, order: 4, data: 1, cleared: false })
+        .keeps(&[4]);
     World::new().allocated(16, 4, 1).freed(16, 4, 1).breaks(&[4]);
-    World::new().formed(16, 4, 1).pool(PoolEvent::GivenBack { head: 16, order: 4, data: 1 }).breaks(&[4]);
+    World::new()
+        .formed(16, 4, 1)
+        .pool(PoolEvent::GivenBack { head: 16, order: 4, data: 1, cleared: false })
+        .breaks(&[4]);
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Machine {
             self.with_folio(0, Machine::move_home);
         }
         for (node, head, order) in std::mem::take(&mut self.buffers) {
-            self.pool(node, PoolEvent::GivenBack { head, order, data: 0 });
+            self.pool(node, PoolEvent::GivenBack { head, order, data: 0, cleared: false });
         }
         for node in 0..2 {
             self.folio_event(node, FolioEvent::Killed);
@@ -444,7 +444,7 @@ impl Machine {
     fn buffer(&mut self, node: u8, order: u8) {
         if let Some(at) = self.buffers.iter().position(|buffer| buffer.0 == node) {
             let (_, head, order) = self.buffers.remove(at);
-            self.pool(node, PoolEvent::GivenBack { head, order, data: 0 });
+            self.pool(node, PoolEvent::GivenBack { head, order, data: 0, cleared: false });
         } else if let Some(head) = self.free_range(node, order) {
             let purpose = Purpose::Buffer;
             self.pool(
@@ -473,7 +473,7 @@ impl Machine {
         self.end(block, Ending::NoMemory, 0);
         self.buffers.retain(|(_, head, _)| !taken.contains(head));
         for head in taken {
-            self.pool(node, PoolEvent::GivenBack { head, order: 0, data: 0 });
+            self.pool(node, PoolEvent::GivenBack { head, order: 0, data: 0, cleared: false });
         }
     }
 

@@ -114,7 +114,7 @@ pub const MUTATIONS: &[Mutation] = &[
     alter!("the order of a freed folio is wrong", [4], pool, PoolEvent::Freed { order, .. } => *order += 1),
     alter!("a folio is freed to another object", [7], pool, PoolEvent::Freed { data, .. } => *data += 1),
     alter!("a buffer is freed as a folio", [4], pool, event @ PoolEvent::GivenBack { .. } => {
-        if let PoolEvent::GivenBack { head, order, data } = *event {
+        if let PoolEvent::GivenBack { head, order, data, .. } = *event {
             *event = PoolEvent::Freed { head, order, data };
         }
     }),
