@@ -124,6 +124,7 @@ pub mod setup;
 
 pub mod mutant;
 pub mod runner;
+pub mod sim;
 pub mod simulation;
 pub mod space;
 mod sync;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use crate::buffer::BufferError;
 use crate::engine::Engine;
-use crate::simulation::view::SimulatedView;
+use crate::simulation::View;
 
 #[path = "../../../host/src/space/allocations.rs"]
 mod allocations;
@@ -16,7 +16,7 @@ use allocations::Allocations;
 
 /// A space of buffer objects.
 pub struct Space {
-    engine: Arc<Engine<SimulatedView>>,
+    engine: Arc<Engine<View>>,
     /// Never held while another thread may go on.
     allocations: Mutex<Allocations>,
 }
@@ -27,7 +27,7 @@ impl Space {
     /// # Panics
     /// If these are no addresses of whole pages.
     #[must_use]
-    pub fn over(engine: Arc<Engine<SimulatedView>>, addresses: Range<usize>) -> Space {
+    pub fn over(engine: Arc<Engine<View>>, addresses: Range<usize>) -> Space {
         let allocations = Allocations::new(addresses, 1).expect("some pages");
         Space { engine, allocations: Mutex::new(allocations) }
     }

@@ -1,9 +1,9 @@
-//! What `bifolio-runtime` takes from `std`, here from shuttle: each operation is a point where another thread may go on.
+//! What the borrowed sources take from `std`, here from shuttle: each operation is a point where another thread may go on.
 
 use std::cell::Cell;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
-pub(crate) use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use shuttle::sync::{Condvar, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 /// Of no interest to the scheduler: what is made in it neither locks nor waits.
 pub(crate) use std::sync::OnceLock;
 

@@ -2,9 +2,9 @@
 
 use std::thread::panicking;
 
-use super::WORDS;
 use super::machine::{Machine, PageOf};
 use crate::mutant::{self, Mutant};
+use crate::sim::oracle::WORDS;
 use crate::space::BufferError;
 use crate::space::buffer::Buffer;
 

@@ -14,18 +14,17 @@ use bifolio_pool::{DevicePool, PoolName};
 use bifolio_sys::{PAGE, SharedBytes};
 use shuttle::thread;
 
-use super::WORDS;
-use super::chance::Chance;
-use super::device::SteppedDevice;
-use super::oracle::Oracle;
-use super::pool::SteppedPool;
-use super::view::{Entry, SimulatedView};
+use super::View;
+use super::faults::{Faults, quirks};
 use crate::blocks::{BLOCK_LEN, BlockRef};
 use crate::budget::Budget;
 use crate::detach::DetachError;
 use crate::device::{DeviceFault, FaultHandler};
 use crate::engine::{Engine, Parts, Side};
 use crate::mutant::{self, Mutant};
+use crate::sim::faulty::{FaultyDevice, FaultyPool, FaultyView};
+use crate::sim::oracle::{Oracle, WORDS};
+use crate::sim::view::{Entry, SimView};
 use crate::space::Space;
 use crate::statistics::{Counter, Statistics};
 use crate::view::span_of;
@@ -67,12 +66,12 @@ pub type PageOf = (usize, usize);
 
 /// The machine. Pages are named by block and number.
 pub struct Machine {
-    engine: Arc<Engine<SimulatedView>>,
+    engine: Arc<Engine<View>>,
     device: Arc<Builtin>,
     /// Where buffer objects are.
     pub(super) space: Space,
     pub(super) oracle: Oracle,
-    chance: Arc<Chance>,
+    faults: Arc<Faults>,
     start: usize,
     detached: AtomicBool,
     /// Pages that were pinned at any time, by number: the device may be refused there. Never held while another thread
@@ -97,17 +96,18 @@ impl Machine {
     /// If the machine that simulates has no memory.
     #[must_use]
     pub fn new(setup: Setup) -> Machine {
-        let chance = Arc::new(Chance::per_mille(setup.failures_per_mille));
+        let faults = Arc::new(Faults::per_mille(setup.failures_per_mille));
+        let script = || Arc::clone(&faults) as Arc<_>;
         let memory = Memory::new(setup.device_pages).expect("device memory");
         let shown = (setup.kind == MemoryKind::Coherent).then(|| Arc::clone(memory.memfd()));
-        let view = SimulatedView::of(setup.blocks, shown.as_deref(), Arc::clone(&chance));
+        let view = SimView::with_quirks(setup.blocks, &[shown.as_deref()], quirks());
         let addresses = view.addresses().start()..view.addresses().end();
         let device = Arc::new(Builtin::new(memory, setup.units, addresses.clone()));
         let pool = PoolName::Buddy.make(setup.device_pages).expect("a pool");
-        let pool: Arc<dyn DevicePool> = Arc::new(SteppedPool::new(pool));
+        let pool: Arc<dyn DevicePool> = Arc::new(FaultyPool::over(pool, script()));
         let engine = Arc::new(Engine::new(Parts {
-            view,
-            device: Arc::new(SteppedDevice::new(Arc::clone(&device), Arc::clone(&chance))),
+            view: FaultyView::over(view, script()),
+            device: Arc::new(FaultyDevice::over(Arc::clone(&device), script()).by_page()),
             pagemap: PageMap::new(setup.kind, Pfn::ZERO, setup.device_pages, pool).expect("a pagemap"),
             budget: Budget::new(setup.ram_pages.0, setup.ram_pages.1),
             policy: Box::new(setup.orders),
@@ -121,7 +121,7 @@ impl Machine {
         let buffers = addresses.end - BUFFER_PAGES * PAGE..addresses.end;
         let space = Space::over(Arc::clone(&engine), buffers);
         let (detached, pinned) = (AtomicBool::new(false), Mutex::default());
-        Machine { engine, device, space, oracle, chance, start: addresses.start, detached, pinned }
+        Machine { engine, device, space, oracle, faults, start: addresses.start, detached, pinned }
     }
 
     /// Races actors; then frees everything, and checks that it is free. No buffer object is left.
@@ -142,15 +142,15 @@ impl Machine {
             let handlers: Vec<_> = (0..HANDLERS).map(|_| scope.spawn(|| self.answer_faults())).collect();
             let actors: Vec<_> = actors.iter().map(|actor| scope.spawn(|| actor(self))).collect();
             actors.into_iter().for_each(|actor| actor.join().expect("an actor"));
-            self.engine.view().close();
+            self.view().close();
             handlers.into_iter().for_each(|handler| handler.join().expect("a handler"));
         });
-        self.chance.end();
+        self.faults.end();
         self.check();
     }
 
     fn answer_faults(&self) {
-        while let Some(address) = self.engine.view().next_fault() {
+        while let Some(address) = self.view().next_fault() {
             // A failure is counted, and its toucher gets SIGBUS.
             let _: Result<_, Failure> = self.engine.cpu_fault(address);
         }
@@ -158,8 +158,12 @@ impl Machine {
 
     /// The engine.
     #[must_use]
-    pub fn engine(&self) -> &Engine<SimulatedView> {
+    pub fn engine(&self) -> &Engine<View> {
         &self.engine
+    }
+
+    fn view(&self) -> &SimView {
+        self.engine.view().inner()
     }
 
     /// The address of a page.
@@ -193,12 +197,12 @@ impl Machine {
 
     /// Writes the word of a page that belongs to the calling thread; tells whether it could.
     pub fn write(&self, page: PageOf, word: usize) -> bool {
-        self.engine.view().write(&self.oracle, self.number(page), word, self.may_fail())
+        self.view().write(&self.oracle, self.number(page), word, self.may_fail())
     }
 
     /// Reads a word of a page; tells whether it could.
     pub fn read(&self, page: PageOf, word: usize) -> bool {
-        self.engine.view().read(&self.oracle, self.number(page), word, self.may_fail())
+        self.view().read(&self.oracle, self.number(page), word, self.may_fail())
     }
 
     /// Moves pages to a side, as a prefetch.
@@ -268,7 +272,7 @@ impl Machine {
     }
 
     fn physical(&self, page: PageOf) -> SharedBytes<'_> {
-        self.engine.view().system_memory(self.address(page))
+        self.view().system_memory(self.address(page)).expect("a pinned page has system memory")
     }
 
     fn pinned(&self) -> MutexGuard<'_, BTreeSet<usize>> {
@@ -310,7 +314,7 @@ impl Machine {
     /// Whether calls of the machine below may fail.
     #[must_use]
     pub fn may_fail(&self) -> bool {
-        self.chance.is_any()
+        self.faults.is_any()
     }
 
     fn unit_may_fail(&self, page: PageOf) -> bool {
@@ -346,18 +350,18 @@ impl Machine {
         let found = self.engine.blocks().find(address).expect("a page of a block");
         let page = found.page_of(address);
         let cell = found.lock();
-        let (view, number) = (self.engine.view(), self.number_at(address));
+        let (view, number) = (self.view(), self.number_at(address));
         let piece = cell.block.piece_of(page);
         let pfn = piece.map(|piece| Pfn::new(piece.pfn.get() + u64::from(page - piece.run.first())));
         let bytes = match pfn {
             Some(pfn) => Some(self.device.memory().part(pfn, 1).expect("device memory")),
-            None if cell.block.ram().contains(page) => Some(view.system_memory(address)),
+            None if cell.block.ram().contains(page) => view.system_memory(address),
             None => None,
         };
         match view.entry(address) {
             Entry::Absent | Entry::Poisoned => {}
             Entry::File => assert!(cell.block.ram().contains(page), "page {number} shows old system memory"),
-            Entry::Device(shown) => assert_eq!(Some(shown), pfn, "page {number} shows old device memory"),
+            Entry::Device(shown) => assert_eq!(Some(shown.pfn), pfn, "page {number} shows old device memory"),
         }
         for word in 0..WORDS {
             let begun = self.oracle.begin_read(number, word);

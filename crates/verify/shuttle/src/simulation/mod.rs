@@ -1,13 +1,12 @@
-//! A machine that the shipped engine runs on: the kernel, the program and the device, as plain memory and threads of shuttle.
+//! A machine that the shipped engine runs on: the parts of `bifolio-sim` and the built-in device, with threads of shuttle.
 
 pub mod buffer;
-pub mod chance;
-pub mod device;
+pub mod faults;
 pub mod machine;
-pub mod oracle;
-pub mod pool;
 pub mod process;
-pub mod view;
 
-/// Words of a page that are used: one for each thread that writes.
-pub const WORDS: usize = 8;
+use crate::sim::faulty::FaultyView;
+use crate::sim::view::SimView;
+
+/// The view of a simulated process, whose calls may fail.
+pub type View = FaultyView<SimView>;

@@ -8,11 +8,11 @@ use bifolio_pool::PoolName;
 use bifolio_sys::{Access, PAGE};
 use shuttle::thread;
 
-use super::WORDS;
-use super::chance::Chance;
-use super::oracle::Oracle;
-use super::view::SimulatedView;
+use super::faults::Faults;
 use crate::heap::{Heap, HeapConfig};
+use crate::sim::faulty::FaultyView;
+use crate::sim::oracle::{Oracle, WORDS};
+use crate::sim::view::SimView;
 use crate::statistics::Counter;
 use crate::view::span_of;
 
@@ -39,7 +39,7 @@ impl Process {
     /// If the machine that simulates has no memory.
     #[must_use]
     pub fn new(pages: usize, ram_pages: u64) -> Process {
-        let view = SimulatedView::of(1, None, Arc::new(Chance::per_mille(0)));
+        let view = SimView::of_blocks(1, &[]);
         let whole = view.addresses();
         let config = HeapConfig {
             space: whole.len(),
@@ -52,6 +52,7 @@ impl Process {
             in_handler: None,
         };
         let sizes = (DEVICE_PAGES, ram_pages);
+        let view = FaultyView::over(view, Arc::new(Faults::per_mille(0)));
         let heap = Heap::over(view, Access::UserModeOnly, whole, sizes, config).expect("a small heap");
         let oracle = Oracle::new(whole.pages());
         let address = heap.allocate(pages * PAGE, PAGE, 0).expect("address space");
@@ -88,8 +89,8 @@ impl Process {
         }
     }
 
-    fn view(&self) -> &SimulatedView {
-        self.heap.engine().view()
+    fn view(&self) -> &SimView {
+        self.heap.engine().view().inner()
     }
 
     /// Writes the word of a page that belongs to the calling thread.
@@ -132,7 +133,7 @@ impl Process {
         let begun: Vec<_> = (0..WORDS).map(|word| self.oracle.begin_read(number, word)).collect();
         let is_empty = found.lock().block.is_empty(AlignedRun::around(page, bifolio_folio::Order::ZERO));
         let run = PageRun::single(page);
-        let bytes = self.view().window(span_of(found.base, run));
+        let bytes = self.heap.engine().view().window(span_of(found.base, run));
         for (word, begun) in begun.into_iter().enumerate() {
             let value = if is_empty { 0 } else { bytes.load_u64(word * 8).expect("a word of a page") };
             self.oracle.end_read(begun, Some(value), false);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bifolio_sys::{AddressRange, Mapping, SharedBytes, Uffd};
 
 use super::staging::StagingError;
-pub use crate::simulation::view::SimulatedView as AnonymousView;
+pub use crate::simulation::View as AnonymousView;
 
 /// Memory of the program cannot be watched: here it never happens.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,12 @@ impl AnonymousView {
     /// If `span` is not inside the view.
     #[must_use]
     pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
-        self.memory().at(span).expect("spans of the engine lie in the view")
+        self.inner().memory().at(span).expect("spans of the engine lie in the view")
+    }
+
+    /// Decides whether children inherit the view.
+    pub(crate) fn share_with_children(&self, share: bool) {
+        self.inner().share_with_children(share);
     }
 
     /// Leaves part of the view to the kernel. No scenario does.

@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bifolio_rules::judge;
 
-use super::WORDS;
+/// Words of a page that are used: one for each thread that writes.
+pub const WORDS: usize = 8;
 
 /// Whether a page belongs to an allocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,7 +106,7 @@ impl Oracle {
     /// Ends a read that found `value`, or was refused.
     ///
     /// # Panics
-    /// If the value is too old, too new or somebody else's, or the answer is not the right one.
+    /// If the value is too old, too new or of another word, or the answer is not the right one.
     pub fn end_read(&self, begun: Begun, value: Option<u64>, may_fail: bool) {
         let pages = self.pages();
         let entry = &pages[begun.page];

@@ -1,0 +1,267 @@
+//! A device: memory, a page table, accesses that fault, and a timeline.
+//!
+//! Everything is done at once, so whatever was asked for is done by the time it is waited for. With a [`Clock`] the device
+//! is busy meanwhile: a copy takes its time on the device's timeline, and [`Device::wait`] lets the clock go on until then.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
+
+use bifolio_engine::device::{
+    Capabilities, Copy, Device, DeviceError, DeviceFault, FaultHandler, Point, TableUpdate,
+};
+use bifolio_folio::{Order, Pfn};
+use bifolio_migrate::Rights;
+use bifolio_sys::{HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes};
+
+use super::clock::Clock;
+use crate::sync::{Mutex, MutexGuard};
+
+/// What an access of the device does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// It reads.
+    Read,
+    /// It writes.
+    Write,
+}
+
+impl Access {
+    fn rights(self) -> Rights {
+        match self {
+            Access::Read => Rights::READ,
+            Access::Write => Rights::WRITE,
+        }
+    }
+}
+
+/// An entry of the device's page table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Entry {
+    to: Pfn,
+    rights: Rights,
+    /// Used since this was last asked.
+    accessed: bool,
+    /// Used since it was entered.
+    touched: bool,
+}
+
+/// A device that does everything at once.
+pub struct SimDevice {
+    memfd: Memfd,
+    memory: Mapping,
+    pages: u64,
+    /// Entries by address of the page.
+    table: Mutex<BTreeMap<usize, Entry>>,
+    handler: OnceLock<Weak<dyn FaultHandler>>,
+    time: Option<Timeline>,
+}
+
+/// When the device is busy.
+struct Timeline {
+    clock: Clock,
+    ns_per_page: u64,
+    free_at_ns: Mutex<u64>,
+}
+
+impl SimDevice {
+    /// Makes a device of `pages` pages of memory.
+    ///
+    /// # Panics
+    /// If the machine that simulates has no memory.
+    #[must_use]
+    pub fn new(pages: u64) -> Arc<SimDevice> {
+        Arc::new(SimDevice::build(pages, None))
+    }
+
+    /// Makes a device whose copies take `ns_per_page` for each page.
+    ///
+    /// # Panics
+    /// If the machine that simulates has no memory.
+    #[must_use]
+    pub fn timed(pages: u64, clock: Clock, ns_per_page: u64) -> Arc<SimDevice> {
+        let time = Timeline { clock, ns_per_page, free_at_ns: Mutex::new(0) };
+        Arc::new(SimDevice::build(pages, Some(time)))
+    }
+
+    fn build(pages: u64, time: Option<Timeline>) -> SimDevice {
+        let len = usize::try_from(pages).expect("a small device") * PAGE;
+        let memfd = Memfd::create("bifolio-simulated-device", len).expect("memory");
+        let place = Placement::Aligned(HUGE_PAGE);
+        let memory = Mapping::shared(&memfd, 0, len, Protection::ReadWrite, place).expect("address space");
+        SimDevice { memfd, memory, pages, table: Mutex::default(), handler: OnceLock::new(), time }
+    }
+
+    /// Its memory, to be shown to the CPU: the coherent kind.
+    #[must_use]
+    pub fn memfd(&self) -> &Memfd {
+        &self.memfd
+    }
+
+    /// The bytes of one page of its memory.
+    ///
+    /// # Panics
+    /// If it has no such page.
+    #[must_use]
+    pub fn page(&self, pfn: Pfn) -> SharedBytes<'_> {
+        self.part(pfn, 1).expect("a page of the device")
+    }
+
+    /// Where the device's page table leads from `address`, and what the device may do there.
+    #[must_use]
+    pub fn entry(&self, address: usize) -> Option<(Pfn, Rights)> {
+        self.table().get(&page_of(address)).map(|entry| (entry.to, entry.rights))
+    }
+
+    /// Does `access` on the bytes of the page at `address`, as a unit of the device; `None` if that faults. No other thread
+    /// goes on between the look at the page table and the access.
+    pub fn try_access<R>(
+        &self,
+        address: usize,
+        access: Access,
+        work: impl FnOnce(SharedBytes<'_>) -> R,
+    ) -> Option<R> {
+        let mut table = self.table();
+        let entry = table.get_mut(&page_of(address))?;
+        if !entry.rights.contains(access.rights()) {
+            return None;
+        }
+        (entry.accessed, entry.touched) = (true, true);
+        Some(work(self.page(entry.to)))
+    }
+
+    /// Does `access` on the bytes of the page at `address`, and asks the handler for the page as long as it is missing.
+    ///
+    /// # Errors
+    /// As the handler.
+    ///
+    /// # Panics
+    /// If no handler is attached.
+    pub fn access<R>(
+        &self,
+        address: usize,
+        access: Access,
+        mut work: impl FnMut(SharedBytes<'_>) -> R,
+    ) -> Result<R, DeviceFault> {
+        loop {
+            if let Some(result) = self.try_access(address, access, &mut work) {
+                return Ok(result);
+            }
+            let handler = self.handler.get().expect("a handler is attached").upgrade();
+            handler.ok_or(DeviceFault::Detached { address })?.device_fault(address)?;
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<usize, Entry>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn part(&self, first: Pfn, pages: u64) -> Result<SharedBytes<'_>, DeviceError> {
+        let outside = DeviceError::OutOfRange { first, pages };
+        let bytes = |pages: u64| usize::try_from(pages).ok()?.checked_mul(PAGE);
+        let (offset, len) = bytes(first.get()).zip(bytes(pages)).ok_or(outside)?;
+        self.memory.bytes(offset, len).map_err(|_| outside)
+    }
+
+    fn copy_one(&self, copy: Copy<'_>) -> Result<u64, DeviceError> {
+        let pages = |bytes: SharedBytes<'_>| (bytes.len() / PAGE) as u64;
+        match copy {
+            Copy::ToDevice { from, to } => {
+                self.part(to, pages(from))?.copy_from(from).expect("the same length");
+                Ok(pages(from))
+            }
+            Copy::ToRam { from, to } => {
+                to.copy_from(self.part(from, pages(to))?).expect("the same length");
+                Ok(pages(to))
+            }
+            Copy::Clear { to, pages } => {
+                self.part(to, pages)?.fill_zero();
+                Ok(pages)
+            }
+        }
+    }
+
+    fn update_one(&self, update: TableUpdate) -> Result<(), DeviceError> {
+        match update {
+            TableUpdate::Map { address, to, order } | TableUpdate::Remap { address, to, order } => {
+                self.part(to, order.pages())?;
+                let keeps = matches!(update, TableUpdate::Remap { .. });
+                let mut table = self.table();
+                for (address, to) in addresses(address, order).zip(to.get()..) {
+                    let old = table.get(&address).filter(|_| keeps);
+                    let (accessed, touched) = old.map_or((false, false), |old| (old.accessed, old.touched));
+                    let entry = Entry { to: Pfn::new(to), rights: Rights::all(), accessed, touched };
+                    table.insert(address, entry);
+                }
+            }
+            TableUpdate::Unmap { address, order } => {
+                let mut table = self.table();
+                addresses(address, order).for_each(|address| {
+                    table.remove(&address);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts entries of pages for which `is` holds, and lets it change them.
+    fn count(&self, address: usize, order: Order, mut is: impl FnMut(&mut Entry) -> bool) -> u64 {
+        let mut table = self.table();
+        let pages = addresses(address, order);
+        pages.filter(|address| table.get_mut(address).is_some_and(&mut is)).count() as u64
+    }
+}
+
+fn page_of(address: usize) -> usize {
+    address & !(PAGE - 1)
+}
+
+/// Addresses of the `2^order` pages from `address` on.
+fn addresses(address: usize, order: Order) -> impl Iterator<Item = usize> {
+    (0..1usize << order.get()).map(move |page| address + page * PAGE)
+}
+
+impl Timeline {
+    /// Has the device work for as long as that many pages take; returns when it will be done.
+    fn after(&self, pages: u64) -> Point {
+        let mut free_at = self.free_at_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        *free_at = self.clock.now_ns().max(*free_at) + pages * self.ns_per_page;
+        Point(*free_at)
+    }
+}
+
+impl Device for SimDevice {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { pages: self.pages, faults: true, smallest_order: Order::ZERO }
+    }
+
+    fn attach(&self, handler: Weak<dyn FaultHandler>) {
+        assert!(self.handler.set(handler).is_ok(), "a device is attached once");
+    }
+
+    fn copy(&self, batch: &[Copy<'_>]) -> Result<Point, DeviceError> {
+        let pages = batch.iter().map(|copy| self.copy_one(*copy)).sum::<Result<u64, _>>()?;
+        Ok(self.time.as_ref().map_or(Point(0), |time| time.after(pages)))
+    }
+
+    fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError> {
+        batch.iter().try_for_each(|update| self.update_one(*update))?;
+        Ok(self.time.as_ref().map_or(Point(0), |time| time.after(0)))
+    }
+
+    fn wait(&self, Point(ns): Point) -> Result<(), DeviceError> {
+        self.time.iter().for_each(|time| time.clock.advance_to(ns));
+        Ok(())
+    }
+
+    fn test_and_clear_accessed(&self, address: usize, order: Order) -> bool {
+        self.count(address, order, |entry| std::mem::take(&mut entry.accessed)) > 0
+    }
+
+    fn touched_pages(&self, address: usize, order: Order) -> u64 {
+        self.count(address, order, |entry| entry.touched)
+    }
+
+    fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {
+        self.part(first, pages).ok()
+    }
+}

@@ -1,0 +1,8 @@
+//! Locks and atomics of this crate. Every other module takes them from here, so that `bifolio-shuttle` can run the same
+//! sources under a scheduler that decides which thread goes on at each of them.
+
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+
+pub(crate) mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+}
