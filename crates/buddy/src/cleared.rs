@@ -30,9 +30,10 @@ pub(crate) struct Cleared {
     leaves: Vec<Leaf>,
     /// The first of the bitmaps not in use, which are linked; [`DIRTY`] if there is none. A list of its own would need
     /// memory when a bitmap is given back, and that must not fail.
-    spare: u32,
+    free_leaf: u32,
     pages: u64,
-    /// Bitmaps that may be made.
+    /// Bitmaps that may be made, for tests of what becomes of a shortage.
+    #[cfg(test)]
     leaf_limit: usize,
 }
 
@@ -84,7 +85,15 @@ fn part(range: &Range<u64>, start: u64) -> (u32, u32) {
 
 impl Cleared {
     pub(crate) fn new(range: Range<u64>) -> Self {
-        Self { range, tables: None, leaves: Vec::new(), spare: DIRTY, pages: 0, leaf_limit: usize::MAX }
+        Self {
+            range,
+            tables: None,
+            leaves: Vec::new(),
+            free_leaf: DIRTY,
+            pages: 0,
+            #[cfg(test)]
+            leaf_limit: usize::MAX,
+        }
     }
 
     /// Number of cleared pages.
@@ -97,11 +106,6 @@ impl Cleared {
         let tables =
             self.tables.as_ref().map_or(0, |t| t.groups.len() * 6 + t.words.len() * 8 + size_of::<Tables>());
         (tables + self.leaves.len() * size_of::<Leaf>()) as u64
-    }
-
-    /// Bounds the number of bitmaps; those that exist stay.
-    pub(crate) fn limit_leaves(&mut self, leaves: usize) {
-        self.leaf_limit = leaves;
     }
 
     fn first_group(&self) -> u64 {
@@ -179,12 +183,13 @@ impl Cleared {
     }
 
     fn new_leaf(&mut self, cleared: bool) -> Option<u32> {
-        if self.spare >= FIRST_LEAF {
-            let leaf = &mut self.leaves[(self.spare - FIRST_LEAF) as usize];
+        if self.free_leaf >= FIRST_LEAF {
+            let leaf = &mut self.leaves[(self.free_leaf - FIRST_LEAF) as usize];
             let next = leaf.link()?;
             *leaf = Leaf::uniform(cleared);
-            return Some(core::mem::replace(&mut self.spare, next));
+            return Some(core::mem::replace(&mut self.free_leaf, next));
         }
+        #[cfg(test)]
         if self.leaves.len() >= self.leaf_limit {
             return None;
         }
@@ -196,8 +201,8 @@ impl Cleared {
 
     fn drop_leaf(&mut self, entry: u32) {
         if entry >= FIRST_LEAF {
-            self.leaves[(entry - FIRST_LEAF) as usize].set_link(self.spare);
-            self.spare = entry;
+            self.leaves[(entry - FIRST_LEAF) as usize].set_link(self.free_leaf);
+            self.free_leaf = entry;
         }
     }
 
@@ -363,7 +368,7 @@ mod tests {
         #[test]
         fn without_memory_pages_become_dirty_never_cleared(edits in edits(), limit in 0usize..3) {
             let (mut cleared, mut model) = (Cleared::new(0..PAGES), vec![false; index(PAGES)]);
-            cleared.limit_leaves(limit);
+            cleared.leaf_limit = limit;
             for (start, length, value) in edits {
                 let end = (start + length).min(PAGES);
                 if value { cleared.insert(&(start..end)) } else { cleared.remove(&(start..end)) }

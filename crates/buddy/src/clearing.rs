@@ -6,7 +6,6 @@
 use crate::block::BuddyBlock;
 use crate::buddy::Buddy;
 use crate::error::FreeError;
-use crate::leaf::Leaf;
 use core::ops::Range;
 
 impl Buddy {
@@ -91,13 +90,5 @@ impl Buddy {
     #[must_use]
     pub fn is_cleared(&self, range: Range<u64>) -> bool {
         self.region_holding(&range).is_ok_and(|at| self.regions[at].cleared().contains(&range))
-    }
-
-    /// Bounds the memory, in bytes for each region, that knowledge of cleared pages may take beyond its tables; what
-    /// cannot be kept is forgotten. O(regions).
-    pub fn limit_cleared_memory(&mut self, bytes: usize) {
-        for region in &mut self.regions {
-            region.cleared_mut().limit_leaves(bytes / size_of::<Leaf>());
-        }
     }
 }

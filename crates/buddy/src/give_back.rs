@@ -7,21 +7,6 @@ use crate::error::FreeError;
 use core::ops::Range;
 
 impl Buddy {
-    /// Frees the block that starts at `page`, whatever its order, and returns it. O(order).
-    ///
-    /// # Errors
-    ///
-    /// [`FreeError`] if no allocated block starts there; nothing is changed then.
-    pub fn free_at(&mut self, page: u64) -> Result<BuddyBlock, FreeError> {
-        let at = self.region_holding(&(page..page.saturating_add(1)))?;
-        let block = self.regions[at].block_at(page).block;
-        if block.page != page {
-            return Err(self.why_not_allocated(BuddyBlock { page, order: 0 }));
-        }
-        self.free(page, block.order)?;
-        Ok(block)
-    }
-
     /// Frees all allocated blocks of `range`. O(blocks * order).
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(any(test, feature = "front"))]
-#[cfg_attr(test, macro_use)]
+#[cfg(test)]
+#[macro_use]
 extern crate std;
 
 mod bit_tree;
@@ -17,8 +17,6 @@ mod clearing;
 mod error;
 mod figures;
 mod free_index;
-#[cfg(feature = "front")]
-pub mod front;
 mod give_back;
 mod leaf;
 mod picture;
@@ -38,5 +36,5 @@ pub use figures::Figures;
 pub use free_index::MAX_ORDER;
 pub use picture::Picture;
 pub use request::{Grant, Request};
-pub use snapshot::{RegionSnapshot, Snapshot, SnapshotError};
+pub use snapshot::{RegionSnapshot, Snapshot};
 pub use walk::BlockState;

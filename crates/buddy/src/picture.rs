@@ -28,8 +28,10 @@ impl Buddy {
     /// costs O(blocks + width).
     ///
     /// ```
-    /// let mut buddy = bifolio_buddy::Buddy::new(64).unwrap();
-    /// buddy.allocate_exact(10..17).unwrap();
+    /// use bifolio_buddy::{Buddy, Request};
+    ///
+    /// let mut buddy = Buddy::new(64).unwrap();
+    /// buddy.allocate_with(&Request::pages(7).within(10..17)).unwrap();
     /// buddy.declare_cleared(32..64).unwrap();
     /// assert_eq!(buddy.picture(16).to_string(), "0x0..0x40 |..▄█▂...________|\n");
     /// ```

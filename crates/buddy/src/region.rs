@@ -111,7 +111,9 @@ impl Region {
     /// Records pages that have just been taken as dirty.
     #[inline]
     pub(crate) fn forget_cleared(&mut self, range: &Range<u64>) {
-        self.take_cleared(range);
+        if self.cleared.touches(range) {
+            self.cleared.remove(range);
+        }
     }
 
     /// Records pages that have just been taken as dirty, and tells whether all of them were cleared.

@@ -60,7 +60,7 @@ impl Request {
         self
     }
 
-    /// Accepts only pages of the range.
+    /// Accepts only pages of the range. With as many pages as the range has, exactly these are taken.
     pub const fn within(mut self, pages: Range<u64>) -> Self {
         self.within = pages;
         self

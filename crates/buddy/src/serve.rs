@@ -5,7 +5,7 @@
 
 use crate::block::BuddyBlock;
 use crate::buddy::{Buddy, release};
-use crate::error::{AllocateError, FreeError};
+use crate::error::AllocateError;
 use crate::free_index::MAX_ORDER;
 use crate::request::{Grant, Request};
 use crate::search::{Cut, Wanted};
@@ -104,24 +104,6 @@ impl Buddy {
         self.regions[at].take_range(&range);
         self.regions[at].forget_cleared(&range);
         Ok(range)
-    }
-
-    /// Allocates exactly the pages of `range`, as the fewest blocks. O(blocks in the range + log pages).
-    ///
-    /// # Errors
-    ///
-    /// [`AllocateError::NoSpace`] if not all of them are free, [`AllocateError::Impossible`] if they are not all of
-    /// one region; nothing is changed then.
-    pub fn allocate_exact(&mut self, range: Range<u64>) -> Result<(), AllocateError> {
-        self.settle();
-        let impossible = AllocateError::Impossible { reason: "the range is not within one region" };
-        let at = self.region_holding(&range).map_err(|_: FreeError| impossible)?;
-        if !self.regions[at].is_free(&range) {
-            return Err(self.no_space(range.end - range.start));
-        }
-        self.regions[at].take_range(&range);
-        self.regions[at].forget_cleared(&range);
-        Ok(())
     }
 
     /// Allocates `pages.len()` blocks of one order at once, and stores their first pages.

@@ -121,7 +121,7 @@ fn plain_calls_allocate_no_memory() {
     let page = buddy.allocate(3);
     let aligned = buddy.allocate_aligned(1, 6);
     let range = buddy.allocate_contiguous(77);
-    let (freed, figures) = (buddy.free_at(*page.as_ref().unwrap_or(&1)), buddy.figures());
+    let (freed, figures) = (buddy.free(*page.as_ref().unwrap_or(&1), 3), buddy.figures());
     let untouched = COUNTDOWN.with(|countdown| countdown.replace(0)) == 1;
     assert!(untouched && page.is_ok() && aligned.is_ok() && range.is_ok() && freed.is_ok());
     assert_eq!(figures.free_pages, (1 << 16) - 2 - 77);

@@ -45,11 +45,9 @@ impl Run {
             }
             4 => {
                 let range = number..number + u64::from(order) * 9;
-                let taken = self.buddy.allocate_exact(range.clone());
-                taken
-                    .into_iter()
-                    .flat_map(|()| BuddyBlock::cut(range.clone()))
-                    .for_each(|block| self.add(block));
+                let request = Request::pages(range.end - range.start).within(range);
+                let grants = self.buddy.allocate_with(&request);
+                grants.into_iter().flatten().for_each(|grant| self.add(grant.block));
             }
             5 => {
                 let request = Request::pages(number % 2000).min_order(order % 5).align_order(order);

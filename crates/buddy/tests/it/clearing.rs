@@ -1,5 +1,6 @@
 //! Cleared pages: never reported unless declared (I22), used when preferred, and no hindrance to merging.
 
+use crate::allocate_exact;
 use bifolio_buddy::{Buddy, BuddyBlock, FreeError, Grant, Request};
 use proptest::prelude::*;
 use std::ops::Range;
@@ -13,7 +14,6 @@ enum Call {
     Free(prop::sample::Index, bool),
     Declare(u64, u64),
     ClearInBackground(u64, u32),
-    LimitMemory(usize),
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -23,7 +23,6 @@ fn call() -> impl Strategy<Value = Call> {
         6 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(index, cleared)| Call::Free(index, cleared)),
         3 => (0..PAGES, 1u64..9000).prop_map(|(page, pages)| Call::Declare(page, pages)),
         1 => (0..PAGES, 0u32..14).prop_map(|(from, order)| Call::ClearInBackground(from, order)),
-        1 => (0usize..4).prop_map(|leaves| Call::LimitMemory(leaves * 600)),
     ]
 }
 
@@ -78,7 +77,6 @@ proptest! {
                         truth.set(page..page + (1 << order), true);
                     }
                 }
-                Call::LimitMemory(bytes) => buddy.limit_cleared_memory(bytes),
             }
             for Grant { block, cleared } in taken {
                 prop_assert!(!cleared || truth.holds(block.range()), "{:?} was not declared cleared", block);
@@ -123,7 +121,7 @@ fn a_dirty_request_leaves_cleared_blocks_alone_while_there_are_dirty_ones() {
 fn a_failed_request_restores_what_was_cleared() {
     let mut buddy = Buddy::new(4096).expect("valid size");
     buddy.declare_cleared(100..700).expect("free");
-    buddy.allocate_exact(2048..2060).expect("free");
+    allocate_exact(&mut buddy, 2048..2060).expect("free");
     let before = buddy.snapshot();
     let request = Request::pages(4090).min_order(2).within(0..4080).prefer_cleared();
     assert!(buddy.allocate_with(&request).is_err());
@@ -133,7 +131,7 @@ fn a_failed_request_restores_what_was_cleared() {
 #[test]
 fn used_pages_cannot_be_declared_cleared() {
     let mut buddy = Buddy::new(64).expect("valid size");
-    buddy.allocate_exact(8..16).expect("free");
+    allocate_exact(&mut buddy, 8..16).expect("free");
     let error = FreeError::WrongBlock { page: 10, allocated: BuddyBlock { page: 8, order: 3 } };
     assert_eq!(buddy.declare_cleared(10..40), Err(error));
     assert!(buddy.declare_cleared(60..70).is_err());
@@ -143,7 +141,7 @@ fn used_pages_cannot_be_declared_cleared() {
 #[test]
 fn clearing_in_the_background_ends_with_all_free_pages_cleared() {
     let mut buddy = Buddy::new(10_000).expect("valid size");
-    buddy.allocate_exact(3000..3500).expect("free");
+    allocate_exact(&mut buddy, 3000..3500).expect("free");
     let mut rounds = 0;
     while let Some(block) = buddy.take_dirty(0, 9) {
         buddy.free_cleared(block.page, block.order).expect("just taken");

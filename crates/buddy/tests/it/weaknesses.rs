@@ -1,5 +1,6 @@
 //! Named regression tests for the weaknesses of the kernel's buddy allocators that this one must not share.
 
+use crate::allocate_exact;
 use bifolio_buddy::{AllocateError, Buddy, BuddyBlock, FreeError, NewError, Request};
 
 fn buddy(pages: u64) -> Buddy {
@@ -12,7 +13,7 @@ fn bad_input_is_an_error_and_changes_nothing() {
     let mut buddy = buddy(1000);
     let page = buddy.allocate(4).expect("space is left");
     // Page 0 is aligned to every order.
-    buddy.allocate_exact(0..1).expect("free");
+    allocate_exact(&mut buddy, 0..1).expect("free");
     let before = buddy.snapshot();
     let block = BuddyBlock { page, order: 4 };
     for order in [0, 3, 5, 7, 38, 39, 63, 64, 200, u32::MAX] {
@@ -28,17 +29,15 @@ fn bad_input_is_an_error_and_changes_nothing() {
         assert!(buddy.allocate_aligned(0, order).is_err());
         assert!(buddy.allocate_many(order, &mut [0]).is_err());
         assert!(buddy.allocate_with(&Request::block(order)).is_err());
-        assert!(buddy.allocate_block(BuddyBlock { page: 0, order }).is_err());
     }
     for page in [1000, 1 << 40, u64::MAX] {
         assert!(matches!(buddy.free(page, 0), Err(FreeError::Foreign { .. })));
-        assert!(buddy.free_at(page).is_err());
         assert!(buddy.free_range(page..page.saturating_add(1)).is_err());
         assert!(buddy.declare_cleared(page..page.saturating_add(1)).is_err());
-        assert!(buddy.allocate_exact(page..page.saturating_add(1)).is_err());
+        assert!(allocate_exact(&mut buddy, page..page.saturating_add(1)).is_err());
         assert_eq!((buddy.allocated_block(page), buddy.take_dirty(page, 0)), (None, None));
     }
-    assert!(buddy.allocate_exact(5..5).is_err());
+    assert!(allocate_exact(&mut buddy, 5..5).is_err());
     assert!(buddy.trim(block, page..page).is_err());
     assert!(buddy.trim(block, page..page + 17).is_err());
     assert!(buddy.allocate_contiguous(0).is_err());
@@ -82,8 +81,8 @@ fn consecutive_pages_are_not_rounded_up_and_may_span_blocks() {
     assert_eq!((range, buddy.free_pages()), (0..513, 511));
     buddy.free_range(0..513).expect("allocated");
     // Only 300..800 is free: no aligned block of 512, yet 500 pages in a row.
-    buddy.allocate_exact(0..300).expect("free");
-    buddy.allocate_exact(800..1024).expect("free");
+    allocate_exact(&mut buddy, 0..300).expect("free");
+    allocate_exact(&mut buddy, 800..1024).expect("free");
     assert_eq!(buddy.allocate_contiguous(500), Ok(300..800));
 }
 
@@ -145,18 +144,18 @@ fn orders_reach_from_a_page_to_a_tebibyte() {
         assert_eq!(buddy.allocate(order).map(|page| page % (1 << order)), Ok(0));
     }
     assert_eq!(buddy.free_pages(), 1);
-    assert_eq!(buddy.free_at(1 << 27).map(|block| block.order), Ok(27));
+    assert_eq!(buddy.free(1 << 27, 27), Ok(()));
 }
 
-/// A free without its order: the address alone finds the block.
+/// The address alone finds the block.
 #[test]
 fn a_block_is_found_by_its_address() {
     let mut buddy = buddy(1 << 12);
     let page = buddy.allocate(9).expect("space is left");
     assert_eq!(buddy.allocated_block(page + 300), Some(BuddyBlock { page, order: 9 }));
-    assert!(matches!(buddy.free_at(page + 300), Err(FreeError::WrongBlock { .. })));
-    assert_eq!(buddy.free_at(page), Ok(BuddyBlock { page, order: 9 }));
-    assert_eq!(buddy.free_at(page), Err(FreeError::NotAllocated { page }));
+    assert!(matches!(buddy.free(page + 300, 0), Err(FreeError::WrongBlock { .. })));
+    buddy.free(page, 9).expect("allocated");
+    assert_eq!(buddy.allocated_block(page), None);
 }
 
 /// An order-4 block from a free order-9 one, and a live large block turned into pages.
@@ -167,7 +166,7 @@ fn a_live_block_is_split_freed_in_pieces_and_joined() {
     buddy.split(block, 4).expect("allocated");
     buddy.free(block.page + 32, 4).expect("a piece of its own");
     assert!(buddy.join(block).is_err());
-    buddy.allocate_exact(block.page + 32..block.page + 48).expect("free");
+    allocate_exact(&mut buddy, block.page + 32..block.page + 48).expect("free");
     buddy.join(block).expect("all pieces are allocated");
     buddy.free(block.page, 9).expect("one block again");
     assert_eq!(buddy.largest_free_order(), Some(10));
