@@ -7,7 +7,7 @@
 //! | [`DeviceEvent`] | the device of a node, or what stands before it | I5, I20, I21, I22, I25 |
 //! | [`TransactionEvent`] | what runs migrations | I12, I13, I18, I19, I23, I24 |
 //! | [`BytesEvent`] | what copies | I27 |
-//! | [`AuditEvent`] | a walk over everything | I2, I7, I8, I12, I13, I16 |
+//! | [`AuditEvent`] | a walk over everything | I2, I4, I7, I8, I12, I13, I16 |
 //!
 //! Units: `node` is the number of a device; `head`, `page`, `first` count device pages of 4 KiB, as their node numbers
 //! them; `order` is the power of two of a number of pages; `data` is a pool's number for the object of a
@@ -444,6 +444,14 @@ pub enum AuditEvent<'a> {
         structure: Structure,
         /// What contradicts itself, if anything does.
         fault: Option<&'a str>,
+    },
+    /// A pool was asked how many frees, splits and collapses it has refused so far, because no such range was handed out at
+    /// that order.
+    Refusals {
+        /// The node.
+        node: u8,
+        /// The answer.
+        refusals: u64,
     },
     /// The pagemap of a node, which was killed, was asked whether its teardown may end.
     Teardown {

@@ -18,6 +18,12 @@ pub fn i4_told<P: Copy + PartialEq>(
     Verdict::new(4, told.into_iter().eq(freed))
 }
 
+/// I4: a pool refused no free, split or collapse because no such range was handed out at that order.
+#[inline]
+pub fn i4_accepted(refusals: u64) -> Verdict {
+    Verdict::new(4, refusals == 0)
+}
+
 pub(super) const I5: Info = Info {
     short: "hands off after free",
     sentence: "once folio_free has handed the memory back, the freeing path touches nothing of the folio",
@@ -90,6 +96,11 @@ mod tests {
         assert!(!i4_told(Some((16_u64, 9)), []).kept);
         assert!(!i4_told(None, [(16_u64, 9)]).kept);
         assert!(i4_told::<u64>(None, []).kept);
+    }
+
+    #[test]
+    fn i4_wants_no_call_that_a_pool_refuses() {
+        assert!(i4_accepted(0).kept && !i4_accepted(1).kept);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use forming::{
     Path, Remains, Teardown, i1_formed, i1_handed_out, i2_words, i3_pagemap, i6_neighbour, i11_born,
     i11_freed, i11_lock, i16_ended, i16_formed, words_of_others,
 };
-pub use freeing::{i4_told, i5_memory, i10_frozen, i15_put, i17_alone, i17_found, i17_lives};
+pub use freeing::{i4_accepted, i4_told, i5_memory, i10_frozen, i15_put, i17_alone, i17_found, i17_lives};
 pub use memory::{
     i9_granted, i9_refused, i9_whole, i20_entry, i20_live, i20_unmapped, i21_aligned, i21_backing, i22_clear,
     i25_pagemap, i27_bytes, i27_pages, i27_recent,

@@ -35,6 +35,11 @@ impl AuditEvent<'_> {
                 };
                 sink.note(verdict, || format!("{structure:?}: {}", fault.unwrap_or_default()));
             }
+            AuditEvent::Refusals { node, refusals } => {
+                sink.note(judge::i4_accepted(refusals), || {
+                    format!("node {node}: the pool refused {refusals} frees, splits or collapses")
+                });
+            }
             AuditEvent::Teardown { node, ends, live_pages } => {
                 sink.note(judge::i16_ended(ends, live_pages), || {
                     format!("node {node}: teardown ends: {ends}; {live_pages} live pages were found")

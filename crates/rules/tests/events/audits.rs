@@ -1,4 +1,4 @@
-//! Walks over everything: I2, I7, I8, I12, I13, I16.
+//! Walks over everything: I2, I4, I7, I8, I12, I13, I16.
 
 use bifolio_rules::{AuditEvent, Counter, Rule, Structure};
 
@@ -35,6 +35,12 @@ fn structure_with_a_fault_breaks_its_rule() {
         World::new().audit(AuditEvent::Walked { structure, fault: None }).keeps(&[rule]);
         World::new().audit(AuditEvent::Walked { structure, fault: Some("a fault") }).breaks(&[rule]);
     }
+}
+
+#[test]
+fn free_that_the_pool_refused_breaks_i4() {
+    World::new().audit(AuditEvent::Refusals { node: NEAR, refusals: 0 }).keeps(&[4]);
+    World::new().audit(AuditEvent::Refusals { node: NEAR, refusals: 1 }).breaks(&[4]);
 }
 
 #[test]
