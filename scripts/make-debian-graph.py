@@ -7,15 +7,16 @@ usage: make-debian-graph.py [--available FILE] [--releases FOLDER] [--output FIL
 --releases   the folder of apt's InRelease files, from which the snapshot dates come
 --output     the file to write
 
-The same lists give the same bytes. The format and the meaning of an edge are told in data/README.md.
+The same lists give the same bytes. data/README.md describes the format and what an edge means.
 Run on Debian bookworm with main, updates and security enabled and nothing else: a list from another
-origin or release is refused, for its packages would be mixed in unseen.
+origin or release is refused, since its packages would be mixed in unseen.
 """
 import argparse
 import collections
 import glob
 import gzip
 import hashlib
+import io
 import os
 import re
 import subprocess
@@ -59,80 +60,56 @@ def names_in(package, fields):
 
 
 class Graph:
-    """Packages sorted by name, and for each the numbers of the packages it names."""
+    """Packages sorted by name, and for each the names of the packages that it names."""
 
     def __init__(self, packages):
         self.counts = collections.Counter()
-        self.names = sorted(package["Package"] for package in packages)
-        self.number = {name: number for number, name in enumerate(self.names)}
-        if len(self.number) != len(self.names):
+        self.targets = {name: set() for name in sorted(package["Package"] for package in packages)}
+        if len(self.targets) != len(packages):
             sys.exit("error: a package is listed twice")
         self.providers = collections.defaultdict(set)
         for package in packages:
             for virtual in names_in(package, ("Provides",)):
-                self.providers[virtual].add(self.number[package["Package"]])
-        self.strong = [set() for _ in self.names]
-        self.weak = [set() for _ in self.names]
+                self.providers[virtual].add(package["Package"])
         for package in packages:
             self.add_edges(package)
 
     def add_edges(self, package):
-        source = self.number[package["Package"]]
-        strong = self.targets(source, package, STRONG, "strong")
-        self.strong[source] = strong
-        self.weak[source] = self.targets(source, package, WEAK, "weak") - strong
+        strong = self.named_by(package, STRONG, "strong")
+        weak = self.named_by(package, WEAK, "weak") - strong
+        self.counts["strong edges"] += len(strong)
+        self.counts["weak edges"] += len(weak)
+        self.targets[package["Package"]] = strong | weak
 
-    def targets(self, source, package, fields, kind):
+    def named_by(self, package, fields, kind):
         found = set()
         for name in names_in(package, fields):
             self.counts[f"{kind} alternatives"] += 1
-            if name in self.number:
-                found.add(self.number[name])
+            if name in self.targets:
+                found.add(name)
             elif name in self.providers:
                 self.counts[f"{kind} alternatives that name a virtual package"] += 1
                 found |= self.providers[name]
             else:
                 self.counts[f"{kind} alternatives that name nothing in the index"] += 1
-        return found - {source}
+        return found - {package["Package"]}
 
 
-def varint(value):
-    """Seven bits a byte, the lowest first; the top bit says that more follow."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+def encode(targets, sources):
+    """The adjacency list: comments, then a line for each package."""
+    lines = ["# adjacency list",
+             "# Packages of Debian, each with the packages that it names as dependencies of any kind.",
+             *(f"# {source}" for source in sources),
+             *(" ".join([name, *sorted(targets[name])]) for name in sorted(targets))]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
-def encode_names(names):
-    out, last = bytearray(), b""
-    for name in map(str.encode, names):
-        shared = len(os.path.commonprefix([last, name]))
-        out += varint(shared) + varint(len(name) - shared) + name[shared:]
-        last = name
-    return bytes(out)
-
-
-def encode_edges(rows):
-    out = bytearray()
-    for row in rows:
-        out += varint(len(row))
-        expected = 0
-        for target in sorted(row):
-            out += varint(target - expected)
-            expected = target + 1
-    return bytes(out)
-
-
-def encode(graph, sources):
-    header = ["bifolio-graph 1", *(f"source: {source}" for source in sources),
-              f"packages: {len(graph.names)}",
-              f"strong: {sum(map(len, graph.strong))}",
-              f"weak: {sum(map(len, graph.weak))}", "", ""]
-    return ("\n".join(header).encode() + encode_names(graph.names)
-            + encode_edges(graph.strong) + encode_edges(graph.weak))
+def pack(plain):
+    """Packs with gzip, without a file name and a time, which would differ from run to run."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=packed, mtime=0) as file:
+        file.write(plain)
+    return packed.getvalue()
 
 
 def refuse_foreign_lists():
@@ -177,19 +154,18 @@ def main():
     options = parser.parse_args()
 
     graph = Graph(read_available(options.available))
-    plain = encode(graph, read_sources(options.releases))
+    sources = read_sources(options.releases)
+    plain = encode(graph.targets, sources)
+    packed = pack(plain)
     with open(options.output, "wb") as file:
-        # No file name and no time in the header: they would differ from run to run.
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=file, mtime=0) as packed:
-            packed.write(plain)
-    with open(options.output, "rb") as file:
-        packed = file.read()
+        file.write(packed)
 
-    print(plain[:plain.index(b"\n\n")].decode())
+    print("\n".join(sources))
+    print(f"packages: {len(graph.targets)}")
     for what, count in sorted(graph.counts.items()):
         print(f"{what}: {count}")
-    print(f"plain: {len(plain)} bytes, sha256 {hashlib.sha256(plain).hexdigest()}")
-    print(f"packed: {len(packed)} bytes, sha256 {hashlib.sha256(packed).hexdigest()}")
+    for what, data in ("unpacked", plain), ("packed", packed):
+        print(f"{what}: {len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
 
 
 if __name__ == "__main__":

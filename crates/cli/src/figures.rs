@@ -13,6 +13,12 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// Writes how many there are of something whose plural takes an `s`.
+pub fn counted(number: u64, what: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", grouped(number))
+}
+
 /// Writes a number of bytes in the largest unit of which there is at least one.
 pub fn bytes(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
@@ -36,6 +42,11 @@ mod tests {
     fn digits_come_in_groups_of_three() {
         let texts = [0, 999, 1000, 12_345, 1_234_567].map(grouped);
         assert_eq!(texts, ["0", "999", "1,000", "12,345", "1,234,567"]);
+    }
+
+    #[test]
+    fn one_of_something_is_singular() {
+        assert_eq!([0, 1, 1200].map(|number| counted(number, "edge")), ["0 edges", "1 edge", "1,200 edges"]);
     }
 
     #[test]

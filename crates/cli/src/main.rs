@@ -13,6 +13,7 @@ mod output;
 mod report;
 mod run;
 mod table;
+mod text;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -23,7 +24,11 @@ use crate::args::{Cli, Command};
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
-    ExitCode::from(match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(show(&error)),
+    };
+    ExitCode::from(match cli.command {
         Command::Demo(command) => finish(demo::demo(&command)),
         Command::Run(args) => finish(run::run(&args)),
         Command::Check(args) => finish(check::check(&args)),
@@ -32,14 +37,29 @@ fn main() -> ExitCode {
     })
 }
 
-/// Turns the outcome of a subcommand into its exit code, and tells an error once.
+/// Shows the help that was asked for, or says what is wrong with the arguments; returns the exit code.
+fn show(answer: &clap::Error) -> u8 {
+    let text = answer.render().to_string();
+    let text = text::printable(&text);
+    // Without a reader the exit code still tells.
+    if answer.use_stderr() {
+        let _: io::Result<()> = write!(io::stderr(), "{text}");
+        exit::USAGE
+    } else {
+        let _: io::Result<()> = write!(io::stdout(), "{text}");
+        exit::OK
+    }
+}
+
+/// Turns the outcome of a subcommand into its exit code, and says once what failed.
 fn finish<E: Failure + 'static>(outcome: Result<u8, E>) -> u8 {
     match outcome {
         Ok(code) => code,
         Err(error) if exit::is_broken_pipe(&error) => exit::OK,
         Err(error) => {
-            // If nobody reads standard error either, the code still tells.
-            let _: io::Result<()> = writeln!(io::stderr(), "bifolio: {}", exit::chain(&error));
+            // Without a reader the exit code still tells.
+            let _: io::Result<()> =
+                writeln!(io::stderr(), "bifolio: {}", text::printable(&exit::chain(&error)));
             error.exit_code()
         }
     }

@@ -83,8 +83,27 @@ pub fn can_be_written(path: &Path) -> io::Result<()> {
     match path.metadata() {
         Ok(there) if there.is_file() || there.is_dir() => File::options().append(true).open(path).map(drop),
         Ok(_) => Ok(()),
-        Err(_) => File::create_new(path).and_then(|_| fs::remove_file(path)),
+        Err(_) => {
+            let target = target_of(path)?;
+            File::create_new(&target).and_then(|_| fs::remove_file(&target))
+        }
     }
+}
+
+/// Most links in a row that the kernel follows.
+const LINKS_MAX: usize = 40;
+
+/// The file that a path stands for, whether it is there or not: follows links, also one to a file that is yet to be made.
+fn target_of(path: &Path) -> io::Result<PathBuf> {
+    let mut target = path.to_owned();
+    for _ in 0..=LINKS_MAX {
+        match fs::read_link(&target) {
+            Ok(next) => target = target.parent().unwrap_or(Path::new("")).join(next),
+            Err(_) => return Ok(target),
+        }
+    }
+    // A circle of links, which the kernel refuses too.
+    path.metadata().map(|_| target)
 }
 
 /// Finds out whether [`replace`] could write a file, and leaves all as it was.
@@ -96,7 +115,7 @@ pub fn can_be_replaced(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    match beside(path)? {
+    match beside(&target_of(path)?)? {
         Some(_) if !path.exists() => Ok(()),
         _ => can_be_written(path),
     }
@@ -109,21 +128,19 @@ pub fn can_be_replaced(path: &Path) -> io::Result<()> {
 ///
 /// If writing fails; a file that was there is then as it was.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let Some(mut file) = beside(path)? else {
+    let target = target_of(path)?;
+    let Some(mut file) = beside(&target)? else {
         return File::options().write(true).open(path)?.write_all(bytes);
     };
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     file.persist(&target)?;
     // The name is only safe once the folder is on the disk, too.
     folder_of(&target).and_then(|folder| File::open(folder).ok()).map_or(Ok(()), |folder| folder.sync_all())
 }
 
-/// A new file in the folder of another one; none if that is a pipe or a device.
-fn beside(path: &Path) -> io::Result<Option<NamedTempFile>> {
-    let there = path.canonicalize();
-    let target = there.as_deref().unwrap_or(path);
+/// A new file in the folder of another one, which is no link; none if that is a pipe or a device.
+fn beside(target: &Path) -> io::Result<Option<NamedTempFile>> {
     if target.metadata().is_ok_and(|there| !there.is_file()) {
         return Ok(None);
     }
@@ -169,6 +186,33 @@ mod tests {
         replace(&link, b"another").expect("there is room");
         assert!(link.is_symlink());
         assert_eq!(fs::read(&file).expect("it is there"), b"another");
+    }
+
+    #[test]
+    fn link_to_a_file_that_is_yet_to_be_made_makes_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::os::unix::fs::symlink("file", &link).expect("links are had");
+        assert!(can_be_written(&link).is_ok() && can_be_replaced(&link).is_ok());
+        assert!(!file.exists() && link.is_symlink());
+        JsonTarget::File(link.clone()).write(&1).expect("there is room");
+        assert_eq!(fs::read(&file).expect("it was made"), b"1\n");
+        fs::remove_file(&file).expect("it is there");
+        replace(&link, b"bytes").expect("there is room");
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&file).expect("it was made"), b"bytes");
+    }
+
+    #[test]
+    fn link_into_nowhere_or_in_a_circle_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for target in ["gone/file", "link"] {
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(target, &link).expect("links are had");
+            assert!(can_be_written(&link).is_err() && can_be_replaced(&link).is_err(), "{target}");
+            assert!(link.is_symlink());
+            fs::remove_file(&link).expect("it is there");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "an example that reports figures")]
 
 use bifolio_demo::arena::{Arena, ArenaError};
-use bifolio_demo::debian::{PackageGraph, Relations, SHIPPED};
+use bifolio_demo::debian;
 use bifolio_demo::graph::{Graph, Node};
 use bifolio_demo::kernels::{Kernel, run_unit};
 use bifolio_demo::layout::{self, job};
@@ -20,22 +20,11 @@ use std::time::Instant;
 const ROUNDS: u32 = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for relations in [Relations::Strong, Relations::All] {
-        let started = Instant::now();
-        let packages = PackageGraph::shipped()?;
-        let decoded = started.elapsed();
-        let graph = packages.into_graph(relations)?;
-        println!(
-            "{relations:?}: packed {} bytes, decoded in {decoded:?}, graph in {:?}",
-            SHIPPED.len(),
-            started.elapsed()
-        );
-        describe(&graph)?;
-        for page in [4096, 64 << 10] {
-            misses_by_order(&graph, page)?;
-        }
-    }
-    Ok(())
+    let started = Instant::now();
+    let graph = debian::packages()?;
+    println!("{} bytes packed, read in {:?}", debian::SHIPPED.len(), started.elapsed());
+    describe(&graph)?;
+    [4096, 64 << 10].into_iter().try_for_each(|page| misses_by_order(&graph, page))
 }
 
 fn describe(graph: &Graph) -> Result<(), Box<dyn Error>> {

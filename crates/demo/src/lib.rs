@@ -1,7 +1,7 @@
 //! The job of the demonstration: PageRank and breadth-first search over a graph of real pointers.
 //!
 //! ```text
-//!   edge_list, debian --> Graph --order--> Graph --Sheet::build--> records in shared memory
+//!   edge_list --> Graph --order--> Graph --Sheet::build--> records in shared memory
 //!                                            |                        ^         ^
 //!                                            |               host follows    device follows
 //!                                            |               (sheet)         (kernels, by run)

@@ -93,6 +93,11 @@ impl Numbering {
         Some(next)
     }
 
+    /// Returns the names so far.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Gives up the numbering and keeps the names.
     pub fn into_names(self) -> Names {
         self.names

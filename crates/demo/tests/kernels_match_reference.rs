@@ -1,7 +1,6 @@
 //! The kernels, on simulated units, against the plain reference.
 
 use bifolio_demo::arena::{ArenaError, ArenaMachine, Pace};
-use bifolio_demo::debian::{PackageGraph, Relations};
 use bifolio_demo::graph::{Graph, Node};
 use bifolio_demo::kernels::Kernel;
 use bifolio_demo::layout::{Plan, job};
@@ -42,8 +41,7 @@ fn check_bfs(machine: &mut ArenaMachine, sheet: &Sheet, graph: &Graph, root: Nod
 }
 
 fn debian() -> Graph {
-    let packages = PackageGraph::shipped().expect("the file is whole");
-    let graph = packages.into_graph(Relations::All).expect("a graph");
+    let graph = bifolio_demo::debian::packages().expect("the file is whole");
     order::renumber(&graph, &order::by_popularity(&graph)).expect("a full order")
 }
 

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use bifolio_demo::debian::{PackageGraph, PackageGraphError, Relations};
-use bifolio_demo::edge_list::{self, EdgeListError};
+use bifolio_demo::debian;
+use bifolio_demo::edge_list::{self, EdgeList, EdgeListError};
 use bifolio_demo::graph::Graph;
 use bifolio_demo::order;
 
@@ -16,6 +16,8 @@ pub struct Input {
     pub graph: Graph,
     /// What it is.
     pub title: String,
+    /// The titles of the columns, which were left out, if there were any.
+    pub heading: Option<(String, String)>,
     /// Edges that were listed more than once, and are kept once.
     pub repeated: usize,
 }
@@ -43,7 +45,7 @@ pub enum InputError {
     },
     /// The graph inside this program is damaged.
     #[error("the package graph inside this program is damaged")]
-    Packages(#[from] PackageGraphError),
+    Packages(#[source] EdgeListError),
 }
 
 impl Input {
@@ -53,20 +55,20 @@ impl Input {
     ///
     /// If there is no such file, or it is not an edge list.
     pub fn read(file: Option<&str>) -> Result<Self, InputError> {
-        let (title, graph) = match file {
-            None => ("Debian's packages".to_owned(), packages()?),
-            Some("-") => from_edges("standard input", io::stdin().lock())?,
-            Some(path) => from_edges(path, open(Path::new(path))?)?,
+        let (title, list) = match file {
+            None => {
+                let graph = debian::packages().map_err(InputError::Packages)?;
+                ("Debian's packages", EdgeList { graph, heading: None })
+            }
+            Some("-") => ("standard input", from_edges("standard input", io::stdin().lock())?),
+            Some(path) => (path, from_edges(path, open(Path::new(path))?)?),
         };
+        let EdgeList { graph, heading } = list;
         let repeated = graph.merged_edges();
         let places = order::by_popularity(&graph);
         let graph = order::renumber(&graph, &places).expect("an order lists every node once");
-        Ok(Self { graph, title, repeated })
+        Ok(Self { graph, title: title.to_owned(), heading, repeated })
     }
-}
-
-fn packages() -> Result<Graph, PackageGraphError> {
-    PackageGraph::shipped()?.into_graph(Relations::All)
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, InputError> {
@@ -74,10 +76,6 @@ fn open(path: &Path) -> Result<BufReader<File>, InputError> {
     opened.map(BufReader::new).map_err(|source| InputError::Open { path: path.to_owned(), source })
 }
 
-fn from_edges(title: &str, input: impl io::BufRead) -> Result<(String, Graph), InputError> {
-    let title = title.to_owned();
-    match edge_list::read(input) {
-        Ok(graph) => Ok((title, graph)),
-        Err(source) => Err(InputError::EdgeList { title, source }),
-    }
+fn from_edges(title: &str, input: impl io::BufRead) -> Result<EdgeList, InputError> {
+    edge_list::read(input).map_err(|source| InputError::EdgeList { title: title.to_owned(), source })
 }

@@ -29,9 +29,9 @@ use crate::demo::plan::{Plan, PlanError};
 use crate::demo::progress::Stages;
 use crate::demo::result::{DemoReport, Rows};
 use crate::exit::{self, Failure};
-use crate::figures::{bytes, grouped};
+use crate::figures::{bytes, counted, grouped};
 use crate::output::{JsonTarget, OutputError};
-use crate::report;
+use crate::{report, text};
 
 /// Share of rank that follows the edges, as in the first publication.
 const DAMPING: f64 = 0.85;
@@ -43,7 +43,7 @@ pub enum DemoError {
     #[error(transparent)]
     Input(#[from] InputError),
     /// No node has the name that the search is to start from.
-    #[error("--root {name}: the graph has no node of this name")]
+    #[error("--root {}: the graph has no node of this name", text::name(name))]
     NoSuchRoot {
         /// The name.
         name: String,
@@ -139,11 +139,14 @@ fn print(out: &mut impl Write, input: &Input, plan: &Plan, done: &Done, rows: &R
 
 /// Says what the job works on, and in how much memory.
 fn print_setting(out: &mut impl Write, input: &Input, plan: &Plan) -> io::Result<()> {
-    let (nodes, edges) = (grouped(input.graph.nodes() as u64), grouped(input.graph.edges() as u64));
-    write!(out, "{}: {nodes} nodes, {edges} edges", input.title)?;
-    match input.repeated {
-        0 => writeln!(out)?,
-        repeated => writeln!(out, " (repeated edges left out: {})", grouped(repeated as u64))?,
+    let nodes = counted(input.graph.nodes() as u64, "node");
+    let edges = counted(input.graph.edges() as u64, "edge");
+    writeln!(out, "{}: {nodes}, {edges}", text::printable(&input.title))?;
+    if let Some((from, to)) = &input.heading {
+        writeln!(out, "heading left out: {} {}", text::name(from), text::name(to))?;
+    }
+    if input.repeated > 0 {
+        writeln!(out, "repeated edges left out: {}", grouped(input.repeated as u64))?;
     }
     let kind = match plan.kind {
         MemoryKind::Private => "private",

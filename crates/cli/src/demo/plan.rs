@@ -62,16 +62,19 @@ pub enum PlanError {
     },
     /// The data fits nowhere.
     #[error(
-        "--ram of {} and --vram of {} do not hold the data of {}: give {} of --ram, or leave it out",
-        bytes(*.ram), bytes(*.vram), bytes(*.data), bytes(*.least)
+        "--ram of {} and --vram of {} are too little together: data and buffer objects of {} need {} more, \
+         so that folios can move; give {} of --ram, or leave it out",
+        bytes(*.ram), bytes(*.vram), bytes(*.kept), bytes(*.moving), bytes(*.least)
     )]
     Both {
         /// System memory asked for.
         ram: u64,
         /// Device memory asked for.
         vram: u64,
-        /// What the graph takes.
-        data: u64,
+        /// What the graph and the buffer objects take.
+        kept: u64,
+        /// What folios on their way take.
+        moving: u64,
         /// System memory that would do.
         least: u64,
     },
@@ -137,18 +140,27 @@ impl Plan {
     }
 
     fn check_ram(&self, ram: u64, machine: u64) -> Result<(), PlanError> {
-        let Self { vram, data, buffers, .. } = *self;
+        let Self { vram, buffers, .. } = *self;
+        let kept = self.kept();
+        if ram >= kept {
+            return self.check_machine("--ram", ram, machine);
+        }
         // Buffer objects count against the limit wherever they are.
         if ram < RAM_LEAST + buffers {
-            return Err(PlanError::Ram { ram, least: RAM_LEAST + buffers });
+            return Err(PlanError::Ram { ram, least: kept.min(RAM_LEAST + buffers) });
         }
-        let needed = |moving: u64| data + buffers + ROOM_TO_MOVE + moving / ON_THE_WAY;
-        if ram + vram < needed(vram.min(ram)) {
+        let moving = |most: u64| ROOM_TO_MOVE + most / ON_THE_WAY;
+        if ram + vram < kept + moving(vram.min(ram)) {
             // Whole MiB, so that the message can be typed back.
-            let least = needed(vram).saturating_sub(vram).next_multiple_of(1 << 20);
-            return Err(PlanError::Both { ram, vram, data, least });
+            let least = (kept + moving(vram)).saturating_sub(vram).min(kept).next_multiple_of(1 << 20);
+            return Err(PlanError::Both { ram, vram, kept, moving: moving(vram.min(ram)), least });
         }
         self.check_machine("--ram", ram, machine)
+    }
+
+    /// Bytes that are kept in either memory.
+    fn kept(&self) -> u64 {
+        self.data + self.buffers
     }
 
     fn smallest_folio(&self) -> u64 {
@@ -162,13 +174,14 @@ impl Plan {
     pub fn space(&self) -> SpaceConfig {
         let usize_of = |bytes| usize::try_from(bytes).expect("amounts fit 64-bit addresses");
         SpaceConfig {
-            ram: self.ram.map(usize_of),
+            // A limit that has room for everything is none.
+            ram: self.ram.filter(|ram| *ram < self.kept()).map(usize_of),
             kind: self.kind,
             pool: self.pool,
             reset: self.reset,
             units: self.units,
             checked: self.checked,
-            ..SpaceConfig::new(usize_of((self.data + self.buffers) * 2 + SPACE_SLACK), usize_of(self.vram))
+            ..SpaceConfig::new(usize_of(self.kept() * 2 + SPACE_SLACK), usize_of(self.vram))
         }
     }
 }
@@ -231,6 +244,16 @@ mod tests {
         let plan = Plan { buffers: 1 << 20, ..plan(4 << 20, Some(1 << 20)) };
         let least = (1 << 20) + RAM_LEAST;
         assert_eq!(plan.check(MACHINE), Err(PlanError::Ram { ram: 1 << 20, least }));
+    }
+
+    #[test]
+    fn limit_with_room_for_everything_is_accepted_and_is_none() {
+        for (vram, data) in [(8 << 10, 12 << 20), (8 << 10, 28 << 10), (4 << 20, 12 << 20)] {
+            let plan = Plan { data, ..plan(vram, Some(data)) };
+            assert_eq!((plan.check(MACHINE), plan.space().ram), (Ok(()), None), "{data} and {vram}");
+        }
+        let tight = plan(12 << 20, Some(4 << 20));
+        assert_eq!((tight.check(MACHINE), tight.space().ram), (Ok(()), Some(4 << 20)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::demo::buffers::BufferFigures;
 use crate::demo::job::{Done, Found};
 use crate::figures::grouped;
 use crate::report::Figures;
-use crate::table;
+use crate::{table, text};
 
 /// How many of the highest nodes are shown.
 const HIGHEST: usize = 10;
@@ -65,7 +65,7 @@ impl Rows {
         match self {
             Self::Ranks(ranks) => {
                 for (name, rank) in ranks {
-                    rows.add_row(table::row([name.clone(), format!("{rank:.6}")]));
+                    rows.add_row(table::row([text::name(name), format!("{rank:.6}")]));
                 }
             }
             Self::Levels(levels) => {
@@ -100,7 +100,7 @@ pub fn verdict(done: &Done) -> String {
             "verified: levels equal those of a plain run exactly, and every parent leads to its node"
                 .to_owned()
         }
-        (Err(mismatch), _) => format!("NOT VERIFIED: {mismatch}"),
+        (Err(mismatch), _) => format!("NOT VERIFIED: {}", text::printable(&mismatch.to_string())),
     }
 }
 

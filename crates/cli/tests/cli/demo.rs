@@ -57,7 +57,8 @@ fn pagerank_of_a_small_graph_prints_ranks_and_report() {
     assert_data_eq!(
         result,
         str![[r#"
-standard input: 5 nodes, 5 edges (repeated edges left out: 1)
+standard input: 5 nodes, 5 edges
+repeated edges left out: 1
 data 28 KiB, private device memory 16 KiB, device units 2
 
 a  0.251280
@@ -100,7 +101,8 @@ fn bfs_of_a_small_graph_prints_levels_and_report() {
     assert_data_eq!(
         result,
         str![[r#"
-standard input: 5 nodes, 5 edges (repeated edges left out: 1)
+standard input: 5 nodes, 5 edges
+repeated edges left out: 1
 data 28 KiB, private device memory 16 KiB, device units 2
 
 level 0      1
@@ -113,6 +115,39 @@ verified: levels equal those of a plain run exactly, and every parent leads to i
 "#]]
     );
     assert!(names.ends_with("fault wait\ncopy\ndevice compute\ntotal by the clock\n"), "{names}");
+}
+
+#[test]
+fn comments_and_headings_of_other_collections_are_no_edges() {
+    if !device_works("comments_and_headings_of_other_collections_are_no_edges") {
+        return;
+    }
+    for (edges, expected) in [
+        ("// comment\n% directed\n1 2\n", "standard input: 2 nodes, 1 edge\ndata "),
+        (
+            "FromNodeId\tToNodeId\n1\t2\n",
+            "standard input: 2 nodes, 1 edge\nheading left out: FromNodeId ToNodeId\n",
+        ),
+        ("# adjacency list\na b c\nb\n", "standard input: 3 nodes, 2 edges\ndata "),
+    ] {
+        let ran = bifolio_reads(&["demo", "bfs", "-"], edges);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        assert!(ran.stdout.starts_with(expected), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn names_that_would_upset_a_terminal_are_shown_harmlessly() {
+    if !device_works("names_that_would_upset_a_terminal_are_shown_harmlessly") {
+        return;
+    }
+    let edges = format!("a\x1b[2Jb\x07 {}\n", "x".repeat(60_000));
+    let ran = bifolio_reads(&["demo", "pagerank", "-"], &edges);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert!(ran.stdout.contains("a\\u{1b}[2Jb\\u{7}"), "{}", ran.stdout);
+    let long = ran.stdout.lines().find(|line| line.starts_with('x')).expect("a row");
+    assert!(long.chars().count() <= 80, "{long}");
+    assert!(!ran.stdout.contains(|letter: char| letter.is_control() && letter != '\n'), "{:?}", ran.stdout);
 }
 
 #[test]
@@ -147,6 +182,19 @@ fn limited_system_memory_gives_the_same_result() {
     }
     let args = ["demo", "bfs", "--ram", "3/4", "--vram", "3/4", "--json", "-"];
     check_figures(&bifolio(&args));
+}
+
+#[test]
+fn limit_of_system_memory_above_the_data_is_none() {
+    if !device_works("limit_of_system_memory_above_the_data_is_none") {
+        return;
+    }
+    // Too little for anything else than such a small graph.
+    check_figures(&bifolio_reads(&["demo", "bfs", "--ram", "3/2", "--json", "-", "-"], EDGES));
+    check_figures(&bifolio_reads(
+        &["demo", "bfs", "--ram", "1/1", "--vram", "8K", "--json", "-", "-"],
+        EDGES,
+    ));
 }
 
 #[test]
@@ -296,6 +344,21 @@ fn json_file_has_the_same_figures_as_the_text() {
     let faults = json["faults"]["device"].as_u64().expect("a number");
     let line = ran.stdout.lines().find(|line| line.starts_with("device page faults")).expect("a line");
     assert_eq!(line.split_whitespace().last(), Some(faults.to_string().as_str()));
+}
+
+#[test]
+fn json_goes_through_a_link_to_a_file_that_is_yet_to_be_made() {
+    if !device_works("json_goes_through_a_link_to_a_file_that_is_yet_to_be_made") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, link) = (folder.path().join("report.json"), folder.path().join("link"));
+    std::os::unix::fs::symlink(&file, &link).expect("links are had");
+    let ran = bifolio_reads(&["demo", "bfs", "--quiet", "--json", link.to_str().expect("text"), "-"], EDGES);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert!(link.is_symlink());
+    let json: Value = serde_json::from_slice(&fs::read(file).expect("it was made")).expect("JSON");
+    assert_eq!(json["verified"], json!(true));
 }
 
 #[test]

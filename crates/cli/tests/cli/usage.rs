@@ -374,7 +374,7 @@ fn memory_that_cannot_hold_the_data_is_refused_with_the_way_out() {
     assert_data_eq!(
         refused(&["demo", "bfs", "--ram", "1M", "--vram", "1M"]),
         str![[r#"
-bifolio: --ram of 1 MiB and --vram of 1 MiB do not hold the data of 12.4 MiB: give 12 MiB of --ram, or leave it out
+bifolio: --ram of 1 MiB and --vram of 1 MiB are too little together: data and buffer objects of 12.4 MiB need 320 KiB more, so that folios can move; give 12 MiB of --ram, or leave it out
 
 "#]]
     );
@@ -418,6 +418,16 @@ bifolio: opening /no/such/file failed: No such file or directory (os error 2)
 
 "#]]
     );
+}
+
+#[test]
+fn names_in_errors_do_not_reach_the_terminal_as_commands() {
+    for args in [&["demo", "bfs", "no\x1b[2Jfile"][..], &["demo", "bfs", "--vram", "\x1b[2J"], &["\x1b[2J"]] {
+        let error = refused(args);
+        assert!(error.contains("\\u{1b}[2J") && !error.contains('\x1b'), "{error:?}");
+    }
+    let root = "x".repeat(60_000);
+    assert!(refused(&["demo", "bfs", "--root", &root]).len() < 200);
 }
 
 #[test]
