@@ -3,17 +3,16 @@
 mod kernel;
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use bifolio_builtin::{Builtin, Memory};
-use bifolio_engine::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
 use bifolio_engine::{Budget, Parts};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_host::views::anonymous::AnonymousView;
 use bifolio_host::{Counter, Direction, Engine, Side, Statistics};
 use bifolio_policy::FixedOrders;
 use bifolio_pool::PoolName;
+use bifolio_sim::faulty::{Call, FailAfter, FaultyDevice, Script};
 use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{
     AddressRange, Features, HUGE_PAGE, Mapping, PAGE, Placement, Protection, Reads, SharedBytes, Uffd, advise,
@@ -22,53 +21,9 @@ use bifolio_sys::{
 const BLOCKS: usize = 4;
 const LEN: usize = BLOCKS * HUGE_PAGE;
 
-/// A device whose copies fail as often as told.
-struct Failing {
-    inner: Builtin,
-    /// Copies that succeed before one fails; the maximum: all.
-    countdown: AtomicU32,
-}
-
-impl Device for Failing {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn attach(&self, handler: Weak<dyn FaultHandler>) {
-        self.inner.attach(handler);
-    }
-
-    fn copy(&self, batch: &[Copy<'_>]) -> Result<Point, DeviceError> {
-        let next = |left: u32| left.checked_sub(1).filter(|_| left != u32::MAX);
-        match self.countdown.fetch_update(Relaxed, Relaxed, next) {
-            Ok(1) => {
-                self.countdown.store(u32::MAX, Relaxed);
-                Err(DeviceError::Lost)
-            }
-            _ => self.inner.copy(batch),
-        }
-    }
-
-    fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError> {
-        self.inner.update(batch)
-    }
-
-    fn wait(&self, point: Point) -> Result<(), DeviceError> {
-        self.inner.wait(point)
-    }
-
-    fn test_and_clear_accessed(&self, address: usize, order: Order) -> bool {
-        self.inner.test_and_clear_accessed(address, order)
-    }
-
-    fn touched_pages(&self, address: usize, order: Order) -> u64 {
-        self.inner.touched_pages(address, order)
-    }
-}
-
 struct Rig {
     engine: Engine<AnonymousView>,
-    device: Arc<Failing>,
+    failures: Arc<FailAfter>,
     span: AddressRange,
 }
 
@@ -91,11 +46,13 @@ fn rig(order: u8) -> Option<Rig> {
     view.watch(span).expect("registered");
     let pages = (2 * LEN / PAGE) as u64;
     let inner = Builtin::new(Memory::new(pages).expect("a memfd"), NonZeroUsize::MIN, 0..0);
-    let device = Arc::new(Failing { inner, countdown: AtomicU32::new(u32::MAX) });
+    let failures = FailAfter::never();
+    let copies = Arc::clone(&failures);
+    let script = Arc::new(move |call: Call| call.is_copy().then(|| copies.fault(call))?);
     let pool = PoolName::Buddy.make(pages).expect("a pool");
     let engine = Engine::new(Parts {
         view,
-        device: Arc::clone(&device) as Arc<dyn Device>,
+        device: Arc::new(FaultyDevice::over(Arc::new(inner), script)),
         pagemap: PageMap::new(MemoryKind::Private, Pfn::ZERO, pages, pool).expect("a pagemap"),
         budget: Budget::new(1 << 30, 0),
         policy: Box::new(FixedOrders { largest: order, smallest: order, populate: order }),
@@ -104,7 +61,7 @@ fn rig(order: u8) -> Option<Rig> {
     });
     engine.blocks().add_region(span.start()..span.end()).expect("whole blocks");
     engine.map(span.start()..span.end());
-    Some(Rig { engine, device, span })
+    Some(Rig { engine, failures, span })
 }
 
 impl Rig {
@@ -193,7 +150,7 @@ fn copy_that_fails_leaves_every_byte() {
         let Some(rig) = rig(order) else { return };
         rig.fill();
         for side in [Side::Device, Side::Ram, Side::Device, Side::Ram] {
-            rig.device.countdown.store(3, Relaxed);
+            rig.failures.fail_after(2);
             let stopped = rig.engine.prefetch(rig.addresses(), side);
             assert!(stopped.is_err(), "the third copy to {side:?} failed");
             rig.engine.prefetch(rig.addresses(), Side::Ram).expect("copies succeed again");

@@ -7,159 +7,31 @@ mod kernel;
 use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bifolio_builtin::{Builtin, Memory};
 use bifolio_engine::detach::{DetachError, Stuck};
-use bifolio_engine::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
-use bifolio_engine::view::{BlockSpan, CpuView, Refused};
+use bifolio_engine::device::FaultHandler;
 use bifolio_engine::{Budget, Parts};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_host::fault_loop::{Answer, Handlers, Readers};
 use bifolio_host::views::shared::{Keep, SharedView};
 use bifolio_host::{Counter, Direction, Engine, Side, Statistics};
-use bifolio_migrate::{Failure, PageRun, PageSet};
+use bifolio_migrate::Failure;
 use bifolio_policy::FixedOrders;
 use bifolio_pool::{DevicePool, MirrorPool, PoolName};
+use bifolio_sim::faulty::{Call, FailAfter, FaultKind, FaultyDevice, FaultyView, Script};
 use bifolio_sys::{AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
-
-/// Counts calls down, and fails the one at zero.
-#[derive(Default)]
-struct Fuse {
-    left: AtomicI64,
-    blown: AtomicU64,
-    /// The device is gone for good.
-    lost: AtomicBool,
-}
-
-impl Fuse {
-    fn set(&self, calls: i64) {
-        self.blown.store(0, Ordering::Relaxed);
-        self.left.store(calls, Ordering::Relaxed);
-    }
-
-    fn blows(&self) -> bool {
-        let blows = self.left.fetch_sub(1, Ordering::Relaxed) == 0;
-        self.blown.fetch_add(u64::from(blows), Ordering::Relaxed);
-        blows
-    }
-}
-
-struct FlakyDevice {
-    inner: Builtin,
-    fuse: Arc<Fuse>,
-}
-
-impl Device for FlakyDevice {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn attach(&self, handler: Weak<dyn FaultHandler>) {
-        self.inner.attach(handler);
-    }
-
-    fn copy(&self, batch: &[Copy<'_>]) -> Result<Point, DeviceError> {
-        let lost = self.fuse.lost.load(Ordering::Relaxed);
-        if lost || self.fuse.blows() { Err(DeviceError::Lost) } else { self.inner.copy(batch) }
-    }
-
-    fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError> {
-        let map = batch.iter().any(|update| !matches!(update, TableUpdate::Unmap { .. }));
-        if map && self.fuse.blows() { Err(DeviceError::Lost) } else { self.inner.update(batch) }
-    }
-
-    fn wait(&self, point: Point) -> Result<(), DeviceError> {
-        self.inner.wait(point)
-    }
-
-    fn test_and_clear_accessed(&self, address: usize, order: Order) -> bool {
-        self.inner.test_and_clear_accessed(address, order)
-    }
-
-    fn touched_pages(&self, address: usize, order: Order) -> u64 {
-        self.inner.touched_pages(address, order)
-    }
-}
-
-struct FlakyView {
-    inner: SharedView,
-    fuse: Arc<Fuse>,
-}
-
-type Staged = <SharedView as CpuView>::Staged;
-
-impl CpuView for FlakyView {
-    type Staged = Staged;
-
-    fn isolate(&self, place: BlockSpan, ram: &PageSet) -> Result<Staged, Refused> {
-        if self.fuse.blows() { Err(Refused::Busy) } else { self.inner.isolate(place, ram) }
-    }
-
-    fn reserve(&self, place: BlockSpan) -> Result<Staged, Refused> {
-        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.reserve(place) }
-    }
-
-    fn bytes<'v>(&'v self, place: BlockSpan, staged: &Staged, run: PageRun) -> SharedBytes<'v> {
-        self.inner.bytes(place, staged, run)
-    }
-
-    fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<Staged>) {
-        self.inner.remap(place, ram, staged);
-    }
-
-    fn install(
-        &self,
-        place: BlockSpan,
-        staged: Staged,
-        wanted: Option<u16>,
-    ) -> Result<(), (Refused, Staged)> {
-        if self.fuse.blows() {
-            return Err((Refused::NoMemory, staged));
-        }
-        self.inner.install(place, staged, wanted)
-    }
-
-    fn install_zero(&self, place: BlockSpan, staged: Staged) -> Result<(), (Refused, Staged)> {
-        if self.fuse.blows() {
-            Err((Refused::NoMemory, staged))
-        } else {
-            self.inner.install_zero(place, staged)
-        }
-    }
-
-    fn release(&self, place: BlockSpan, staged: Staged) {
-        self.inner.release(place, staged);
-    }
-
-    fn discard(&self, base: usize, run: PageRun, coherent: &PageSet) -> Result<(), Refused> {
-        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.discard(base, run, coherent) }
-    }
-
-    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused> {
-        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.map_coherent(place, to) }
-    }
-
-    fn unmap_coherent(&self, place: BlockSpan) -> Result<(), Refused> {
-        if self.fuse.blows() { Err(Refused::NoMemory) } else { self.inner.unmap_coherent(place) }
-    }
-
-    fn wake(&self, address: usize) {
-        self.inner.wake(address);
-    }
-
-    fn poison(&self, address: usize) {
-        self.inner.poison(address);
-    }
-}
 
 struct Machine {
     /// Dropped first.
     handlers: Option<Handlers>,
-    engine: Arc<Engine<FlakyView>>,
-    fuse: Arc<Fuse>,
+    engine: Arc<Engine<FaultyView<SharedView>>>,
+    failures: Arc<FailAfter>,
+    /// The device is gone for good: every copy fails.
+    lost: Arc<AtomicBool>,
     span: AddressRange,
 }
 
@@ -174,7 +46,14 @@ impl Machine {
     }
 
     fn with_pool(pool: Arc<dyn DevicePool>, kind: MemoryKind, device_pages: u64, ram_pages: u64) -> Machine {
-        let fuse = Arc::new(Fuse::default());
+        let (failures, lost) = (FailAfter::never(), Arc::new(AtomicBool::new(false)));
+        let script = || {
+            let (failures, lost) = (Arc::clone(&failures), Arc::clone(&lost));
+            Arc::new(move |call: Call| match lost.load(Ordering::Relaxed) && call.is_copy() {
+                true => Some(FaultKind::Refuse),
+                false => failures.fault(call),
+            })
+        };
         let required = Features::MINOR_SHMEM | Features::EVENT_REMAP;
         let (uffd, _) = Uffd::open_ready(Reads::Blocking, required, Features::POISON).expect("a userfaultfd");
         let uffd = Arc::new(uffd);
@@ -185,8 +64,8 @@ impl Machine {
         let inner = Builtin::new(memory, NonZeroUsize::MIN, span.start()..span.end());
         let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
         let engine = Arc::new(Engine::new(Parts {
-            view: FlakyView { inner: view, fuse: Arc::clone(&fuse) },
-            device: Arc::new(FlakyDevice { inner, fuse: Arc::clone(&fuse) }),
+            view: FaultyView::over(view, script()),
+            device: Arc::new(FaultyDevice::over(Arc::new(inner), script())),
             pagemap: PageMap::new(kind, Pfn::ZERO, device_pages, pool).expect("a pagemap"),
             budget: Budget::new(ram_pages, 16),
             policy: Box::new(FixedOrders { largest: Order::PMD, smallest, populate: Order::K64 }),
@@ -200,8 +79,7 @@ impl Machine {
             let _: Result<_, Failure> = answering.cpu_fault(address);
         });
         let handlers = Some(Handlers::start(uffd, 2, Readers::Separate, &answer).expect("handlers"));
-        fuse.set(-1);
-        let machine = Machine { handlers, engine, fuse, span };
+        let machine = Machine { handlers, engine, failures, lost, span };
         for word in (0..WORDS).step_by(64) {
             machine.window().store_u64(word * 8, word as u64 + 1).expect("inside");
         }
@@ -209,12 +87,12 @@ impl Machine {
     }
 
     fn window(&self) -> SharedBytes<'_> {
-        self.engine.view().inner.window(self.span)
+        self.engine.view().inner().window(self.span)
     }
 
     /// Checks every word that was written and not unmapped.
     fn check(&self) {
-        self.fuse.set(-1);
+        self.failures.stop();
         assert_eq!(self.engine.audit(), []);
         for word in (0..WORDS).step_by(64) {
             let live = self.engine.blocks().find(self.span.start() + word * 8).is_some_and(|found| {
@@ -278,11 +156,11 @@ fn survives_every_failure(name: PoolName, kind: MemoryKind, device_pages: u64, r
                 let pool = name.make(device_pages).expect("a pool");
                 let machine = Machine::with_pool(pool, kind, device_pages, ram_pages);
                 first.into_iter().for_each(|first| perform(&machine, first));
-                machine.fuse.set(calls);
+                machine.failures.fail_after(calls);
                 perform(&machine, request);
-                let blown = machine.fuse.blown.load(Ordering::Relaxed);
+                let failed = machine.failures.failed();
                 machine.check();
-                if blown == 0 {
+                if failed == 0 {
                     break;
                 }
             }
@@ -418,7 +296,7 @@ fn touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes() {
     }
     let machine = Machine::written(MemoryKind::Private, 1024, 1024);
     perform(&machine, Request::ToDevice);
-    machine.fuse.lost.store(true, Ordering::Relaxed);
+    machine.lost.store(true, Ordering::Relaxed);
     let touched = machine.window().load_u64(0);
     println!("read {touched:?} from a lost device");
 }
@@ -431,7 +309,7 @@ fn cpu_fault_that_cannot_copy_says_so() {
     let machine = Machine::written(MemoryKind::Private, 1024, 1024);
     perform(&machine, Request::ToDevice);
     // Reserving comes before copying.
-    machine.fuse.set(1);
+    machine.failures.fail_after(1);
     assert_eq!(machine.engine.cpu_fault(machine.span.start()), Err(Failure::CopyFailed));
     assert_eq!(machine.engine.statistics().snapshot().get(Counter::Failures), 1);
 }
@@ -444,7 +322,7 @@ fn detach_that_cannot_copy_says_so_and_goes_on_when_repeated() {
     let machine = Machine::written(MemoryKind::Private, 1024, 1024);
     perform(&machine, Request::ToDevice);
     // Reserving comes before copying.
-    machine.fuse.set(1);
+    machine.failures.fail_after(1);
     let stuck = Stuck { pages: 512, address: machine.span.start(), why: Failure::CopyFailed };
     assert_eq!(machine.engine.detach(Duration::ZERO), Err(DetachError::Stuck(stuck)));
     assert_eq!(machine.engine.detach(Duration::ZERO), Ok(()));

@@ -77,6 +77,12 @@ pub enum Call {
 }
 
 impl Call {
+    /// Tells whether bytes are copied or cleared.
+    #[must_use]
+    pub fn is_copy(self) -> bool {
+        matches!(self, Call::CopyToDevice | Call::CopyToRam | Call::Clear)
+    }
+
     /// Tells whether a pool is called.
     #[must_use]
     pub fn is_of_pool(self) -> bool {

@@ -48,8 +48,7 @@ impl Faults {
 
 impl Script for Faults {
     fn fault(&self, call: Call) -> Option<FaultKind> {
-        let is_copy = matches!(call, Call::CopyToDevice | Call::CopyToRam | Call::Clear);
-        if is_copy || call.is_of_pool() {
+        if call.is_copy() || call.is_of_pool() {
             self.let_others_go_on();
         }
         if call.may_fail() && self.fails() {
