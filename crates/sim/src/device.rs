@@ -180,27 +180,35 @@ impl SimDevice {
         }
     }
 
+    /// Enters `2^order` pages in the page table, with these rights. What was used there is forgotten, unless the entries
+    /// stay the same.
+    ///
+    /// # Errors
+    /// If the device has no such pages; nothing changes.
+    pub fn enter(&self, address: usize, to: Pfn, order: Order, rights: Rights) -> Result<(), DeviceError> {
+        self.part(to, order.pages())?;
+        let mut table = self.table();
+        for (address, to) in addresses(address, order).zip((to.get()..).map(Pfn::new)) {
+            let old = table.get(&address).filter(|old| old.to == to);
+            let (accessed, touched) = old.map_or((false, false), |old| (old.accessed, old.touched));
+            table.insert(address, Entry { to, rights, accessed, touched });
+        }
+        Ok(())
+    }
+
     fn update_one(&self, update: TableUpdate) -> Result<(), DeviceError> {
         match update {
             TableUpdate::Map { address, to, order } | TableUpdate::Remap { address, to, order } => {
-                self.part(to, order.pages())?;
-                let keeps = matches!(update, TableUpdate::Remap { .. });
-                let mut table = self.table();
-                for (address, to) in addresses(address, order).zip(to.get()..) {
-                    let old = table.get(&address).filter(|_| keeps);
-                    let (accessed, touched) = old.map_or((false, false), |old| (old.accessed, old.touched));
-                    let entry = Entry { to: Pfn::new(to), rights: Rights::all(), accessed, touched };
-                    table.insert(address, entry);
-                }
+                self.enter(address, to, order, Rights::all())
             }
             TableUpdate::Unmap { address, order } => {
                 let mut table = self.table();
                 addresses(address, order).for_each(|address| {
                     table.remove(&address);
                 });
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// Counts entries of pages for which `is` holds, and lets it change them.

@@ -1,49 +1,45 @@
-//! A simulated machine for transactions: system memory, device memory and both page tables as plain maps.
+//! A runner of transactions without an engine: the simulated view and devices, and folios handed out by first fit.
 //!
-//! It runs the shipped transactions, can fail any step that may fail, and checks after each transaction that
-//! every byte is where the block says and that nothing was lost or leaked.
+//! It can fail any step that may fail, and checks after each transaction that every byte is where the block says and that
+//! nothing was lost or leaked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
+use bifolio_engine::device::{Copy, Device, TableUpdate};
+use bifolio_engine::view::{BlockSpan, CpuView, address_of};
 use bifolio_folio::{MemoryKind, Order, Pfn};
-
 use bifolio_migrate::{
     AlignedRun, BLOCK_PAGES, Block, DevicePage, Failure, Finished, Folio, FolioId, Formed, NodeId,
     OrderRange, Outcome, PageRun, Rights, Step, Transaction,
 };
+use bifolio_sim::view::InPlace;
+use bifolio_sim::{Access, Entry, SimDevice, SimView, Touch};
+use bifolio_sys::SharedBytes;
 
-/// Where the CPU's page table leads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum View {
-    Ram,
-    Device(DevicePage),
-}
-
-/// A device: its memory, and its page table.
-struct Device {
+/// A device, and the folios on it by their first page.
+struct Node {
     kind: MemoryKind,
-    memory: Vec<u64>,
-    table: BTreeMap<u16, (Pfn, Rights)>,
+    device: Arc<SimDevice>,
     folios: BTreeMap<u64, Order>,
-    /// What each folio, by its first page, is on.
+    /// What each folio is on.
     backings: BTreeMap<u64, u32>,
     ids: BTreeSet<u32>,
 }
 
-impl Device {
-    fn bytes(&mut self, pfn: Pfn) -> &mut u64 {
-        &mut self.memory[pfn.get() as usize]
+impl Node {
+    fn fill(&self, pages: Range<u64>, value: u64) {
+        pages.for_each(|pfn| store(self.device.page(Pfn::new(pfn)), value));
     }
 }
 
 pub struct World {
     pub block: Block,
     /// What every live page must read as.
-    pub expected: BTreeMap<u16, u64>,
-    ram: BTreeMap<u16, u64>,
-    cpu: BTreeMap<u16, View>,
-    taken: BTreeSet<u16>,
-    devices: Vec<Device>,
+    expected: BTreeMap<u16, u64>,
+    view: SimView,
+    nodes: Vec<Node>,
     next_id: u32,
     pub ram_limit: u64,
     ram_used: u64,
@@ -61,7 +57,7 @@ pub struct World {
     /// Steps of the last transaction, and of those within it.
     pub steps: Vec<Step>,
     /// Whether free device memory holds zeros, and folios are formed cleared.
-    pub cleared: bool,
+    cleared: bool,
 }
 
 const GARBAGE: u64 = 0xdead_dead;
@@ -69,21 +65,22 @@ const GARBAGE: u64 = 0xdead_dead;
 impl World {
     /// A world with a device of each of these kinds and numbers of pages.
     pub fn new(devices: &[(MemoryKind, u64)], ram_limit: u64) -> World {
-        let device = |&(kind, pages): &(MemoryKind, u64)| Device {
+        let node = |&(kind, pages): &(MemoryKind, u64)| Node {
             kind,
-            memory: vec![GARBAGE; usize::try_from(pages).expect("small")],
-            table: BTreeMap::new(),
+            device: SimDevice::new(pages),
             folios: BTreeMap::new(),
             backings: BTreeMap::new(),
             ids: BTreeSet::new(),
         };
+        let nodes: Vec<Node> = devices.iter().map(node).collect();
+        let shown = |node: &Node| node.kind == MemoryKind::Coherent;
+        let memory: Vec<_> = nodes.iter().map(|node| shown(node).then(|| node.device.memfd())).collect();
+        let view = SimView::of_blocks(1, &memory);
         World {
             block: Block::new(),
             expected: BTreeMap::new(),
-            ram: BTreeMap::new(),
-            cpu: BTreeMap::new(),
-            taken: BTreeSet::new(),
-            devices: devices.iter().map(device).collect(),
+            view,
+            nodes,
             next_id: 0,
             ram_limit,
             ram_used: 0,
@@ -98,23 +95,32 @@ impl World {
         }
     }
 
-    /// Lets free device memory hold zeros.
+    /// Lets free device memory hold zeros, before any of it is used.
     pub fn clear(&mut self) {
         self.cleared = true;
-        self.devices.iter_mut().for_each(|device| device.memory.fill(0));
     }
 
-    fn device(&mut self, node: NodeId) -> &mut Device {
-        &mut self.devices[usize::from(node.0)]
+    fn node(&mut self, node: NodeId) -> &mut Node {
+        &mut self.nodes[usize::from(node.0)]
+    }
+
+    fn device(&self, node: NodeId) -> &SimDevice {
+        &self.nodes[usize::from(node.0)].device
+    }
+
+    fn place(&self, run: AlignedRun) -> BlockSpan {
+        BlockSpan { base: self.view.addresses().start(), span: run }
+    }
+
+    fn address(&self, page: u16) -> usize {
+        address_of(self.view.addresses().start(), page)
     }
 
     pub fn map(&mut self, run: PageRun) {
         let live = *self.block.live();
-        for page in run {
-            if !live.contains(page) {
-                self.block.map(PageRun::single(page));
-                self.expected.insert(page, 0);
-            }
+        for page in run.into_iter().filter(|page| !live.contains(*page)) {
+            self.block.map(PageRun::single(page));
+            self.expected.insert(page, 0);
         }
     }
 
@@ -127,8 +133,7 @@ impl World {
 
     /// Takes back one pin of the first pinned page from `page` on, if there is one.
     pub fn unpin(&mut self, page: u16) {
-        let one = |page| PageRun::single(page);
-        let pinned = (page..BLOCK_PAGES).map(one).find(|run| self.block.is_pinned(*run));
+        let pinned = (page..BLOCK_PAGES).map(PageRun::single).find(|run| self.block.is_pinned(*run));
         pinned.into_iter().for_each(|run| self.block.unpin(run));
     }
 
@@ -152,13 +157,16 @@ impl World {
                 look(transaction, block, &step);
             }
             self.steps.push(step);
-            outcome = self.perform(step, block);
+            outcome = match refusal(&step) {
+                Some(refused) if self.is_made_to_fail() => refused,
+                _ => self.perform(step, block),
+            };
             assert!(step.allows(&outcome), "{outcome:?} of {step:?}");
         }
         panic!("{transaction:?} does not end");
     }
 
-    fn injected(&mut self) -> bool {
+    fn is_made_to_fail(&mut self) -> bool {
         let Some(left) = self.fail_in else { return false };
         self.fail_in = left.checked_sub(1);
         self.failed += u32::from(left == 0);
@@ -167,53 +175,61 @@ impl World {
 
     fn perform(&mut self, step: Step, block: &mut Block) -> Outcome {
         match step {
-            Step::FormFolio { node, run } => self.form(node, run.order()),
-            Step::ReclaimDevice { node, .. } => self.reclaim_device(node, block),
+            Step::FormFolio { node, run } => return self.form(node, run.order()),
+            Step::ReclaimDevice { node, .. } => return self.reclaim_device(node, block),
             Step::ReleaseFolio { folio } => self.release(folio),
-            Step::SplitFolio { folio } => self.split(folio),
-            Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
-            Step::ReserveRam { run } => self.reserve(run),
-            Step::ReclaimRam { .. } => self.reclaim_ram(block),
-            Step::ReleaseRam { run, pages } => self.release_ram(run, pages),
-            Step::Isolate { run } => self.isolate(run, block),
-            Step::Remap { run } => self.remap(run, block),
-            Step::Install { run, .. } => self.install(run, None),
-            Step::InstallZero { run } => self.install(run, Some(0)),
+            Step::SplitFolio { folio } => return self.split(folio),
+            Step::CollapseFolio { lower, upper } => return self.collapse(lower, upper),
+            Step::ReserveRam { run } => return self.reserve(run),
+            Step::ReclaimRam { .. } => return self.reclaim_ram(block),
+            Step::ReleaseRam { run, pages } => {
+                self.view.release(self.place(run), InPlace);
+                self.ram_used -= u64::from(pages);
+            }
+            Step::Isolate { run } => drop(self.view.isolate(self.place(run), block.ram())),
+            Step::Remap { run } => self.view.remap(self.place(run), block.ram(), Some(InPlace)),
+            Step::Install { run, wanted } => self.install(run, wanted),
+            Step::InstallZero { run } => {
+                self.view.install_zero(self.place(run), InPlace).expect("it never fails");
+            }
             Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
-            Step::ClearDevice { run, to } => self.fill_device(run, to, |_| 0),
+            Step::ClearDevice { run, to } => {
+                self.copy(to.node, Copy::Clear { to: to.pfn, pages: u64::from(run.pages()) });
+            }
             Step::CopyToRam { run, from } => self.copy_to_ram(run, from),
             Step::MapDevice { run, to, rights } | Step::RemapDevice { run, to, rights } => {
-                self.map_device(run, to, rights)
+                let entered =
+                    self.device(to.node).enter(self.address(run.first()), to.pfn, run.order(), rights);
+                entered.expect("a folio lies on its device");
             }
             Step::UnmapDevice { node, run } => self.unmap_device(node, run),
-            Step::MapCoherent { run, to } => self.map_coherent(run, to),
-            Step::UnmapCoherent { run } => self.unmap_coherent(run),
-            Step::Discard { run } => self.discard(run),
+            Step::MapCoherent { run, to } => self.view.map_coherent_at(self.place(run), to),
+            Step::UnmapCoherent { run } => {
+                self.view.unmap_coherent(self.place(run)).expect("it never fails");
+            }
+            Step::Discard { run } => self.discard(run, block),
             Step::Finish(_) => unreachable!("finished"),
         }
+        Outcome::Done
     }
 
     fn form(&mut self, node: NodeId, order: Order) -> Outcome {
         if self.detached {
             return Outcome::Detached;
         }
-        if self.injected() {
-            return Outcome::NoMemory;
-        }
-        let cleared = self.cleared;
-        let id = self.new_id();
-        let device = self.device(node);
-        let pages = order.pages();
-        let total = device.memory.len() as u64;
-        let taken = |at: u64| device.folios.iter().any(|(pfn, o)| *pfn < at + pages && at < pfn + o.pages());
+        let (id, cleared, pages) = (self.new_id(), self.cleared, order.pages());
+        let it = self.node(node);
+        let total = it.device.capabilities().pages;
+        let taken = |at: u64| it.folios.iter().any(|(pfn, o)| *pfn < at + pages && at < pfn + o.pages());
         let Some(pfn) = (0..total / pages).map(|n| n * pages).find(|at| !taken(*at)) else {
             return Outcome::NoMemory;
         };
-        device.folios.insert(pfn, order);
-        device.ids.insert(id.0);
-        device.backings.insert(pfn, id.0);
+        it.fill(pfn..pfn + pages, if cleared { 0 } else { GARBAGE });
+        it.folios.insert(pfn, order);
+        it.ids.insert(id.0);
+        it.backings.insert(pfn, id.0);
         let folio = Folio { node, pfn: Pfn::new(pfn), order, id };
-        Outcome::Formed(Formed { folio, kind: device.kind, cleared })
+        Outcome::Formed(Formed { folio, kind: it.kind, cleared })
     }
 
     fn new_id(&mut self) -> FolioId {
@@ -221,67 +237,51 @@ impl World {
         FolioId(self.next_id)
     }
 
-    fn release(&mut self, folio: Folio) -> Outcome {
-        let (pfn, left) = (folio.pfn.get(), if self.cleared { 0 } else { GARBAGE });
-        let device = self.device(folio.node);
-        assert_eq!(device.folios.remove(&pfn), Some(folio.order), "a folio is freed once, at its order");
-        assert!(device.ids.remove(&folio.id.0), "a key is removed once");
-        device.backings.remove(&pfn);
-        device.memory[pfn as usize..(pfn + folio.order.pages()) as usize].fill(left);
-        Outcome::Done
+    fn release(&mut self, folio: Folio) {
+        let pfn = folio.pfn.get();
+        let node = self.node(folio.node);
+        assert_eq!(node.folios.remove(&pfn), Some(folio.order), "a folio is freed once, at its order");
+        assert!(node.ids.remove(&folio.id.0), "a key is removed once");
+        node.backings.remove(&pfn);
+        node.fill(pfn..pfn + folio.order.pages(), GARBAGE);
     }
 
     fn split(&mut self, folio: Folio) -> Outcome {
-        if self.injected() {
-            return Outcome::Busy;
-        }
         let half = folio.order.smaller().expect("order 0 is never split");
         let (lower, upper) = (folio.pfn.get(), folio.pfn.get() + half.pages());
         let id = self.new_id();
-        let device = self.device(folio.node);
-        assert_eq!(device.folios.insert(lower, half), Some(folio.order));
-        device.folios.insert(upper, half);
-        device.backings.insert(upper, device.backings[&lower]);
-        device.ids.insert(id.0);
+        let node = self.node(folio.node);
+        assert_eq!(node.folios.insert(lower, half), Some(folio.order));
+        node.folios.insert(upper, half);
+        node.backings.insert(upper, node.backings[&lower]);
+        node.ids.insert(id.0);
         Outcome::Split { upper: id }
     }
 
     fn collapse(&mut self, lower: Folio, upper: Folio) -> Outcome {
-        if self.injected() {
-            return Outcome::Busy;
-        }
         let (first, second) = (lower.pfn.get(), upper.pfn.get());
         let whole = lower.order.larger().expect("halves are small");
         assert_eq!(lower.node, upper.node, "two halves of one node");
         assert!(lower.pfn.is_aligned(whole) && second == first + upper.order.pages(), "two halves");
-        let device = self.device(lower.node);
-        if device.backings[&first] != device.backings[&second] {
+        let node = self.node(lower.node);
+        if node.backings[&first] != node.backings[&second] {
             return Outcome::Failed;
         }
-        assert_eq!(device.folios.insert(first, whole), Some(lower.order));
-        assert_eq!(device.folios.remove(&second), Some(lower.order));
-        device.backings.remove(&second);
-        assert!(device.ids.remove(&upper.id.0), "a key is removed once");
+        assert_eq!(node.folios.insert(first, whole), Some(lower.order));
+        assert_eq!(node.folios.remove(&second), Some(lower.order));
+        node.backings.remove(&second);
+        assert!(node.ids.remove(&upper.id.0), "a key is removed once");
         Outcome::Done
     }
 
-    fn reserve(&mut self, span: AlignedRun) -> Outcome {
-        let pages = u64::from(span.pages());
+    fn reserve(&mut self, run: AlignedRun) -> Outcome {
+        let pages = u64::from(run.pages());
         let limit = if self.making_room { self.ram_limit + 512 } else { self.ram_limit };
-        if self.injected() || self.ram_used + pages > limit {
+        if self.ram_used + pages > limit {
             return Outcome::NoMemory;
         }
         self.ram_used += pages;
-        Outcome::Done
-    }
-
-    fn release_ram(&mut self, span: AlignedRun, pages: u16) -> Outcome {
-        self.ram_used -= u64::from(pages);
-        for page in span {
-            assert!(self.cpu.get(&page) != Some(&View::Ram), "released page {page} is in view");
-            self.ram.remove(&page);
-            self.taken.remove(&page);
-        }
+        self.view.reserve(self.place(run)).expect("it never fails");
         Outcome::Done
     }
 
@@ -295,7 +295,7 @@ impl World {
     /// Moves pages of the same block to the last device.
     fn reclaim_ram(&mut self, block: &mut Block) -> Outcome {
         let Some(run) = block.movable().aligned_runs(Order::PMD).next() else { return Outcome::NoMemory };
-        let node = NodeId(self.devices.len() as u8 - 1);
+        let node = NodeId(self.nodes.len() as u8 - 1);
         let orders = OrderRange { largest: run.order(), smallest: Order::ZERO };
         self.nested(Transaction::to_device(node, run.first(), orders), block)
     }
@@ -304,197 +304,126 @@ impl World {
         if self.making_room || self.fail_reclaim {
             return Outcome::NoMemory;
         }
-        if self.injected() {
-            return Outcome::Busy;
-        }
         self.making_room = true;
         let result = self.drive(&mut transaction, block);
         self.making_room = false;
         if result.is_ok() { Outcome::Done } else { Outcome::NoMemory }
     }
 
-    fn isolate(&mut self, span: AlignedRun, block: &Block) -> Outcome {
-        if self.injected() {
-            return Outcome::Busy;
-        }
-        for run in block.ram().runs(span) {
-            for page in run {
-                self.cpu.remove(&page);
-                self.taken.insert(page);
-            }
-        }
-        Outcome::Done
+    fn install(&self, run: AlignedRun, wanted: Option<u16>) {
+        let mut entries = run.into_iter().map(|page| self.view.entry(self.address(page)));
+        assert!(entries.all(|entry| entry == Entry::Absent), "{run:?} is installed over another");
+        self.view.install(self.place(run), InPlace, wanted).expect("it never fails");
     }
 
-    fn remap(&mut self, span: AlignedRun, block: &Block) -> Outcome {
-        for run in block.ram().runs(span) {
-            for page in run {
-                self.cpu.insert(page, View::Ram);
-                self.taken.remove(&page);
-            }
-        }
-        Outcome::Done
+    fn copy(&self, node: NodeId, copy: Copy<'_>) {
+        self.device(node).copy(&[copy]).expect("a folio lies on its device");
     }
 
-    fn install(&mut self, span: AlignedRun, fill: Option<u64>) -> Outcome {
-        if self.injected() {
-            return Outcome::Failed;
-        }
-        for page in span {
-            if let Some(value) = fill {
-                self.ram.insert(page, value);
-            }
-            assert!(self.ram.contains_key(&page), "page {page} is installed without bytes");
-            assert_eq!(self.cpu.insert(page, View::Ram), None, "page {page} is installed over another");
-            self.taken.remove(&page);
-        }
-        Outcome::Done
+    fn copy_to_device(&self, run: PageRun, to: DevicePage) {
+        self.assert_unmapped(run);
+        let from = self.view.bytes(self.place(AlignedRun::block()), &InPlace, run);
+        self.copy(to.node, Copy::ToDevice { from, to: to.pfn });
     }
 
-    fn copy_to_device(&mut self, run: PageRun, to: DevicePage) -> Outcome {
-        assert!(run.into_iter().all(|page| self.taken.contains(&page)), "copied while the CPU can write");
-        let bytes = self.ram.clone();
-        self.fill_device(run, to, |page| bytes[&page])
+    fn copy_to_ram(&self, run: AlignedRun, from: DevicePage) {
+        self.assert_unmapped(run.into());
+        let to = self.view.bytes(self.place(run), &InPlace, run.into());
+        self.copy(from.node, Copy::ToRam { from: from.pfn, to });
     }
 
-    fn fill_device(&mut self, run: PageRun, to: DevicePage, value: impl Fn(u16) -> u64) -> Outcome {
-        if self.injected() {
-            return Outcome::Failed;
-        }
-        for page in run {
-            *self.bytes(to.plus(page - run.first())) = value(page);
-        }
-        Outcome::Done
-    }
-
-    fn bytes(&mut self, page: DevicePage) -> &mut u64 {
-        self.device(page.node).bytes(page.pfn)
-    }
-
-    fn copy_to_ram(&mut self, run: AlignedRun, from: DevicePage) -> Outcome {
-        if self.injected() {
-            return Outcome::Failed;
-        }
-        for page in run {
-            let entered = self.devices.iter().any(|device| device.table.contains_key(&page));
+    fn assert_unmapped(&self, run: PageRun) {
+        for address in run.into_iter().map(|page| self.address(page)) {
+            assert_eq!(self.view.entry(address), Entry::Absent, "copied while the CPU can write");
+            let entered = self.nodes.iter().any(|node| node.device.entry(address).is_some());
             assert!(!entered, "copied while a device can write");
-            assert!(!matches!(self.cpu.get(&page), Some(View::Device(_))), "copied while the CPU can write");
-            let bytes = *self.bytes(from.plus(page - run.first()));
-            self.ram.insert(page, bytes);
-            self.taken.insert(page);
         }
-        Outcome::Done
     }
 
-    fn map_device(&mut self, run: AlignedRun, to: DevicePage, rights: Rights) -> Outcome {
-        if self.injected() {
-            return Outcome::Failed;
-        }
-        for page in run {
-            let entry = (to.plus(page - run.first()).pfn, rights);
-            self.device(to.node).table.insert(page, entry);
-        }
-        Outcome::Done
-    }
-
-    fn unmap_device(&mut self, node: NodeId, run: AlignedRun) -> Outcome {
-        let table = &mut self.device(node).table;
-        let there = run.into_iter().filter(|page| table.remove(page).is_some()).count();
+    fn unmap_device(&self, node: NodeId, run: AlignedRun) {
+        let device = self.device(node);
+        let there = run.into_iter().filter(|page| device.entry(self.address(*page)).is_some()).count();
         assert!(there > 0, "only mapped pages are unmapped");
-        Outcome::Done
+        let unmap = TableUpdate::Unmap { address: self.address(run.first()), order: run.order() };
+        device.update(&[unmap]).expect("it never fails");
     }
 
-    fn map_coherent(&mut self, run: AlignedRun, to: DevicePage) -> Outcome {
-        if self.injected() {
-            return Outcome::Failed;
-        }
-        assert_eq!(self.device(to.node).kind, MemoryKind::Coherent, "the CPU does not reach it");
+    fn discard(&mut self, run: PageRun, block: &Block) {
+        self.ram_used -= u64::from(block.ram().count_in(run));
+        self.view.discard(self.address(0), run, &block.coherent()).expect("it never fails");
         for page in run {
-            self.cpu.insert(page, View::Device(to.plus(page - run.first())));
-        }
-        Outcome::Done
-    }
-
-    fn unmap_coherent(&mut self, run: AlignedRun) -> Outcome {
-        if self.injected() {
-            return Outcome::Failed;
-        }
-        for page in run {
-            self.cpu.remove(&page);
-        }
-        Outcome::Done
-    }
-
-    fn discard(&mut self, run: PageRun) -> Outcome {
-        if self.injected() {
-            return Outcome::Failed;
-        }
-        for page in run {
-            self.ram_used -= u64::from(self.ram.remove(&page).is_some());
-            self.cpu.remove(&page);
             self.expected.remove(&page);
         }
-        Outcome::Done
     }
 
     /// Writes through the CPU's view; `false` if that faults.
     pub fn cpu_write(&mut self, page: u16, value: u64) -> bool {
-        match self.cpu.get(&page).copied() {
-            Some(View::Ram) => drop(self.ram.insert(page, value)),
-            Some(View::Device(at)) => *self.bytes(at) = value,
-            None => return false,
+        let touch = self.view.try_touch(self.address(page), |bytes| store(bytes, value));
+        match touch.expect("nothing is poisoned") {
+            Touch::Done(()) => self.expected.insert(page, value).is_some(),
+            Touch::Asleep(_) => {
+                // It gives up: the next touch is another one.
+                self.view.wake(self.address(page));
+                false
+            }
         }
-        self.expected.insert(page, value);
-        true
     }
 
     /// Writes through the page table of a device; `false` if that faults.
     pub fn device_write(&mut self, node: NodeId, page: u16, value: u64) -> bool {
-        let Some((pfn, rights)) = self.device(node).table.get(&page).copied() else { return false };
-        if !rights.contains(Rights::WRITE) {
-            return false;
-        }
-        *self.device(node).bytes(pfn) = value;
-        self.expected.insert(page, value);
-        true
+        let (address, device) = (self.address(page), self.device(node));
+        let done = device.try_access(address, Access::Write, |bytes| store(bytes, value)).is_some();
+        done && self.expected.insert(page, value).is_some()
     }
 
     /// Checks that every byte is where the block says and that all counts balance.
     pub fn check(&self) {
         self.block.check_consistency().expect("the block is consistent");
-        assert!(self.taken.is_empty(), "pages {:?} were left out of view", self.taken);
-        for page in 0..BLOCK_PAGES {
-            self.check_page(page);
-        }
-        for (node, device) in (0..).map(NodeId).zip(&self.devices) {
-            let pieces = self.block.pieces().iter().filter(|piece| piece.node == node);
+        (0..BLOCK_PAGES).for_each(|page| self.check_page(page));
+        for (id, node) in (0..).map(NodeId).zip(&self.nodes) {
+            let pieces = self.block.pieces().iter().filter(|piece| piece.node == id);
             let orders: BTreeMap<u64, Order> =
                 pieces.map(|piece| (piece.pfn.get(), piece.run.order())).collect();
-            assert_eq!(device.folios, orders, "live folios are those of the block");
-            assert_eq!(device.ids.len(), orders.len(), "one key a piece");
+            assert_eq!(node.folios, orders, "live folios are those of the block");
+            assert_eq!(node.ids.len(), orders.len(), "one key a piece");
         }
         assert_eq!(self.ram_used, u64::from(self.block.ram().count()), "reserved system memory");
-        assert_eq!(self.ram.len(), usize::from(self.block.ram().count()), "system pages in use");
+        assert_eq!(self.view.system_pages(), usize::from(self.block.ram().count()), "system pages in use");
     }
 
     fn check_page(&self, page: u16) {
-        let piece = self.block.piece_of(page);
+        let (address, piece) = (self.address(page), self.block.piece_of(page));
         let at = piece.map(|piece| piece.page().plus(page - piece.run.first()));
         let bytes = match at {
-            Some(at) => Some(self.devices[usize::from(at.node.0)].memory[at.pfn.get() as usize]),
-            None if self.block.ram().contains(page) => Some(self.ram[&page]),
+            Some(at) => Some(load(self.device(at.node).page(at.pfn))),
+            None if self.block.ram().contains(page) => self.view.system_memory(address).map(load),
             None => self.block.live().contains(page).then_some(0),
         };
         assert_eq!(bytes, self.expected.get(&page).copied(), "bytes of page {page} (I27)");
-        for (node, device) in (0..).map(NodeId).zip(&self.devices) {
-            let mapped = piece.filter(|piece| piece.node == node && piece.is_mapped());
-            let entry = at.and_then(|at| Some((at.pfn, mapped?.rights)));
-            assert_eq!(device.table.get(&page).copied(), entry, "mapping of page {page} for {node:?}");
+        for (id, node) in (0..).map(NodeId).zip(&self.nodes) {
+            let mapped = piece.filter(|piece| piece.node == id && piece.is_mapped());
+            let entry: Option<(Pfn, Rights)> = at.and_then(|at| Some((at.pfn, mapped?.rights)));
+            assert_eq!(node.device.entry(address), entry, "mapping of page {page} for {id:?}");
         }
-        match self.cpu.get(&page) {
-            Some(View::Ram) => assert!(self.block.ram().contains(page), "page {page} is in view"),
-            Some(View::Device(seen)) => assert_eq!(at, Some(*seen)),
-            None => assert!(!self.block.ram().contains(page), "page {page} of system memory is out of view"),
+        match self.view.entry(address) {
+            Entry::File => assert!(self.block.ram().contains(page), "page {page} is mapped"),
+            Entry::Device(seen) => assert_eq!(at, Some(seen)),
+            _ => assert!(!self.block.ram().contains(page), "page {page} of system memory is not mapped"),
         }
     }
+}
+
+/// What a step answers that is refused or fails; `None` if it cannot be.
+fn refusal(step: &Step) -> Option<Outcome> {
+    let ways = [Outcome::NoMemory, Outcome::Busy, Outcome::Failed];
+    let reclaims = matches!(step, Step::ReclaimDevice { .. } | Step::ReclaimRam { .. });
+    if reclaims { Some(Outcome::Busy) } else { ways.into_iter().find(|way| step.allows(way)) }
+}
+
+fn load(bytes: SharedBytes<'_>) -> u64 {
+    bytes.load_u64(0).expect("a word of a page")
+}
+
+fn store(bytes: SharedBytes<'_>, value: u64) {
+    bytes.store_u64(0, value).expect("a word of a page");
 }
