@@ -118,12 +118,6 @@ impl AddressRange {
         self.start < other.end() && other.start < self.end()
     }
 
-    /// Tells whether start and length are multiples of 2 MiB.
-    #[must_use]
-    pub const fn is_huge_aligned(self) -> bool {
-        self.start.is_multiple_of(HUGE_PAGE) && self.len.is_multiple_of(HUGE_PAGE)
-    }
-
     /// Cuts out `len` bytes from `offset`.
     ///
     /// # Errors

@@ -130,6 +130,7 @@ impl From<OpenError> for Failure {
 impl From<ReadyError> for Failure {
     fn from(error: ReadyError) -> Self {
         match error {
+            ReadyError::PageSize(_) => Self { step: "pages of 4 KiB", errno: None },
             ReadyError::Open(error) => error.into(),
             ReadyError::Features(error) => error.into(),
         }

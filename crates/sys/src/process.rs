@@ -28,7 +28,11 @@ pub struct WrongPageSize {
 ///
 /// Fails on kernels with other pages (some AArch64 ones have 16 or 64 KiB).
 pub fn require_4k_pages() -> Result<(), WrongPageSize> {
-    match rustix::param::page_size() {
+    require_4k(rustix::param::page_size())
+}
+
+fn require_4k(page_bytes: usize) -> Result<(), WrongPageSize> {
+    match page_bytes {
         PAGE => Ok(()),
         found => Err(WrongPageSize { found }),
     }
@@ -50,14 +54,6 @@ pub fn thread_id() -> u32 {
 #[must_use]
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-/// Tells whether the program gained rights at its start (setuid, setgid, file capabilities), by its user and group
-/// numbers.
-#[must_use]
-pub fn has_gained_rights() -> bool {
-    use rustix::process::{getegid, geteuid, getgid, getuid};
-    getuid() != geteuid() || getgid() != getegid()
 }
 
 /// Blocks every signal in this thread, so that the program's handlers never run on it. Threads it starts inherit this.
@@ -127,6 +123,13 @@ mod tests {
     fn descriptor_moves_high() {
         let fd = OwnedFd::from(std::fs::File::open("/dev/null").expect("exists"));
         assert!(high_fd(fd).as_raw_fd() >= 100);
+    }
+
+    #[test]
+    fn other_pages_than_4k_are_refused_by_their_size() {
+        assert_eq!(require_4k_pages(), Ok(()), "this machine has run the other tests");
+        let refused = require_4k(16 << 10).expect_err("16 KiB");
+        assert_eq!(refused.to_string(), "this machine's pages have 16384 bytes, Bifolio needs 4096");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use rustix::ioctl::{Opcode, Updater};
 
 use crate::abi::{self, CopyMode, Features, Modes, MoveMode, RangeIoctls, word};
 use crate::open::{self, Access, Attempt, OpenError, Reads, Via, Way};
+use crate::process::{self, WrongPageSize};
 use crate::{AddressRange, Outcome, SharedBytes, SysError};
 
 /// A userfaultfd. May be used by many threads at once.
@@ -104,20 +105,6 @@ impl Uffd {
         Ok(Self { fd, access: Access::Full(Via::Handed) })
     }
 
-    /// Takes over a userfaultfd that another process sent; it serves the memory of the process that made it.
-    ///
-    /// # Errors
-    ///
-    /// Fails with `EINVAL` for a descriptor that is no userfaultfd.
-    pub fn from_fd(fd: OwnedFd) -> Result<Self, SysError> {
-        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-        let name = std::fs::read_link(path);
-        if name.is_ok_and(|name| name.as_os_str() == "anon_inode:[userfaultfd]") {
-            return Ok(Self { fd, access: Access::Full(Via::Handed) });
-        }
-        Err(SysError { call: "userfaultfd from descriptor", errno: Errno::INVAL })
-    }
-
     /// Wraps the descriptor of a fork message.
     pub(crate) const fn of_fork(fd: OwnedFd, access: Access) -> Self {
         Self { fd, access }
@@ -128,12 +115,14 @@ impl Uffd {
     ///
     /// # Errors
     ///
-    /// Fails when there is no userfaultfd at all, or none with the required features.
+    /// Fails when there is no userfaultfd at all, or none with the required features, and on machines whose pages are not
+    /// 4 KiB.
     pub fn open_ready(
         reads: Reads,
         required: Features,
         wished: Features,
     ) -> Result<(Self, Features), ReadyError> {
+        process::require_4k_pages()?;
         let offered = Self::open_best(reads)?.offered_features()?;
         let wanted = required | (wished & offered);
         // Fork events want a capability of their own, which no offer tells.
@@ -152,7 +141,7 @@ impl Uffd {
     /// Moves its descriptor to a high number ([`process::high_fd`](crate::process::high_fd)).
     #[must_use]
     pub fn raised(self) -> Self {
-        Self { fd: crate::process::high_fd(self.fd), access: self.access }
+        Self { fd: process::high_fd(self.fd), access: self.access }
     }
 
     /// Returns which faults it serves.
@@ -318,6 +307,9 @@ impl Uffd {
 /// Why no userfaultfd with the required features could be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadyError {
+    /// The machine's pages are not 4 KiB.
+    #[error(transparent)]
+    PageSize(#[from] WrongPageSize),
     /// The kernel grants none at all.
     #[error(transparent)]
     Open(#[from] OpenError),

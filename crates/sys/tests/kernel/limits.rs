@@ -49,6 +49,7 @@ pub fn limited(name: &str, body: impl FnOnce() -> Result<(), Skip> + Send + 'sta
 pub fn uffd(required: Features) -> Result<Uffd, Skip> {
     let opened = Uffd::open_ready(Reads::NonBlocking, required, Features::empty());
     opened.map(|(uffd, _)| uffd).map_err(|error| match error {
+        ReadyError::PageSize(error) => Skip::because(error),
         ReadyError::Open(error) => Skip::because(error),
         ReadyError::Features(error) => Skip::because(format!("{required:?} not granted: {}", error.errno)),
     })
