@@ -11,7 +11,23 @@
 //! All bytes are real memory of this process, so a write that is lost is seen. What a kernel or a device would not do, such
 //! as showing a page that has no memory, is a panic. Memory that is freed is overwritten.
 //!
-//! The sources stand on [`sync`] alone for locks and atomics, and name each other by `super`: `bifolio-shuttle` compiles
+//! # Who stands on it
+//!
+//! | Tests of | With |
+//! |---|---|
+//! | transactions, in `crates/migrate/tests` | view and devices, several nodes, no engine |
+//! | the engine, in `tests/engine` here | everything but threads |
+//! | races, in `crates/verify/shuttle` | the view and the decorators, and the built-in device |
+//! | the host's views on real userfaultfd, in `crates/host/tests` | the decorators alone |
+//!
+//! The worlds of `bifolio check` do not. The explorer copies, compares and hashes a state at every step, millions of times a
+//! second, and keeps 56 bytes of each: a state must be a value. Here bytes are mapped memory, sleepers sit in queues, and
+//! locks stand between them, none of which can be copied or put back. The explorer also tries every answer that a step
+//! allows, while a script here picks one, and it knows bytes only as "written last" or "not", which makes states equal
+//! that differ in bytes. What both share is what a step may answer: a transaction panics at any outcome that
+//! [`Step::allows`](bifolio_migrate::Step::allows) refuses.
+//!
+//! The sources stand on `sync` alone for locks and atomics, and name each other by `super`: `bifolio-shuttle` compiles
 //! them once more, against its scheduler.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! Calls that go wrong on demand: one decorator for each trait of the machine below the engine, and who decides.
+//! Calls that go wrong on demand: one decorator for each trait of the machine below the engine, and scripts that decide.
 //!
 //! ```text
 //!   FaultyView<V: CpuView>    FaultyDevice<D: Device>    FaultyPool<P: DevicePool>

@@ -1,4 +1,5 @@
-//! The sources of `bifolio-runtime`, compiled against shuttle's locks, atomics and threads, on a simulated machine.
+//! The sources of the engine, the built-in device and the heap, compiled against shuttle's locks, atomics and threads, on
+//! the simulated machine of `bifolio-sim`.
 //!
 //! `bifolio-loom` walks through all interleavings of a few operations on one page word. Here whole transactions race:
 //! threads of a program, units of a device, handlers, evictions, teardown. That is too much to try everything, so each
@@ -7,13 +8,14 @@
 //! ```text
 //!   shipped      blocks, engine, heap, buffer objects,                                crate::sync stands on shuttle
 //!                built-in device (units, gate, page table)
-//!   simulated    simulation::view     the program's page table, and the kernel's part of userfaultfd
-//!                simulation::device   copies page by page, which may fail
-//!                simulation::oracle   what each word must read as (I27)
+//!   simulated    sim::view            the program's page table, and the kernel's part of userfaultfd
+//!                sim::faulty          calls of the view, the device and the pool that go wrong
+//!                sim::oracle          what each word must read as (I27)
+//!                simulation::faults   which calls go wrong: by chance, or by a mutant
 //!                simulation::machine  all of it together, and the threads
 //! ```
 //!
-//! Each scenario demands: every read returns the last write, unless the page was unmapped meanwhile; nobody waits for ever,
+//! Each scenario demands: every read returns the last write, unless the page was unmapped meanwhile; no thread waits for ever,
 //! and nothing goes round in circles; in the end [`engine::Engine::audit`] is empty, each byte is where its block says, and
 //! after all is freed nothing is taken from the pool or the budget.
 //!
@@ -30,7 +32,7 @@
 //!
 //! | Scenarios in `tests/races` | What races |
 //! |---|---|
-//! | `faults` | faults of both sides on the same folios, prefetches, somebody who takes references |
+//! | `faults` | faults of both sides on the same folios, prefetches, a thread that takes references |
 //! | `unmapping` | faults and moves against unmapping part of a folio, and mapping it again |
 //! | `eviction` | making room on the device against the victims' use, and two blocks that evict from each other |
 //! | `scarcity` | making room in system memory against faults of the device, and an audit |
@@ -43,9 +45,9 @@
 //! # What this cannot find
 //!
 //! Shuttle takes all atomics for sequentially consistent; weak orderings are for `bifolio-loom`. The page words are those
-//! of the real `bifolio-folio`: nobody goes on between two accesses of one within an operation, but
+//! of the real `bifolio-folio`: no thread goes on between two accesses of one within an operation, but
 //! [`simulation::machine::Machine::hold`] takes references in between operations. What the kernel does is a model of what
-//! the runtime's tests on the kernel saw; moves of anonymous memory are not modelled.
+//! the host's tests on the kernel saw; moves of anonymous memory are not modelled.
 //!
 //! # That it finds something
 //!

@@ -7,14 +7,14 @@ use std::cell::Cell;
 pub enum Mutant {
     /// A block that is tried is waited for: two transactions wait for each other (I24).
     TryLockWaits,
-    /// Pages are taken out of view after they were copied: what is written meanwhile is lost (I27).
-    TakesOutAfterCopy,
-    /// Pages are shown without waking who waits for them.
-    ShowsWithoutWaking,
-    /// A page that cannot be brought is poisoned without waking who waits for it.
+    /// Pages are isolated after they were copied: what is written meanwhile is lost (I27).
+    IsolatesAfterCopy,
+    /// Pages are mapped without waking the threads that wait for them.
+    MapsWithoutWaking,
+    /// A page that cannot be brought is poisoned without waking the threads that wait for it.
     PoisonsWithoutWaking,
-    /// What is unmapped stays in view: its bytes can still be read.
-    UnmappedStaysInView,
+    /// What is unmapped stays in the CPU's page table: its bytes can still be read.
+    UnmappedStaysMapped,
     /// The device keeps translations that it was told to drop: it writes to pages that have left (I27).
     DeviceKeepsTranslations,
     /// The device says that a copy is done which was not.

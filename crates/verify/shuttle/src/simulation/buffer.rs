@@ -91,7 +91,7 @@ impl KnownBuffer<'_> {
         assert!(done.is_ok() || self.machine.may_fail(), "a buffer is not brought to the device: {done:?}");
     }
 
-    /// Brings it to system memory, unless somebody uses it.
+    /// Brings it to system memory, unless it is in use.
     pub fn evict(&self) {
         // What came of it is seen by the bytes and the counts.
         let _ = self.machine.engine().evict_buffer(&self.buffer.inner);

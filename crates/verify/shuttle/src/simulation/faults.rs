@@ -71,7 +71,7 @@ fn by_mutant(call: Call) -> Option<FaultKind> {
         Call::Clear => (Mutant::DeviceDoesNotClear, FaultKind::Skip),
         Call::Unmap => (Mutant::DeviceKeepsTranslations, FaultKind::Skip),
         Call::Remap => (Mutant::DeviceRemapsToHead, FaultKind::Spoil),
-        Call::Discard => (Mutant::UnmappedStaysInView, FaultKind::Skip),
+        Call::Discard => (Mutant::UnmappedStaysMapped, FaultKind::Skip),
         Call::FolioSplit => (Mutant::SplitTakesNoReference, FaultKind::Skip),
         Call::FolioCollapse => (Mutant::CollapseKeepsReferences, FaultKind::Skip),
         Call::GiveBack => (Mutant::GivesNothingBack, FaultKind::Skip),
@@ -85,8 +85,8 @@ fn by_mutant(call: Call) -> Option<FaultKind> {
 #[must_use]
 pub fn quirks() -> Quirks {
     Quirks {
-        isolates_late: mutant::is(Mutant::TakesOutAfterCopy),
-        maps_without_waking: mutant::is(Mutant::ShowsWithoutWaking),
+        isolates_late: mutant::is(Mutant::IsolatesAfterCopy),
+        maps_without_waking: mutant::is(Mutant::MapsWithoutWaking),
         poisons_without_waking: mutant::is(Mutant::PoisonsWithoutWaking),
     }
 }

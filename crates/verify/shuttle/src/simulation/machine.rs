@@ -86,7 +86,7 @@ pub type Actor<'a> = &'a (dyn Fn(&Machine) + Sync);
 const HANDLERS: usize = 2;
 /// Pages at the end of the last block that are addresses of buffer objects.
 const BUFFER_PAGES: usize = 64;
-/// Turns of others while somebody holds a folio, or waits with pages pinned.
+/// Turns of other threads while one holds a folio, or waits with pages pinned.
 const HELD_FOR: u32 = 3;
 
 impl Machine {
@@ -257,7 +257,7 @@ impl Machine {
         Ok(result)
     }
 
-    /// Writes a word of a pinned page by its physical address, as another device does, which asks nobody.
+    /// Writes a word of a pinned page by its physical address, as another device does, without asking the engine.
     pub fn write_physical(&self, page: PageOf, word: usize) {
         let (begun, value) = self.oracle.begin_write(self.number(page), word);
         self.physical(page).store_u64(word * 8, value).expect("a word of a page");
@@ -283,7 +283,7 @@ impl Machine {
         pages.any(|page| self.pinned().contains(&self.number((block, page))))
     }
 
-    /// Takes a reference of the folio on a device page as somebody who looks through device memory, holds it for a
+    /// Takes a reference of the folio on a device page as a scan of device memory does, holds it for a
     /// moment, and drops it.
     pub fn hold(&self, pfn: u64) {
         let _held = self.engine.pagemap().try_get(Pfn::new(pfn));

@@ -114,7 +114,7 @@ impl Process {
         (0..STILL_FOR).for_each(|_| thread::yield_now());
         assert!(self.view().is_inherited(), "the child does not get the memory");
         if stopped.has_bytes_on_device() {
-            // In the child this writes to its own memory. Here it writes to holes of the parent, which nobody reads.
+            // In the child this writes to its own memory. Here it writes to holes of the parent, which no thread reads.
             stopped.fill_in_child();
         }
         (self.first..self.first + self.pages).for_each(|page| self.check_in_child(page));

@@ -13,7 +13,7 @@ pub use crate::simulation::View as AnonymousView;
 pub struct WatchError;
 
 impl AnonymousView {
-    /// A window of system memory, whether it is in view or not.
+    /// A window of system memory, whether it is mapped or not.
     ///
     /// # Panics
     /// If `span` is not inside the view.

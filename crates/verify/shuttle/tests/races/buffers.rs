@@ -1,4 +1,4 @@
-//! Buffer objects against whatever else wants device memory, and against those who use them.
+//! Buffer objects against whatever else wants device memory, and against their users.
 
 use std::time::Duration;
 
@@ -186,7 +186,7 @@ pub fn device_goes_impatiently(setup: Setup) {
     machine.race(&[
         &|machine| {
             let told = buffers[0].while_pinned(|| machine.detach(Duration::ZERO));
-            let told = told.expect("nobody else takes the device away");
+            let told = told.expect("no other thread takes the device away");
             let Err(DetachError::StillPinned(StillPinned { pages })) = told else { panic!("{told:?}") };
             // The other buffer stays too, if it is just being used.
             assert!([3, 5].contains(&pages), "told of {pages} pages");

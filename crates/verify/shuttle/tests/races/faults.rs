@@ -18,7 +18,7 @@ pub fn two_threads_and_a_unit(setup: Setup) {
     ]);
 }
 
-/// A block is prefetched to and fro while it is used, and somebody looks through device memory.
+/// A block is prefetched to and fro while it is used, and device memory is scanned.
 pub fn prefetches_and_a_looker(setup: Setup) {
     let machine = Machine::new(setup);
     machine.map(0, 0..8);

@@ -1,4 +1,4 @@
-//! What must hold whoever goes on when: see the documentation of the crate.
+//! What must hold in every order of threads: see the documentation of the crate.
 
 mod buffers;
 mod eviction;

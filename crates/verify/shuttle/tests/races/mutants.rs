@@ -23,10 +23,10 @@ fn finds_stop_does_not_wait() {
 
 mutants! {
     finds_try_lock_waits: TryLockWaits by eviction::two_blocks_from_each_other, Private;
-    finds_takes_out_after_copy: TakesOutAfterCopy by faults::two_threads_and_a_unit, Private;
-    finds_shows_without_waking: ShowsWithoutWaking by faults::two_threads_and_a_unit, Private;
+    finds_takes_out_after_copy: IsolatesAfterCopy by faults::two_threads_and_a_unit, Private;
+    finds_shows_without_waking: MapsWithoutWaking by faults::two_threads_and_a_unit, Private;
     finds_poisons_without_waking: PoisonsWithoutWaking by unmapping::middle_of_a_folio, Private;
-    finds_unmapped_stays_in_view: UnmappedStaysInView by unmapping::middle_of_a_folio, Private;
+    finds_unmapped_stays_in_view: UnmappedStaysMapped by unmapping::middle_of_a_folio, Private;
     finds_device_keeps_translations: DeviceKeepsTranslations by faults::two_threads_and_a_unit, Private;
     finds_device_forgets_copies: DeviceForgetsCopies by faults::two_threads_and_a_unit, Coherent;
     finds_device_does_not_clear: DeviceDoesNotClear by eviction::victim_in_use, Private;

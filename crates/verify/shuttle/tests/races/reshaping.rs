@@ -24,7 +24,7 @@ pub fn in_use(setup: Setup) {
     ]);
 }
 
-/// What one splits, another collapses, and somebody holds.
+/// What one thread splits, another collapses, and a third holds.
 pub fn each_other(setup: Setup) {
     let machine = Machine::new(setup);
     machine.map(0, 0..8);

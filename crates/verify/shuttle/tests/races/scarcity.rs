@@ -5,7 +5,7 @@ use bifolio_shuttle::simulation::machine::{Machine, Setup};
 
 use crate::scenario::{failing, plain, program, unit, word};
 
-/// System memory for half of the pages in use, device memory for all; somebody audits meanwhile.
+/// System memory for half of the pages in use, device memory for all; a thread audits meanwhile.
 pub fn half_of_system_memory(setup: Setup) {
     let machine = Machine::new(Setup { blocks: 2, device_pages: 16, ram_pages: (6, 2), ..setup });
     machine.map(0, 0..6);

@@ -1,4 +1,4 @@
-//! Taking the device away against faults of both sides, and against somebody who holds a folio (I16).
+//! Taking the device away against faults of both sides, and against threads that hold a folio (I16).
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -40,11 +40,11 @@ pub fn formed_meanwhile(setup: Setup) {
     machine.map(0, 0..16);
     machine.run(&[
         &|machine| machine.launch(&|on, number| unit(on, &[(0, 4 * number), (0, 8 + 4 * number)], number)),
-        &|machine| machine.detach(FOR_EVER).expect("nobody holds a folio for ever"),
+        &|machine| machine.detach(FOR_EVER).expect("no folio is held for ever"),
     ]);
 }
 
-/// Somebody holds a folio for a while; whoever takes the device away waits.
+/// A folio is held for a while; the thread that takes the device away waits.
 pub fn held_for_a_while(setup: Setup) {
     let machine = on_device(setup);
     machine.run(&[
@@ -54,7 +54,7 @@ pub fn held_for_a_while(setup: Setup) {
     ]);
 }
 
-/// Somebody holds a folio; whoever takes the device away does not wait, is told, and succeeds later.
+/// A folio is held; the thread that takes the device away does not wait, is told, and succeeds later.
 pub fn held_too_long(setup: Setup) {
     let machine = on_device(setup);
     machine.run(&[
@@ -64,7 +64,7 @@ pub fn held_too_long(setup: Setup) {
                 let Err(DetachError::StillHeld(told)) = told else { panic!("held, but {told:?}") };
                 assert_eq!(told.pages, order.pages());
             }
-            machine.detach(NOT_AT_ALL).expect("nobody holds a folio");
+            machine.detach(NOT_AT_ALL).expect("no folio is held");
         },
         &|machine| program(machine, &[(0, 3), (0, 0)], word::FIRST),
     ]);

@@ -26,7 +26,7 @@ pub fn middle_of_a_folio(setup: Setup) {
     ]);
 }
 
-/// A folio that somebody holds cannot be split: unmapping part of it waits until it is dropped.
+/// A folio that is held cannot be split: unmapping part of it waits until the reference is dropped.
 pub fn held_folio(setup: Setup) {
     let machine = Machine::new(setup);
     machine.map(0, 0..4);
