@@ -52,7 +52,7 @@ fn space_from(mut config: SpaceConfig, order: Order) -> Result<(Space, AddressRa
     let span = AddressRange::new(address, bytes).expect("whole folios");
     space.window(span).fill_zero();
     // The first trip makes huge pages, which later ones find.
-    move_all(&space, span, Side::Device)?;
+    move_all(&space, span, Side::DEVICE)?;
     move_all(&space, span, Side::Ram)?;
     Ok((space, span))
 }
@@ -74,7 +74,7 @@ fn cpu(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) -> Res
     let floor = FaultFloor::new(folios, HANDLERS, answered)?;
     let (mut ours, mut bare) = (Samples::default(), Samples::default());
     for _ in 0..rounds {
-        move_all(&space, span, Side::Device)?;
+        move_all(&space, span, Side::DEVICE)?;
         floor.reset()?;
         for folio in 0..folios {
             let touch = || space.window(span).read::<u8>(folio * bytes).expect("inside the allocation");
@@ -94,7 +94,7 @@ fn checked(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) ->
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     for _ in 0..rounds {
         for ((space, span), samples) in [(&judged, &mut ours), (&plain, &mut floor)] {
-            move_all(space, *span, Side::Device)?;
+            move_all(space, *span, Side::DEVICE)?;
             for folio in 0..folios {
                 let touch = || space.window(*span).read::<u8>(folio * bytes).expect("inside the allocation");
                 samples.time(touch);

@@ -21,7 +21,7 @@ pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
     let floor = CopyFloor::new(span.len())?;
     let (mut out, mut back, mut copy) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..rounds {
-        out.time(|| move_all(&space, span, Side::Device))?;
+        out.time(|| move_all(&space, span, Side::DEVICE))?;
         copy.time(|| (0..folios).for_each(|_| floor.copy(byte_len(Order::PMD))));
         back.time(|| move_all(&space, span, Side::Ram))?;
     }

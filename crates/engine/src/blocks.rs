@@ -38,7 +38,7 @@ pub struct BlockRef<'b> {
 
 impl<'b> BlockRef<'b> {
     /// Waits for the block.
-    pub fn lock(&self) -> MutexGuard<'b, BlockState> {
+    pub(crate) fn lock(&self) -> MutexGuard<'b, BlockState> {
         waits_for_a_block();
         // A transaction that panicked left a state that its own assertions refused; going on is no worse.
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
@@ -181,10 +181,17 @@ impl Blocks {
         Some(self.found(region, (id.0 - region.first) as usize))
     }
 
-    /// Whether `address` lies in a region.
+    /// Whether all of `addresses` lie in regions.
     #[must_use]
-    pub fn contains(&self, address: usize) -> bool {
-        self.regions().any(|region| region.addresses.contains(&address))
+    pub fn covers(&self, addresses: &Range<usize>) -> bool {
+        let mut at = addresses.start;
+        while at < addresses.end {
+            match self.regions().find(|region| region.addresses.contains(&at)) {
+                Some(region) => at = region.addresses.end,
+                None => return false,
+            }
+        }
+        true
     }
 
     /// Yields the parts of `addresses`, page aligned, that lie in each block of the regions, in order.

@@ -18,13 +18,15 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bifolio_folio::{FolioView, Order, Pfn};
-use bifolio_migrate::{Failure, Finished, Moved, PageRun, Transaction};
+use bifolio_migrate::{AlignedRun, Failure, Finished, Moved, NodeId, PageRun, Transaction};
 
 use crate::blocks::BlockRef;
 use crate::engine::{Engine, address, lock};
-use crate::executor::Priority;
+use crate::event::{Cause, EventKind};
+use crate::node::Node;
 use crate::reclaim::EvictionStats;
 use crate::retry::Retry;
+use crate::run::Request;
 use crate::view::CpuView;
 
 /// Why the device could not be taken away. Nothing is lost, and it may be tried again.
@@ -102,20 +104,36 @@ impl fmt::Display for Listed<'_> {
 }
 
 impl<V: CpuView> Engine<V> {
-    /// Takes the device away: no folio is formed from here on, every folio comes home, and no device page is live in
-    /// the end. Waits up to `patience` for others who hold folios.
+    /// Takes all devices away, one after the other: see [`Engine::detach_node`].
     ///
-    /// Meanwhile and afterwards the CPU reads and writes as always, and system memory has no limit any more. A device
-    /// access that needs a page brought gets [`DeviceFault::Detached`](crate::device::DeviceFault::Detached).
+    /// # Errors
+    /// As [`Engine::detach_node`]; the devices after the one that failed are killed all the same.
+    pub fn detach(&self, patience: Duration) -> Result<(), DetachError> {
+        self.nodes.iter().for_each(|node| self.kill(node));
+        self.nodes.iter().try_for_each(|node| self.detach_node(node.id(), patience))
+    }
+
+    /// Takes a device away: no folio is formed there from here on, every folio comes home, and none of its pages is live
+    /// in the end. Waits up to `patience` for others that hold folios.
+    ///
+    /// Meanwhile and afterwards the CPU reads and writes as always; without any device left, system memory has no limit
+    /// any more. A device access that needs a page brought gets
+    /// [`DeviceFault::Detached`](crate::device::DeviceFault::Detached).
     ///
     /// # Errors
     /// [`DetachError`]: no byte is lost, device faults stay refused, and calling this again goes on.
-    pub fn detach(&self, patience: Duration) -> Result<(), DetachError> {
-        self.pagemap.kill();
-        self.evict_all()?;
-        self.evict_all_buffers(patience)?;
-        self.drain(patience)?;
+    pub fn detach_node(&self, node: NodeId, patience: Duration) -> Result<(), DetachError> {
+        let node = self.node(node);
+        self.kill(node);
+        self.evict_from(Some(node.id()))?;
+        self.evict_all_buffers(node, patience)?;
+        self.drain(node, patience)?;
         Ok(())
+    }
+
+    fn kill(&self, node: &Node) {
+        node.pagemap().kill();
+        self.observers.tell(None, || EventKind::Killed { node: node.id() });
     }
 
     /// Brings every folio home, beyond the limit of system memory if need be. Where device faults go on meanwhile,
@@ -124,58 +142,87 @@ impl<V: CpuView> Engine<V> {
     /// # Errors
     /// If any folio cannot come home; all others were brought all the same.
     pub fn evict_all(&self) -> Result<(), Stuck> {
+        self.evict_from(None)
+    }
+
+    /// Brings every folio of one device, or of all, home.
+    fn evict_from(&self, node: Option<NodeId>) -> Result<(), Stuck> {
+        let request = Request::must_succeed(Cause::Detach);
         let mut first = None;
         for found in self.blocks.made() {
-            if let Err((page, why)) = self.bring_run(found, PageRun::BLOCK, Priority::MustSucceed) {
+            if let Err((page, why)) = self.bring_run_from(node, found, PageRun::BLOCK, request) {
                 first.get_or_insert((address(&found, page), why));
             }
         }
         let Some((address, why)) = first else { return Ok(()) };
-        let on_device = |found: BlockRef<'_>| u64::from(found.lock().block.device().count());
-        let pages = self.blocks.made().map(on_device).sum();
+        let pages = self.blocks.made().map(|found| self.pages_on(node, &found)).sum();
         Err(Stuck { pages, address, why })
     }
 
-    /// Brings the folios that hold pages of `run` home, one after the other; one that cannot come does not keep the
-    /// others.
-    ///
-    /// # Errors
-    /// The first page of the first folio that could not come, and why.
+    fn pages_on(&self, node: Option<NodeId>, found: &BlockRef<'_>) -> u64 {
+        let cell = self.lock(found);
+        let on_it = cell.block.pieces().iter().filter(|piece| node.is_none_or(|node| node == piece.node));
+        on_it.map(|piece| u64::from(piece.run.pages())).sum()
+    }
+
+    /// Brings the folios that hold pages of `run` home: see [`Engine::bring_run_from`].
     pub(crate) fn bring_run(
         &self,
         found: BlockRef<'_>,
         run: PageRun,
-        priority: Priority,
+        request: Request<'_>,
+    ) -> Result<(), (u16, Failure)> {
+        self.bring_run_from(None, found, run, request)
+    }
+
+    /// Brings the folios of one device, or of all, that hold pages of `run` home, one after the other; one that cannot
+    /// come does not keep the others.
+    ///
+    /// # Errors
+    /// The first page of the first folio that could not come, and why.
+    fn bring_run_from(
+        &self,
+        node: Option<NodeId>,
+        found: BlockRef<'_>,
+        run: PageRun,
+        request: Request<'_>,
     ) -> Result<(), (u16, Failure)> {
         let (mut at, mut first) = (run.first(), Ok(()));
         while let Some(rest) = run.from_page(at) {
-            let Some(span) = found.lock().block.first_piece_in(rest).map(|piece| piece.run) else { break };
-            let page = span.first();
-            at = match self.run_retrying(priority, found, |_| Transaction::to_ram(page)) {
+            let Some(run) = self.first_run_on(node, &found, rest) else { break };
+            let (page, end) = (run.first(), run.end());
+            at = match self.run_retrying(request, found, |_| Transaction::to_ram(page)) {
                 // Without memory for the whole folio, a part of it came.
                 Ok(Finished { moved: Moved::ToRam(part) | Moved::AlreadyThere(part), .. }) => part.end(),
-                Ok(_) => span.end(),
+                Ok(_) => end,
                 Err(why) => {
                     first = first.and(Err((page, why)));
-                    span.end()
+                    end
                 }
             };
         }
         first
     }
 
-    /// Brings every buffer object to system memory, where it stays. Waits for those that are pinned.
-    fn evict_all_buffers(&self, patience: Duration) -> Result<(), StillPinned> {
-        // Who comes later is told that there is no device.
-        self.buffers.wait_for_memory();
+    /// The pages of the first folio of one device, or of all, that holds pages of `run`.
+    fn first_run_on(&self, node: Option<NodeId>, found: &BlockRef<'_>, run: PageRun) -> Option<AlignedRun> {
+        let cell = self.lock(found);
+        let mut pieces = cell.block.pieces_in(run);
+        pieces.find(|piece| node.is_none_or(|node| node == piece.node)).map(|piece| piece.run)
+    }
+
+    /// Brings every buffer object of a device to system memory, where it stays. Waits for those that are pinned.
+    fn evict_all_buffers(&self, node: &Node, patience: Duration) -> Result<(), StillPinned> {
+        // Buffers that are made later learn that there is no device.
+        node.buffers.wait_for_memory();
         let (start, mut retry) = (Instant::now(), Retry::new(0));
         loop {
-            let objects = lock(&self.victims).all_buffers();
+            let objects = lock(&node.lru).all_buffers();
             for (_, object) in objects {
                 // What stays is counted below.
                 let _: (EvictionStats, Option<Pfn>) = self.evict_buffer(&object);
             }
-            let pages = lock(&self.victims).all_buffers().iter().map(|(pages, _)| pages).sum();
+            let pages = lock(&node.lru).all_buffers().iter().map(|(pages, _)| pages).sum();
             if pages > 0 && start.elapsed() >= patience {
                 return Err(StillPinned { pages });
             }
@@ -186,24 +233,23 @@ impl<V: CpuView> Engine<V> {
         }
     }
 
-    /// Waits until no device page is live.
-    fn drain(&self, patience: Duration) -> Result<(), StillHeld> {
+    /// Waits until no page of a device is live.
+    fn drain(&self, node: &Node, patience: Duration) -> Result<(), StillHeld> {
         let (start, mut retry) = (Instant::now(), Retry::new(0));
-        while !self.pagemap.is_drained() {
+        while !node.pagemap().is_drained() {
             if start.elapsed() >= patience {
-                return Err(self.still_held());
+                return Err(still_held(node));
             }
             retry.pause();
         }
-        self.pagemap.pool().release();
-        self.pagemap.pool().close();
+        node.pool().release();
+        node.pool().close();
         Ok(())
     }
+}
 
-    fn still_held(&self) -> StillHeld {
-        let held =
-            |view: FolioView| Held { first: view.head, order: view.order, references: view.references };
-        let folios: Vec<Held> = self.pagemap.folios().map(held).collect();
-        StillHeld { pages: folios.iter().map(|held| held.order.pages()).sum(), folios }
-    }
+fn still_held(node: &Node) -> StillHeld {
+    let held = |view: FolioView| Held { first: view.head, order: view.order, references: view.references };
+    let folios: Vec<Held> = node.pagemap().folios().map(held).collect();
+    StillHeld { pages: folios.iter().map(|held| held.order.pages()).sum(), folios }
 }

@@ -33,7 +33,7 @@ pub(crate) struct DeviceLru {
     /// Objects with folios, by their first page.
     by_first: HashMap<Pfn, VictimKey>,
     /// The ranges of buffer objects, by first page, with their lengths in pages.
-    buffer: BTreeMap<u64, (u64, Arc<Buffer>)>,
+    buffers: BTreeMap<u64, (u64, Arc<Buffer>)>,
 }
 
 /// A folio on the device, with its block's reference.
@@ -143,14 +143,14 @@ impl DeviceLru {
     /// Adds the ranges of a buffer object, which is in no order until it is pushed.
     pub(crate) fn enter(&mut self, object: &Arc<Buffer>, memory: &[(FreeRange, u32)]) {
         for (range, _) in memory {
-            self.buffer.insert(range.head().get(), (range.pages(), Arc::clone(object)));
+            self.buffers.insert(range.head().get(), (range.pages(), Arc::clone(object)));
         }
     }
 
     /// Removes the ranges of a buffer object.
     pub(crate) fn leave(&mut self, memory: &[(FreeRange, u32)]) {
         for (range, _) in memory {
-            self.buffer.remove(&range.head().get());
+            self.buffers.remove(&range.head().get());
         }
     }
 
@@ -172,7 +172,7 @@ impl DeviceLru {
     /// The buffer objects that have pages in the `2^order` from `first`, each as often as it has ranges there.
     pub(crate) fn buffers_within(&self, first: Pfn, order: Order) -> Vec<Arc<Buffer>> {
         let end = first.get() + order.pages();
-        let below = self.buffer.range(..end).rev();
+        let below = self.buffers.range(..end).rev();
         // The ranges do not overlap, so those further down end further down.
         let within = below.take_while(|(start, (pages, _))| *start + pages > first.get());
         within.map(|(_, (_, object))| Arc::clone(object)).collect()
@@ -180,17 +180,17 @@ impl DeviceLru {
 
     /// All ranges of buffer objects on the device: how many pages, and whose.
     pub(crate) fn all_buffers(&self) -> Vec<(u64, Arc<Buffer>)> {
-        self.buffer.values().cloned().collect()
+        self.buffers.values().cloned().collect()
     }
 
     /// Number of ranges of buffer objects.
     pub(crate) fn buffer_ranges(&self) -> u64 {
-        self.buffer.len() as u64
+        self.buffers.len() as u64
     }
 
     /// Pages of buffer objects.
     pub(crate) fn buffer_pages(&self) -> u64 {
-        self.buffer.values().map(|(pages, _)| pages).sum()
+        self.buffers.values().map(|(pages, _)| pages).sum()
     }
 
     /// The least recently used objects, the oldest first.
@@ -203,15 +203,15 @@ impl DeviceLru {
     }
 
     /// The least recently used buffer objects, the oldest first.
-    pub(crate) fn oldest_buffer(&self, count: usize) -> Vec<Arc<Buffer>> {
-        if self.buffer.is_empty() {
+    pub(crate) fn oldest_buffers(&self, count: usize) -> Vec<Arc<Buffer>> {
+        if self.buffers.is_empty() {
             return Vec::new();
         }
-        let buffer = |(_, victim): (VictimKey, &LruEntry)| match victim {
+        let buffers = |(_, victim): (VictimKey, &LruEntry)| match victim {
             LruEntry::Folios { .. } => None,
             LruEntry::Buffer(object) => Some(Arc::clone(object)),
         };
-        self.objects.oldest_first().filter_map(buffer).take(count).collect()
+        self.objects.oldest_first().filter_map(buffers).take(count).collect()
     }
 
     /// Makes the folios of a range the most recently used, if they are still there.

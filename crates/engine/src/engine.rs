@@ -1,46 +1,40 @@
 //! The engine: what transactions share, and the requests that are no faults.
 //!
-//! Lock order: a block or a buffer object, then the eviction orders, then the pool. A second block or buffer object is
-//! only ever tried (I24), save by an audit, which waits for one block after the other.
+//! Lock order: a block or a buffer object, then the order of use of a node, then its pool. A second block or buffer object
+//! is only ever tried (I24), save by an audit, which waits for one block after the other.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
-use bifolio_folio::PageMap;
-use bifolio_migrate::{AlignedRun, Failure, Moved, NodeId, Transaction};
+use bifolio_migrate::{Failure, Moved, NodeId, Transaction};
 use bifolio_policy::Policy;
-use bifolio_pool::{DevicePool, Rmap};
+use bifolio_pool::Rmap;
 
 use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
 use crate::budget::Budget;
-use crate::buffer::Buffers;
 use crate::checked::Checker;
-use crate::device::Device;
-use crate::device_lru::DeviceLru;
-use crate::executor::Priority;
+use crate::clock::Clock;
+use crate::event::{Cause, Observer, Observers};
 use crate::lru::LruList;
+use crate::node::{Node, NodeError, NodeFaults, NodeParts, number};
+use crate::run::Request;
 use crate::statistics::Statistics;
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, MutexGuard};
 use crate::view::{CpuView, address_of};
 
-/// The one device.
-pub(crate) const NODE: NodeId = NodeId(0);
-
 /// Everything that transactions share.
 pub struct Engine<V: CpuView> {
     pub(crate) view: V,
-    pub(crate) device: Arc<dyn Device>,
-    pub(crate) pagemap: PageMap<Arc<dyn DevicePool>>,
+    pub(crate) nodes: Box<[Node]>,
     pub(crate) blocks: Blocks,
-    /// What is on the device, by its last use.
-    pub(crate) victims: Mutex<DeviceLru>,
+    /// Blocks with pages in system memory, by their last fault.
     pub(crate) resident: Mutex<LruList<BlockId>>,
     pub(crate) budget: Budget,
     pub(crate) policy: Box<dyn Policy>,
-    pub(crate) statistics: Statistics,
-    pub(crate) buffers: Buffers,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observers: Observers,
     /// Judges every transition, if asked for.
     pub(crate) checker: Option<Arc<Checker>>,
     /// Pages whose touch raises SIGBUS.
@@ -53,57 +47,64 @@ pub struct Engine<V: CpuView> {
 pub struct Parts<V> {
     /// The CPU's view.
     pub view: V,
-    /// The device.
-    pub device: Arc<dyn Device>,
-    /// Its memory.
-    pub pagemap: PageMap<Arc<dyn DevicePool>>,
+    /// The devices, in the order of their numbers.
+    pub nodes: Vec<NodeParts>,
     /// Pages of system memory that may be resident.
     pub budget: Budget,
     /// How much moves at a time.
     pub policy: Box<dyn Policy>,
-    /// Where it is counted.
-    pub statistics: Statistics,
-    /// Whether the rules are judged at every transition: see [`checked`](crate::checked).
-    pub checked: bool,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What hears of everything that happens.
+    pub observers: Vec<Arc<dyn Observer>>,
+    /// Where violations are counted, if the rules are to be judged at every transition: see [`checked`](crate::checked).
+    pub checked: Option<Statistics>,
 }
 
 /// Where pages are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// On the device.
-    Device,
+    /// On a device.
+    Device(NodeId),
     /// In system memory.
     Ram,
 }
 
-impl<V: CpuView> Engine<V> {
-    /// Makes an engine of no memory yet.
-    #[must_use]
-    pub fn new(parts: Parts<V>) -> Engine<V> {
-        let Parts { device, pagemap, statistics, .. } = parts;
-        let (checker, device, pagemap) = if parts.checked {
-            let (checker, device, pagemap) = Checker::install(statistics.clone(), device, pagemap);
-            (Some(checker), device, pagemap)
-        } else {
-            (None, device, pagemap)
-        };
-        Engine {
+impl Side {
+    /// On the first device.
+    pub const DEVICE: Side = Side::Device(NodeId(0));
+}
+
+impl<V: CpuView + 'static> Engine<V> {
+    /// Makes an engine of no memory yet, and attaches its devices.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the devices do not fit together.
+    pub fn new(parts: Parts<V>) -> Result<Arc<Engine<V>>, NodeError> {
+        let (checker, nodes) = Checker::install(parts.checked, parts.nodes);
+        let nodes = number(nodes)?;
+        let engine = Arc::new(Engine {
             view: parts.view,
-            device,
+            nodes,
             blocks: Blocks::new(),
-            pagemap,
-            victims: Mutex::default(),
-            buffers: Buffers::default(),
             resident: Mutex::default(),
             budget: parts.budget,
             policy: parts.policy,
-            statistics,
+            clock: parts.clock,
+            observers: Observers::new(parts.observers),
             checker,
             poisoned: Mutex::default(),
             stuck: AtomicU32::new(0),
+        });
+        for node in &engine.nodes {
+            let faults = NodeFaults { engine: Arc::downgrade(&engine), node: node.id() };
+            node.device().attach(Arc::new(faults));
         }
+        Ok(engine)
     }
+}
 
+impl<V: CpuView> Engine<V> {
     /// The CPU's view.
     #[must_use]
     pub fn view(&self) -> &V {
@@ -116,10 +117,19 @@ impl<V: CpuView> Engine<V> {
         &self.blocks
     }
 
-    /// Pages of device memory.
+    /// The devices, by number.
     #[must_use]
-    pub fn pagemap(&self) -> &PageMap<Arc<dyn DevicePool>> {
-        &self.pagemap
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A device.
+    ///
+    /// # Panics
+    /// If there is none of that number.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[usize::from(id.0)]
     }
 
     /// The budget of system memory.
@@ -128,90 +138,130 @@ impl<V: CpuView> Engine<V> {
         &self.budget
     }
 
+    /// The clock by which events are timed.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// The checker, if every transition is judged.
     #[must_use]
     pub fn checker(&self) -> Option<&Arc<Checker>> {
         self.checker.as_ref()
     }
 
-    /// The counters.
-    #[must_use]
-    pub fn statistics(&self) -> &Statistics {
-        &self.statistics
-    }
-
     /// Makes page-aligned addresses live and empty, as an allocation that begins.
+    ///
+    /// # Errors
+    /// [`Failure::NotMapped`] if any of them lies in no block; nothing changed then.
     ///
     /// # Panics
     /// If any page is live already.
-    pub fn map(&self, addresses: Range<usize>) {
-        for (found, run) in self.blocks.parts(addresses) {
-            let mut cell = found.lock();
+    pub fn map(&self, addresses: Range<usize>) -> Result<(), Failure> {
+        for (found, run) in self.parts(addresses)? {
+            let mut cell = self.lock(&found);
             self.view.forget_unmapped(found.base, run);
             cell.block.map(run);
             self.heal(&found, &mut cell, run);
         }
+        Ok(())
     }
 
     /// Makes page-aligned addresses live whose pages are in system memory and in view already.
     ///
+    /// # Errors
+    /// As [`Engine::map`].
+    ///
     /// # Panics
     /// If any page is live already.
-    pub fn adopt(&self, addresses: Range<usize>) {
-        for (found, run) in self.blocks.parts(addresses) {
-            let mut cell = found.lock();
+    pub fn adopt(&self, addresses: Range<usize>) -> Result<(), Failure> {
+        for (found, run) in self.parts(addresses)? {
+            let mut cell = self.lock(&found);
             cell.block.adopt(run);
             self.budget.take_resident(u64::from(run.pages()));
             self.account(&found, &mut cell);
         }
+        Ok(())
     }
 
     /// Unmaps page-aligned addresses. What is live there loses its bytes.
     ///
     /// # Errors
-    /// The first failure; what comes before it is unmapped.
+    /// [`Failure::NotMapped`] if any of them lies in no block, or the first failure; what comes before it is unmapped.
     pub fn unmap(&self, addresses: Range<usize>) -> Result<(), Failure> {
-        self.blocks.parts(addresses).try_for_each(|(found, run)| {
-            self.run_retrying(Priority::Fault, found, |_| Transaction::unmap(run))?;
-            Ok(())
+        self.parts(addresses)?.try_for_each(|(found, run)| {
+            self.run_retrying(Request::new(Cause::Unmap), found, |_| Transaction::unmap(run)).map(drop)
         })
     }
 
     /// Makes live, page-aligned addresses empty again: they read as zero, and no fault finds them unmapped in between.
     ///
     /// # Errors
-    /// The first failure; what comes before it is empty.
+    /// As [`Engine::unmap`].
     pub fn reset(&self, addresses: Range<usize>) -> Result<(), Failure> {
-        self.blocks.parts(addresses).try_for_each(|(found, run)| {
-            let mut cell = found.lock();
-            self.run(&found, &mut cell, Transaction::unmap(run), Priority::Fault)?;
-            cell.block.map(run);
-            Ok(())
+        self.parts(addresses)?.try_for_each(|(found, run)| {
+            self.retrying(|| {
+                let mut cell = self.lock(&found);
+                self.run(&found, &mut cell, Transaction::unmap(run), Request::new(Cause::Unmap))?;
+                cell.block.map(run);
+                Ok(())
+            })
         })
     }
 
     /// Brings page-aligned addresses to a side, folio by folio, as far as there is memory.
     ///
     /// # Errors
-    /// The first failure; what comes before it was moved.
+    /// [`Failure::NotMapped`] if any of them lies in no block, or the first failure; what comes before it was moved.
     pub fn prefetch(&self, addresses: Range<usize>, side: Side) -> Result<(), Failure> {
-        let orders = self.policy.to_device_orders();
-        self.blocks.parts(addresses).try_for_each(|(found, run)| {
+        let plan = |page| match side {
+            Side::Device(node) => Transaction::to_device(node, page, self.to_device_orders(node)),
+            Side::Ram => Transaction::to_ram(page),
+        };
+        self.move_each(addresses, plan)
+    }
+
+    /// Brings page-aligned addresses to a device and into its page table: what a device that takes no faults needs before
+    /// it uses them.
+    ///
+    /// # Errors
+    /// As [`Engine::prefetch`].
+    pub fn prepare(&self, addresses: Range<usize>, node: NodeId) -> Result<(), Failure> {
+        let orders = self.to_device_orders(node);
+        self.move_each(addresses, |page| Transaction::device_fault(node, page, orders))
+    }
+
+    fn move_each(&self, addresses: Range<usize>, plan: impl Fn(u16) -> Transaction) -> Result<(), Failure> {
+        self.parts(addresses)?.try_for_each(|(found, run)| {
             let mut page = run.first();
             while page < run.end() {
-                let plan = |_: &BlockState| match side {
-                    Side::Device => Transaction::to_device(NODE, page, orders),
-                    Side::Ram => Transaction::to_ram(page),
-                };
-                let (Moved::ToDevice(span) | Moved::ToRam(span) | Moved::AlreadyThere(span)) =
-                    self.run_retrying(Priority::Fault, found, plan)?.moved
+                let request = Request::new(Cause::Prefetch);
+                let (Moved::ToDevice(moved) | Moved::ToRam(moved) | Moved::AlreadyThere(moved)) =
+                    self.run_retrying(request, found, |_: &BlockState| plan(page))?.moved
                 else {
                     unreachable!("prefetches move or find")
                 };
-                page = span.end();
+                page = moved.end();
             }
             Ok(())
         })
+    }
+
+    /// The parts of page-aligned addresses in their blocks, if all of them lie in blocks.
+    pub(crate) fn parts(
+        &self,
+        addresses: Range<usize>,
+    ) -> Result<impl Iterator<Item = (BlockRef<'_>, bifolio_migrate::PageRun)>, Failure> {
+        if !self.blocks.covers(&addresses) {
+            return Err(Failure::NotMapped);
+        }
+        Ok(self.blocks.parts(addresses))
+    }
+
+    /// Waits for a block, and tells observers so.
+    pub(crate) fn lock<'b>(&self, found: &BlockRef<'b>) -> MutexGuard<'b, BlockState> {
+        self.observers.tell(None, || crate::event::EventKind::Waiting { block: found.base });
+        found.lock()
     }
 }
 
@@ -221,8 +271,8 @@ pub(crate) fn address(found: &BlockRef<'_>, page: u16) -> usize {
 }
 
 /// The pages of a block as the pool knows them.
-pub(crate) fn rmap_for(found: &BlockRef<'_>, span: AlignedRun) -> Rmap {
-    Rmap { block: found.id.0, page: span.first() }
+pub(crate) fn rmap_for(found: &BlockRef<'_>, page: u16) -> Rmap {
+    Rmap { block: found.id.0, page }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,22 +1,25 @@
-//! One transaction being run: its steps, done for real.
-
-use std::sync::Arc;
-use std::time::Instant;
+//! One transaction being run: its steps, done on the CPU's view, the devices and their pools.
 
 use bifolio_folio::{CollapseErrorKind, FormErrorKind, Order, Pfn};
-use bifolio_migrate::{AlignedRun, Failure, Finished, Folio, Formed, Outcome, PageRun, PageSet, Step};
-use bifolio_pool::{Allocation, Contents, DevicePool};
+use bifolio_migrate::{
+    AlignedRun, Block, DevicePage, Failure, Finished, Folio, Formed, NodeId, Outcome, PageRun, PageSet,
+    Rights, Step,
+};
+use bifolio_pool::{Allocation, Contents};
+use bifolio_sys::SharedBytes;
 
 use crate::blocks::{BlockRef, BlockState};
 use crate::checked::Watch;
-use crate::device::{Copy, DeviceError, TableUpdate};
+use crate::device::{Copy, DeviceError, TableUpdate, UsedPages};
 use crate::device_lru::DeviceRange;
-use crate::engine::{Engine, NODE, lock, rmap_for};
+use crate::engine::{Engine, lock, rmap_for};
+use crate::event::{EventKind, StepContext, TransactionId};
+use crate::node::Node;
 use crate::reclaim::{ReclaimResult, Requester, Wanted};
-use crate::statistics::Counter;
+use crate::run::Request;
 use crate::view::{BlockSpan, CpuView, Refused};
 
-/// For what a transaction is run, and so what it may take and evict.
+/// What a transaction may take and evict.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Priority {
     /// A request: it may evict.
@@ -31,7 +34,8 @@ pub(crate) enum Priority {
 pub(crate) struct StepExecutor<'e, V: CpuView> {
     pub(super) engine: &'e Engine<V>,
     pub(super) found: BlockRef<'e>,
-    priority: Priority,
+    request: Request<'e>,
+    id: Option<TransactionId>,
     /// Whether it may use the reserve of system memory.
     making_room: bool,
     pub(super) staged: Option<V::Staged>,
@@ -39,33 +43,89 @@ pub(crate) struct StepExecutor<'e, V: CpuView> {
     watch: Option<Watch<'e>>,
 }
 
-impl<'e, V: CpuView> StepExecutor<'e, V> {
-    pub(crate) fn new(engine: &'e Engine<V>, found: BlockRef<'e>, priority: Priority) -> Self {
-        let watch = engine.checker.as_deref().map(Watch::begin);
-        let making_room = priority != Priority::Fault;
-        StepExecutor { engine, found, priority, making_room, staged: None, watch }
+/// What observers may look at while a step is done.
+struct Context<'c, 'e, V: CpuView> {
+    executor: &'c StepExecutor<'e, V>,
+    block: &'c Block,
+    step: Option<&'c Step>,
+}
+
+impl<V: CpuView> StepContext for Context<'_, '_, V> {
+    fn base(&self) -> usize {
+        self.executor.found.base
     }
 
-    /// Does one step.
+    fn block(&self) -> &Block {
+        self.block
+    }
+
+    fn is_staged(&self) -> bool {
+        self.executor.staged.is_some()
+    }
+
+    fn smallest_order(&self) -> Order {
+        self.step.map_or(Order::ZERO, |step| self.executor.smallest_order(step))
+    }
+
+    fn ram_bytes(&self, run: PageRun) -> Option<SharedBytes<'_>> {
+        let staged = self.executor.staged.as_ref()?;
+        let place = self.executor.place(AlignedRun::around(run.first(), Order::ZERO));
+        Some(self.executor.engine.view.bytes(place, staged, run))
+    }
+
+    fn device_bytes(&self, node: NodeId, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {
+        self.executor.engine.node(node).inspect(first, pages)
+    }
+}
+
+impl<'e, V: CpuView> StepExecutor<'e, V> {
+    pub(crate) fn begin(engine: &'e Engine<V>, found: BlockRef<'e>, request: Request<'e>) -> Self {
+        let watch = engine.checker.as_deref().map(Watch::begin);
+        let making_room = request.priority != Priority::Fault;
+        let id = engine.observers.next_transaction();
+        let executor = StepExecutor { engine, found, request, id, making_room, staged: None, watch };
+        executor.tell(|| EventKind::Begin { block: found.base, cause: request.cause });
+        executor
+    }
+
+    /// Does one step, and tells observers of it.
     pub(crate) fn perform(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
-        let Some(mut watch) = self.watch.take() else { return self.act(step, cell) };
+        if !self.engine.observers.listen() {
+            return self.execute(step, cell);
+        }
+        let context = Context { executor: self, block: &cell.block, step: Some(&step) };
+        self.tell(|| EventKind::Step { step: &step, context: &context });
+        let outcome = self.watch_execute(step, cell);
+        let context = Context { executor: self, block: &cell.block, step: Some(&step) };
+        self.tell(|| EventKind::Done { step: &step, outcome, context: &context });
+        outcome
+    }
+
+    fn watch_execute(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
+        let Some(mut watch) = self.watch.take() else { return self.execute(step, cell) };
         let outcome = self.perform_watched(&mut watch, step, cell);
         self.watch = Some(watch);
         outcome
     }
 
-    /// Ends the transaction: what it left behind is judged, in a checked engine.
-    pub(super) fn end(mut self, result: &Result<Finished, Failure>, cell: &BlockState) {
+    /// Ends the transaction: observers see what it left behind.
+    pub(crate) fn end(mut self, result: &Result<Finished, Failure>, cell: &BlockState) {
         if let Some(watch) = self.watch.take() {
             self.judge_end(&watch, result, cell);
         }
+        let context = Context { executor: &self, block: &cell.block, step: None };
+        self.tell(|| EventKind::End { result, context: &context });
     }
 
-    /// Does one step, without looking.
-    pub(super) fn act(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
+    fn tell<'x>(&self, kind: impl FnOnce() -> EventKind<'x>) {
+        self.engine.observers.tell(self.id, kind);
+    }
+
+    /// Does one step.
+    pub(super) fn execute(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
         match step {
-            Step::FormFolio { run, .. } => self.form(run, cell.block.ram()),
-            Step::ReclaimDevice { run, .. } => self.reclaim_device(run, cell),
+            Step::FormFolio { node, run } => self.form(node, run, cell.block.ram()),
+            Step::ReclaimDevice { node, run } => self.reclaim_device(node, run, cell),
             Step::ReleaseFolio { folio } => self.release_folio(folio),
             Step::SplitFolio { folio } => self.split(folio),
             Step::CollapseFolio { lower, upper } => self.collapse(lower, upper),
@@ -74,21 +134,16 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             Step::ReleaseRam { run, pages } => self.release_ram(run, pages),
             Step::Isolate { run } => self.isolate(run, cell.block.ram()),
             Step::Remap { run } => self.remap(run, cell),
-            Step::Install { run, wanted: None } if self.priority != Priority::Fault => {
-                self.install(run, V::park)
-            }
-            Step::Install { run, wanted } => {
-                self.install(run, |view, place, staged| view.install(place, staged, wanted))
-            }
+            Step::Install { run, wanted } => self.install_filled(run, wanted),
             Step::InstallZero { run } => self.install(run, V::install_zero),
-            Step::CopyToDevice { run, to } => self.copy_to_device(run, to.pfn),
-            Step::ClearDevice { run, to } => self.clear_device(run, to.pfn),
-            Step::CopyToRam { run, from } => self.copy_to_ram(run, from.pfn),
-            Step::MapDevice { run, to, .. } => self.map_device(run, to.pfn),
-            Step::UnmapDevice { run, .. } => self.unmap_device(run),
-            Step::RemapDevice { run, to, .. } => self.remap_device(run, to.pfn),
-            Step::MapCoherent { run, to } => self.view().map_coherent(self.place(run), to.pfn).outcome(),
-            Step::UnmapCoherent { run } => self.view().unmap_coherent(self.place(run)).outcome(),
+            Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
+            Step::ClearDevice { run, to } => self.clear_device(run, to),
+            Step::CopyToRam { run, from } => self.copy_to_ram(run, from),
+            Step::MapDevice { run, to, rights } => self.map_device(run, to, rights),
+            Step::UnmapDevice { node, run } => self.unmap_device(node, run),
+            Step::RemapDevice { run, to, rights } => self.remap_device(run, to, rights),
+            Step::MapCoherent { run, to } => outcome_of(&self.view().map_coherent(self.place(run), to)),
+            Step::UnmapCoherent { run } => outcome_of(&self.view().unmap_coherent(self.place(run))),
             Step::Discard { run } => self.discard(run, cell),
             Step::Finish(_) => unreachable!("the end of a transaction is not a step to do"),
         }
@@ -98,101 +153,126 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         &self.engine.view
     }
 
+    fn node(&self, id: NodeId) -> &'e Node {
+        self.engine.node(id)
+    }
+
     fn place(&self, span: AlignedRun) -> BlockSpan {
         BlockSpan { base: self.found.base, span }
     }
 
-    fn form(&self, span: AlignedRun, ram: &PageSet) -> Outcome {
-        let Engine { pagemap, victims, .. } = self.engine;
-        if pagemap.is_dead() {
+    /// The smallest order that the transaction may go down to where it asks for memory by this step.
+    pub(super) fn smallest_order(&self, step: &Step) -> Order {
+        match *step {
+            Step::FormFolio { node, .. } => self.engine.to_device_orders(node).smallest,
+            _ => Order::ZERO,
+        }
+    }
+
+    fn form(&self, id: NodeId, run: AlignedRun, ram: &PageSet) -> Outcome {
+        let node = self.node(id);
+        let (pagemap, pool) = (node.pagemap(), node.pool());
+        let after_kill = pagemap.is_dead();
+        if after_kill {
             return Outcome::Detached;
         }
-        let rmap = rmap_for(&self.found, span);
         // Pages that are not in system memory are zeros.
-        let contents = if ram.contains_all(span) { Contents::Any } else { Contents::Zeros };
-        let Some(allocated) = pagemap.pool().allocate(span.order(), rmap, contents) else {
-            return Outcome::NoMemory;
-        };
+        let contents = if ram.contains_all(run) { Contents::Any } else { Contents::Zeros };
+        let rmap = rmap_for(&self.found, run.first());
+        let Some(allocated) = pool.allocate(run.order(), rmap, contents) else { return Outcome::NoMemory };
         let Allocation { range, data, cleared } = allocated;
+        self.tell(|| EventKind::Forming { node, range: &range, data });
         let formed = match &self.engine.checker {
-            None => pagemap.form(range, data),
             Some(checker) => checker.form(pagemap, range, data),
+            None if self.engine.observers.check_every_page() => pagemap.form_checked(range, data),
+            None => pagemap.form(range, data),
         };
         match formed {
             Ok(folio) => {
+                self.tell(|| EventKind::Formed { node, folio: &folio, data, after_kill });
                 let (pfn, order) = (folio.head(), folio.order());
-                let (first, whole) = pagemap.pool().eviction_range(pfn, data, order);
+                let (first, whole) = pool.eviction_range(pfn, data, order);
                 let range = DeviceRange { first, order: whole, data };
-                let id = lock(victims).push_folio(range, folio.unlock().into_raw());
-                let folio = Folio { node: NODE, pfn, order, id };
-                Outcome::Formed(Formed { folio, kind: pagemap.kind(), cleared })
+                let key = lock(&node.lru).push_folio(range, folio.unlock().into_raw());
+                let folio = Folio { node: id, pfn, order, id: key };
+                Outcome::Formed(Formed { folio, kind: node.kind(), cleared })
             }
             Err(refused) => {
-                pagemap.pool().give_back(refused.range, data);
+                if let FormErrorKind::Busy { pfn } = refused.kind {
+                    self.tell(|| EventKind::FormRefused { node, range: &refused.range, page: pfn });
+                }
+                pool.give_back(refused.range, data);
                 if refused.kind == FormErrorKind::Dead { Outcome::Detached } else { Outcome::NoMemory }
             }
         }
     }
 
     fn release_folio(&self, folio: Folio) -> Outcome {
-        let raw = lock(&self.engine.victims).remove_folio(folio.id);
-        drop(self.engine.pagemap.from_raw(raw));
+        let node = self.node(folio.node);
+        let raw = lock(&node.lru).remove_folio(folio.id);
+        drop(node.pagemap().from_raw(raw));
         Outcome::Done
     }
 
     fn split(&self, folio: Folio) -> Outcome {
-        let mut victims = lock(&self.engine.victims);
-        let raw = victims.lend(folio.id);
+        let node = self.node(folio.node);
+        let mut lru = lock(&node.lru);
+        let raw = lru.lend(folio.id);
         let half = folio.order.smaller().expect("only orders of 1 and more are split");
-        let split = match self.engine.pagemap.from_raw(raw).try_lock() {
+        let split = match node.pagemap().from_raw(raw).try_lock() {
             Ok(locked) => locked.split(half).map_err(|refused| refused.folio.unlock()),
             Err(live) => Err(live),
         };
         match split {
             Ok(mut pieces) => {
                 let mut piece = || pieces.next().expect("a folio has two halves").unlock().into_raw();
-                victims.put_back(folio.id, piece());
-                self.engine.statistics.add(Counter::Splits, 1);
-                Outcome::Split { upper: victims.push_piece(folio.id, piece()) }
+                lru.put_back(folio.id, piece());
+                let upper = lru.push_piece(folio.id, piece());
+                drop(lru);
+                self.tell(|| EventKind::Split { node: folio.node });
+                Outcome::Split { upper }
             }
             Err(live) => {
-                victims.put_back(folio.id, live.into_raw());
+                lru.put_back(folio.id, live.into_raw());
                 Outcome::Busy
             }
         }
     }
 
     fn collapse(&self, lower: Folio, upper: Folio) -> Outcome {
-        let mut victims = lock(&self.engine.victims);
-        if !victims.are_siblings(lower.id, upper.id) {
+        let node = self.node(lower.node);
+        let mut lru = lock(&node.lru);
+        if !lru.are_siblings(lower.id, upper.id) {
             return Outcome::Failed;
         }
-        let [one, other] = [lower, upper].map(|folio| self.engine.pagemap.from_raw(victims.lend(folio.id)));
+        let [one, other] = [lower, upper].map(|folio| node.pagemap().from_raw(lru.lend(folio.id)));
         match join(one, other) {
             Ok(whole) => {
-                victims.join(lower.id, upper.id, whole.into_raw());
-                self.engine.statistics.add(Counter::Collapses, 1);
+                lru.join(lower.id, upper.id, whole.into_raw());
+                drop(lru);
+                self.tell(|| EventKind::Collapsed { node: lower.node });
                 Outcome::Done
             }
             Err((outcome, [one, other])) => {
-                victims.put_back(lower.id, one.into_raw());
-                victims.put_back(upper.id, other.into_raw());
+                lru.put_back(lower.id, one.into_raw());
+                lru.put_back(upper.id, other.into_raw());
                 outcome
             }
         }
     }
 
-    fn reserve(&mut self, span: AlignedRun) -> Outcome {
-        let pages = u64::from(span.pages());
+    fn reserve(&mut self, run: AlignedRun) -> Outcome {
+        let pages = u64::from(run.pages());
         if !self.engine.budget.take(pages, self.making_room) {
             // Without a device there is no other place for bytes.
-            if self.priority != Priority::MustSucceed && !self.engine.pagemap.is_dead() {
+            let elsewhere = self.engine.nodes.iter().any(|node| !node.pagemap().is_dead());
+            if self.request.priority != Priority::MustSucceed && elsewhere {
                 return Outcome::NoMemory;
             }
             self.engine.budget.take_resident(pages);
-            self.engine.statistics.add(Counter::BeyondRam, pages);
+            self.tell(|| EventKind::BeyondLimit { pages });
         }
-        match self.view().reserve(self.place(span)) {
+        match self.view().reserve(self.place(run)) {
             Ok(staged) => {
                 self.staged = Some(staged);
                 Outcome::Done
@@ -204,26 +284,29 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         }
     }
 
-    fn release_ram(&mut self, span: AlignedRun, pages: u16) -> Outcome {
+    fn release_ram(&mut self, run: AlignedRun, pages: u16) -> Outcome {
         let staged = self.staged.take().expect(STAGED);
-        self.view().release(self.place(span), staged);
+        self.view().release(self.place(run), staged);
         self.engine.budget.give_back(u64::from(pages));
         Outcome::Done
     }
 
-    fn reclaim_device(&self, span: AlignedRun, cell: &mut BlockState) -> Outcome {
-        let wanted = Wanted { order: span.order(), rmap: rmap_for(&self.found, span) };
-        if self.priority != Priority::Fault {
-            return self.engine.reclaim_buffer(wanted).outcome();
+    fn reclaim_device(&self, node: NodeId, run: AlignedRun, cell: &mut BlockState) -> Outcome {
+        let node = self.node(node);
+        let wanted = Wanted { order: run.order(), rmap: rmap_for(&self.found, run.first()) };
+        if self.request.priority != Priority::Fault {
+            return self.engine.reclaim_buffers(node, wanted).outcome();
         }
-        self.engine.reclaim_device(wanted, &mut Some(Requester { found: &self.found, cell })).outcome()
+        let requester = Requester { found: &self.found, cell, tally: self.request.tally };
+        self.engine.reclaim_device(node, wanted, &mut Some(requester)).outcome()
     }
 
     fn reclaim_ram(&mut self, pages: u16, cell: &mut BlockState) -> Outcome {
-        if self.priority != Priority::Fault {
+        if self.request.priority != Priority::Fault {
             return Outcome::NoMemory;
         }
-        match self.engine.reclaim_ram(u64::from(pages), &mut Some(Requester { found: &self.found, cell })) {
+        let requester = Requester { found: &self.found, cell, tally: self.request.tally };
+        match self.engine.reclaim_ram(u64::from(pages), &mut Some(requester)) {
             // The device may be full just because this very folio is there: the reserve breaks the circle.
             ReclaimResult::Nothing if !self.making_room => {
                 self.making_room = true;
@@ -233,8 +316,8 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         }
     }
 
-    fn isolate(&mut self, span: AlignedRun, ram: &PageSet) -> Outcome {
-        match self.view().isolate(self.place(span), ram) {
+    fn isolate(&mut self, run: AlignedRun, ram: &PageSet) -> Outcome {
+        match self.view().isolate(self.place(run), ram) {
             Ok(staged) => {
                 self.staged = Some(staged);
                 Outcome::Done
@@ -243,29 +326,37 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         }
     }
 
-    /// Shows pages that are in system memory. Without anything staged this answers a fault on a page whose
+    /// Maps pages that are in system memory. Without anything staged this answers a fault on a page whose
     /// mapping alone is gone; its neighbours' are likely gone too.
-    fn remap(&mut self, span: AlignedRun, cell: &BlockState) -> Outcome {
+    fn remap(&mut self, run: AlignedRun, cell: &BlockState) -> Outcome {
         let staged = self.staged.take();
-        let span = match staged {
-            Some(_) => span,
+        let run = match staged {
+            Some(_) => run,
             None => Order::K64
                 .descending()
-                .map(|order| AlignedRun::around(span.first(), order))
+                .map(|order| AlignedRun::around(run.first(), order))
                 .find(|wider| cell.block.ram().contains_all(*wider))
-                .unwrap_or(span),
+                .unwrap_or(run),
         };
-        self.view().remap(self.place(span), cell.block.ram(), staged);
+        self.view().remap(self.place(run), cell.block.ram(), staged);
         Outcome::Done
+    }
+
+    /// Maps pages that were filled, or leaves them to their next touch where no thread waits and there is no hurry.
+    fn install_filled(&mut self, run: AlignedRun, wanted: Option<u16>) -> Outcome {
+        if wanted.is_none() && self.request.priority != Priority::Fault {
+            return self.install(run, V::park);
+        }
+        self.install(run, |view, place, staged| view.install(place, staged, wanted))
     }
 
     fn install(
         &mut self,
-        span: AlignedRun,
+        run: AlignedRun,
         install: impl FnOnce(&V, BlockSpan, V::Staged) -> Result<(), (Refused, V::Staged)>,
     ) -> Outcome {
         let staged = self.staged.take().expect(STAGED);
-        match install(self.view(), self.place(span), staged) {
+        match install(self.view(), self.place(run), staged) {
             Ok(()) => Outcome::Done,
             Err((_, staged)) => {
                 self.staged = Some(staged);
@@ -274,55 +365,65 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         }
     }
 
-    fn copy_to_device(&self, run: PageRun, to: Pfn) -> Outcome {
+    fn copy_to_device(&self, run: PageRun, to: DevicePage) -> Outcome {
         let staged = self.staged.as_ref().expect(STAGED);
         let from = self.view().bytes(self.place(AlignedRun::around(run.first(), Order::ZERO)), staged, run);
-        self.copy(Copy::ToDevice { from, to }, Counter::BytesToDevice, run.pages())
+        self.copy(to.node, Copy::ToDevice { from, to: to.pfn }, run.pages())
     }
 
-    fn copy_to_ram(&self, span: AlignedRun, from: Pfn) -> Outcome {
-        let to = self.view().bytes(self.place(span), self.staged.as_ref().expect(STAGED), span.into());
-        self.copy(Copy::ToRam { from, to }, Counter::BytesToRam, span.pages())
+    fn copy_to_ram(&self, run: AlignedRun, from: DevicePage) -> Outcome {
+        let to = self.view().bytes(self.place(run), self.staged.as_ref().expect(STAGED), run.into());
+        self.copy(from.node, Copy::ToRam { from: from.pfn, to }, run.pages())
     }
 
-    fn copy(&self, copy: Copy<'_>, counter: Counter, pages: u16) -> Outcome {
-        let Engine { device, statistics, .. } = self.engine;
-        let start = Instant::now();
-        let result = device.copy(&[copy]).and_then(|point| device.wait(point));
-        statistics.add_time(Counter::CopyNs, start.elapsed());
-        if result.is_ok() {
-            statistics.add(counter, u64::from(pages) * bifolio_folio::PAGE_SIZE);
+    fn copy(&self, node: NodeId, copy: Copy<'_>, pages: u16) -> Outcome {
+        let start = self.engine.now_ns();
+        let result = self.node(node).copy(&[copy]);
+        let bytes = if result.is_ok() { u64::from(pages) * bifolio_folio::PAGE_SIZE } else { 0 };
+        let to_device = matches!(copy, Copy::ToDevice { .. });
+        if let Some(tally) = self.request.tally {
+            let moved = if to_device { &tally.moved_in } else { &tally.moved_out };
+            moved.set(moved.get() + bytes);
         }
-        result.outcome()
+        self.tell(|| {
+            let time_ns = self.engine.now_ns().saturating_sub(start);
+            EventKind::Copied { node, to_device, bytes, time_ns }
+        });
+        outcome_of(&result)
     }
 
-    fn clear_device(&self, run: PageRun, to: Pfn) -> Outcome {
-        let clear = Copy::Clear { to, pages: u64::from(run.pages()) };
-        self.engine.device.copy(&[clear]).and_then(|point| self.engine.device.wait(point)).outcome()
+    fn clear_device(&self, run: PageRun, to: DevicePage) -> Outcome {
+        let clear = Copy::Clear { to: to.pfn, pages: u64::from(run.pages()) };
+        outcome_of(&self.node(to.node).copy(&[clear]))
     }
 
-    fn map_device(&self, span: AlignedRun, to: Pfn) -> Outcome {
-        let address = self.place(span).address();
-        self.update(TableUpdate::Map { address, to, order: span.order() }).outcome()
+    fn map_device(&self, run: AlignedRun, to: DevicePage, rights: Rights) -> Outcome {
+        let (address, node) = (self.place(run).address(), self.node(to.node));
+        let rights = rights & node.rights();
+        let map = TableUpdate::Map { address, to: to.pfn, order: run.order(), rights };
+        outcome_of(&node.update(&[map]))
     }
 
-    fn remap_device(&self, span: AlignedRun, to: Pfn) -> Outcome {
-        let address = self.place(span).address();
-        self.update(TableUpdate::Remap { address, to, order: span.order() }).outcome()
+    fn remap_device(&self, run: AlignedRun, to: DevicePage, rights: Rights) -> Outcome {
+        let (address, node) = (self.place(run).address(), self.node(to.node));
+        let rights = rights & node.rights();
+        let remap = TableUpdate::Remap { address, to: to.pfn, order: run.order(), rights };
+        outcome_of(&node.update(&[remap]))
     }
 
-    fn unmap_device(&self, span: AlignedRun) -> Outcome {
-        let address = self.place(span).address();
-        let touched = self.engine.device.touched_pages(address, span.order());
-        self.engine.statistics.add(Counter::BytesUseful, touched * bifolio_folio::PAGE_SIZE);
-        // A device that is lost uses nothing any more, so the span is as good as unmapped.
-        let _: Result<(), DeviceError> = self.update(TableUpdate::Unmap { address, order: span.order() });
+    fn unmap_device(&self, id: NodeId, run: AlignedRun) -> Outcome {
+        let (address, node) = (self.place(run).address(), self.node(id));
+        self.tell_used(node, address, run.order());
+        // A device that is lost uses nothing any more, so the pages are as good as unmapped.
+        let _: Result<(), DeviceError> = node.update(&[TableUpdate::Unmap { address, order: run.order() }]);
         Outcome::Done
     }
 
-    fn update(&self, update: TableUpdate) -> Result<(), DeviceError> {
-        let device = &self.engine.device;
-        device.update(&[update]).and_then(|point| device.wait(point))
+    fn tell_used(&self, node: &Node, address: usize, order: Order) {
+        if self.engine.observers.listen() {
+            let used: UsedPages = node.device().used_pages(address, order);
+            self.tell(|| EventKind::Used { node: node.id(), address, used: &used });
+        }
     }
 
     fn discard(&self, run: PageRun, cell: &BlockState) -> Outcome {
@@ -330,11 +431,11 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         if result.is_ok() {
             self.engine.budget.give_back(u64::from(cell.block.ram().count_in(run)));
         }
-        result.outcome()
+        outcome_of(&result)
     }
 }
 
-type LiveFolio<'m> = bifolio_folio::Folio<'m, Arc<dyn DevicePool>>;
+type LiveFolio<'m> = bifolio_folio::Folio<'m, std::sync::Arc<dyn bifolio_pool::DevicePool>>;
 
 /// Makes one folio of two, or gives them back as they came.
 fn join<'m>(
@@ -357,17 +458,8 @@ fn join<'m>(
     })
 }
 
-const STAGED: &str = "reserving or taking out comes first";
+const STAGED: &str = "reserving or isolating comes first";
 
-trait IntoOutcome {
-    fn outcome(self) -> Outcome;
-}
-
-impl<E> IntoOutcome for Result<(), E> {
-    fn outcome(self) -> Outcome {
-        match self {
-            Ok(()) => Outcome::Done,
-            Err(_) => Outcome::Failed,
-        }
-    }
+fn outcome_of<E>(result: &Result<(), E>) -> Outcome {
+    if result.is_ok() { Outcome::Done } else { Outcome::Failed }
 }

@@ -1,4 +1,4 @@
-//! How a fault is served: of the CPU, for shared memory and for heaps alike, and of the device.
+//! How a fault is served: of the CPU, for shared memory and for heaps alike, and of a device.
 //!
 //! ```text
 //!   address -> block -> policy: which orders? -> transaction, again while something is in use
@@ -8,17 +8,18 @@
 //!        still not ---------------------------------> the page is poisoned: its toucher gets SIGBUS
 //! ```
 
-use std::time::Instant;
+use std::ops::Range;
 
-use bifolio_folio::{Order, PAGE_SIZE};
-use bifolio_migrate::{CpuFaultOrders, Failure, Finished, Moved, PageRun, Transaction};
+use bifolio_folio::Order;
+use bifolio_migrate::{CpuFaultOrders, Failure, Finished, Moved, NodeId, PageRun, Transaction};
 use bifolio_policy::Policy;
+use bifolio_sys::PAGE;
 
 use crate::blocks::{BlockRef, BlockState};
-use crate::device::{DeviceFault, FaultHandler};
-use crate::engine::{Engine, NODE, lock};
-use crate::executor::Priority;
-use crate::statistics::Counter;
+use crate::device::{DeviceFault, DeviceRequest, Served};
+use crate::engine::{Engine, lock};
+use crate::event::{Cause, EventKind};
+use crate::run::{Request, Tally};
 use crate::view::CpuView;
 
 /// The orders of a fault that takes memory beyond the limit: one page more than the limit is better than no program.
@@ -39,33 +40,27 @@ impl<V: CpuView> Engine<V> {
     /// # Errors
     /// Why the page could not be brought.
     pub fn cpu_fault_by(&self, address: usize, policy: &dyn Policy) -> Result<Finished, Failure> {
-        let start = Instant::now();
-        let result = self.timed(start, || self.serve(address, policy));
-        self.statistics.add(Counter::CpuFaults, 1);
-        match &result {
-            Ok(Finished { moved: Moved::AlreadyThere(_), .. }) => {
-                self.statistics.add(Counter::RedundantFaults, 1);
-            }
-            Ok(Finished { moved: Moved::ToRam(_), .. }) => {
-                self.statistics.add(Counter::BytesUseful, PAGE_SIZE);
-            }
-            Ok(_) => {}
-            Err(why) => self.give_up(address, *why),
+        let start = self.now_ns();
+        let result = self.serve(address, policy.cpu_fault_orders());
+        if let Err(why) = result {
+            self.give_up(address, why);
         }
+        let wait_ns = self.now_ns().saturating_sub(start);
+        self.observers.tell(None, || EventKind::CpuFault { address, result: &result, wait_ns });
         result
     }
 
-    fn serve(&self, address: usize, policy: &dyn Policy) -> Result<Finished, Failure> {
+    fn serve(&self, address: usize, orders: CpuFaultOrders) -> Result<Finished, Failure> {
         let found = self.blocks.find(address).ok_or(Failure::NotMapped)?;
         let page = found.page_of(address);
         let plan = |orders| move |cell: &BlockState| Transaction::cpu_fault(&cell.block, page, orders);
         if self.keeps_limit() {
-            match self.run_retrying(Priority::Fault, found, plan(policy.cpu_fault_orders())) {
+            match self.run_retrying(Request::new(Cause::CpuFault), found, plan(orders)) {
                 Err(Failure::Busy | Failure::NoRam) => {}
                 result => return result,
             }
         }
-        self.run_retrying(Priority::MustSucceed, found, plan(ONE_PAGE))
+        self.run_retrying(Request::must_succeed(Cause::CpuFault), found, plan(ONE_PAGE))
     }
 
     /// Poisons the page of a fault that cannot be answered. A page that was allocated since is left alone: the fault
@@ -76,7 +71,7 @@ impl<V: CpuView> Engine<V> {
             return;
         };
         let page = found.page_of(address);
-        let cell = found.lock();
+        let cell = self.lock(&found);
         let poisoned = match why {
             Failure::NotMapped if cell.block.live().contains(page) => {
                 self.view.wake(address);
@@ -89,47 +84,74 @@ impl<V: CpuView> Engine<V> {
             }
         };
         if poisoned {
-            self.statistics.add(Counter::Failures, 1);
             lock(&self.poisoned).insert((found.id, page));
+            self.observers.tell(None, || EventKind::Poisoned { address, why });
         }
     }
 
-    /// Takes the poison off pages that begin a new life; the kernel does so where zeros are shown.
+    /// Takes the poison off pages that begin a new life; the kernel does so where zeros are mapped.
     pub(crate) fn heal(&self, found: &BlockRef<'_>, cell: &mut BlockState, run: PageRun) {
         let within = (found.id, run.first())..(found.id, run.end());
         let poisoned: Vec<_> = lock(&self.poisoned).range(within).copied().collect();
         for (id, page) in poisoned {
             lock(&self.poisoned).remove(&(id, page));
-            let zeros = Transaction::cpu_fault(&cell.block, page, self.policy.cpu_fault_orders());
+            let zeros = Transaction::cpu_fault(&cell.block, page, self.cpu_fault_orders());
             // Without memory for it the page stays poisoned, and its toucher learns that there is none.
-            let _: Result<Finished, Failure> = self.run(found, cell, zeros, Priority::Fault);
+            let _: Result<Finished, Failure> = self.run(found, cell, zeros, Request::new(Cause::CpuFault));
         }
     }
-}
 
-impl<V: CpuView> FaultHandler for Engine<V> {
-    fn device_fault(&self, address: usize) -> Result<(), DeviceFault> {
-        let start = Instant::now();
+    /// Answers a page request of a device: on return the page is there and in its page table, and of the pages after it
+    /// that are asked for as many as could be brought.
+    ///
+    /// # Errors
+    /// If the page cannot be brought; it is where it was.
+    pub fn device_fault(&self, node: NodeId, request: &DeviceRequest) -> Result<Served, DeviceFault> {
+        let start = self.now_ns();
+        let result = self.serve_device(node, request);
+        let wait_ns = self.now_ns().saturating_sub(start);
+        self.observers.tell(None, || EventKind::DeviceFault { node, request, result: &result, wait_ns });
+        result
+    }
+
+    fn serve_device(&self, node: NodeId, request: &DeviceRequest) -> Result<Served, DeviceFault> {
+        let DeviceRequest { address, access, tag, .. } = *request;
+        if !self.node(node).rights().contains(access) {
+            return Err(DeviceFault::Denied { address, access });
+        }
+        let tally = Tally::default();
+        let (run, was_there) = self.bring_to(node, address, &tally)?;
+        let end = request.end();
+        let mut next = run.end;
+        while next < end {
+            // What comes after the page is a hint: what cannot be brought will fault.
+            let Ok((run, _)) = self.bring_to(node, next, &tally) else { break };
+            next = run.end;
+        }
+        let order = Order::largest_fitting((run.len() / PAGE) as u64).unwrap_or(Order::ZERO);
+        let (moved_in, moved_out) = (tally.moved_in.get(), tally.moved_out.get());
+        Ok(Served { tag, moved_in, moved_out, evicted: tally.evicted.get(), order, was_there })
+    }
+
+    /// Brings the page at `address` to a device and into its page table. Returns the addresses of its folio, and whether
+    /// it was there already.
+    fn bring_to(
+        &self,
+        node: NodeId,
+        address: usize,
+        tally: &Tally,
+    ) -> Result<(Range<usize>, bool), DeviceFault> {
         let found = self.blocks.find(address).ok_or(DeviceFault::NotMapped { address })?;
-        let page = found.page_of(address);
-        let orders = self.policy.to_device_orders();
-        let plan = |_: &BlockState| Transaction::device_fault(NODE, page, orders);
-        let result = self.timed(start, || self.run_retrying(Priority::Fault, found, plan));
-        self.statistics.add(Counter::DeviceFaults, 1);
-        match result {
-            Ok(Finished { moved: Moved::AlreadyThere(_), .. }) => {
-                self.statistics.add(Counter::RedundantFaults, 1);
-                Ok(())
-            }
-            Ok(_) => Ok(()),
-            Err(why) => {
-                self.statistics.add(Counter::Failures, 1);
-                match why {
-                    Failure::NotMapped => Err(DeviceFault::NotMapped { address }),
-                    Failure::Detached => Err(DeviceFault::Detached { address }),
-                    why => Err(DeviceFault::Unanswered { address, why }),
-                }
-            }
+        let (page, orders) = (found.page_of(address), self.to_device_orders(node));
+        let plan = |_: &BlockState| Transaction::device_fault(node, page, orders);
+        let request = Request::new(Cause::DeviceFault).counted(tally);
+        match self.run_retrying(request, found, plan).map(|finished| finished.moved) {
+            Ok(Moved::AlreadyThere(run)) => Ok((found.addresses_of(run.into()), true)),
+            Ok(Moved::ToDevice(run)) => Ok((found.addresses_of(run.into()), false)),
+            Ok(moved) => unreachable!("{moved:?} answers no fault of a device"),
+            Err(Failure::NotMapped) => Err(DeviceFault::NotMapped { address }),
+            Err(Failure::Detached) => Err(DeviceFault::Detached { address }),
+            Err(why) => Err(DeviceFault::Unanswered { address, why }),
         }
     }
 }

@@ -19,7 +19,8 @@ use bifolio_sys::PAGE;
 
 use crate::blocks::BlockRef;
 use crate::engine::Engine;
-use crate::executor::Priority;
+use crate::event::Cause;
+use crate::run::Request;
 use crate::view::CpuView;
 
 /// Pages that stay in system memory until this is dropped. Pins nest.
@@ -40,7 +41,7 @@ impl<V: CpuView> Pinned<'_, V> {
 impl<V: CpuView> Drop for Pinned<'_, V> {
     fn drop(&mut self) {
         for (found, run) in self.engine.blocks.parts(self.addresses.clone()) {
-            found.lock().block.unpin(run);
+            self.engine.lock(&found).block.unpin(run);
         }
     }
 }
@@ -57,7 +58,7 @@ impl<V: CpuView> Engine<V> {
         let end = addresses.end.checked_next_multiple_of(PAGE).ok_or(Failure::NotMapped)?;
         // Dropped on failure, it unpins what is pinned by then.
         let mut pinned = Pinned { engine: self, addresses: start..start };
-        for (found, run) in self.blocks.parts(start..end) {
+        for (found, run) in self.parts(start..end)? {
             let mut page = run.first();
             while page < run.end() {
                 let next = self.pin_next(&found, page, run.end())?;
@@ -65,19 +66,20 @@ impl<V: CpuView> Engine<V> {
                 page = next;
             }
         }
-        if pinned.addresses.end < end { Err(Failure::NotMapped) } else { Ok(pinned) }
+        Ok(pinned)
     }
 
     /// Pins `page` and the pages after it that are in system memory as well, up to `end`; returns the first that is not
     /// pinned yet.
     fn pin_next(&self, found: &BlockRef<'_>, page: u16, end: u16) -> Result<u16, Failure> {
         self.retrying(|| {
-            let mut cell = found.lock();
+            let mut cell = self.lock(found);
+            let request = Request::new(Cause::Pin);
             if cell.block.device().contains(page) {
-                self.run(found, &mut cell, Transaction::to_ram(page), Priority::Fault)?;
+                self.run(found, &mut cell, Transaction::to_ram(page), request)?;
             } else if !cell.block.ram().contains(page) {
-                let touch = Transaction::cpu_fault(&cell.block, page, self.policy.cpu_fault_orders());
-                self.run(found, &mut cell, touch, Priority::Fault)?;
+                let touch = Transaction::cpu_fault(&cell.block, page, self.cpu_fault_orders());
+                self.run(found, &mut cell, touch, request)?;
             }
             let (run, _) = cell.block.ram().run_at(page, end).expect("the page is before the end");
             cell.block.pin(run);

@@ -1,14 +1,15 @@
 //! Making room: which objects leave the device, and which blocks leave system memory.
 
 use bifolio_folio::{Order, Pfn};
-use bifolio_migrate::{AlignedRun, Failure, Moved, OrderRange, Outcome, Transaction};
+use bifolio_migrate::{AlignedRun, Failure, Moved, OrderRange, Outcome, Piece, Transaction};
 use bifolio_pool::Rmap;
 
 use crate::blocks::{BlockId, BlockRef, BlockState};
 use crate::device_lru::Candidate;
-use crate::engine::{Engine, NODE, address, lock};
-use crate::executor::Priority;
-use crate::statistics::Counter;
+use crate::engine::{Engine, address, lock};
+use crate::event::{Cause, EventKind};
+use crate::node::Node;
+use crate::run::{Request, Tally};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::view::CpuView;
 
@@ -81,6 +82,12 @@ impl Wanted {
 pub(crate) struct Requester<'a, 'b> {
     pub(crate) found: &'a BlockRef<'b>,
     pub(crate) cell: &'a mut BlockState,
+    pub(crate) tally: Option<&'a Tally>,
+}
+
+/// The tally of a request that asks for room, if it has one.
+fn tally_of<'a>(asking: &Option<Requester<'a, '_>>) -> Option<&'a Tally> {
+    asking.as_ref().and_then(|asking| asking.tally)
 }
 
 impl<V: CpuView> Engine<V> {
@@ -90,18 +97,19 @@ impl<V: CpuView> Engine<V> {
     /// the pool says. An object whose folios the device used since it was last looked at gets a second chance.
     pub(crate) fn reclaim_device(
         &self,
+        node: &Node,
         wanted: Wanted,
         asking: &mut Option<Requester<'_, '_>>,
     ) -> ReclaimResult {
-        let pool = self.pagemap.pool();
+        let pool = node.pool();
         let mut sweep = EvictionStats::default();
         for second_chance in [true, false] {
-            let oldest = lock(&self.victims).oldest(CANDIDATES);
+            let oldest = lock(&node.lru).oldest(CANDIDATES);
             for candidate in oldest {
-                if second_chance && self.was_used(&candidate) {
+                if second_chance && self.was_used(node, &candidate) {
                     continue;
                 }
-                sweep.add(self.evict(&candidate, wanted, asking));
+                sweep.add(self.evict(node, &candidate, wanted, asking));
                 pool.release();
                 if pool.can_allocate(wanted.order, wanted.rmap) {
                     return ReclaimResult::Room;
@@ -113,27 +121,26 @@ impl<V: CpuView> Engine<V> {
             return ReclaimResult::Room;
         }
         // What a buffer object is being given is in no order yet.
-        let given = asking.is_some() && self.buffers.is_given_memory();
-        let moving = !sweep.refused && self.is_device_memory_moving();
+        let given = asking.is_some() && node.buffers.is_given_memory();
+        let moving = !sweep.refused && self.is_device_memory_moving(node);
         ReclaimResult::failed(sweep.contended || given || moving)
     }
 
     /// Tells whether there is no device memory left, though nobody refused to go: then it is with transactions that have
     /// allocated and not yet formed it, or that free it just now, which nobody sees as victims.
-    fn is_device_memory_moving(&self) -> bool {
-        let smallest = self.policy.to_device_orders().smallest;
-        let left = self.pagemap.pool().free_pages() >= smallest.pages();
-        !left && lock(&self.victims).buffer_pages() < self.pagemap.pages()
+    fn is_device_memory_moving(&self, node: &Node) -> bool {
+        let left = node.pool().free_pages() >= self.to_device_orders(node.id()).smallest.pages();
+        !left && lock(&node.lru).buffer_pages() < node.pagemap().pages()
     }
 
-    /// Evicts buffer objects alone, for one who makes room in system memory: they have theirs already.
-    pub(crate) fn reclaim_buffer(&self, wanted: Wanted) -> ReclaimResult {
+    /// Evicts buffer objects alone, for a transaction that makes room in system memory: they have theirs already.
+    pub(crate) fn reclaim_buffers(&self, node: &Node, wanted: Wanted) -> ReclaimResult {
         let mut sweep = EvictionStats::default();
-        let oldest = lock(&self.victims).oldest_buffer(CANDIDATES);
+        let oldest = lock(&node.lru).oldest_buffers(CANDIDATES);
         for object in oldest {
             sweep.add(self.evict_buffer(&object).0);
-            self.pagemap.pool().release();
-            if sweep.evicted && self.pagemap.pool().can_allocate(wanted.order, wanted.rmap) {
+            node.pool().release();
+            if sweep.evicted && node.pool().can_allocate(wanted.order, wanted.rmap) {
                 return ReclaimResult::Room;
             }
         }
@@ -141,61 +148,44 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Tells whether the device used any folio of an object since this was last asked.
-    fn was_used(&self, candidate: &Candidate) -> bool {
+    fn was_used(&self, node: &Node, candidate: &Candidate) -> bool {
         let Candidate::Folios { place, range } = *candidate else { return false };
         let mut used = false;
-        self.for_folios(range.first, range.order, |head, order, data| {
-            if let Some((found, page)) = self.block_of(head, data) {
+        for_folios(node, range.first, range.order, |head, order, data| {
+            if let Some((found, page)) = self.block_of(node, head, data) {
                 // All are asked, so that each use counts once.
-                used |= self.device.test_and_clear_accessed(address(&found, page), order);
+                used |= node.device().test_and_clear_accessed(address(&found, page), order);
             }
         });
         if used {
-            lock(&self.victims).touch(place, range);
+            lock(&node.lru).touch(place, range);
         }
         used
-    }
-
-    /// Calls `each` with head, order and data of every live folio in the `2^order` device pages from `first`.
-    fn for_folios(&self, first: Pfn, order: Order, mut each: impl FnMut(Pfn, Order, u32)) {
-        let end = first.get() + order.pages();
-        let mut at = first.get();
-        while at < end {
-            at += match self.pagemap.try_get(Pfn::new(at)) {
-                Ok(folio) => {
-                    let (head, order, data) = (folio.head(), folio.order(), folio.data());
-                    // Not held while somebody works on it: a reference would keep it from being freed.
-                    drop(folio);
-                    each(head, order, data);
-                    head.get() + order.pages() - at
-                }
-                Err(_) => 1,
-            };
-        }
     }
 
     /// Evicts an object, and whatever else is where a folio of the wanted order is to be.
     fn evict(
         &self,
+        node: &Node,
         candidate: &Candidate,
         wanted: Wanted,
         asking: &mut Option<Requester<'_, '_>>,
     ) -> EvictionStats {
-        let (pool, order) = (self.pagemap.pool(), wanted.order);
+        let (pool, order) = (node.pool(), wanted.order);
         match candidate {
             Candidate::Folios { range, .. } => {
                 let (first, size) = pool.eviction_range(range.first, range.data, order);
                 if size >= range.order {
-                    self.evict_range(first, size, asking)
+                    self.evict_range(node, first, size, asking)
                 } else {
-                    self.evict_range(range.first, range.order, asking)
+                    self.evict_range(node, range.first, range.order, asking)
                 }
             }
             Candidate::Buffer(object) => {
                 let (mut sweep, around) = self.evict_buffer(object);
                 pool.release();
                 if let Some(first) = around.filter(|_| !pool.can_allocate(order, wanted.rmap)) {
-                    sweep.add(self.evict_range(first.align_down(order), order, asking));
+                    sweep.add(self.evict_range(node, first.align_down(order), order, asking));
                 }
                 sweep
             }
@@ -204,48 +194,73 @@ impl<V: CpuView> Engine<V> {
 
     /// Evicts every object in the `2^order` device pages from `first`, as far as they are free. None if one is pinned:
     /// the others would go for nothing.
-    fn evict_range(&self, first: Pfn, order: Order, asking: &mut Option<Requester<'_, '_>>) -> EvictionStats {
+    fn evict_range(
+        &self,
+        node: &Node,
+        first: Pfn,
+        order: Order,
+        asking: &mut Option<Requester<'_, '_>>,
+    ) -> EvictionStats {
         let mut sweep = EvictionStats::default();
-        let buffers = lock(&self.victims).buffers_within(first, order);
+        let buffers = lock(&node.lru).buffers_within(first, order);
         if buffers.iter().any(|object| object.is_pinned()) {
             return EvictionStats::REFUSED;
         }
         buffers.iter().for_each(|object| sweep.add(self.evict_buffer(object).0));
-        self.for_folios(first, order, |head, _, data| sweep.add(self.evict_folio(head, data, asking)));
+        for_folios(node, first, order, |head, _, data| sweep.add(self.evict_folio(node, head, data, asking)));
         sweep
     }
 
-    /// Returns whose bytes a folio holds. Without a home, or with another at the same number, it has just been freed.
-    fn block_of(&self, head: Pfn, data: u32) -> Option<(BlockRef<'_>, u16)> {
-        let rmap = self.pagemap.pool().rmap_of(head, data)?;
+    /// Returns the pages whose bytes a folio holds. Without them, or with others at the same number, it has just been
+    /// freed.
+    fn block_of(&self, node: &Node, head: Pfn, data: u32) -> Option<(BlockRef<'_>, u16)> {
+        let rmap = node.pool().rmap_of(head, data)?;
         Some((self.blocks.get(BlockId(rmap.block))?, rmap.page))
     }
 
-    /// Evicts one folio, unless somebody else has its block.
-    fn evict_folio(&self, head: Pfn, data: u32, asking: &mut Option<Requester<'_, '_>>) -> EvictionStats {
-        match (self.block_of(head, data), asking) {
+    /// Evicts one folio, unless another transaction has its block.
+    fn evict_folio(
+        &self,
+        node: &Node,
+        head: Pfn,
+        data: u32,
+        asking: &mut Option<Requester<'_, '_>>,
+    ) -> EvictionStats {
+        let tally = tally_of(asking);
+        match (self.block_of(node, head, data), asking) {
             (None, _) => EvictionStats::GONE,
             (Some((found, page)), Some(held)) if found.id == held.found.id => {
-                self.evict_page(head, page, held.found, held.cell)
+                self.evict_page((node, head), page, (held.found, held.cell), tally)
             }
             (Some((found, page)), _) => match found.try_lock() {
-                Some(mut other) => self.evict_page(head, page, &found, &mut other),
+                Some(mut other) => self.evict_page((node, head), page, (&found, &mut other), tally),
                 None => EvictionStats::CONTENDED,
             },
         }
     }
 
-    fn evict_page(&self, head: Pfn, page: u16, found: &BlockRef<'_>, cell: &mut BlockState) -> EvictionStats {
+    fn evict_page(
+        &self,
+        (node, head): (&Node, Pfn),
+        page: u16,
+        (found, cell): (&BlockRef<'_>, &mut BlockState),
+        tally: Option<&Tally>,
+    ) -> EvictionStats {
         // The folio may have gone since; whatever holds the page now is not what was looked for.
-        if cell.block.piece_of(page).is_none_or(|piece| piece.pfn != head) {
-            return EvictionStats::GONE;
-        }
+        let there = |piece: &&Piece| piece.node == node.id() && piece.pfn == head;
+        let Some(piece) = cell.block.piece_of(page).filter(there) else { return EvictionStats::GONE };
+        let (wanted, is_there) = (head, Some(piece.pfn));
+        self.observers.tell(None, || EventKind::Victim { node: node.id(), wanted, found: is_there });
         if let Some(checker) = &self.checker {
-            checker.victim(head, cell.block.piece_of(page).map(|piece| piece.pfn));
+            checker.victim(head, is_there);
         }
-        match self.run(found, cell, Transaction::to_ram(page), Priority::Reclaim) {
+        match self.run(found, cell, Transaction::to_ram(page), Request::within(Cause::Eviction, tally)) {
             Ok(_) => {
-                self.statistics.add(Counter::Evictions, 1);
+                if let Some(tally) = tally {
+                    tally.evicted.set(tally.evicted.get() + 1);
+                }
+                let address = address(found, page);
+                self.observers.tell(None, || EventKind::Evicted { node: node.id(), address });
                 EvictionStats::EVICTED
             }
             Err(Failure::Busy) => EvictionStats::CONTENDED,
@@ -256,15 +271,15 @@ impl<V: CpuView> Engine<V> {
     /// Moves pages of other blocks, or else of the one that asks, to the device until `pages` pages of system memory are
     /// free.
     pub(crate) fn reclaim_ram(&self, pages: u64, asking: &mut Option<Requester<'_, '_>>) -> ReclaimResult {
-        let held = asking.as_ref().map(|asking| asking.found.id);
+        let (held, tally) = (asking.as_ref().map(|asking| asking.found.id), tally_of(asking));
         let oldest: Vec<BlockId> =
             lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
         let all = oldest.len() < CANDIDATES;
-        let (mut freed, mut left, mut contended) = (0, self.buffers.pages(), false);
+        let (mut freed, mut left, mut contended) = (0, self.buffer_pages(), false);
         for found in oldest.into_iter().filter(|id| Some(*id) != held).filter_map(|id| self.blocks.get(id)) {
             match found.try_lock() {
                 Some(mut other) => {
-                    freed += self.move_out(&found, &mut other, pages - freed);
+                    freed += self.move_out(&found, &mut other, pages - freed, tally);
                     left += u64::from(other.block.ram().count());
                 }
                 None => contended = true,
@@ -273,8 +288,8 @@ impl<V: CpuView> Engine<V> {
                 return ReclaimResult::Room;
             }
         }
-        if let Some(Requester { found, cell }) = asking {
-            freed += self.move_out(found, cell, pages - freed);
+        if let Some(Requester { found, cell, .. }) = asking {
+            freed += self.move_out(found, cell, pages - freed, tally);
             left += u64::from(cell.block.ram().count());
         }
         // Memory that is in use and in no block is with transactions that took it just now.
@@ -282,31 +297,82 @@ impl<V: CpuView> Engine<V> {
         if freed >= pages { ReclaimResult::Room } else { ReclaimResult::failed(contended) }
     }
 
-    /// Moves spans of a block, the largest first, to the device until `pages` pages are free; returns how many.
-    ///
-    /// Folios are no larger than the policy's: a larger one would be split when a part of it comes home, and its
-    /// backing would keep all of the memory until the last part has gone.
-    pub(crate) fn move_out(&self, found: &BlockRef<'_>, cell: &mut BlockState, pages: u64) -> u64 {
-        let OrderRange { largest, smallest } = self.policy.to_device_orders();
-        let mut spans: Vec<AlignedRun> = cell.block.movable().aligned_runs(largest).collect();
-        spans.sort_by_key(|span| std::cmp::Reverse(span.order()));
+    /// Pages of all buffer objects.
+    pub(crate) fn buffer_pages(&self) -> u64 {
+        self.nodes.iter().map(|node| node.buffers.pages()).sum()
+    }
+
+    /// Moves pages of a block, the largest runs first, to the devices in turn until `pages` pages are free; returns how
+    /// many.
+    pub(crate) fn move_out(
+        &self,
+        found: &BlockRef<'_>,
+        cell: &mut BlockState,
+        pages: u64,
+        tally: Option<&Tally>,
+    ) -> u64 {
         let mut freed = 0;
-        for span in spans {
-            if freed >= pages {
-                break;
-            }
-            let orders = OrderRange { largest: span.order(), smallest: smallest.min(span.order()) };
-            let out = Transaction::to_device(NODE, span.first(), orders);
-            match self.run(found, cell, out, Priority::Reclaim).map(|finished| finished.moved) {
-                Ok(Moved::ToDevice(moved)) => {
-                    freed += u64::from(moved.pages());
-                    self.statistics.add(Counter::Reclaims, 1);
-                }
-                Ok(_) => {}
-                Err(_) => self.statistics.add(Counter::Busy, 1),
+        for node in self.nodes.iter().filter(|node| !node.pagemap().is_dead()) {
+            if freed < pages {
+                freed += self.move_out_to(node, (found, cell), pages - freed, tally);
             }
         }
         freed
+    }
+
+    /// Moves pages of a block to one device.
+    ///
+    /// Folios are no larger than the policy's: a larger one would be split when a part of it comes home, and its
+    /// backing would keep all of the memory until the last part has gone.
+    fn move_out_to(
+        &self,
+        node: &Node,
+        (found, cell): (&BlockRef<'_>, &mut BlockState),
+        pages: u64,
+        tally: Option<&Tally>,
+    ) -> u64 {
+        let OrderRange { largest, smallest } = self.to_device_orders(node.id());
+        let least = node.device().capabilities().smallest_order;
+        let runs = cell.block.movable().aligned_runs(largest);
+        let mut runs: Vec<AlignedRun> = runs.filter(|run| run.order() >= least).collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(run.order()));
+        let mut freed = 0;
+        for run in runs {
+            if freed >= pages {
+                break;
+            }
+            let orders = OrderRange { largest: run.order(), smallest: smallest.min(run.order()) };
+            let out = Transaction::to_device(node.id(), run.first(), orders);
+            let request = Request::within(Cause::Reclaim, tally);
+            match self.run(found, cell, out, request).map(|finished| finished.moved) {
+                Ok(Moved::ToDevice(moved)) => {
+                    freed += u64::from(moved.pages());
+                    let (address, pages) = (address(found, moved.first()), moved.pages());
+                    self.observers.tell(None, || EventKind::Reclaimed { address, pages });
+                }
+                Ok(_) => {}
+                Err(_) => self.observers.tell(None, || EventKind::Busy),
+            }
+        }
+        freed
+    }
+}
+
+/// Calls `each` with head, order and data of every live folio in the `2^order` device pages from `first`.
+fn for_folios(node: &Node, first: Pfn, order: Order, mut each: impl FnMut(Pfn, Order, u32)) {
+    let end = first.get() + order.pages();
+    let mut at = first.get();
+    while at < end {
+        at += match node.pagemap().try_get(Pfn::new(at)) {
+            Ok(folio) => {
+                let (head, order, data) = (folio.head(), folio.order(), folio.data());
+                // Not held while somebody works on it: a reference would keep it from being freed.
+                drop(folio);
+                each(head, order, data);
+                head.get() + order.pages() - at
+            }
+            Err(_) => 1,
+        };
     }
 }
 
@@ -354,6 +420,6 @@ impl<V: CpuView> Engine<V> {
     fn move_excess_out(&self, found: &BlockRef<'_>) -> u64 {
         let over = self.budget.used_pages().saturating_sub(self.budget.limit_pages());
         let cell = found.try_lock().filter(|_| over > 0);
-        cell.map_or(0, |mut cell| self.move_out(found, &mut cell, over))
+        cell.map_or(0, |mut cell| self.move_out(found, &mut cell, over, None))
     }
 }

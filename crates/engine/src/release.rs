@@ -7,7 +7,8 @@ use bifolio_sys::SharedBytes;
 
 use crate::device::Copy;
 use crate::engine::Engine;
-use crate::executor::Priority;
+use crate::event::Cause;
+use crate::run::Request;
 use crate::view::CpuView;
 
 impl<V: CpuView> Engine<V> {
@@ -17,9 +18,9 @@ impl<V: CpuView> Engine<V> {
     /// # Errors
     /// Why a folio cannot come home.
     pub fn bring_home(&self, addresses: Range<usize>) -> Result<(), Failure> {
-        self.blocks.parts(addresses).try_for_each(|(found, run)| {
-            let home = self.bring_run(found, run, Priority::Fault);
-            let home = home.or_else(|_| self.bring_run(found, run, Priority::MustSucceed));
+        self.parts(addresses)?.try_for_each(|(found, run)| {
+            let home = self.bring_run(found, run, Request::new(Cause::Release));
+            let home = home.or_else(|_| self.bring_run(found, run, Request::must_succeed(Cause::Release)));
             home.map_err(|(_, why)| why)
         })
     }
@@ -31,8 +32,8 @@ impl<V: CpuView> Engine<V> {
     /// Why a folio cannot come home, or [`Failure::Busy`] if the device took one back meanwhile.
     pub fn release_to_kernel(&self, addresses: Range<usize>) -> Result<(), Failure> {
         self.bring_home(addresses.clone())?;
-        self.blocks.parts(addresses).try_for_each(|(found, run)| {
-            let mut cell = found.lock();
+        self.parts(addresses)?.try_for_each(|(found, run)| {
+            let mut cell = self.lock(&found);
             let resident = cell.block.ram().count_in(run);
             cell.block.release(run).map_err(|_| Failure::Busy)?;
             self.budget.give_back(u64::from(resident));
@@ -48,11 +49,10 @@ impl<V: CpuView> Engine<V> {
     /// If the device cannot be read any more: the child has no other copy.
     pub fn copy_out<'m>(&self, to: impl Fn(usize, PageRun) -> SharedBytes<'m>) {
         for found in self.blocks.made() {
-            let cell = found.lock();
+            let cell = self.lock(&found);
             for piece in cell.block.pieces() {
                 let copy = Copy::ToRam { from: piece.pfn, to: to(found.base, piece.run.into()) };
-                let copied = self.device.copy(&[copy]).and_then(|point| self.device.wait(point));
-                copied.expect("the device is this process's own");
+                self.node(piece.node).copy(&[copy]).expect("the device is this process's own");
             }
         }
     }

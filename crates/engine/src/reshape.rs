@@ -6,7 +6,8 @@ use bifolio_folio::Order;
 use bifolio_migrate::{Failure, Transaction};
 
 use crate::engine::Engine;
-use crate::executor::Priority;
+use crate::event::Cause;
+use crate::run::Request;
 use crate::view::CpuView;
 
 /// What came of [`Engine::collapse`].
@@ -26,10 +27,10 @@ impl<V: CpuView> Engine<V> {
     /// # Errors
     /// [`Failure::Busy`] if somebody holds a folio: it stays as it is, and so do those after it.
     pub fn split(&self, addresses: Range<usize>, order: Order) -> Result<u64, Failure> {
-        self.blocks
-            .parts(addresses)
+        self.parts(addresses)?
             .map(|(found, run)| {
-                let split = self.run_retrying(Priority::Fault, found, |_| Transaction::split(run, order));
+                let split = self
+                    .run_retrying(Request::new(Cause::Reshape), found, |_| Transaction::split(run, order));
                 split.map(|finished| u64::from(finished.splits))
             })
             .sum()
@@ -46,10 +47,11 @@ impl<V: CpuView> Engine<V> {
     /// [`Failure::Busy`] if somebody holds a folio that could have been a half; all others are collapsed.
     pub fn collapse(&self, addresses: Range<usize>) -> Result<Collapsed, Failure> {
         let (mut sum, mut result) = (Collapsed::default(), Ok(()));
-        for (found, run) in self.blocks.parts(addresses) {
-            let folios = || found.lock().block.pieces_in(run).count() as u64;
+        for (found, run) in self.parts(addresses)? {
+            let folios = || self.lock(&found).block.pieces_in(run).count() as u64;
             sum.before += folios();
-            let collapsed = self.run_retrying(Priority::Fault, found, |_| Transaction::collapse(run));
+            let collapsed =
+                self.run_retrying(Request::new(Cause::Reshape), found, |_| Transaction::collapse(run));
             result = result.and(collapsed.map(drop));
             sum.after += folios();
         }

@@ -1,28 +1,67 @@
 //! How a transaction is run: step by step, and again while something in it is in use.
 
-use std::time::Instant;
+use std::cell::Cell;
 
-use bifolio_migrate::{Failure, Finished, Moved, Outcome, Step, Transaction};
+use bifolio_migrate::{CpuFaultOrders, Failure, Finished, NodeId, OrderRange, Outcome, Step, Transaction};
 
 use crate::blocks::{BlockRef, BlockState};
 use crate::engine::{Engine, lock};
+use crate::event::{Cause, EventKind};
 use crate::executor::{Priority, StepExecutor};
 use crate::retry::{BUSY_TRIES, Retry};
-use crate::statistics::{Counter, Direction};
 use crate::view::CpuView;
+
+/// What a request took, transactions within it included.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) moved_in: Cell<u64>,
+    pub(crate) moved_out: Cell<u64>,
+    pub(crate) evicted: Cell<u64>,
+}
+
+/// For what a transaction is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'t> {
+    pub(crate) cause: Cause,
+    pub(crate) priority: Priority,
+    /// Where it is added up what it took, if that is wanted.
+    pub(crate) tally: Option<&'t Tally>,
+}
+
+impl<'t> Request<'t> {
+    /// A request that may evict, and fails rather than go beyond the limit of system memory.
+    pub(crate) fn new(cause: Cause) -> Request<'t> {
+        Request { cause, priority: Priority::Fault, tally: None }
+    }
+
+    /// A request that goes beyond the limit of system memory rather than fail.
+    pub(crate) fn must_succeed(cause: Cause) -> Request<'t> {
+        Request { cause, priority: Priority::MustSucceed, tally: None }
+    }
+
+    /// A transaction within another one, to make room for it.
+    pub(crate) fn within(cause: Cause, tally: Option<&'t Tally>) -> Request<'t> {
+        Request { cause, priority: Priority::Reclaim, tally }
+    }
+
+    /// The same, added up in `tally`.
+    pub(crate) fn counted(self, tally: &'t Tally) -> Request<'t> {
+        Request { tally: Some(tally), ..self }
+    }
+}
 
 impl<V: CpuView> Engine<V> {
     /// Runs a transaction on a block that is free, and again while something in it is in use.
     pub(crate) fn run_retrying(
         &self,
-        priority: Priority,
+        request: Request<'_>,
         found: BlockRef<'_>,
         plan: impl Fn(&BlockState) -> Transaction,
     ) -> Result<Finished, Failure> {
         self.retrying(|| {
-            let mut cell = found.lock();
+            let mut cell = self.lock(&found);
             let transaction = plan(&cell);
-            self.run(&found, &mut cell, transaction, priority)
+            self.run(&found, &mut cell, transaction, request)
         })
     }
 
@@ -32,8 +71,8 @@ impl<V: CpuView> Engine<V> {
         loop {
             match attempt() {
                 Err(Failure::Busy) => {
-                    self.statistics.add(Counter::Busy, 1);
-                    self.buffers.wait_for_memory();
+                    self.observers.tell(None, || EventKind::Busy);
+                    self.nodes.iter().for_each(|node| node.buffers.wait_for_memory());
                     if !retry.again() {
                         return Err(Failure::Busy);
                     }
@@ -49,9 +88,9 @@ impl<V: CpuView> Engine<V> {
         found: &BlockRef<'_>,
         cell: &mut BlockState,
         mut transaction: Transaction,
-        priority: Priority,
+        request: Request<'_>,
     ) -> Result<Finished, Failure> {
-        let mut executor = StepExecutor::new(self, *found, priority);
+        let mut executor = StepExecutor::begin(self, *found, request);
         let mut outcome = Outcome::Start;
         let result = loop {
             match transaction.step(&mut cell.block, outcome) {
@@ -61,27 +100,13 @@ impl<V: CpuView> Engine<V> {
         };
         executor.end(&result, cell);
         self.account(found, cell);
-        if let Ok(finished) = &result {
-            self.count(finished);
-        }
-        if priority != Priority::Reclaim {
+        if request.priority != Priority::Reclaim {
             // No put releases (I15): what died in this transaction, or in one within it, is released here.
-            self.pagemap.pool().release();
+            for node in &self.nodes {
+                let _: u64 = node.pool().release();
+            }
         }
         result
-    }
-
-    fn count(&self, finished: &Finished) {
-        self.statistics.add(Counter::Fallbacks, u64::from(finished.fallbacks));
-        match finished.moved {
-            Moved::ToDevice(span) => self.statistics.add_folio(Direction::ToDevice, span.order()),
-            Moved::ToRam(span) => self.statistics.add_folio(Direction::ToRam, span.order()),
-            Moved::AlreadyThere(_)
-            | Moved::Populated(_)
-            | Moved::Unmapped(_)
-            | Moved::Split(_)
-            | Moved::Collapsed(_) => {}
-        }
     }
 
     /// Keeps the order of blocks that have pages in system memory.
@@ -89,19 +114,29 @@ impl<V: CpuView> Engine<V> {
         let mut resident = lock(&self.resident);
         match (cell.block.ram().is_empty(), cell.resident) {
             (false, None) => cell.resident = Some(resident.push(found.id)),
-            (true, Some(handle)) => {
-                resident.remove(handle);
+            (true, Some(key)) => {
+                resident.remove(key);
                 cell.resident = None;
             }
-            (false, Some(handle)) => resident.touch(handle),
+            (false, Some(key)) => resident.touch(key),
             (true, None) => {}
         }
     }
 
-    /// Runs `work`, and counts the time since `start` as waiting.
-    pub(crate) fn timed<R>(&self, start: Instant, work: impl FnOnce() -> R) -> R {
-        let result = work();
-        self.statistics.add_time(Counter::WaitNs, start.elapsed());
-        result
+    /// Orders of folios that go to a device: the policy's, as far as the device's page table can map them.
+    pub(crate) fn to_device_orders(&self, node: NodeId) -> OrderRange {
+        let OrderRange { largest, smallest } = self.policy.to_device_orders();
+        let smallest = smallest.max(self.node(node).device().capabilities().smallest_order);
+        OrderRange { largest: largest.max(smallest), smallest }
+    }
+
+    /// Orders of what a CPU fault brings by the engine's own policy.
+    pub(crate) fn cpu_fault_orders(&self) -> CpuFaultOrders {
+        self.policy.cpu_fault_orders()
+    }
+
+    /// The time, if an observer wants it.
+    pub(crate) fn now_ns(&self) -> u64 {
+        if self.observers.listen() { self.clock.now_ns() } else { 0 }
     }
 }

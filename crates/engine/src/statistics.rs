@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bifolio_folio::Order;
+use crate::event::{Event, EventKind, Observer};
+use bifolio_folio::{Order, PAGE_SIZE};
+use bifolio_migrate::{Failure, Finished, Moved};
 use bifolio_rules::Rule;
 use bifolio_sys::{MapError, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes};
 
@@ -130,12 +132,79 @@ impl Statistics {
         Snapshot { cells }
     }
 
+    /// Counts what came of a transaction.
+    fn count_finished(&self, finished: &Finished) {
+        self.add(Counter::Fallbacks, u64::from(finished.fallbacks));
+        match finished.moved {
+            Moved::ToDevice(run) => self.add_folio(Direction::ToDevice, run.order()),
+            Moved::ToRam(run) => self.add_folio(Direction::ToRam, run.order()),
+            _ => {}
+        }
+    }
+
+    fn count_cpu_fault(&self, result: &Result<Finished, Failure>) {
+        self.add(Counter::CpuFaults, 1);
+        match result.as_ref().map(|finished| finished.moved) {
+            Ok(Moved::AlreadyThere(_)) => self.add(Counter::RedundantFaults, 1),
+            Ok(Moved::ToRam(_)) => self.add(Counter::BytesUseful, PAGE_SIZE),
+            _ => {}
+        }
+    }
+
+    fn count_copy(&self, counter: Counter, bytes: u64, time_ns: u64) {
+        self.add(Counter::CopyNs, time_ns);
+        self.add(counter, bytes);
+    }
+
     fn bump(&self, cell: usize, value: u64) {
         self.cells().fetch_add_u64(cell * 8, value).expect(FITS);
     }
 
     fn cells(&self) -> SharedBytes<'_> {
         self.page.all()
+    }
+}
+
+impl Observer for Statistics {
+    fn observe(&self, event: &Event<'_>) {
+        match event.kind {
+            EventKind::End { result: Ok(finished), .. } => self.count_finished(finished),
+            EventKind::CpuFault { result, wait_ns, .. } => {
+                self.count_cpu_fault(result);
+                self.add(Counter::WaitNs, wait_ns);
+            }
+            EventKind::DeviceFault { result, wait_ns, .. } => {
+                self.add(Counter::DeviceFaults, 1);
+                self.add(Counter::WaitNs, wait_ns);
+                match result {
+                    Ok(served) => self.add(Counter::RedundantFaults, u64::from(served.was_there)),
+                    Err(_) => self.add(Counter::Failures, 1),
+                }
+            }
+            EventKind::Copied { to_device: true, bytes, time_ns, .. } => {
+                self.count_copy(Counter::BytesToDevice, bytes, time_ns);
+            }
+            EventKind::Copied { to_device: false, bytes, time_ns, .. } => {
+                self.count_copy(Counter::BytesToRam, bytes, time_ns);
+            }
+            EventKind::BufferCopied { bytes, time_ns, .. } => {
+                self.count_copy(Counter::BytesBuffers, bytes, time_ns);
+            }
+            EventKind::Used { used, .. } => {
+                self.add(Counter::BytesUseful, u64::from(used.accessed.count()) * PAGE_SIZE);
+            }
+            EventKind::Evicted { .. } => self.add(Counter::Evictions, 1),
+            EventKind::Reclaimed { .. } => self.add(Counter::Reclaims, 1),
+            EventKind::BufferEvicted { .. } => self.add(Counter::BufferEvictions, 1),
+            EventKind::BufferReturned { .. } => self.add(Counter::BufferReturns, 1),
+            EventKind::Split { .. } => self.add(Counter::Splits, 1),
+            EventKind::Collapsed { .. } => self.add(Counter::Collapses, 1),
+            EventKind::Busy => self.add(Counter::Busy, 1),
+            EventKind::BeyondLimit { pages } => self.add(Counter::BeyondRam, pages),
+            EventKind::Violations { count } => self.add(Counter::Violations, count),
+            EventKind::Poisoned { .. } => self.add(Counter::Failures, 1),
+            _ => {}
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What the engine asks of the CPU's side: [`CpuView`].
 
-use bifolio_folio::Pfn;
-use bifolio_migrate::{AlignedRun, PageRun, PageSet};
+use bifolio_migrate::{AlignedRun, DevicePage, PageRun, PageSet};
 use bifolio_sys::{PAGE, SharedBytes};
 
 /// Pages of one block, with their address.
@@ -125,7 +124,7 @@ pub trait CpuView: Send + Sync {
     ///
     /// # Errors
     /// If it cannot be mapped; then a touch faults.
-    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused>;
+    fn map_coherent(&self, place: BlockSpan, to: DevicePage) -> Result<(), Refused>;
 
     /// Takes device memory out of view, so that a touch faults.
     ///

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::Order;
-use bifolio_host::{Counter, Side, Space, SpaceConfig};
+use bifolio_host::{Counter, Residence, Side, Space, SpaceConfig};
 use bifolio_migrate::Failure;
 use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
@@ -85,7 +85,7 @@ fn unmap_by(
 /// Closes a space while a folio is held, and again.
 fn close_with_a_holder(text: &mut String) -> Result<(), Box<dyn Error>> {
     let (space, span) = one_folio()?;
-    let pagemap = space.engine().pagemap();
+    let pagemap = space.engine().nodes()[0].pagemap();
     let first = pagemap.folios().next().ok_or("a folio on the device")?.head;
     let held = pagemap.try_get(first)?;
     writeln!(text, "close while somebody holds the folio")?;
@@ -119,10 +119,11 @@ fn one_folio() -> Result<(Space, AddressRange), Box<dyn Error>> {
 
 /// Orders of the folios on the device, largest first, and what keeps their memory.
 fn on_device(space: &Space) -> String {
-    let mut orders: Vec<Order> = space.engine().pagemap().folios().map(|folio| folio.order).collect();
+    let mut orders: Vec<Order> =
+        space.engine().nodes()[0].pagemap().folios().map(|folio| folio.order).collect();
     orders.sort_unstable();
     let listed: Vec<String> = orders.iter().rev().map(ToString::to_string).collect();
-    let usage = space.engine().pagemap().pool().usage();
+    let usage = space.engine().nodes()[0].pagemap().pool().usage();
     match listed.is_empty() {
         true => "nothing on the device".to_owned(),
         false => format!(
@@ -143,12 +144,7 @@ fn counts(space: &Space) -> Counts {
 /// Reads every page that is left through the CPU, and checks the rules.
 fn check(space: &Space, span: AddressRange) -> Result<(), Box<dyn Error>> {
     let window = space.window(span);
-    let live = |page: &usize| {
-        let found = space.engine().blocks().find(span.start() + page * PAGE);
-        found.is_some_and(|found| {
-            found.lock().block.live().contains(found.page_of(span.start() + page * PAGE))
-        })
-    };
+    let live = |page: &usize| space.engine().residence(span.start() + page * PAGE) != Residence::NotMapped;
     for page in (0..PAGES).filter(live) {
         if window.load_u64(page * PAGE)? != page as u64 + 1 {
             return Err(format!("page {page} has lost its bytes").into());

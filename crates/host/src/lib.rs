@@ -58,7 +58,7 @@ mod sync;
 pub mod views;
 
 pub use bifolio_engine::{
-    BufferError, Checker, Counter, Direction, Engine, Side, Snapshot, Statistics, Violation,
+    BufferError, Checker, Counter, Direction, Engine, Residence, Side, Snapshot, Statistics, Violation,
 };
 pub use bifolio_pool::PoolName;
 pub use heap::{Heap, HeapConfig};

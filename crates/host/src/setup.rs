@@ -7,7 +7,8 @@ use crate::fault_loop::HandlersError;
 use crate::views::anonymous::WatchError;
 use crate::views::shared::SharedError;
 use crate::views::staging::StagingError;
-use bifolio_builtin::BuiltinError;
+use bifolio_builtin::MemoryError;
+use bifolio_engine::NodeError;
 use bifolio_engine::blocks::RegionError;
 
 /// Why there is no [`Space`](crate::Space), or no [`Heap`](crate::Heap).
@@ -38,9 +39,12 @@ pub enum SetupError {
     /// The faults of a heap cannot be caught.
     #[error(transparent)]
     Watch(#[from] WatchError),
-    /// No device.
+    /// No device memory.
     #[error(transparent)]
-    Device(#[from] BuiltinError),
+    Device(#[from] MemoryError),
+    /// The devices do not fit together.
+    #[error(transparent)]
+    Node(#[from] NodeError),
     /// No allocator of addresses for this size.
     #[error("allocator cannot be made")]
     Allocator(#[from] bifolio_buddy::NewError),

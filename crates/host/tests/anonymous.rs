@@ -6,7 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bifolio_builtin::{Builtin, Memory};
-use bifolio_engine::{Budget, Parts};
+use bifolio_engine::clock::MachineClock;
+use bifolio_engine::{Budget, NodeParts, Parts};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_host::views::anonymous::AnonymousView;
 use bifolio_host::{Counter, Direction, Engine, Side, Statistics};
@@ -22,7 +23,8 @@ const BLOCKS: usize = 4;
 const LEN: usize = BLOCKS * HUGE_PAGE;
 
 struct Rig {
-    engine: Engine<AnonymousView>,
+    engine: Arc<Engine<AnonymousView>>,
+    statistics: Statistics,
     failures: Arc<FailAfter>,
     span: AddressRange,
 }
@@ -45,23 +47,29 @@ fn rig(order: u8) -> Option<Rig> {
     view.add_region(memory).expect("the first region");
     view.watch(span).expect("registered");
     let pages = (2 * LEN / PAGE) as u64;
-    let inner = Builtin::new(Memory::new(pages).expect("a memfd"), NonZeroUsize::MIN, 0..0);
+    let inner = Builtin::new(Memory::new(Pfn::ZERO, pages).expect("a memfd"), NonZeroUsize::MIN, 0..0);
     let failures = FailAfter::never();
     let copies = Arc::clone(&failures);
     let script = Arc::new(move |call: Call| call.is_copy().then(|| copies.fault(call))?);
     let pool = PoolName::Buddy.make(pages).expect("a pool");
-    let engine = Engine::new(Parts {
-        view,
+    let statistics = Statistics::new().expect("a page");
+    let node = NodeParts {
         device: Arc::new(FaultyDevice::over(Arc::new(inner), script)),
         pagemap: PageMap::new(MemoryKind::Private, Pfn::ZERO, pages, pool).expect("a pagemap"),
+    };
+    let engine = Engine::new(Parts {
+        view,
+        nodes: vec![node],
         budget: Budget::new(1 << 30, 0),
         policy: Box::new(FixedOrders { largest: order, smallest: order, populate: order }),
-        statistics: Statistics::new().expect("a page"),
-        checked: true,
-    });
+        clock: Arc::new(MachineClock::new()),
+        observers: vec![Arc::new(statistics.clone())],
+        checked: Some(statistics.clone()),
+    })
+    .expect("one node");
     engine.blocks().add_region(span.start()..span.end()).expect("whole blocks");
-    engine.map(span.start()..span.end());
-    Some(Rig { engine, failures, span })
+    engine.map(span.start()..span.end()).expect("whole blocks");
+    Some(Rig { engine, statistics, failures, span })
 }
 
 impl Rig {
@@ -88,7 +96,7 @@ impl Rig {
             assert_eq!(self.bytes().load_u64(offset), Ok(offset as u64), "word at {offset:#x}");
         }
         assert_eq!(self.engine.audit(), []);
-        assert_eq!(self.engine.statistics().snapshot().get(Counter::Violations), 0);
+        assert_eq!(self.statistics.snapshot().get(Counter::Violations), 0);
     }
 
     fn present(&self) -> usize {
@@ -100,14 +108,14 @@ fn round_trip(order: u8) {
     let Some(rig) = rig(order) else { return };
     rig.fill();
     for _ in 0..3 {
-        rig.engine.prefetch(rig.addresses(), Side::Device).expect("room on the device");
+        rig.engine.prefetch(rig.addresses(), Side::DEVICE).expect("room on the device");
         assert_eq!(rig.present(), 0, "all pages are out of view");
         rig.engine.prefetch(rig.addresses(), Side::Ram).expect("room in memory");
         assert_eq!(rig.present(), LEN / PAGE);
         rig.check();
     }
     let folios = (LEN / (PAGE << order)) as u64;
-    let moved = rig.engine.statistics().snapshot();
+    let moved = rig.statistics.snapshot();
     assert_eq!(moved.folios(Direction::ToDevice)[usize::from(order)], 3 * folios);
     assert_eq!(moved.folios(Direction::ToRam)[usize::from(order)], 3 * folios);
 }
@@ -137,7 +145,7 @@ fn huge_pages_stay_huge() {
         return;
     }
     for _ in 0..2 {
-        rig.engine.prefetch(rig.addresses(), Side::Device).expect("room on the device");
+        rig.engine.prefetch(rig.addresses(), Side::DEVICE).expect("room on the device");
         rig.engine.prefetch(rig.addresses(), Side::Ram).expect("room in memory");
     }
     assert_eq!(huge(), LEN);
@@ -149,14 +157,14 @@ fn copy_that_fails_leaves_every_byte() {
     for order in [0, 4, 9] {
         let Some(rig) = rig(order) else { return };
         rig.fill();
-        for side in [Side::Device, Side::Ram, Side::Device, Side::Ram] {
+        for side in [Side::DEVICE, Side::Ram, Side::DEVICE, Side::Ram] {
             rig.failures.fail_after(2);
             let stopped = rig.engine.prefetch(rig.addresses(), side);
             assert!(stopped.is_err(), "the third copy to {side:?} failed");
             rig.engine.prefetch(rig.addresses(), Side::Ram).expect("copies succeed again");
             rig.check();
-            if side == Side::Device {
-                rig.engine.prefetch(rig.addresses(), Side::Device).expect("copies succeed");
+            if side == Side::DEVICE {
+                rig.engine.prefetch(rig.addresses(), Side::DEVICE).expect("copies succeed");
             }
         }
     }
@@ -169,7 +177,7 @@ fn pages_dropped_behind_our_back_read_as_zero() {
         rig.fill();
         let dropped = rig.bytes().part(5 * PAGE, 3 * PAGE).expect("inside");
         advise::dontneed(dropped).expect("our own memory");
-        rig.engine.prefetch(rig.addresses(), Side::Device).expect("holes count as zeros");
+        rig.engine.prefetch(rig.addresses(), Side::DEVICE).expect("holes count as zeros");
         rig.engine.prefetch(rig.addresses(), Side::Ram).expect("room in memory");
         assert!(dropped.is_zero());
         assert_eq!(rig.bytes().load_u64(8 * PAGE), Ok(8 * PAGE as u64));
@@ -191,10 +199,10 @@ fn fault_on_a_page_dropped_behind_our_back_shows_zeros() {
 fn unmapped_memory_gives_its_folios_back() {
     let Some(rig) = rig(4) else { return };
     rig.fill();
-    rig.engine.prefetch(rig.addresses(), Side::Device).expect("room on the device");
+    rig.engine.prefetch(rig.addresses(), Side::DEVICE).expect("room on the device");
     rig.engine.unmap(rig.addresses()).expect("nobody holds folios");
-    assert_eq!(rig.engine.pagemap().live_pages(), 0);
-    rig.engine.map(rig.addresses());
+    assert_eq!(rig.engine.nodes()[0].pagemap().live_pages(), 0);
+    rig.engine.map(rig.addresses()).expect("whole blocks");
     rig.engine.cpu_fault(rig.span.start()).expect("zeros");
     assert_eq!(rig.bytes().load_u64(0), Ok(0));
 }

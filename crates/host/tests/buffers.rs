@@ -65,7 +65,7 @@ fn on_device(space: &Space, bytes: usize) -> AddressRange {
     for page in 0..bytes / PAGE {
         space.window(span).store_u64(page * PAGE, page as u64).expect("inside");
     }
-    space.prefetch(span, Side::Device).expect("room there");
+    space.prefetch(span, Side::DEVICE).expect("room there");
     span
 }
 
@@ -90,7 +90,7 @@ fn buffer_holds_its_bytes_in_as_many_blocks_as_it_takes() {
     let pages = (5 * MIB / PAGE + 3) as u64;
     assert_eq!((buffer.len(), buffer.is_on_device()), (5 * MIB + 3 * PAGE, true));
     assert_eq!(contents(&buffer), vec![0; buffer.len()]);
-    assert_eq!(space.engine().pagemap().pool().usage().pages, pages, "no page more");
+    assert_eq!(space.engine().nodes()[0].pagemap().pool().usage().pages, pages, "no page more");
     let bytes = pattern(1, 0, buffer.len());
     buffer.write(0, &bytes).expect("inside");
     buffer.write(4090, b"across a border").expect("inside");
@@ -99,7 +99,7 @@ fn buffer_holds_its_bytes_in_as_many_blocks_as_it_takes() {
     assert!(contents(&buffer) == expected);
     all_is_well(&space);
     drop(buffer);
-    assert_eq!(space.engine().pagemap().pool().free_pages(), 8 * MIB as u64 / 4096);
+    assert_eq!(space.engine().nodes()[0].pagemap().pool().free_pages(), 8 * MIB as u64 / 4096);
     all_is_well(&space);
 }
 
@@ -142,7 +142,7 @@ fn buffer_evicts_shared_memory_whose_bytes_stay() {
     for order in [0, 4, 9] {
         let space = space(32 * MIB, 8 * MIB, order);
         let span = on_device(&space, 8 * MIB);
-        assert_eq!(space.engine().pagemap().pool().free_pages(), 0, "it fills the device");
+        assert_eq!(space.engine().nodes()[0].pagemap().pool().free_pages(), 0, "it fills the device");
         let buffer = space.allocate_buffer(5 * MIB).expect("shared memory makes room");
         buffer.write(0, &pattern(1, 1, buffer.len())).expect("inside");
         assert!(space.statistics().get(Counter::Evictions) >= ((5 * MIB / PAGE) >> order) as u64);
@@ -276,9 +276,9 @@ fn split_folios_of_one_buffer_go_together_and_leave_room_for_2_mib() {
     // Unmapping splits folios; what stays is in many of them, on one buffer.
     let engine = space.engine();
     engine.unmap(border.start() + PAGE..border.end() - PAGE).expect("nobody uses it");
-    assert!(engine.pagemap().pool().usage().references > 1);
+    assert!(engine.nodes()[0].pagemap().pool().usage().references > 1);
     let buffer = space.allocate_buffer(2 * MIB).expect("the buffer goes as a whole");
-    assert_eq!(engine.pagemap().pool().usage().objects, 1);
+    assert_eq!(engine.nodes()[0].pagemap().pool().usage().objects, 1);
     assert!(buffer.is_on_device());
     for page in (0..MIB / PAGE + 1).chain([511]) {
         assert_eq!(space.window(span).load_u64(page * PAGE), Ok(page as u64));
@@ -302,7 +302,7 @@ fn closing_brings_buffers_home_and_waits_for_those_in_use() {
     assert_eq!([&buffers[0], &buffers[1]].map(Buffer::is_on_device), [false, true]);
     drop(pinned);
     space.close().expect("nobody uses it any more");
-    assert_eq!(space.engine().pagemap().pool().free_pages(), 8 * MIB as u64 / 4096);
+    assert_eq!(space.engine().nodes()[0].pagemap().pool().free_pages(), 8 * MIB as u64 / 4096);
     for (number, buffer) in buffers.iter().enumerate() {
         assert_eq!(buffer.validate(), Err(BufferError::Detached));
         assert!(contents(buffer) == pattern(number, 4, buffer.len()));

@@ -60,12 +60,12 @@ fn data_of_four_times_the_memory_is_kept_and_the_limit_too() {
         assert_eq!(wrong(bytes), 0);
         assert!(heap.engine().budget().used_pages() <= (4 * MIB / PAGE) as u64);
     }
-    let statistics = heap.engine().statistics().snapshot();
+    let statistics = heap.statistics().snapshot();
     assert!(statistics.get(Counter::Reclaims) > 0);
     assert_eq!(statistics.get(Counter::BeyondRam), 0);
     assert_eq!(heap.audit(), []);
     assert!(heap.free(bytes.address()));
-    assert_eq!(heap.engine().pagemap().live_pages(), 0);
+    assert_eq!(heap.engine().nodes()[0].pagemap().live_pages(), 0);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn data_beyond_both_memories_stays_resident_and_is_counted() {
     let bytes = block(&heap, 8 * MIB);
     fill(bytes);
     assert_eq!(wrong(bytes), 0);
-    assert!(heap.engine().statistics().snapshot().get(Counter::BeyondRam) > 0);
+    assert!(heap.statistics().snapshot().get(Counter::BeyondRam) > 0);
     assert_eq!(heap.audit(), []);
 }
 
@@ -113,7 +113,7 @@ fn memory_let_go_keeps_its_bytes_and_never_leaves() {
     heap.let_go(start..start + MIB).expect("can be brought home");
     assert_eq!(wrong(bytes), 0);
     heap.engine()
-        .prefetch(start..start + 8 * MIB, Side::Device)
+        .prefetch(start..start + 8 * MIB, Side::DEVICE)
         .expect_err("the first part is not the engine's");
     assert_eq!(heap.audit(), []);
     assert!(heap.free(start));
@@ -138,11 +138,14 @@ fn blocks_come_and_go_on_many_threads() {
         }
     });
     assert_eq!(heap.audit(), []);
-    assert_eq!((heap.engine().pagemap().live_pages(), heap.engine().budget().used_pages()), (0, 0));
+    assert_eq!(
+        (heap.engine().nodes()[0].pagemap().live_pages(), heap.engine().budget().used_pages()),
+        (0, 0)
+    );
 }
 
 fn folios_out(heap: &Heap) -> u64 {
-    heap.engine().statistics().snapshot().folios(Direction::ToDevice).iter().sum()
+    heap.statistics().snapshot().folios(Direction::ToDevice).iter().sum()
 }
 
 /// How long a stress goes on at most until enough was moved, on a machine that is busy.
@@ -167,7 +170,7 @@ fn stress(ram: usize, len: usize, time: Duration) -> Option<(u64, u64)> {
                 }
             });
         }
-        for side in [Side::Device, Side::Ram] {
+        for side in [Side::DEVICE, Side::Ram] {
             let (heap, stop, addresses) = (&heap, &stop, addresses.clone());
             scope.spawn(move || {
                 while !stop.load(Relaxed) {

@@ -12,14 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bifolio_builtin::{Builtin, Memory};
+use bifolio_engine::clock::MachineClock;
 use bifolio_engine::detach::{DetachError, Stuck};
-use bifolio_engine::device::FaultHandler;
-use bifolio_engine::{Budget, Parts};
+use bifolio_engine::device::{DeviceFault, DeviceRequest, Served};
+use bifolio_engine::{Budget, NodeParts, Parts, Residence};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_host::fault_loop::{Answer, Handlers, Readers};
-use bifolio_host::views::shared::{Keep, SharedView};
+use bifolio_host::views::shared::{Keep, ReachableMemory, SharedView};
 use bifolio_host::{Counter, Direction, Engine, Side, Statistics};
-use bifolio_migrate::Failure;
+use bifolio_migrate::{Failure, NodeId, Rights};
 use bifolio_policy::FixedOrders;
 use bifolio_pool::{DevicePool, MirrorPool, PoolName};
 use bifolio_sim::faulty::{Call, FailAfter, FaultKind, FaultyDevice, FaultyView, Script};
@@ -29,6 +30,7 @@ struct Machine {
     /// Dropped first.
     handlers: Option<Handlers>,
     engine: Arc<Engine<FaultyView<SharedView>>>,
+    statistics: Statistics,
     failures: Arc<FailAfter>,
     /// The device is gone for good: every copy fails.
     lost: Arc<AtomicBool>,
@@ -57,29 +59,36 @@ impl Machine {
         let required = Features::MINOR_SHMEM | Features::EVENT_REMAP;
         let (uffd, _) = Uffd::open_ready(Reads::Blocking, required, Features::POISON).expect("a userfaultfd");
         let uffd = Arc::new(uffd);
-        let memory = Memory::new(device_pages).expect("device memory");
-        let shown = (kind == MemoryKind::Coherent).then(|| Arc::clone(memory.memfd()));
+        let memory = Memory::new(Pfn::ZERO, device_pages).expect("device memory");
+        let reachable = ReachableMemory { memfd: Arc::clone(memory.memfd()), first: Pfn::ZERO };
+        let shown = if kind == MemoryKind::Coherent { vec![reachable] } else { Vec::new() };
         let view = SharedView::new(Arc::clone(&uffd), BYTES, Keep::Nothing, shown).expect("a view");
         let span = view.addresses();
         let inner = Builtin::new(memory, NonZeroUsize::MIN, span.start()..span.end());
         let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
-        let engine = Arc::new(Engine::new(Parts {
-            view: FaultyView::over(view, script()),
+        let statistics = Statistics::new().expect("a page");
+        let node = NodeParts {
             device: Arc::new(FaultyDevice::over(Arc::new(inner), script())),
             pagemap: PageMap::new(kind, Pfn::ZERO, device_pages, pool).expect("a pagemap"),
+        };
+        let engine = Engine::new(Parts {
+            view: FaultyView::over(view, script()),
+            nodes: vec![node],
             budget: Budget::new(ram_pages, 16),
             policy: Box::new(FixedOrders { largest: Order::PMD, smallest, populate: Order::K64 }),
-            statistics: Statistics::new().expect("a page"),
-            checked: true,
-        }));
+            clock: Arc::new(MachineClock::new()),
+            observers: vec![Arc::new(statistics.clone())],
+            checked: Some(statistics.clone()),
+        })
+        .expect("one node");
         engine.blocks().add_region(span.start()..span.end()).expect("blocks");
-        engine.map(span.start()..span.end());
+        engine.map(span.start()..span.end()).expect("blocks");
         let answering = Arc::clone(&engine);
         let answer: Arc<Answer> = Arc::new(move |address| {
             let _: Result<_, Failure> = answering.cpu_fault(address);
         });
         let handlers = Some(Handlers::start(uffd, 2, Readers::Separate, &answer).expect("handlers"));
-        let machine = Machine { handlers, engine, failures, lost, span };
+        let machine = Machine { handlers, engine, statistics, failures, lost, span };
         for word in (0..WORDS).step_by(64) {
             machine.window().store_u64(word * 8, word as u64 + 1).expect("inside");
         }
@@ -90,20 +99,21 @@ impl Machine {
         self.engine.view().inner().window(self.span)
     }
 
+    fn device_fault(&self, address: usize) -> Result<Served, DeviceFault> {
+        self.engine.device_fault(NodeId(0), &DeviceRequest::new(address, Rights::READ))
+    }
+
     /// Checks every word that was written and not unmapped.
     fn check(&self) {
         self.failures.stop();
         assert_eq!(self.engine.audit(), []);
         for word in (0..WORDS).step_by(64) {
-            let live = self.engine.blocks().find(self.span.start() + word * 8).is_some_and(|found| {
-                found.lock().block.live().contains(u16::try_from(word * 8 / PAGE).expect("one block"))
-            });
-            if live {
+            if self.engine.residence(self.span.start() + word * 8) != Residence::NotMapped {
                 assert_eq!(self.window().load_u64(word * 8), Ok(word as u64 + 1), "word {word}");
             }
         }
         assert_eq!(self.engine.audit(), []);
-        let statistics = self.engine.statistics().snapshot();
+        let statistics = self.statistics.snapshot();
         assert_eq!(statistics.get(Counter::Violations), 0);
     }
 }
@@ -128,8 +138,8 @@ fn perform(machine: &Machine, request: Request) {
     let (start, end) = (machine.span.start(), machine.span.end());
     // Failing is what is tested; what counts is what is left afterwards.
     let _: bool = match request {
-        Request::DeviceFault => machine.engine.device_fault(start + 77 * PAGE).is_ok(),
-        Request::ToDevice => machine.engine.prefetch(start..end, Side::Device).is_ok(),
+        Request::DeviceFault => machine.device_fault(start + 77 * PAGE).is_ok(),
+        Request::ToDevice => machine.engine.prefetch(start..end, Side::DEVICE).is_ok(),
         Request::ToRam => machine.engine.prefetch(start..end, Side::Ram).is_ok(),
         Request::Unmap => machine.engine.unmap(start + 5 * PAGE..start + 300 * PAGE).is_ok(),
         Request::Reshape => {
@@ -246,9 +256,9 @@ fn allocation_that_is_refused_once_is_asked_for_again() {
     for kind in [MemoryKind::Private, MemoryKind::Coherent] {
         let (machine, mirror) = mirrored(kind, 1024);
         mirror.fail_next();
-        machine.engine.device_fault(machine.span.start()).expect("answered");
+        machine.device_fault(machine.span.start()).expect("answered");
 
-        let statistics = machine.engine.statistics().snapshot();
+        let statistics = machine.statistics.snapshot();
         let (fallbacks, evictions) = (statistics.get(Counter::Fallbacks), statistics.get(Counter::Evictions));
         assert_eq!((fallbacks, evictions), (0, 0), "{kind:?}: there was room, and nothing to evict");
         assert_eq!(statistics.folios(Direction::ToDevice)[9], 1, "{kind:?}");
@@ -311,7 +321,7 @@ fn cpu_fault_that_cannot_copy_says_so() {
     // Reserving comes before copying.
     machine.failures.fail_after(1);
     assert_eq!(machine.engine.cpu_fault(machine.span.start()), Err(Failure::CopyFailed));
-    assert_eq!(machine.engine.statistics().snapshot().get(Counter::Failures), 1);
+    assert_eq!(machine.statistics.snapshot().get(Counter::Failures), 1);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::{MemoryKind, Order};
 use bifolio_host::space::FreeError;
-use bifolio_host::{Counter, Side, Space, SpaceConfig};
+use bifolio_host::{Counter, Residence, Side, Space, SpaceConfig};
 use bifolio_migrate::Failure;
 use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
@@ -35,10 +35,7 @@ fn pages(span: AddressRange, first: usize, count: usize) -> AddressRange {
 
 /// Which pages of `span` are on the device.
 fn on_device(space: &Space, span: AddressRange) -> Vec<bool> {
-    let is_there = |at: usize| {
-        let found = space.engine().blocks().find(at).expect("an address of the space");
-        found.lock().block.device().contains(found.page_of(at))
-    };
+    let is_there = |at: usize| matches!(space.engine().residence(at), Residence::Device { .. });
     (span.start()..span.end()).step_by(PAGE).map(is_there).collect()
 }
 
@@ -71,7 +68,7 @@ fn pinned_pages_come_home_and_stay() {
     for kind in [MemoryKind::Private, MemoryKind::Coherent] {
         let (space, span) = space(kind, None);
         write_numbers(&space, span);
-        space.prefetch(span, Side::Device).expect("room on the device");
+        space.prefetch(span, Side::DEVICE).expect("room on the device");
         let wanted = pages(span, 100, 3);
         let outer = space.pin(wanted).expect("system memory is free");
         let inner = space.pin(page(span, 101)).expect("pins nest");
@@ -83,7 +80,7 @@ fn pinned_pages_come_home_and_stay() {
         let before = retries();
         assert_eq!(space.launch(&Touch(address)), Err(pinned));
         assert!(retries() - before < 100, "a pinned page is not waited for");
-        assert_eq!(space.prefetch(wanted, Side::Device), Err(Failure::Pinned));
+        assert_eq!(space.prefetch(wanted, Side::DEVICE), Err(Failure::Pinned));
         assert_eq!(space.unmap(page(span, 102)), Err(Failure::Pinned));
         let why = Failure::Pinned;
         assert_eq!(space.free(span.start()), Err(FreeError::InUse { address: span.start(), why }));

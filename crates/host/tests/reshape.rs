@@ -8,7 +8,7 @@ use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_engine::reshape::Collapsed;
 use bifolio_folio::{MemoryKind, Order, Pfn};
-use bifolio_host::{Counter, PoolName, Side, Space, SpaceConfig};
+use bifolio_host::{Counter, PoolName, Residence, Side, Space, SpaceConfig};
 use bifolio_migrate::Failure;
 use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
@@ -36,20 +36,28 @@ fn one_folio_of(kind: MemoryKind, pool: PoolName) -> (Space, AddressRange) {
     let span = AddressRange::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
     let window = space.window(span);
     (0..PAGES).for_each(|page| window.store_u64(page * PAGE, page as u64 + 1).expect("inside"));
-    space.prefetch(span, Side::Device).expect("room on the device");
+    space.prefetch(span, Side::DEVICE).expect("room on the device");
     assert_eq!(orders(&space, span), [9]);
     (space, span)
 }
 
 /// The orders of the folios on the device, by address.
 fn orders(space: &Space, span: AddressRange) -> Vec<u8> {
-    let found = space.engine().blocks().find(span.start()).expect("an address of the space");
-    let cell = found.lock();
-    cell.block.pieces().iter().map(|piece| piece.run.order().get()).collect()
+    let (mut orders, mut at) = (Vec::new(), span.start());
+    while at < span.end() {
+        at += match space.engine().residence(at) {
+            Residence::Device { order, .. } => {
+                orders.push(order.get());
+                PAGE << order.get()
+            }
+            _ => PAGE,
+        };
+    }
+    orders
 }
 
 fn references(space: &Space) -> u64 {
-    space.engine().pagemap().pool().usage().references
+    space.engine().nodes()[0].pagemap().pool().usage().references
 }
 
 /// Adds 1 to a word of every page, over and over.
@@ -148,8 +156,8 @@ fn folios_around_one_that_somebody_holds_collapse_without_it() {
     }
     let (space, span) = one_folio(MemoryKind::Private);
     space.split(span, Order::ZERO).expect("nobody holds it");
-    let page = space.engine().pagemap().folios().nth(300).expect("512 folios").head;
-    let held = space.engine().pagemap().try_get(page).expect("it is in use");
+    let page = space.engine().nodes()[0].pagemap().folios().nth(300).expect("512 folios").head;
+    let held = space.engine().nodes()[0].pagemap().try_get(page).expect("it is in use");
     assert_eq!(space.collapse(span), Err(Failure::Busy));
     assert_eq!(orders(&space, span), [8, 5, 3, 2, 0, 0, 1, 4, 6, 7]);
     drop(held);
@@ -202,7 +210,7 @@ fn folio_that_somebody_holds_is_not_split() {
         return;
     }
     let (space, span) = one_folio(MemoryKind::Private);
-    let held = space.engine().pagemap().try_get(Pfn::new(77)).expect("it is in use");
+    let held = space.engine().nodes()[0].pagemap().try_get(Pfn::new(77)).expect("it is in use");
     assert_eq!(space.split(span, Order::ZERO), Err(Failure::Busy));
     assert_eq!(orders(&space, span), [9]);
     drop(held);

@@ -57,7 +57,7 @@ fn round_trips(space: &Space, bytes: usize) {
     assert_eq!(space.audit(), []);
     assert_eq!(space.statistics().get(Counter::Violations), 0);
     space.free(address).expect("nobody holds it");
-    assert_eq!(space.engine().pagemap().live_pages(), 0);
+    assert_eq!(space.engine().nodes()[0].pagemap().live_pages(), 0);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn every_pool_serves_private_and_coherent_memory() {
             round_trips(&space, 3 << 20);
             assert!(space.statistics().get(Counter::Evictions) > 0, "{pool}, {kind:?}");
             space.close().expect("all folios are gone");
-            assert_eq!(space.engine().pagemap().pool().free_pages(), 256 + 5, "{pool}, {kind:?}");
+            assert_eq!(space.engine().nodes()[0].pagemap().pool().free_pages(), 256 + 5, "{pool}, {kind:?}");
         }
     }
 }
@@ -138,19 +138,19 @@ fn part_of_a_folio_is_freed_and_the_rest_stays_on_the_device_with_every_pool() {
         config.policy = Some(fixed(9));
         let space = Space::new(config).expect("a space");
         let span = AddressRange::new(space.allocate(2 << 20).expect("room"), 2 << 20).expect("pages");
-        space.prefetch(span, Side::Device).expect("room on the device");
+        space.prefetch(span, Side::DEVICE).expect("room on the device");
         let hole = span.start() + 100 * PAGE..span.start() + 108 * PAGE;
         space.engine().unmap(hole.clone()).expect("nobody uses it");
 
-        assert_eq!(space.engine().pagemap().live_pages(), 512 - 8, "{pool}");
+        assert_eq!(space.engine().nodes()[0].pagemap().live_pages(), 512 - 8, "{pool}");
         assert_eq!(space.audit(), [], "{pool}");
-        let held = space.engine().pagemap().pool().usage().pages;
+        let held = space.engine().nodes()[0].pagemap().pool().usage().pages;
         let frees_pieces = [PoolName::FreeList, PoolName::Mirror].contains(pool);
         assert_eq!(held, if frees_pieces { 512 - 8 } else { 512 }, "{pool}");
-        space.engine().map(hole.clone());
-        space.prefetch(AddressRange::new(hole.start, 8 * PAGE).expect("pages"), Side::Device).expect("room");
+        space.engine().map(hole.clone()).expect("addresses of the space");
+        space.prefetch(AddressRange::new(hole.start, 8 * PAGE).expect("pages"), Side::DEVICE).expect("room");
         let serves_again = *pool == PoolName::Coherent || frees_pieces;
-        let held = space.engine().pagemap().pool().usage().pages;
+        let held = space.engine().nodes()[0].pagemap().pool().usage().pages;
         assert_eq!(held, if serves_again { 512 } else { 512 + 8 }, "{pool}: what the hole takes");
         assert_eq!(space.audit(), [], "{pool}");
     }
@@ -198,7 +198,7 @@ fn prefetched_pages_raise_no_device_fault() {
     let space = Space::new(config(MemoryKind::Private, 16 << 20, 8 << 20)).expect("a space");
     let address = space.allocate(1 << 20).expect("room");
     let span = AddressRange::new(address, 1 << 20).expect("pages");
-    space.prefetch(span, Side::Device).expect("room on the device");
+    space.prefetch(span, Side::DEVICE).expect("room on the device");
     let before = space.statistics();
     assert_eq!(before.get(Counter::BytesToDevice), 0, "untouched pages are cleared there, not copied");
     space.launch(&Increment { address, bytes: 1 << 20 }).expect("answered");

@@ -110,7 +110,7 @@ fn nothing_is_lost_with(pool: PoolName, kind: MemoryKind, order: u8, vram: usize
                 move || write_from_cpu(space, span, seed, stop, by_cpu)
             });
         }
-        scope.spawn(|| push(space, span, Side::Device, 3, stop));
+        scope.spawn(|| push(space, span, Side::DEVICE, 3, stop));
         scope.spawn(|| push(space, span, Side::Ram, 4, stop));
         let writer = DeviceWriter { address, stop, done: &by_device };
         let job = scope.spawn(move || space.launch(&writer));

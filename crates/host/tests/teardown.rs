@@ -24,8 +24,8 @@ fn on_device(kind: MemoryKind, ram: Option<usize>) -> (Space, AddressRange) {
     let span = AddressRange::new(space.allocate(BYTES).expect("room"), BYTES).expect("pages");
     let window = space.window(span);
     (0..WORDS).for_each(|word| window.store_u64(word * 8, word as u64 + 1).expect("inside"));
-    space.prefetch(span, Side::Device).expect("room on the device");
-    assert!(space.engine().pagemap().live_pages() > 0);
+    space.prefetch(span, Side::DEVICE).expect("room on the device");
+    assert!(space.engine().nodes()[0].pagemap().live_pages() > 0);
     (space, span)
 }
 
@@ -58,12 +58,12 @@ fn closing_brings_every_byte_home() {
     }
     for kind in [MemoryKind::Private, MemoryKind::Coherent] {
         let (space, span) = on_device(kind, None);
-        let moved = space.engine().pagemap().live_pages() * PAGE as u64;
+        let moved = space.engine().nodes()[0].pagemap().live_pages() * PAGE as u64;
         let before = space.statistics().get(Counter::BytesToRam);
         space.close().expect("nobody holds a folio");
         assert_eq!(space.statistics().get(Counter::BytesToRam) - before, moved, "each byte moved once");
-        assert!(space.engine().pagemap().is_drained());
-        assert_eq!(space.engine().pagemap().pool().free_pages(), (2 * BYTES / PAGE) as u64);
+        assert!(space.engine().nodes()[0].pagemap().is_drained());
+        assert_eq!(space.engine().nodes()[0].pagemap().pool().free_pages(), (2 * BYTES / PAGE) as u64);
         all_bytes_are_there(&space, span);
         space.close().expect("closing again changes nothing");
         space.free(span.start()).expect("memory can be freed afterwards");
@@ -94,7 +94,7 @@ fn who_holds_a_folio_is_named_and_closing_goes_on_afterwards() {
     for kind in [MemoryKind::Private, MemoryKind::Coherent] {
         let (space, span) = on_device(kind, None);
         let engine = space.engine();
-        let folio = engine.pagemap().try_get(Pfn::ZERO).expect("all of the device is in use");
+        let folio = engine.nodes()[0].pagemap().try_get(Pfn::ZERO).expect("all of the device is in use");
         let (first, order, pages) = (folio.head(), folio.order(), folio.pages());
         let held = Held { first, order, references: 1 };
         let refused = engine.detach(SHORT);
@@ -118,7 +118,8 @@ fn holder_that_lets_go_in_time_is_waited_for() {
     }
     let (space, span) = on_device(MemoryKind::Private, None);
     std::thread::scope(|scope| {
-        let folio = space.engine().pagemap().try_get(Pfn::ZERO).expect("all of the device is in use");
+        let folio =
+            space.engine().nodes()[0].pagemap().try_get(Pfn::ZERO).expect("all of the device is in use");
         scope.spawn(move || {
             std::thread::sleep(SHORT);
             drop(folio);
@@ -156,7 +157,7 @@ fn no_write_is_lost_by_a_close_in_the_middle_of_a_job() {
                 let enough = || by_cpu.load(Ordering::Relaxed) >= 20_000;
                 // Until some time after the close.
                 for page in (0..BYTES / PAGE).cycle() {
-                    if page == 0 && enough() && space.engine().pagemap().is_drained() {
+                    if page == 0 && enough() && space.engine().nodes()[0].pagemap().is_drained() {
                         break;
                     }
                     space.window(span).fetch_add_u64(page * PAGE + 8, 1).expect("inside");
@@ -199,9 +200,9 @@ fn memory_of_unmodified_programs_comes_home_too() {
     let block = heap.allocate(BYTES, PAGE, 0).expect("address space");
     let window = heap.window(AddressRange::new(block, BYTES).expect("pages"));
     (0..WORDS).for_each(|word| window.store_u64(word * 8, word as u64 + 1).expect("inside"));
-    assert!(heap.engine().pagemap().live_pages() > 0, "system memory is too small");
+    assert!(heap.engine().nodes()[0].pagemap().live_pages() > 0, "system memory is too small");
     heap.engine().detach(SHORT).expect("nobody holds a folio");
-    assert!(heap.engine().pagemap().is_drained());
+    assert!(heap.engine().nodes()[0].pagemap().is_drained());
     (0..WORDS).for_each(|word| assert_eq!(window.load_u64(word * 8), Ok(word as u64 + 1), "word {word}"));
     assert_eq!(heap.audit(), []);
     assert!(heap.free(block));

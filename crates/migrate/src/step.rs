@@ -240,22 +240,30 @@ pub enum Moved {
 
 /// Why a transaction failed. All bytes are readable where they were; pages that were to go from one device to another may
 /// be in system memory.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum Failure {
     /// The page belongs to no allocation.
+    #[error("address belongs to no allocation")]
     NotMapped,
     /// No device memory of any allowed order, and nothing could be evicted.
+    #[error("no device memory, and nothing that could be evicted")]
     NoDeviceMemory,
     /// No system memory of any allowed order, and nothing could be moved out.
+    #[error("no system memory, and nothing that could be moved out")]
     NoRam,
     /// A page is in use in a way that forbids to move it.
+    #[error("a page or a folio is in use")]
     Busy,
     /// Bytes could not be copied.
+    #[error("bytes could not be copied")]
     CopyFailed,
     /// The pages could not be mapped at their new place.
+    #[error("pages could not be mapped at their new place")]
     MapFailed,
     /// A page is pinned: it stays mapped and in system memory until it is unpinned.
+    #[error("a page is pinned")]
     Pinned,
     /// The device is being taken away, so nothing goes there any more.
+    #[error("the device is being taken away")]
     Detached,
 }

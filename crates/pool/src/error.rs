@@ -9,9 +9,9 @@ pub enum NewError {
     /// Memory for the bookkeeping is short.
     #[error("no memory for the bookkeeping of the pool")]
     OutOfMemory,
-    /// Its page numbers cannot begin there.
-    #[error(transparent)]
-    First(#[from] crate::offset::Misaligned),
+    /// Its page numbers cannot begin there: folios of the largest order would not be aligned.
+    #[error("page {0} is not aligned to the largest order of a folio")]
+    First(bifolio_folio::Pfn),
     /// No pages, or more than can be listed.
     #[error("pool of {pages} pages: it needs 1 to {most}")]
     Pages {

@@ -63,4 +63,4 @@ pub use error::NewError;
 pub use freelist::FreeListPool;
 pub use mirror::MirrorPool;
 pub use name::{PoolName, UnknownPool};
-pub use offset::{Misaligned, OffsetPool};
+pub use offset::OffsetPool;

@@ -5,6 +5,7 @@ use std::fmt;
 use bifolio_folio::{FreeRange, Order, Pfn, Pool};
 
 use crate::device_pool::{Allocation, Contents, DevicePool, Rmap, Usage};
+use crate::error::NewError;
 
 /// A pool of which every page number is shifted, so that the nodes of an engine can have pages of their own (I25).
 #[derive(Debug)]
@@ -13,19 +14,14 @@ pub struct OffsetPool<P> {
     first: u64,
 }
 
-/// Page numbers that cannot be the first of a pool: folios of the largest order would not be aligned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("page {0} is not aligned to the largest order of a folio")]
-pub struct Misaligned(pub Pfn);
-
 impl<P: DevicePool> OffsetPool<P> {
     /// Numbers the pages of `inner` from `first` on.
     ///
     /// # Errors
     /// If `first` is not aligned to [`Order::MAX`].
-    pub fn new(inner: P, first: Pfn) -> Result<OffsetPool<P>, Misaligned> {
+    pub fn new(inner: P, first: Pfn) -> Result<OffsetPool<P>, NewError> {
         if !first.is_aligned(Order::MAX) {
-            return Err(Misaligned(first));
+            return Err(NewError::First(first));
         }
         Ok(OffsetPool { inner, first: first.get() })
     }

@@ -66,7 +66,7 @@ fn large(bytes: usize, wanted: Wanted) -> Option<*mut c_void> {
         Wanted::Room(capacity) => heap.allocate(bytes, ALIGN, capacity),
     };
     if address.is_none() {
-        heap.engine().statistics().add(Counter::BytesPlain, bytes as u64);
+        heap.statistics().add(Counter::BytesPlain, bytes as u64);
     }
     address.map(ptr::with_exposed_provenance_mut)
 }

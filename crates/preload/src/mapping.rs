@@ -47,7 +47,7 @@ fn from_heap(bytes: usize) -> Option<usize> {
     let _quiet = Quiet::enter();
     let address = heap.allocate(bytes, PAGE, 0);
     if address.is_none() {
-        heap.engine().statistics().add(Counter::BytesPlain, bytes as u64);
+        heap.statistics().add(Counter::BytesPlain, bytes as u64);
     }
     address
 }

@@ -1,38 +1,23 @@
 //! A device: memory, a page table, accesses that fault, and a timeline.
 //!
-//! Everything is done at once, so whatever was asked for is done by the time it is waited for. With a [`Clock`] the device
+//! Everything is done at once, so whatever was asked for is done by the time it is waited for. With a [`VirtualClock`] the device
 //! is busy meanwhile: a copy takes its time on the device's timeline, and [`Device::wait`] lets the clock go on until then.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use bifolio_engine::device::{
-    Capabilities, Copy, Device, DeviceError, DeviceFault, FaultHandler, Point, TableUpdate,
+    Capabilities, Copy, Device, DeviceError, DeviceFault, DeviceRequest, FaultHandler, Point, TableUpdate,
+    UsedPages,
 };
-use bifolio_folio::{Order, Pfn};
+use bifolio_folio::{Order, PageRun, Pfn};
 use bifolio_migrate::Rights;
 use bifolio_sys::{HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes};
 
-use super::clock::Clock;
+use bifolio_engine::clock::Clock;
+
+use super::clock::VirtualClock;
 use crate::sync::{Mutex, MutexGuard};
-
-/// What an access of the device does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// It reads.
-    Read,
-    /// It writes.
-    Write,
-}
-
-impl Access {
-    fn rights(self) -> Rights {
-        match self {
-            Access::Read => Rights::READ,
-            Access::Write => Rights::WRITE,
-        }
-    }
-}
 
 /// An entry of the device's page table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +27,9 @@ struct Entry {
     /// Used since this was last asked.
     accessed: bool,
     /// Used since it was entered.
-    touched: bool,
+    used: bool,
+    /// Written since it was entered.
+    written: bool,
 }
 
 /// A device that does everything at once.
@@ -52,13 +39,13 @@ pub struct SimDevice {
     pages: u64,
     /// Entries by address of the page.
     table: Mutex<BTreeMap<usize, Entry>>,
-    handler: OnceLock<Weak<dyn FaultHandler>>,
+    handler: OnceLock<Arc<dyn FaultHandler>>,
     time: Option<Timeline>,
 }
 
 /// When the device is busy.
 struct Timeline {
-    clock: Clock,
+    clock: VirtualClock,
     ns_per_page: u64,
     free_at_ns: Mutex<u64>,
 }
@@ -78,7 +65,7 @@ impl SimDevice {
     /// # Panics
     /// If the machine that simulates has no memory.
     #[must_use]
-    pub fn timed(pages: u64, clock: Clock, ns_per_page: u64) -> Arc<SimDevice> {
+    pub fn timed(pages: u64, clock: VirtualClock, ns_per_page: u64) -> Arc<SimDevice> {
         let time = Timeline { clock, ns_per_page, free_at_ns: Mutex::new(0) };
         Arc::new(SimDevice::build(pages, Some(time)))
     }
@@ -117,15 +104,16 @@ impl SimDevice {
     pub fn try_access<R>(
         &self,
         address: usize,
-        access: Access,
+        access: Rights,
         work: impl FnOnce(SharedBytes<'_>) -> R,
     ) -> Option<R> {
         let mut table = self.table();
         let entry = table.get_mut(&page_of(address))?;
-        if !entry.rights.contains(access.rights()) {
+        if !entry.rights.contains(access) {
             return None;
         }
-        (entry.accessed, entry.touched) = (true, true);
+        (entry.accessed, entry.used) = (true, true);
+        entry.written |= access.contains(Rights::WRITE);
         Some(work(self.page(entry.to)))
     }
 
@@ -139,15 +127,15 @@ impl SimDevice {
     pub fn access<R>(
         &self,
         address: usize,
-        access: Access,
+        access: Rights,
         mut work: impl FnMut(SharedBytes<'_>) -> R,
     ) -> Result<R, DeviceFault> {
         loop {
             if let Some(result) = self.try_access(address, access, &mut work) {
                 return Ok(result);
             }
-            let handler = self.handler.get().expect("a handler is attached").upgrade();
-            handler.ok_or(DeviceFault::Detached { address })?.device_fault(address)?;
+            let handler = self.handler.get().expect("a handler is attached");
+            handler.device_fault(&DeviceRequest::new(address, access))?;
         }
     }
 
@@ -177,6 +165,7 @@ impl SimDevice {
                 self.part(to, pages)?.fill_zero();
                 Ok(pages)
             }
+            _ => Err(DeviceError::Unsupported),
         }
     }
 
@@ -189,18 +178,17 @@ impl SimDevice {
         self.part(to, order.pages())?;
         let mut table = self.table();
         for (address, to) in addresses(address, order).zip((to.get()..).map(Pfn::new)) {
-            let old = table.get(&address).filter(|old| old.to == to);
-            let (accessed, touched) = old.map_or((false, false), |old| (old.accessed, old.touched));
-            table.insert(address, Entry { to, rights, accessed, touched });
+            let old = table.get(&address).copied().filter(|old| old.to == to);
+            let new = Entry { to, rights, accessed: false, used: false, written: false };
+            table.insert(address, old.map_or(new, |old| Entry { rights, ..old }));
         }
         Ok(())
     }
 
     fn update_one(&self, update: TableUpdate) -> Result<(), DeviceError> {
         match update {
-            TableUpdate::Map { address, to, order } | TableUpdate::Remap { address, to, order } => {
-                self.enter(address, to, order, Rights::all())
-            }
+            TableUpdate::Map { address, to, order, rights }
+            | TableUpdate::Remap { address, to, order, rights } => self.enter(address, to, order, rights),
             TableUpdate::Unmap { address, order } => {
                 let mut table = self.table();
                 addresses(address, order).for_each(|address| {
@@ -208,14 +196,8 @@ impl SimDevice {
                 });
                 Ok(())
             }
+            _ => Err(DeviceError::Unsupported),
         }
-    }
-
-    /// Counts entries of pages for which `is` holds, and lets it change them.
-    fn count(&self, address: usize, order: Order, mut is: impl FnMut(&mut Entry) -> bool) -> u64 {
-        let mut table = self.table();
-        let pages = addresses(address, order);
-        pages.filter(|address| table.get_mut(address).is_some_and(&mut is)).count() as u64
     }
 }
 
@@ -239,10 +221,10 @@ impl Timeline {
 
 impl Device for SimDevice {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pages: self.pages, faults: true, smallest_order: Order::ZERO }
+        Capabilities::new(self.pages)
     }
 
-    fn attach(&self, handler: Weak<dyn FaultHandler>) {
+    fn attach(&self, handler: Arc<dyn FaultHandler>) {
         assert!(self.handler.set(handler).is_ok(), "a device is attached once");
     }
 
@@ -262,11 +244,27 @@ impl Device for SimDevice {
     }
 
     fn test_and_clear_accessed(&self, address: usize, order: Order) -> bool {
-        self.count(address, order, |entry| std::mem::take(&mut entry.accessed)) > 0
+        let mut table = self.table();
+        let mut clear = |address| {
+            table.get_mut(&address).is_some_and(|entry: &mut Entry| std::mem::take(&mut entry.accessed))
+        };
+        // All are asked, so that each use counts once.
+        addresses(address, order).fold(false, |any, address| clear(address) | any)
     }
 
-    fn touched_pages(&self, address: usize, order: Order) -> u64 {
-        self.count(address, order, |entry| entry.touched)
+    fn used_pages(&self, address: usize, order: Order) -> UsedPages {
+        let table = self.table();
+        let mut used = UsedPages::NONE;
+        for (page, address) in (0..).zip(addresses(address, order)) {
+            let entry = table.get(&address);
+            if entry.is_some_and(|entry| entry.used) {
+                used.accessed.insert(PageRun::single(page));
+            }
+            if entry.is_some_and(|entry| entry.written) {
+                used.written.insert(PageRun::single(page));
+            }
+        }
+        used
     }
 
     fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {

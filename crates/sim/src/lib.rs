@@ -59,6 +59,6 @@ pub mod oracle;
 mod sync;
 pub mod view;
 
-pub use clock::Clock;
-pub use device::{Access, SimDevice};
+pub use clock::VirtualClock;
+pub use device::SimDevice;
 pub use view::{Entry, Quirks, Sigbus, SimView, Sleeper, Touch};

@@ -18,8 +18,7 @@ use std::ops::Range;
 use std::sync::PoisonError;
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
-use bifolio_folio::Pfn;
-use bifolio_migrate::{DevicePage, NodeId, PageRun, PageSet};
+use bifolio_migrate::{DevicePage, PageRun, PageSet};
 use bifolio_sys::{AddressRange, HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes};
 
 use super::oracle::{Oracle, WORDS};
@@ -445,8 +444,8 @@ impl CpuView for SimView {
         Ok(())
     }
 
-    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused> {
-        self.map_coherent_at(place, DevicePage { node: NodeId(0), pfn: to });
+    fn map_coherent(&self, place: BlockSpan, to: DevicePage) -> Result<(), Refused> {
+        self.map_coherent_at(place, to);
         Ok(())
     }
 

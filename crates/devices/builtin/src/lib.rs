@@ -3,9 +3,11 @@
 
 mod builtin;
 mod gate;
+mod memory;
 mod sync;
 mod table;
 mod unit;
 
-pub use builtin::{Builtin, BuiltinError, Kernel, Memory};
+pub use builtin::{Builtin, Kernel};
+pub use memory::{Memory, MemoryError};
 pub use unit::Unit;

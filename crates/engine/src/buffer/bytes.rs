@@ -1,7 +1,6 @@
 //! The bytes of buffer objects: saved when they are evicted, filled when they come back, read and written anywhere.
 
 use std::ops::Range;
-use std::time::Instant;
 
 use bifolio_folio::Pfn;
 use bifolio_sys::{MapError, Mapping, PAGE, Placement, Protection, SharedBytes};
@@ -9,7 +8,8 @@ use bifolio_sys::{MapError, Mapping, PAGE, Placement, Protection, SharedBytes};
 use super::{Buffer, BufferError, BufferLocation, Memory};
 use crate::device::{Copy, DeviceError};
 use crate::engine::{Engine, lock};
-use crate::statistics::Counter;
+use crate::event::EventKind;
+use crate::node::Node;
 use crate::view::CpuView;
 
 /// Bytes that are read or written at a time.
@@ -28,9 +28,9 @@ impl<V: CpuView> Engine<V> {
                 system.bytes(offset, to.len()).and_then(|bytes| bytes.read_into(to)).expect(INSIDE);
             }
             BufferLocation::Device { memory, .. } => {
-                let window = window(object)?;
+                let (node, window) = (self.node(object.node), window(object)?);
                 for chunk in chunks(offset, to.len()) {
-                    self.load(memory, &chunk, &window)?;
+                    self.load(node, memory, &chunk, &window)?;
                     chunk.bytes(&window).read_into(&mut to[chunk.part.clone()]).expect(INSIDE);
                 }
             }
@@ -54,16 +54,16 @@ impl<V: CpuView> Engine<V> {
                 system.bytes(offset, from.len()).and_then(|bytes| bytes.write_from(from)).expect(INSIDE);
             }
             BufferLocation::Device { memory, .. } => {
-                let window = window(object)?;
+                let (node, window) = (self.node(object.node), window(object)?);
                 for chunk in chunks(offset, from.len()) {
                     // Only whole pages are copied: the rest of the first and the last one stays as it is.
                     if chunk.part.len() % PAGE != 0 || chunk.within != 0 {
-                        self.load(memory, &chunk, &window)?;
+                        self.load(node, memory, &chunk, &window)?;
                     }
                     chunk.bytes(&window).write_from(&from[chunk.part.clone()]).expect(INSIDE);
                     let copies = parts(memory, chunk.first, chunk.pages)
                         .map(|part| Copy::ToDevice { from: part.of(&window), to: part.first });
-                    self.copy_buffer(&copies.collect::<Vec<_>>(), chunk.pages)?;
+                    self.copy_buffer(node, &copies.collect::<Vec<_>>(), chunk.pages)?;
                 }
             }
         }
@@ -71,44 +71,50 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Copies the pages of a chunk to the window.
-    fn load(&self, memory: &Memory, chunk: &Chunk, window: &Mapping) -> Result<(), DeviceError> {
+    fn load(&self, node: &Node, memory: &Memory, chunk: &Chunk, window: &Mapping) -> Result<(), DeviceError> {
         let copies = parts(memory, chunk.first, chunk.pages)
             .map(|part| Copy::ToRam { from: part.first, to: part.of(window) });
-        self.copy_buffer(&copies.collect::<Vec<_>>(), chunk.pages)
+        self.copy_buffer(node, &copies.collect::<Vec<_>>(), chunk.pages)
     }
 
     /// Copies an object of so many bytes to system memory; `None` if there is none, or the device fails.
-    pub(super) fn save(&self, memory: &Memory, bytes: usize) -> Option<Mapping> {
+    pub(super) fn save(&self, node: &Node, memory: &Memory, bytes: usize) -> Option<Mapping> {
         let system = system_memory(bytes).ok()?;
         let copies: Vec<_> = parts(memory, 0, bytes / PAGE)
             .map(|part| Copy::ToRam { from: part.first, to: part.of(&system) })
             .collect();
-        self.copy_buffer(&copies, bytes / PAGE).ok()?;
+        self.copy_buffer(node, &copies, bytes / PAGE).ok()?;
         Some(system)
     }
 
     /// Fills device memory with the bytes of an object, zeros if it has none yet.
-    pub(super) fn fill(&self, memory: &Memory, system: Option<&Mapping>) -> Result<(), DeviceError> {
+    pub(super) fn fill(
+        &self,
+        node: &Node,
+        memory: &Memory,
+        system: Option<&Mapping>,
+    ) -> Result<(), DeviceError> {
         let clear = |(range, _): &(bifolio_folio::FreeRange, u32)| Copy::Clear {
             to: range.head(),
             pages: range.pages(),
         };
         let Some(system) = system else {
-            return self.copy_buffer(&memory.iter().map(clear).collect::<Vec<_>>(), 0);
+            return self.copy_buffer(node, &memory.iter().map(clear).collect::<Vec<_>>(), 0);
         };
         let pages = system.span().len() / PAGE;
         let copies =
             parts(memory, 0, pages).map(|part| Copy::ToDevice { from: part.of(system), to: part.first });
-        self.copy_buffer(&copies.collect::<Vec<_>>(), pages)
+        self.copy_buffer(node, &copies.collect::<Vec<_>>(), pages)
     }
 
-    fn copy_buffer(&self, batch: &[Copy<'_>], pages: usize) -> Result<(), DeviceError> {
-        let start = Instant::now();
-        let result = self.device.copy(batch).and_then(|point| self.device.wait(point));
-        self.statistics.add_time(Counter::CopyNs, start.elapsed());
-        if result.is_ok() {
-            self.statistics.add(Counter::BytesBuffers, (pages * PAGE) as u64);
-        }
+    fn copy_buffer(&self, node: &Node, batch: &[Copy<'_>], pages: usize) -> Result<(), DeviceError> {
+        let start = self.now_ns();
+        let result = node.copy(batch);
+        self.observers.tell(None, || {
+            let bytes = if result.is_ok() { (pages * PAGE) as u64 } else { 0 };
+            let time_ns = self.now_ns().saturating_sub(start);
+            EventKind::BufferCopied { node: node.id(), bytes, time_ns }
+        });
         result
     }
 }

@@ -16,17 +16,19 @@
 use std::sync::{Arc, TryLockError};
 
 use bifolio_folio::{FreeRange, Pfn};
+use bifolio_migrate::NodeId;
 use bifolio_sys::{Mapping, PAGE};
 
 use crate::device::DeviceError;
 use crate::device_lru::VictimKey;
 use crate::engine::{Engine, lock};
+use crate::event::EventKind;
 use crate::reclaim::{EvictionStats, ReclaimResult};
 use crate::retry::{BUSY_TRIES, Retry};
-use crate::statistics::Counter;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::view::CpuView;
+use memory::{map_buffer, unmap_buffer};
 
 mod bytes;
 mod memory;
@@ -82,6 +84,8 @@ type Memory = Vec<(FreeRange, u32)>;
 /// A buffer object.
 #[derive(Debug)]
 pub struct Buffer {
+    /// The device that uses it.
+    node: NodeId,
     /// Where the device sees it while it is pinned.
     address: usize,
     pages: u64,
@@ -157,29 +161,29 @@ impl<V: CpuView> Engine<V> {
     ///
     /// # Errors
     /// [`BufferError::NoRam`] if the limit of system memory leaves no room for it.
-    pub fn make_buffer(&self, address: usize, pages: u64) -> Result<Arc<Buffer>, BufferError> {
+    pub fn make_buffer(&self, node: NodeId, address: usize, pages: u64) -> Result<Arc<Buffer>, BufferError> {
         let mut retry = Retry::new(BUSY_TRIES);
         while !self.budget.take(pages, false) {
             // Other objects keep their pages, so waiting would be for nothing.
-            let possible = self.buffers.pages() + pages <= self.budget.unreserved_pages();
+            let possible = self.buffer_pages() + pages <= self.budget.unreserved_pages();
             // Nothing to move out may mean that it is just being moved, here or on the device.
             let room = self.reclaim_ram(pages, &mut None) == ReclaimResult::Room;
             if !possible || (!room && !retry.again()) {
                 return Err(BufferError::NoRam { pages });
             }
         }
-        self.buffers.pages.fetch_add(pages, Ordering::Relaxed);
+        self.node(node).buffers.pages.fetch_add(pages, Ordering::Relaxed);
         let place = Mutex::new(BufferLocation::System(None));
-        Ok(Arc::new(Buffer { address, pages, pins: AtomicU32::new(0), place }))
+        Ok(Arc::new(Buffer { node, address, pages, pins: AtomicU32::new(0), place }))
     }
 
     /// Frees an object's memory, wherever it is. Nobody uses it any more.
     pub fn free_buffer(&self, object: &Buffer) {
         let place = std::mem::replace(&mut *lock(&object.place), BufferLocation::System(None));
         if let BufferLocation::Device { memory, turn } = place {
-            self.take_back(memory, turn);
+            self.take_back(self.node(object.node), memory, turn);
         }
-        self.buffers.pages.fetch_sub(object.pages, Ordering::Relaxed);
+        self.node(object.node).buffers.pages.fetch_sub(object.pages, Ordering::Relaxed);
         self.budget.give_back(object.pages);
     }
 
@@ -192,22 +196,25 @@ impl<V: CpuView> Engine<V> {
     }
 
     fn validate(&self, object: &Arc<Buffer>, place: &mut BufferLocation) -> Result<(), BufferError> {
+        let node = self.node(object.node);
         let system = match place {
             BufferLocation::System(system) => system,
             BufferLocation::Device { turn, .. } => {
-                turn.iter().for_each(|turn| lock(&self.victims).touch_buffer(*turn));
+                turn.iter().for_each(|turn| lock(&node.lru).touch_buffer(*turn));
                 return Ok(());
             }
         };
-        let _giving = lock(&self.buffers.giving);
-        let memory = self.gather(object.pages)?;
-        let filled = self.fill(&memory, system.as_ref());
+        let _giving = lock(&node.buffers.giving);
+        let memory = self.gather(node, object.pages)?;
+        let filled = self.fill(node, &memory, system.as_ref());
         if let Err(why) = filled {
-            self.take_back(memory, None);
+            self.take_back(node, memory, None);
             return Err(why.into());
         }
-        self.statistics.add(Counter::BufferReturns, u64::from(system.is_some()));
-        let mut victims = lock(&self.victims);
+        if system.is_some() {
+            self.observers.tell(None, || EventKind::BufferReturned { node: object.node });
+        }
+        let mut victims = lock(&node.lru);
         victims.enter(object, &memory);
         *place = BufferLocation::Device { memory, turn: Some(victims.push_buffer(object)) };
         Ok(())
@@ -221,8 +228,9 @@ impl<V: CpuView> Engine<V> {
         let mut place = lock(&object.place);
         self.validate(object, &mut place)?;
         if let BufferLocation::Device { memory, turn: turn @ Some(_) } = &mut *place {
-            self.map_buffer(object.address, memory)?;
-            turn.take().into_iter().for_each(|turn| lock(&self.victims).remove_buffer(turn));
+            let node = self.node(object.node);
+            map_buffer(node, object.address, memory)?;
+            turn.take().into_iter().for_each(|turn| lock(&node.lru).remove_buffer(turn));
         }
         object.pins.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -234,8 +242,9 @@ impl<V: CpuView> Engine<V> {
         let before = object.pins.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "unpinned more often than pinned");
         if let (1, BufferLocation::Device { memory, turn }) = (before, &mut *place) {
-            self.unmap_buffer(object.address, memory);
-            *turn = Some(lock(&self.victims).push_buffer(object));
+            let node = self.node(object.node);
+            unmap_buffer(node, object.address, memory);
+            *turn = Some(lock(&node.lru).push_buffer(object));
         }
     }
 
@@ -247,12 +256,15 @@ impl<V: CpuView> Engine<V> {
         };
         let first = memory.first().map(|(range, _)| range.head());
         // Without system memory, or a device that answers, it stays where it is.
-        let Some(system) = self.save(memory, object.bytes()) else { return (EvictionStats::REFUSED, None) };
+        let node = self.node(object.node);
+        let Some(system) = self.save(node, memory, object.bytes()) else {
+            return (EvictionStats::REFUSED, None);
+        };
         let before = std::mem::replace(&mut *place, BufferLocation::System(Some(system)));
         if let BufferLocation::Device { memory, turn } = before {
-            self.take_back(memory, turn);
+            self.take_back(node, memory, turn);
         }
-        self.statistics.add(Counter::BufferEvictions, 1);
+        self.observers.tell(None, || EventKind::BufferEvicted { node: object.node });
         (EvictionStats::EVICTED, first)
     }
 }

@@ -1,7 +1,7 @@
 //! The device, watched: which of its pages are copied and mapped, and what its page table has.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 
 use bifolio_folio::{Order, Pfn};
 use bifolio_rules::facts::{self, HandedOut, Removed, Stretch, Touched, Used};
@@ -9,7 +9,7 @@ use bifolio_sys::{PAGE, SharedBytes};
 
 use super::ledger::Held;
 use super::{Checker, stretch};
-use crate::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
+use crate::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate, UsedPages};
 use crate::sync::{Mutex, MutexGuard};
 
 /// A device whose every copy and table update is judged.
@@ -56,7 +56,9 @@ impl CheckedDevice {
         if let TableUpdate::Remap { address, order, .. } = *update {
             self.removing(virtual_pages(address, order));
         }
-        if let TableUpdate::Map { address, to, order } | TableUpdate::Remap { address, to, order } = *update {
+        if let TableUpdate::Map { address, to, order, .. } | TableUpdate::Remap { address, to, order, .. } =
+            *update
+        {
             self.table().0.insert(virtual_pages(address, order).first, (order.pages(), to));
             let mut ledger = self.checker.ledger();
             ledger.map(stretch(to, order), true);
@@ -150,7 +152,7 @@ impl Device for CheckedDevice {
         self.inner.capabilities()
     }
 
-    fn attach(&self, handler: Weak<dyn FaultHandler>) {
+    fn attach(&self, handler: Arc<dyn FaultHandler>) {
         self.inner.attach(handler);
     }
 
@@ -178,8 +180,8 @@ impl Device for CheckedDevice {
         self.inner.test_and_clear_accessed(address, order)
     }
 
-    fn touched_pages(&self, address: usize, order: Order) -> u64 {
-        self.inner.touched_pages(address, order)
+    fn used_pages(&self, address: usize, order: Order) -> UsedPages {
+        self.inner.used_pages(address, order)
     }
 
     fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {

@@ -19,12 +19,12 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
-use bifolio_folio::{Order, PageMap, Pfn};
+use bifolio_folio::{Order, Pfn};
 use bifolio_pool::DevicePool;
 use bifolio_rules::Rule;
 use bifolio_rules::facts::Stretch;
 
-use crate::device::Device;
+use crate::node::NodeParts;
 use crate::statistics::{Counter, Statistics};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -70,16 +70,14 @@ impl fmt::Debug for Checker {
     }
 }
 
-/// What a checked engine runs on: its device and its pagemap, watched.
-pub(crate) type Watched = (Arc<Checker>, Arc<dyn Device>, PageMap<Arc<dyn DevicePool>>);
-
 impl Checker {
-    /// Makes a checker and puts it between the engine and its device and pool.
+    /// Makes a checker, if there is to be one, and puts it between the engine and the device and pool of its only node.
     pub(crate) fn install(
-        statistics: Statistics,
-        device: Arc<dyn Device>,
-        pagemap: PageMap<Arc<dyn DevicePool>>,
-    ) -> Watched {
+        statistics: Option<Statistics>,
+        mut nodes: Vec<NodeParts>,
+    ) -> (Option<Arc<Checker>>, Vec<NodeParts>) {
+        let Some(statistics) = statistics.filter(|_| nodes.len() == 1) else { return (None, nodes) };
+        let NodeParts { device, pagemap } = nodes.remove(0);
         let pages = pagemap.pages();
         let checker = Arc::new(Checker {
             statistics,
@@ -91,13 +89,17 @@ impl Checker {
         let of_pool = Arc::clone(&checker);
         let pagemap =
             pagemap.map_pool(|pool| Arc::new(CheckedPool::new(pool, of_pool)) as Arc<dyn DevicePool>);
-        (checker, device, pagemap)
+        (Some(checker), vec![NodeParts { device, pagemap }])
     }
 
     /// The first violations, with their text; [`Counter::Violations`] counts all.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.kept().clone()
+    }
+
+    pub(super) fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     /// Counts a judgement of rule `number`, and keeps what broke it.

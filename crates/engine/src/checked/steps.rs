@@ -91,7 +91,7 @@ impl<V: CpuView> StepExecutor<'_, V> {
         watch.before.get_or_insert_with(|| Places::of(cell));
         self.judge_names(watch.checker, step, cell);
         self.look_before(watch, step);
-        let outcome = self.act(step, cell);
+        let outcome = self.execute(step, cell);
         watch.note(step, outcome, cell, self.smallest(step));
         if outcome == Outcome::Done {
             self.look_after(watch, step);
@@ -230,7 +230,7 @@ impl<V: CpuView> StepExecutor<'_, V> {
     }
 
     fn device(&self, first: Pfn, pages: u16) -> Option<SharedBytes<'_>> {
-        self.engine.device.inspect(first, u64::from(pages))
+        self.engine.nodes[0].inspect(first, u64::from(pages))
     }
 
     /// Judges what a transaction left behind.

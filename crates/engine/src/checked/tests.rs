@@ -7,7 +7,7 @@ mod rig;
 
 use bifolio_folio::{FreeRange, Order, Pfn};
 use bifolio_migrate::{
-    AlignedRun, DevicePage, Failure, Finished, Moved, Outcome, PageRun, Rights, Step, Transaction,
+    AlignedRun, DevicePage, Failure, Finished, Moved, NodeId, Outcome, PageRun, Rights, Step, Transaction,
 };
 use bifolio_rules::Rule;
 use bifolio_sys::{HUGE_PAGE, PAGE};
@@ -15,10 +15,11 @@ use bifolio_sys::{HUGE_PAGE, PAGE};
 use self::lying::Lie;
 use self::rig::{DEVICE_PAGES, Rig};
 use super::ledger::Use;
-use crate::device::{Copy, DeviceError, FaultHandler, Point, TableUpdate};
-use crate::engine::{NODE, Side};
-use crate::executor::Priority;
+use crate::device::{Copy, DeviceError, DeviceRequest, Point, TableUpdate};
+use crate::engine::Side;
+use crate::event::Cause;
 use crate::executor::StepExecutor;
+use crate::run::Request;
 use crate::statistics::Counter;
 
 fn order(k: u8) -> Order {
@@ -30,7 +31,7 @@ fn span(page: u16, k: u8) -> AlignedRun {
 }
 
 fn at(pfn: Pfn) -> DevicePage {
-    DevicePage { node: NODE, pfn }
+    DevicePage { node: NodeId(0), pfn }
 }
 
 const DONE: Result<Finished, Failure> =
@@ -40,11 +41,11 @@ const DONE: Result<Finished, Failure> =
 fn honest_machine_breaks_nothing_and_is_judged_by_every_rule() {
     let rig = Rig::new();
     rig.written_on_device();
-    rig.engine.device_fault(rig.base).expect("it is there");
+    rig.engine.device_fault(NodeId(0), &DeviceRequest::new(rig.base, Rights::READ)).expect("it is there");
     rig.engine.unmap(rig.base + 3 * PAGE..rig.base + 4 * PAGE).expect("a split folio");
     rig.to(Side::Ram).expect_err("a page is gone");
     assert_eq!(rig.engine.audit(), []);
-    let snapshot = rig.engine.statistics().snapshot();
+    let snapshot = rig.statistics.snapshot();
     let never: Vec<Rule> = Rule::all().filter(|rule| snapshot.judged(*rule) == 0).collect();
     assert_eq!(never, []);
 }
@@ -74,7 +75,7 @@ fn memory_handed_out_twice_breaks_i1() {
     let rig = Rig::new();
     rig.written_on_device();
     rig.lies.begin(Lie::HandOutAgain);
-    let _: Outcome = rig.step(Step::FormFolio { node: NODE, run: span(64, 4) });
+    let _: Outcome = rig.step(Step::FormFolio { node: NodeId(0), run: span(64, 4) });
     rig.breaks(1);
 }
 
@@ -91,7 +92,7 @@ fn order_that_is_lost_breaks_i4() {
 fn copy_to_memory_that_was_given_back_breaks_i5() {
     let rig = Rig::new();
     let clear = Copy::Clear { to: Pfn::new(7), pages: 1 };
-    rig.engine.device.copy(&[clear]).expect("inside of the device");
+    rig.engine.nodes()[0].device().copy(&[clear]).expect("inside of the device");
     rig.breaks(5);
 }
 
@@ -104,7 +105,7 @@ fn neighbour_that_forming_wiped_out_breaks_i6_and_the_count_of_pages_i8() {
     ledger.born(Pfn::new(16));
     drop(ledger);
     assert!(
-        matches!(rig.step(Step::FormFolio { node: NODE, run: span(0, 4) }), Outcome::Formed(formed) if formed.folio.pfn == Pfn::ZERO)
+        matches!(rig.step(Step::FormFolio { node: NodeId(0), run: span(0, 4) }), Outcome::Formed(formed) if formed.folio.pfn == Pfn::ZERO)
     );
     rig.breaks(6);
     rig.breaks(8);
@@ -125,7 +126,7 @@ fn object_that_goes_before_its_last_folio_breaks_i7() {
 fn refusal_without_reason_breaks_i9() {
     let rig = Rig::new();
     rig.lies.begin(Lie::Refuse);
-    assert_eq!(rig.step(Step::FormFolio { node: NODE, run: span(0, 4) }), Outcome::NoMemory);
+    assert_eq!(rig.step(Step::FormFolio { node: NodeId(0), run: span(0, 4) }), Outcome::NoMemory);
     rig.breaks(9);
 }
 
@@ -142,8 +143,8 @@ fn split_of_free_pages_breaks_i10() {
 fn folio_freed_while_the_device_maps_it_breaks_i11() {
     let rig = Rig::new();
     rig.written_on_device();
-    let map = TableUpdate::Map { address: rig.base, to: Pfn::ZERO, order: order(4) };
-    rig.engine.device.update(&[map]).expect("inside of the table");
+    let map = TableUpdate::Map { address: rig.base, to: Pfn::ZERO, order: order(4), rights: Rights::all() };
+    rig.engine.nodes()[0].device().update(&[map]).expect("inside of the table");
     // The block does not know of the mapping.
     rig.to(Side::Ram).expect("room");
     rig.breaks(11);
@@ -197,7 +198,7 @@ fn step_on_a_folio_that_was_released_breaks_i17() {
 fn giving_up_at_a_large_order_breaks_i19() {
     let rig = Rig::new();
     rig.lies.begin(Lie::Refuse);
-    rig.ends(&[Step::FormFolio { node: NODE, run: span(0, 4) }], Err(Failure::NoDeviceMemory));
+    rig.ends(&[Step::FormFolio { node: NodeId(0), run: span(0, 4) }], Err(Failure::NoDeviceMemory));
     rig.breaks(19);
 }
 
@@ -206,8 +207,14 @@ fn unmapping_more_than_was_mapped_breaks_i20() {
     let rig = Rig::new();
     rig.written_on_device();
     let (address, to) = (rig.base, Pfn::ZERO);
-    rig.engine.device.update(&[TableUpdate::Map { address, to, order: order(4) }]).expect("inside");
-    rig.engine.device.update(&[TableUpdate::Unmap { address, order: order(9) }]).expect("inside");
+    rig.engine.nodes()[0]
+        .device()
+        .update(&[TableUpdate::Map { address, to, order: order(4), rights: Rights::all() }])
+        .expect("inside");
+    rig.engine.nodes()[0]
+        .device()
+        .update(&[TableUpdate::Unmap { address, order: order(9) }])
+        .expect("inside");
     rig.breaks(20);
 }
 
@@ -215,11 +222,16 @@ fn unmapping_more_than_was_mapped_breaks_i20() {
 fn memory_beyond_the_device_breaks_i21_and_mapped_i25() {
     let rig = Rig::new();
     rig.lies.begin(Lie::HandOutBeyond);
-    let _: Outcome = rig.step(Step::FormFolio { node: NODE, run: span(0, 4) });
+    let _: Outcome = rig.step(Step::FormFolio { node: NodeId(0), run: span(0, 4) });
     rig.breaks(21);
-    let map = TableUpdate::Map { address: rig.base, to: Pfn::new(DEVICE_PAGES), order: order(4) };
+    let map = TableUpdate::Map {
+        address: rig.base,
+        to: Pfn::new(DEVICE_PAGES),
+        order: order(4),
+        rights: Rights::all(),
+    };
     // Whether the device refuses does not matter: it was asked to.
-    let _: Result<Point, DeviceError> = rig.engine.device.update(&[map]);
+    let _: Result<Point, DeviceError> = rig.engine.nodes()[0].device().update(&[map]);
     rig.breaks(25);
 }
 
@@ -227,7 +239,7 @@ fn memory_beyond_the_device_breaks_i21_and_mapped_i25() {
 fn folio_shown_before_it_was_filled_breaks_i22() {
     let rig = Rig::new();
     rig.steps(|drive, cell| {
-        drive.perform(Step::FormFolio { node: NODE, run: span(0, 4) }, cell);
+        drive.perform(Step::FormFolio { node: NodeId(0), run: span(0, 4) }, cell);
         drive.perform(Step::MapDevice { run: span(0, 4), to: at(Pfn::ZERO), rights: Rights::all() }, cell)
     });
     rig.breaks(22);
@@ -238,7 +250,7 @@ fn failure_that_moved_pages_all_the_same_breaks_i23() {
     let rig = Rig::new();
     let found = rig.engine.blocks().find(rig.base).expect("the first block");
     let mut cell = found.lock();
-    let mut drive = StepExecutor::new(&rig.engine, found, Priority::Fault);
+    let mut drive = StepExecutor::begin(&rig.engine, found, Request::new(Cause::Prefetch));
     let mut transaction = Transaction::cpu_fault(&cell.block, 0, rig.engine.policy.cpu_fault_orders());
     let mut outcome = Outcome::Start;
     loop {
@@ -256,7 +268,7 @@ fn waiting_for_a_second_block_breaks_i24() {
     let rig = Rig::new();
     let found = rig.engine.blocks().find(rig.base).expect("the first block");
     let cell = found.lock();
-    let drive = StepExecutor::new(&rig.engine, found, Priority::Fault);
+    let drive = StepExecutor::begin(&rig.engine, found, Request::new(Cause::Prefetch));
     drop(rig.engine.blocks().find(rig.base + HUGE_PAGE).expect("the second block").lock());
     drive.end(&DONE, &cell);
     rig.breaks(24);
@@ -301,7 +313,7 @@ fn byte_that_changes_on_the_device_breaks_i27_even_if_nobody_can_look() {
 fn empty_page_that_is_not_zero_on_the_device_breaks_i27() {
     let rig = Rig::new();
     rig.lies.begin(Lie::Clear);
-    rig.to(Side::Device).expect("room");
+    rig.to(Side::DEVICE).expect("room");
     rig.breaks(27);
 }
 
@@ -311,6 +323,6 @@ fn only_the_first_violations_are_kept_and_all_are_counted() {
     let many = super::KEPT + 10;
     (0..many).for_each(|_| rig.checker().victim(Pfn::ZERO, None));
     assert_eq!(rig.checker().violations().len(), super::KEPT);
-    let counted = rig.engine.statistics().snapshot().get(Counter::Violations);
+    let counted = rig.statistics.snapshot().get(Counter::Violations);
     assert_eq!(counted, many as u64);
 }

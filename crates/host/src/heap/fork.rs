@@ -52,7 +52,7 @@ impl Stopped<'_> {
     /// Tells whether a child must fetch bytes from the device.
     #[must_use]
     pub fn has_bytes_on_device(&self) -> bool {
-        self.heap.inner.engine.pagemap().live_pages() > 0
+        self.heap.inner.engine.nodes()[0].pagemap().live_pages() > 0
     }
 
     /// In the child: writes the bytes that are on the device to where they belong. The memory is ordinary from then on;

@@ -26,9 +26,10 @@ use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use crate::views::anonymous::AnonymousView;
 use bifolio_builtin::{Builtin, Memory};
 use bifolio_engine::checked::Violation;
+use bifolio_engine::clock::MachineClock;
 use bifolio_engine::device::Device;
 use bifolio_engine::statistics::Statistics;
-use bifolio_engine::{Budget, Engine, Parts};
+use bifolio_engine::{Budget, Engine, NodeParts, Parts};
 
 mod arena;
 mod fork;
@@ -85,7 +86,8 @@ pub struct Heap {
 }
 
 struct Inner {
-    engine: Engine<AnonymousView>,
+    engine: Arc<Engine<AnonymousView>>,
+    statistics: Statistics,
     streams: Mutex<Streams>,
     gate: RwLock<()>,
     spare: Mutex<Spare>,
@@ -135,14 +137,16 @@ impl Heap {
         let addresses = whole.start()..whole.end();
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
-        let engine = engine(view, vram, Budget::new(ram, 0), largest, config)?;
+        let statistics = config.statistics.clone().map_or_else(Statistics::new, Ok)?;
+        let engine = engine(view, vram, Budget::new(ram, 0), largest, statistics.clone(), &config)?;
         engine.blocks().add_region(addresses.clone())?;
         let arena = Mutex::new(Arena::new(whole.start(), whole.len())?);
         let streams = Mutex::new(Streams::new(largest));
         let spare_pages = usize::try_from(ram / SPARE_SHARE).unwrap_or(0).min(SPARE_PAGES);
         let spare = Mutex::new(Spare::new(spare_pages));
         let gate = RwLock::default();
-        let inner = Arc::new(Inner { engine, streams, gate, spare, arena, addresses, largest, access });
+        let inner =
+            Arc::new(Inner { engine, statistics, streams, gate, spare, arena, addresses, largest, access });
         Ok(Heap { handlers: None, inner })
     }
 
@@ -156,6 +160,12 @@ impl Heap {
     #[must_use]
     pub fn addresses(&self) -> Range<usize> {
         self.inner.addresses.clone()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.inner.statistics
     }
 
     /// The engine, for those who drive it themselves.
@@ -181,7 +191,7 @@ impl Heap {
         let mut arena = self.inner.arena();
         let address = arena.reserve(bytes, align, capacity)?;
         let len = arena.len_at(address)?;
-        self.inner.engine.map(address..address + len);
+        self.inner.engine.map(address..address + len).ok()?;
         Some(address)
     }
 
@@ -236,7 +246,7 @@ impl Heap {
         let pass = self.inner.pass();
         let mut arena = self.inner.arena();
         if let Some(more) = arena.lengthen(address, bytes) {
-            self.inner.engine.map(more);
+            self.inner.engine.map(more).expect("the arena lies in blocks");
             return true;
         }
         let rest = arena.shorten(address, bytes);
@@ -371,17 +381,24 @@ fn engine(
     vram: u64,
     budget: Budget,
     largest: Order,
-    config: HeapConfig,
-) -> Result<Engine<AnonymousView>, SetupError> {
-    let memory = Memory::new(vram)?;
-    // Nothing runs on this device: it is memory to move to, without a page table.
+    statistics: Statistics,
+    config: &HeapConfig,
+) -> Result<Arc<Engine<AnonymousView>>, SetupError> {
+    // No job runs on this device: it is memory to move to, without a page table.
+    let memory = Memory::new(Pfn::ZERO, vram)?;
     let device: Arc<dyn Device> = Arc::new(Builtin::new(memory, std::num::NonZeroUsize::MIN, 0..0));
-    let statistics = config.statistics.map_or_else(Statistics::new, Ok)?;
     let policy = Box::new(FixedOrders { largest, smallest: Order::ZERO, populate: largest });
-    let pagemap =
-        PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, config.pool.make(vram)?)?;
-    let checked = config.checked;
-    Ok(Engine::new(Parts { view, device, pagemap, budget, policy, statistics, checked }))
+    let pool = config.pool.make(vram)?;
+    let pagemap = PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, pool)?;
+    Ok(Engine::new(Parts {
+        view,
+        nodes: vec![NodeParts { device, pagemap }],
+        budget,
+        policy,
+        clock: Arc::new(MachineClock::new()),
+        observers: vec![Arc::new(statistics.clone())],
+        checked: config.checked.then_some(statistics),
+    })?)
 }
 
 fn span(range: &Range<usize>) -> AddressRange {

@@ -24,6 +24,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bifolio_migrate::NodeId;
 use bifolio_sys::PAGE;
 
 use crate::space::Space;
@@ -48,7 +49,7 @@ impl Space {
         let pages = bytes.max(1).div_ceil(PAGE);
         let no_addresses = |_| BufferError::NoAddresses { pages: pages as u64 };
         let address = self.allocations().take(pages).map_err(no_addresses)?;
-        match self.engine.make_buffer(address, pages as u64) {
+        match self.engine.make_buffer(NodeId(0), address, pages as u64) {
             Ok(inner) => {
                 // Freed when dropped from here on.
                 let buffer = Buffer { space: self, inner };

@@ -1,7 +1,7 @@
 //! Shared memory for a program and the built-in device: allocate, launch, read the counters.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bifolio_buddy::AllocateError;
@@ -13,16 +13,17 @@ use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd
 
 use crate::fault_loop::{Handlers, Readers};
 use crate::setup::{SetupError, pages};
-use crate::views::shared::{Keep, SharedView};
+use crate::views::shared::{Keep, ReachableMemory, SharedView};
 use bifolio_builtin::{Builtin, Kernel, Memory};
 use bifolio_engine::blocks::BLOCK_LEN;
 use bifolio_engine::checked::Violation;
+use bifolio_engine::clock::MachineClock;
 use bifolio_engine::detach::DetachError;
-use bifolio_engine::device::{Device, DeviceFault, FaultHandler};
+use bifolio_engine::device::{Device, DeviceFault};
 use bifolio_engine::pin::Pinned;
 use bifolio_engine::reshape::Collapsed;
 use bifolio_engine::statistics::{Counter, Snapshot, Statistics};
-use bifolio_engine::{Budget, Engine, Parts, Side};
+use bifolio_engine::{Budget, Engine, NodeParts, Parts, Side};
 
 mod allocations;
 pub mod buffer;
@@ -33,8 +34,10 @@ use allocations::Allocations;
 pub struct SpaceConfig {
     /// Address space for allocations.
     pub size: usize,
-    /// Memory of the device.
+    /// Memory of each device.
     pub vram: usize,
+    /// Number of devices. Each has memory, page table and units of its own.
+    pub devices: NonZeroUsize,
     /// System memory that allocations may use at once; `None`: as much as there is.
     pub ram: Option<usize>,
     /// Whether the CPU maps device memory.
@@ -43,7 +46,7 @@ pub struct SpaceConfig {
     pub pool: PoolName,
     /// When the words of folios that ended are made clean.
     pub reset: Reset,
-    /// Threads of the device.
+    /// Threads of each device.
     pub units: NonZeroUsize,
     /// How much moves at a time; `None`: chosen by the sizes.
     pub policy: Option<Box<dyn Policy>>,
@@ -52,13 +55,24 @@ pub struct SpaceConfig {
 }
 
 impl SpaceConfig {
-    /// A private space of `size` bytes with `vram` bytes of device memory and two units.
+    /// A private space of `size` bytes with one device of `vram` bytes and two units.
     #[must_use]
     pub fn new(size: usize, vram: usize) -> SpaceConfig {
         let units = NonZeroUsize::new(2).expect("two");
         let kind = MemoryKind::Private;
         let (pool, reset) = Default::default();
-        SpaceConfig { size, vram, ram: None, kind, pool, reset, units, policy: None, checked: false }
+        SpaceConfig {
+            size,
+            vram,
+            devices: NonZeroUsize::MIN,
+            ram: None,
+            kind,
+            pool,
+            reset,
+            units,
+            policy: None,
+            checked: false,
+        }
     }
 }
 
@@ -78,12 +92,13 @@ pub enum FreeError {
     },
 }
 
-/// Memory shared by this process and the built-in device.
+/// Memory shared by this process and built-in devices.
 pub struct Space {
     /// Dropped first: handlers use everything else.
     handlers: Option<Handlers>,
     engine: Arc<Engine<SharedView>>,
-    device: Arc<Builtin>,
+    devices: Vec<Arc<Builtin>>,
+    statistics: Statistics,
     access: Access,
     allocations: Mutex<Allocations>,
 }
@@ -105,32 +120,34 @@ impl Space {
         let (uffd, _) = Uffd::open_ready(Reads::Blocking, required(config.kind), Features::POISON)?;
         let (access, uffd) = (uffd.access(), Arc::new(uffd));
         let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
-        let memory = Memory::new(vram)?;
-        let shown = coherent.then(|| Arc::clone(memory.memfd()));
+        let memories = memories(vram, config.devices.get())?;
+        let reachable =
+            |memory: &Memory| ReachableMemory { memfd: Arc::clone(memory.memfd()), first: memory.first() };
+        let shown = if coherent { memories.iter().map(reachable).collect() } else { Vec::new() };
         let view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
         let addresses = view.addresses().start()..view.addresses().end();
-        let device = Arc::new(Builtin::new(memory, config.units, addresses.clone()));
-        let pagemap =
-            PageMap::with_reset(config.reset, config.kind, Pfn::ZERO, vram, config.pool.make(vram)?)?;
+        let make = |memory| Arc::new(Builtin::new(memory, config.units, addresses.clone()));
+        let devices: Vec<Arc<Builtin>> = memories.into_iter().map(make).collect();
+        let nodes = devices.iter().map(|device| node_of(device, &config));
+        let nodes = nodes.collect::<Result<Vec<NodeParts>, SetupError>>()?;
         let policy = config.policy.unwrap_or_else(|| default_policy(config.kind, vram, ram));
         let OrderRange { largest, smallest } = policy.to_device_orders();
-        let engine = Arc::new(Engine::new(Parts {
+        let statistics = Statistics::new()?;
+        let engine = Engine::new(Parts {
             view,
-            device: Arc::clone(&device) as Arc<dyn Device>,
-            pagemap,
+            nodes,
             budget: Budget::new(ram, largest.pages() * 4),
             policy,
-            statistics: Statistics::new()?,
-            checked: config.checked,
-        }));
+            clock: Arc::new(MachineClock::new()),
+            observers: vec![Arc::new(statistics.clone())],
+            checked: config.checked.then(|| statistics.clone()),
+        })?;
         engine.blocks().add_region(addresses.clone())?;
-        let handler: Weak<dyn FaultHandler> = Arc::downgrade(&engine) as Weak<dyn FaultHandler>;
-        device.attach(handler);
         let readers = if coherent { Readers::Separate } else { Readers::Handlers };
         let answer = answer_with(&engine);
         let handlers = Some(Handlers::start(uffd, HANDLERS, readers, &answer)?);
-        let allocations = Allocations::new(addresses, 1 << smallest.get())?;
-        Ok(Space { handlers, engine, device, access, allocations: Mutex::new(allocations) })
+        let allocations = Mutex::new(Allocations::new(addresses, 1 << smallest.get())?);
+        Ok(Space { handlers, engine, devices, statistics, access, allocations })
     }
 
     /// Allocates `bytes` of zeros and returns their address, aligned to a page, and to 2 MiB if that long.
@@ -142,7 +159,7 @@ impl Space {
         let pages = bytes.max(1).div_ceil(PAGE).next_multiple_of(allocations.granule);
         let address = allocations.take(pages)?;
         allocations.made.insert(address, pages);
-        self.engine.map(address..address + pages * PAGE);
+        self.engine.map(address..address + pages * PAGE).expect("allocations lie in blocks");
         Ok(address)
     }
 
@@ -176,13 +193,16 @@ impl Space {
         self.engine.view().addresses()
     }
 
-    /// Runs `kernel` on all units of the device.
+    /// Runs `kernel` on all units of all devices; its units are numbered device by device.
     ///
     /// # Errors
     /// The first fault that could not be answered.
     pub fn launch(&self, kernel: &dyn Kernel) -> Result<(), DeviceFault> {
-        let computed = self.device.launch(kernel)?;
-        self.engine.statistics().add_time(Counter::ComputeNs, computed);
+        let computed = match &self.devices[..] {
+            [device] => device.launch(kernel)?,
+            devices => launch_on_all(devices, kernel)?,
+        };
+        self.statistics.add_time(Counter::ComputeNs, computed);
         Ok(())
     }
 
@@ -228,10 +248,16 @@ impl Space {
         self.engine.collapse(span.start()..span.end())
     }
 
-    /// The device.
+    /// The first device.
     #[must_use]
     pub fn device(&self) -> &Arc<Builtin> {
-        &self.device
+        &self.devices[0]
+    }
+
+    /// All devices, by the number of their node.
+    #[must_use]
+    pub fn devices(&self) -> &[Arc<Builtin>] {
+        &self.devices
     }
 
     /// The engine, for those who drive it themselves.
@@ -249,7 +275,7 @@ impl Space {
     /// The counters.
     #[must_use]
     pub fn statistics(&self) -> Snapshot {
-        self.engine.statistics().snapshot()
+        self.statistics.snapshot()
     }
 
     /// Checks all rules, while faults wait: see [`Engine::audit`]. What breaks one is counted too.
@@ -279,6 +305,35 @@ impl Drop for Space {
         // Handlers hold the engine; they must not outlive the memory they answer for.
         self.handlers = None;
     }
+}
+
+/// The memories of `count` devices, with page numbers of their own.
+fn memories(pages: u64, count: usize) -> Result<Vec<Memory>, SetupError> {
+    let stride = pages.next_multiple_of(Order::MAX.pages());
+    let firsts = (0..count as u64).map(|number| Pfn::new(number * stride));
+    Ok(firsts.map(|first| Memory::new(first, pages)).collect::<Result<_, _>>()?)
+}
+
+fn node_of(device: &Arc<Builtin>, config: &SpaceConfig) -> Result<NodeParts, SetupError> {
+    let (first, pages) = (device.memory().first(), device.memory().pages());
+    let pool = config.pool.make_at(first, pages)?;
+    let pagemap = PageMap::with_reset(config.reset, config.kind, first, pages, pool)?;
+    Ok(NodeParts { device: Arc::clone(device) as Arc<dyn Device>, pagemap })
+}
+
+/// Runs `kernel` on several devices at once; returns the time that their units computed.
+fn launch_on_all(devices: &[Arc<Builtin>], kernel: &dyn Kernel) -> Result<Duration, DeviceFault> {
+    let units = devices.iter().map(|device| device.units()).sum();
+    let mut first = 0;
+    std::thread::scope(|scope| {
+        let mut launches = Vec::new();
+        for device in devices {
+            let from = first;
+            first += device.units();
+            launches.push(scope.spawn(move || device.launch_part(kernel, from, units)));
+        }
+        launches.into_iter().map(|launch| launch.join().expect("kernels do not panic")).sum()
+    })
 }
 
 /// The features that a space of this kind cannot do without.

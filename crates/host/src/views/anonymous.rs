@@ -15,8 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bifolio_folio::Pfn;
-use bifolio_migrate::{PageRun, PageSet};
+use bifolio_migrate::{DevicePage, PageRun, PageSet};
 use bifolio_sys::advise;
 use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{
@@ -380,7 +379,7 @@ impl CpuView for AnonymousView {
         Ok(())
     }
 
-    fn map_coherent(&self, _place: BlockSpan, _to: Pfn) -> Result<(), Refused> {
+    fn map_coherent(&self, _place: BlockSpan, _to: DevicePage) -> Result<(), Refused> {
         Err(Refused::NoMemory)
     }
 

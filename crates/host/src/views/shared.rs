@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use bifolio_folio::Pfn;
-use bifolio_migrate::{PageRun, PageSet};
+use bifolio_migrate::{DevicePage, PageRun, PageSet};
 use bifolio_sys::advise::{self, Collapse};
 use bifolio_sys::{
     AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Placement, Protection,
@@ -48,14 +48,23 @@ pub enum Keep {
     Nothing,
 }
 
+/// Device memory that the CPU may map: a file, and the page number at its beginning.
+#[derive(Clone, Debug)]
+pub struct ReachableMemory {
+    /// The file.
+    pub memfd: Arc<Memfd>,
+    /// The device page at its beginning.
+    pub first: Pfn,
+}
+
 /// The CPU's view of memory allocated through Bifolio.
 pub struct SharedView {
     uffd: Arc<Uffd>,
     memfd: Memfd,
     view: Mapping,
     alias: Mapping,
-    /// Device memory, for the coherent kind.
-    device: Option<Arc<Memfd>>,
+    /// The memory of each node that the CPU reaches.
+    devices: Vec<ReachableMemory>,
     keep: Keep,
 }
 
@@ -64,7 +73,8 @@ pub struct SharedView {
 pub struct InPlace;
 
 impl SharedView {
-    /// Maps `len` bytes, a whole number of blocks, and registers them.
+    /// Maps `len` bytes, a whole number of blocks, and registers them. `devices` has the memory of each node, by number, if
+    /// the CPU is to reach it.
     ///
     /// # Errors
     /// If there is no memory, or the kernel refuses.
@@ -72,7 +82,7 @@ impl SharedView {
         uffd: Arc<Uffd>,
         len: usize,
         keep: Keep,
-        device: Option<Arc<Memfd>>,
+        devices: Vec<ReachableMemory>,
     ) -> Result<Self, SharedError> {
         let memfd = Memfd::create("bifolio-ram", len).map_err(SharedError::Memory)?;
         let map = |memfd| {
@@ -83,7 +93,7 @@ impl SharedView {
         uffd.register(view.all(), Modes::MISSING | Modes::MINOR).map_err(SharedError::Register)?;
         // A fork would show the child stale pages: faults of a child are not ours to answer.
         let _: Result<(), SysError> = advise::dontfork(view.all());
-        Ok(SharedView { uffd, memfd, view, alias, device, keep })
+        Ok(SharedView { uffd, memfd, view, alias, devices, keep })
     }
 
     /// The addresses that the program uses.
@@ -220,10 +230,11 @@ impl CpuView for SharedView {
         Ok(())
     }
 
-    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused> {
-        let device = self.device.as_ref().ok_or(Refused::NoMemory)?;
-        let offset = usize::try_from(to.get()).expect("device memory is mapped here") * PAGE;
-        let mapped = self.view.replace_shared(place.span(), device, offset, Protection::ReadWrite);
+    fn map_coherent(&self, place: BlockSpan, to: DevicePage) -> Result<(), Refused> {
+        let device = self.devices.get(usize::from(to.node.0)).ok_or(Refused::NoMemory)?;
+        let index = to.pfn.get().checked_sub(device.first.get()).ok_or(Refused::NoMemory)?;
+        let offset = usize::try_from(index).expect("device memory is mapped here") * PAGE;
+        let mapped = self.view.replace_shared(place.span(), &device.memfd, offset, Protection::ReadWrite);
         let _: Outcome = self.uffd.wake(place.span());
         mapped.map_err(|_| Refused::NoMemory)
     }

@@ -15,7 +15,7 @@ use bifolio_migrate::{
     OrderRange, Outcome, PageRun, Rights, Step, Transaction,
 };
 use bifolio_sim::view::InPlace;
-use bifolio_sim::{Access, Entry, SimDevice, SimView, Touch};
+use bifolio_sim::{Entry, SimDevice, SimView, Touch};
 use bifolio_sys::SharedBytes;
 
 /// A device, and the folios on it by their first page.
@@ -372,7 +372,7 @@ impl World {
     /// Writes through the page table of a device; `false` if that faults.
     pub fn device_write(&mut self, node: NodeId, page: u16, value: u64) -> bool {
         let (address, device) = (self.address(page), self.device(node));
-        let done = device.try_access(address, Access::Write, |bytes| store(bytes, value)).is_some();
+        let done = device.try_access(address, Rights::WRITE, |bytes| store(bytes, value)).is_some();
         done && self.expected.insert(page, value).is_some()
     }
 

@@ -1,8 +1,10 @@
 //! A device whose calls may fail, be skipped, or arrive wrong.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use bifolio_engine::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
+use bifolio_engine::device::{
+    Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate, UsedPages,
+};
 use bifolio_folio::{Order, Pfn};
 use bifolio_sys::{PAGE, SharedBytes};
 
@@ -43,6 +45,7 @@ impl<D: Device + ?Sized> FaultyDevice<D> {
             Copy::ToDevice { from, to } => (Call::CopyToDevice, Bytes::Ram(from), Bytes::Device(to)),
             Copy::ToRam { from, to } => (Call::CopyToRam, Bytes::Device(from), Bytes::Ram(to)),
             Copy::Clear { to, .. } => (Call::Clear, Bytes::Device(to), Bytes::Device(to)),
+            _ => return Err(DeviceError::Unsupported),
         };
         let point = match self.script.fault(call) {
             None => self.inner.copy(&[copy]),
@@ -77,6 +80,7 @@ impl<D: Device + ?Sized> FaultyDevice<D> {
             TableUpdate::Map { .. } => Call::Map,
             TableUpdate::Remap { .. } => Call::Remap,
             TableUpdate::Unmap { .. } => Call::Unmap,
+            _ => return Err(DeviceError::Unsupported),
         };
         let point = match self.script.fault(call) {
             None => self.inner.update(&[update]),
@@ -103,19 +107,23 @@ fn pages_of(copy: Copy<'_>) -> impl Iterator<Item = Copy<'_>> {
     let pages = match copy {
         Copy::ToDevice { from: bytes, .. } | Copy::ToRam { to: bytes, .. } => bytes.len() / PAGE,
         Copy::Clear { pages, .. } => usize::try_from(pages).expect("a copy fits in memory"),
+        _ => 1,
     };
     let pfn = |first: Pfn, at: usize| Pfn::new(first.get() + at as u64);
     (0..pages).map(move |at| match copy {
         Copy::ToDevice { from, to } => Copy::ToDevice { from: part(from, at), to: pfn(to, at) },
         Copy::ToRam { from, to } => Copy::ToRam { from: pfn(from, at), to: part(to, at) },
         Copy::Clear { to, .. } => Copy::Clear { to: pfn(to, at), pages: 1 },
+        copy => copy,
     })
 }
 
 /// An entry of which each page leads to the first page of the folio.
 fn to_head(update: TableUpdate) -> Vec<TableUpdate> {
-    let TableUpdate::Remap { address, to, order } = update else { panic!("{update:?} cannot be spoiled") };
-    let page = |at| TableUpdate::Remap { address: address + at * PAGE, to, order: Order::ZERO };
+    let TableUpdate::Remap { address, to, order, rights } = update else {
+        panic!("{update:?} cannot be spoiled")
+    };
+    let page = |at| TableUpdate::Remap { address: address + at * PAGE, to, order: Order::ZERO, rights };
     (0..1 << order.get()).map(page).collect()
 }
 
@@ -124,7 +132,7 @@ impl<D: Device + ?Sized> Device for FaultyDevice<D> {
         self.inner.capabilities()
     }
 
-    fn attach(&self, handler: Weak<dyn FaultHandler>) {
+    fn attach(&self, handler: Arc<dyn FaultHandler>) {
         self.inner.attach(handler);
     }
 
@@ -147,8 +155,8 @@ impl<D: Device + ?Sized> Device for FaultyDevice<D> {
         self.inner.test_and_clear_accessed(address, order)
     }
 
-    fn touched_pages(&self, address: usize, order: Order) -> u64 {
-        self.inner.touched_pages(address, order)
+    fn used_pages(&self, address: usize, order: Order) -> UsedPages {
+        self.inner.used_pages(address, order)
     }
 
     fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused};
-use bifolio_folio::Pfn;
-use bifolio_migrate::{PageRun, PageSet};
+use bifolio_migrate::{DevicePage, PageRun, PageSet};
 use bifolio_sys::SharedBytes;
 
 use super::{Call, FaultKind, Script};
@@ -94,7 +93,7 @@ impl<V: CpuView> CpuView for FaultyView<V> {
         }
     }
 
-    fn map_coherent(&self, place: BlockSpan, to: Pfn) -> Result<(), Refused> {
+    fn map_coherent(&self, place: BlockSpan, to: DevicePage) -> Result<(), Refused> {
         match self.refuses(Call::MapCoherent) {
             true => {
                 // Its sleepers look again, and fault again.

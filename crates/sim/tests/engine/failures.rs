@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bifolio_engine::Side;
-use bifolio_engine::device::FaultHandler;
+use bifolio_engine::device::DeviceRequest;
 use bifolio_folio::{MemoryKind, Order};
+use bifolio_migrate::{NodeId, Rights};
 use bifolio_pool::PoolName;
 
 use crate::machine::Machine;
@@ -32,8 +33,10 @@ fn perform(machine: &Machine, request: Request) {
     let engine = &machine.engine;
     // Failing is what is tested; what counts is what is left afterwards.
     let _: bool = match request {
-        Request::DeviceFault => engine.device_fault(machine.addresses(77..78).start).is_ok(),
-        Request::ToDevice => engine.prefetch(machine.all(), Side::Device).is_ok(),
+        Request::DeviceFault => engine
+            .device_fault(NodeId(0), &DeviceRequest::new(machine.addresses(77..78).start, Rights::READ))
+            .is_ok(),
+        Request::ToDevice => engine.prefetch(machine.all(), Side::DEVICE).is_ok(),
         Request::ToRam => engine.prefetch(machine.all(), Side::Ram).is_ok(),
         Request::Unmap => engine.unmap(machine.addresses(5..300)).is_ok(),
         Request::Reshape => {

@@ -1,20 +1,23 @@
 //! An engine over simulated parts, whose faults are answered by whoever meets them.
 
 use std::ops::Range;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use bifolio_engine::device::{Device, FaultHandler};
-use bifolio_engine::{Budget, Counter, Engine, Parts, Statistics};
+use bifolio_engine::clock::MachineClock;
+use bifolio_engine::device::Device;
+use bifolio_engine::{Budget, Counter, Engine, NodeParts, Parts, Residence, Statistics};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
+use bifolio_migrate::Rights;
 use bifolio_policy::FixedOrders;
 use bifolio_pool::DevicePool;
 use bifolio_sim::faulty::{FailAfter, FaultyDevice, FaultyView};
-use bifolio_sim::{Access, SimDevice, SimView, Touch};
+use bifolio_sim::{SimDevice, SimView, Touch};
 use bifolio_sys::{HUGE_PAGE, PAGE};
 
 /// The machine: one block, all of it live.
 pub struct Machine {
     pub engine: Arc<Engine<FaultyView<SimView>>>,
+    pub statistics: Statistics,
     pub device: Arc<SimDevice>,
     pub failures: Arc<FailAfter>,
 }
@@ -39,23 +42,25 @@ impl Machine {
         let addresses = view.addresses().start()..view.addresses().end();
         let device_pages = device.capabilities().pages;
         let faulty: Arc<dyn Device> = Arc::new(FaultyDevice::over(Arc::clone(&device), script()));
-        let engine = Arc::new(Engine::new(Parts {
+        let statistics = Statistics::new().expect("a page");
+        let pagemap = PageMap::new(kind, Pfn::ZERO, device_pages, pool).expect("a pagemap");
+        let engine = Engine::new(Parts {
             view: FaultyView::over(view, script()),
-            device: Arc::clone(&faulty),
-            pagemap: PageMap::new(kind, Pfn::ZERO, device_pages, pool).expect("a pagemap"),
+            nodes: vec![NodeParts { device: faulty, pagemap }],
             budget: Budget::new(ram_pages, 16),
             policy: Box::new(FixedOrders {
                 largest: Order::PMD,
                 smallest: Order::ZERO,
                 populate: Order::K64,
             }),
-            statistics: Statistics::new().expect("a page"),
-            checked: true,
-        }));
-        faulty.attach(Arc::downgrade(&engine) as Weak<dyn FaultHandler>);
+            clock: Arc::new(MachineClock::new()),
+            observers: vec![Arc::new(statistics.clone())],
+            checked: Some(statistics.clone()),
+        })
+        .expect("one node");
         engine.blocks().add_region(addresses.clone()).expect("a block");
-        engine.map(addresses);
-        Machine { engine, device, failures }
+        engine.map(addresses).expect("a block");
+        Machine { engine, statistics, device, failures }
     }
 
     /// The same, with every page written by the CPU.
@@ -107,21 +112,18 @@ impl Machine {
         self.failures.stop();
         assert_eq!(self.engine.audit(), []);
         for page in 0..HUGE_PAGE / PAGE {
-            let found = self.engine.blocks().find(self.view().address(page)).expect("the block");
-            let number = u16::try_from(page).expect("one block");
-            let is_live = found.lock().block.live().contains(number);
-            if is_live {
+            if self.engine.residence(self.view().address(page)) != Residence::NotMapped {
                 let word = self.touch(page, |bytes| bytes.load_u64(0).expect("a word"));
                 assert_eq!(word, value(page), "page {page}");
             }
         }
         assert_eq!(self.engine.audit(), []);
-        assert_eq!(self.engine.statistics().snapshot().get(Counter::Violations), 0);
+        assert_eq!(self.statistics.snapshot().get(Counter::Violations), 0);
     }
 
     /// Reads the first word of a page as a unit of the device.
     pub fn device_read(&self, page: usize) -> u64 {
         let load = |bytes: bifolio_sys::SharedBytes<'_>| bytes.load_u64(0).expect("a word");
-        self.device.access(self.view().address(page), Access::Read, load).expect("there is room")
+        self.device.access(self.view().address(page), Rights::READ, load).expect("there is room")
     }
 }

@@ -59,6 +59,7 @@
 #![forbid(unsafe_code)]
 #![allow(
     dead_code,
+    unreachable_patterns,
     rustdoc::broken_intra_doc_links,
     reason = "what is borrowed changes at home: it may hold more than is used here, and link to modules that are not here"
 )]
@@ -77,6 +78,8 @@ pub mod budget;
 pub mod buffer;
 #[path = "../../../engine/src/checked/mod.rs"]
 pub mod checked;
+#[path = "../../../engine/src/clock.rs"]
+pub mod clock;
 #[path = "../../../engine/src/detach.rs"]
 pub mod detach;
 #[path = "../../../engine/src/device.rs"]
@@ -85,14 +88,20 @@ pub mod device;
 mod device_lru;
 #[path = "../../../engine/src/engine.rs"]
 pub mod engine;
+#[path = "../../../engine/src/event.rs"]
+pub mod event;
 #[path = "../../../engine/src/executor.rs"]
 mod executor;
 #[path = "../../../engine/src/fault.rs"]
 mod fault;
 #[path = "../../../engine/src/lru.rs"]
 mod lru;
+#[path = "../../../engine/src/node.rs"]
+pub mod node;
 #[path = "../../../engine/src/pin.rs"]
 pub mod pin;
+#[path = "../../../engine/src/query.rs"]
+mod query;
 #[path = "../../../engine/src/reclaim.rs"]
 mod reclaim;
 #[path = "../../../engine/src/release.rs"]
@@ -112,6 +121,8 @@ pub mod view;
 pub mod builtin;
 #[path = "../../../devices/builtin/src/gate.rs"]
 mod gate;
+#[path = "../../../devices/builtin/src/memory.rs"]
+mod memory;
 #[path = "../../../devices/builtin/src/table.rs"]
 mod table;
 #[path = "../../../devices/builtin/src/unit.rs"]
@@ -133,6 +144,8 @@ mod sync;
 pub mod views;
 
 pub use budget::Budget;
-pub use builtin::{Builtin, BuiltinError, Kernel, Memory};
+pub use builtin::{Builtin, Kernel};
 pub use engine::{Engine, Parts, Side};
+pub use memory::{Memory, MemoryError};
+pub use node::{Node, NodeError, NodeParts};
 pub use unit::Unit;

@@ -9,7 +9,7 @@ use bifolio_sys::SharedBytes;
 
 use super::memory_device::MemoryDevice;
 use super::rig::DEVICE_PAGES;
-use crate::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
+use crate::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate, UsedPages};
 
 /// How the device or the pool breaks its promise.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Device for LyingDevice {
         self.inner.capabilities()
     }
 
-    fn attach(&self, handler: Weak<dyn FaultHandler>) {
+    fn attach(&self, handler: Arc<dyn FaultHandler>) {
         self.inner.attach(handler);
     }
 
@@ -114,8 +114,8 @@ impl Device for LyingDevice {
         self.inner.test_and_clear_accessed(address, order)
     }
 
-    fn touched_pages(&self, address: usize, order: Order) -> u64 {
-        self.inner.touched_pages(address, order)
+    fn used_pages(&self, address: usize, order: Order) -> UsedPages {
+        self.inner.used_pages(address, order)
     }
 
     fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {

@@ -1,8 +1,8 @@
 //! A device of memory alone: it copies, and its page table maps nothing that matters.
 
-use std::sync::Weak;
+use std::sync::Arc;
 
-use bifolio_folio::{Order, Pfn};
+use bifolio_folio::Pfn;
 use bifolio_sys::{Mapping, PAGE, Placement, Protection, SharedBytes};
 
 use crate::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
@@ -43,10 +43,10 @@ impl MemoryDevice {
 
 impl Device for MemoryDevice {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pages: self.pages, faults: true, smallest_order: Order::ZERO }
+        Capabilities::new(self.pages)
     }
 
-    fn attach(&self, _: Weak<dyn FaultHandler>) {}
+    fn attach(&self, _: Arc<dyn FaultHandler>) {}
 
     fn copy(&self, batch: &[Copy<'_>]) -> Result<Point, DeviceError> {
         batch.iter().try_for_each(|copy| self.copy_one(*copy))?;
@@ -59,14 +59,6 @@ impl Device for MemoryDevice {
 
     fn wait(&self, _: Point) -> Result<(), DeviceError> {
         Ok(())
-    }
-
-    fn test_and_clear_accessed(&self, _: usize, _: Order) -> bool {
-        false
-    }
-
-    fn touched_pages(&self, _: usize, _: Order) -> u64 {
-        0
     }
 
     fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {

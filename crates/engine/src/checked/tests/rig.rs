@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Failure, Finished, Outcome, PageRun, PageSet, Step};
+use bifolio_migrate::{DevicePage, Failure, Finished, Outcome, PageRun, PageSet, Step};
 use bifolio_policy::FixedOrders;
 use bifolio_pool::{BuddyPool, DevicePool};
 use bifolio_rules::Rule;
@@ -15,9 +15,12 @@ use super::order;
 use crate::blocks::BlockState;
 use crate::budget::Budget;
 use crate::checked::Checker;
+use crate::clock::MachineClock;
 use crate::engine::{Engine, Parts, Side};
-use crate::executor::Priority;
+use crate::event::Cause;
 use crate::executor::StepExecutor;
+use crate::node::NodeParts;
+use crate::run::Request;
 use crate::statistics::Statistics;
 use crate::view::{BlockSpan, CpuView, Refused};
 
@@ -60,7 +63,7 @@ impl CpuView for PlainView {
         Ok(())
     }
 
-    fn map_coherent(&self, _: BlockSpan, _: Pfn) -> Result<(), Refused> {
+    fn map_coherent(&self, _: BlockSpan, _: DevicePage) -> Result<(), Refused> {
         Ok(())
     }
 
@@ -75,7 +78,8 @@ impl CpuView for PlainView {
 
 /// A checked engine of two blocks, all live and empty.
 pub(super) struct Rig {
-    pub(super) engine: Engine<PlainView>,
+    pub(super) engine: Arc<Engine<PlainView>>,
+    pub(super) statistics: Statistics,
     pub(super) lies: Arc<Lies>,
     pub(super) base: usize,
 }
@@ -91,19 +95,25 @@ impl Rig {
         let buddy = BuddyPool::new(DEVICE_PAGES).expect("a pool");
         let pool = LyingPool { inner: buddy, lies: Arc::clone(&lies), outer: Arc::clone(&outer) };
         let pool = Arc::new(pool) as Arc<dyn DevicePool>;
-        let engine = Engine::new(Parts {
-            view: PlainView(view),
+        let statistics = Statistics::new().expect("a page");
+        let node = NodeParts {
             device: Arc::new(LyingDevice { inner, lies: Arc::clone(&lies) }),
             pagemap: PageMap::new(MemoryKind::Private, Pfn::ZERO, DEVICE_PAGES, pool).expect("a pagemap"),
+        };
+        let engine = Engine::new(Parts {
+            view: PlainView(view),
+            nodes: vec![node],
             budget: Budget::new(4096, 16),
             policy: Box::new(FixedOrders { largest: order(4), smallest: Order::ZERO, populate: order(4) }),
-            statistics: Statistics::new().expect("a page"),
-            checked: true,
-        });
-        outer.set(Arc::downgrade(engine.pagemap().pool())).expect("set once");
+            clock: Arc::new(MachineClock::new()),
+            observers: vec![Arc::new(statistics.clone())],
+            checked: Some(statistics.clone()),
+        })
+        .expect("one node");
+        outer.set(Arc::downgrade(engine.nodes()[0].pool())).expect("set once");
         engine.blocks().add_region(addresses.clone()).expect("two blocks");
-        engine.map(addresses.clone());
-        Rig { engine, lies, base: addresses.start }
+        engine.map(addresses.clone()).expect("two blocks");
+        Rig { engine, statistics, lies, base: addresses.start }
     }
 
     /// Brings the first 16 pages to a side, where they hold something.
@@ -116,7 +126,7 @@ impl Rig {
         self.engine.cpu_fault(self.base).expect("zeros");
         let bytes = self.engine.view().0.bytes(0, 16 * PAGE).expect("the first pages");
         (0..16 * PAGE).step_by(64).for_each(|at| bytes.write(at, at as u64).expect("inside"));
-        self.to(Side::Device).expect("room");
+        self.to(Side::DEVICE).expect("room");
     }
 
     /// Performs one step of no transaction, and whatever it leads to.
@@ -131,14 +141,14 @@ impl Rig {
     ) -> R {
         let found = self.engine.blocks().find(self.base).expect("the first block");
         let mut cell = found.lock();
-        steps(&mut StepExecutor::new(&self.engine, found, Priority::Fault), &mut cell)
+        steps(&mut StepExecutor::begin(&self.engine, found, Request::new(Cause::Prefetch)), &mut cell)
     }
 
     /// Ends a transaction of these steps.
     pub(super) fn ends(&self, steps: &[Step], result: Result<Finished, Failure>) {
         let found = self.engine.blocks().find(self.base).expect("the first block");
         let mut cell = found.lock();
-        let mut drive = StepExecutor::new(&self.engine, found, Priority::Fault);
+        let mut drive = StepExecutor::begin(&self.engine, found, Request::new(Cause::Prefetch));
         for step in steps {
             let _: Outcome = drive.perform(*step, &mut cell);
         }
@@ -146,7 +156,7 @@ impl Rig {
     }
 
     pub(super) fn pool(&self) -> &Arc<dyn DevicePool> {
-        self.engine.pagemap().pool()
+        self.engine.nodes()[0].pool()
     }
 
     pub(super) fn checker(&self) -> &Checker {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
@@ -16,10 +16,12 @@ use shuttle::thread;
 
 use super::View;
 use super::faults::{Faults, quirks};
+use crate::NodeParts;
 use crate::blocks::{BLOCK_LEN, BlockRef};
 use crate::budget::Budget;
+use crate::clock::MachineClock;
 use crate::detach::DetachError;
-use crate::device::{DeviceFault, FaultHandler};
+use crate::device::DeviceFault;
 use crate::engine::{Engine, Parts, Side};
 use crate::mutant::{self, Mutant};
 use crate::sim::faulty::{FaultyDevice, FaultyPool, FaultyView};
@@ -68,6 +70,7 @@ pub type PageOf = (usize, usize);
 pub struct Machine {
     engine: Arc<Engine<View>>,
     device: Arc<Builtin>,
+    statistics: Statistics,
     /// Where buffer objects are.
     pub(super) space: Space,
     pub(super) oracle: Oracle,
@@ -98,30 +101,44 @@ impl Machine {
     pub fn new(setup: Setup) -> Machine {
         let faults = Arc::new(Faults::per_mille(setup.failures_per_mille));
         let script = || Arc::clone(&faults) as Arc<_>;
-        let memory = Memory::new(setup.device_pages).expect("device memory");
+        let memory = Memory::new(Pfn::ZERO, setup.device_pages).expect("device memory");
         let shown = (setup.kind == MemoryKind::Coherent).then(|| Arc::clone(memory.memfd()));
         let view = SimView::with_quirks(setup.blocks, &[shown.as_deref()], quirks());
         let addresses = view.addresses().start()..view.addresses().end();
         let device = Arc::new(Builtin::new(memory, setup.units, addresses.clone()));
         let pool = PoolName::Buddy.make(setup.device_pages).expect("a pool");
         let pool: Arc<dyn DevicePool> = Arc::new(FaultyPool::over(pool, script()));
-        let engine = Arc::new(Engine::new(Parts {
-            view: FaultyView::over(view, script()),
+        let node = NodeParts {
             device: Arc::new(FaultyDevice::over(Arc::clone(&device), script()).by_page()),
             pagemap: PageMap::new(setup.kind, Pfn::ZERO, setup.device_pages, pool).expect("a pagemap"),
+        };
+        let statistics = Statistics::new().expect("a page");
+        let engine = Engine::new(Parts {
+            view: FaultyView::over(view, script()),
+            nodes: vec![node],
             budget: Budget::new(setup.ram_pages.0, setup.ram_pages.1),
             policy: Box::new(setup.orders),
-            statistics: Statistics::new().expect("a page"),
-            checked: true,
-        }));
-        let handler: Weak<dyn FaultHandler> = Arc::downgrade(&engine) as Weak<dyn FaultHandler>;
-        engine.device.attach(handler);
+            clock: Arc::new(MachineClock::new()),
+            observers: vec![Arc::new(statistics.clone())],
+            checked: Some(statistics.clone()),
+        })
+        .expect("one node");
         engine.blocks().add_region(addresses.clone()).expect("blocks");
         let oracle = Oracle::new(addresses.len() / PAGE);
         let buffers = addresses.end - BUFFER_PAGES * PAGE..addresses.end;
         let space = Space::over(Arc::clone(&engine), buffers);
         let (detached, pinned) = (AtomicBool::new(false), Mutex::default());
-        Machine { engine, device, space, oracle, faults, start: addresses.start, detached, pinned }
+        Machine {
+            engine,
+            device,
+            statistics,
+            space,
+            oracle,
+            faults,
+            start: addresses.start,
+            detached,
+            pinned,
+        }
     }
 
     /// Races actors; then frees everything, and checks that it is free. No buffer object is left.
@@ -181,7 +198,7 @@ impl Machine {
     /// Begins the life of some pages of a block.
     pub fn map(&self, block: usize, pages: Range<usize>) {
         pages.clone().for_each(|page| self.oracle.beginning(self.number((block, page))));
-        self.engine.map(self.addresses(block, pages.clone()));
+        self.engine.map(self.addresses(block, pages.clone())).expect("pages of a block");
         pages.for_each(|page| self.oracle.begun(self.number((block, page))));
     }
 
@@ -286,7 +303,7 @@ impl Machine {
     /// Takes a reference of the folio on a device page as a scan of device memory does, holds it for a
     /// moment, and drops it.
     pub fn hold(&self, pfn: u64) {
-        let _held = self.engine.pagemap().try_get(Pfn::new(pfn));
+        let _held = self.engine.nodes()[0].pagemap().try_get(Pfn::new(pfn));
         self.let_others_go_on();
     }
 
@@ -297,7 +314,7 @@ impl Machine {
 
     /// Does `work`, which is given the order, while holding the folio on a device page; `None` if there is none.
     pub fn holding<R>(&self, pfn: u64, work: impl FnOnce(Order) -> R) -> Option<R> {
-        let folio = self.engine.pagemap().try_get(Pfn::new(pfn)).ok()?;
+        let folio = self.engine.nodes()[0].pagemap().try_get(Pfn::new(pfn)).ok()?;
         let order = folio.order();
         Some(work(order))
     }
@@ -338,7 +355,7 @@ impl Machine {
     /// Checks that each byte is where the block says, is right, and that no page leads elsewhere.
     fn check(&self) {
         assert_eq!(self.engine.audit(), [], "after everything");
-        assert_eq!(self.engine.statistics().snapshot().get(Counter::Violations), 0);
+        assert_eq!(self.statistics.snapshot().get(Counter::Violations), 0);
         for found in self.engine.blocks().made() {
             for page in live_runs(&found).flatten() {
                 self.check_page(found.base + usize::from(page) * PAGE);
@@ -382,9 +399,12 @@ impl Machine {
             }
         }
         assert_eq!(self.engine.audit(), [], "after all was freed");
-        self.engine.pagemap().kill();
-        assert!(self.engine.pagemap().is_drained(), "I16");
-        assert_eq!(self.engine.pagemap().pool().free_pages(), self.engine.pagemap().pages());
+        self.engine.nodes()[0].pagemap().kill();
+        assert!(self.engine.nodes()[0].pagemap().is_drained(), "I16");
+        assert_eq!(
+            self.engine.nodes()[0].pagemap().pool().free_pages(),
+            self.engine.nodes()[0].pagemap().pages()
+        );
         assert_eq!(self.engine.budget().used_pages(), 0);
     }
 }

@@ -77,9 +77,9 @@ impl Process {
             handlers.into_iter().for_each(|handler| handler.join().expect("a handler"));
         });
         assert_eq!(self.heap.audit(), []);
-        assert_eq!(self.heap.engine().statistics().snapshot().get(Counter::Violations), 0);
+        assert_eq!(self.heap.statistics().snapshot().get(Counter::Violations), 0);
         assert!(self.heap.free(self.view().address(self.first)));
-        assert_eq!(self.heap.engine().pagemap().live_pages(), 0);
+        assert_eq!(self.heap.engine().nodes()[0].pagemap().live_pages(), 0);
         assert_eq!(self.heap.engine().budget().used_pages(), 0);
     }
 

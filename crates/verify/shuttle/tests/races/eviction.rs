@@ -45,7 +45,7 @@ pub fn three_prefetches(setup: Setup) {
     (0..3).for_each(|block| machine.map(block, 0..4));
     let fetch = |machine: &Machine, block| {
         machine.write((block, 1), block);
-        machine.prefetch(block, 0..4, Side::Device);
+        machine.prefetch(block, 0..4, Side::DEVICE);
         machine.read((block, 1), block);
     };
     machine.run(&[&|machine| fetch(machine, 0), &|machine| fetch(machine, 1), &|machine| fetch(machine, 2)]);
@@ -58,7 +58,7 @@ pub fn audits_in_between(setup: Setup) {
     machine.map(1, 0..4);
     machine.run(&[
         &|machine| program(machine, &[(0, 0), (1, 0), (0, 2), (1, 3)], word::FIRST),
-        &|machine| [0, 1, 0].into_iter().for_each(|block| machine.prefetch(block, 0..4, Side::Device)),
+        &|machine| [0, 1, 0].into_iter().for_each(|block| machine.prefetch(block, 0..4, Side::DEVICE)),
         &|machine| (0..4).for_each(|_| machine.audit_meanwhile()),
     ]);
 }

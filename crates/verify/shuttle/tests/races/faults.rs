@@ -25,7 +25,7 @@ pub fn prefetches_and_a_looker(setup: Setup) {
     machine.run(&[
         &|machine| program(machine, &[(0, 0), (0, 3), (0, 6), (0, 3)], word::FIRST),
         &|machine| {
-            machine.prefetch(0, 0..8, Side::Device);
+            machine.prefetch(0, 0..8, Side::DEVICE);
             machine.prefetch(0, 2..7, Side::Ram);
         },
         &|machine| (0..8).for_each(|pfn| machine.hold(pfn)),

@@ -40,7 +40,7 @@ pub fn against_faults(setup: Setup) {
         &|machine| machine.launch(&|on, number| unit(on, &[(0, 1), (0, 0), (0, 3), (0, 5), (0, 2)], number)),
         &|machine| {
             let _ = machine.while_pinned(0, 2..3, || program(machine, &[(0, 2), (0, 0)], word::FIRST));
-            machine.prefetch(0, 0..8, Side::Device);
+            machine.prefetch(0, 0..8, Side::DEVICE);
         },
     ]);
 }
@@ -85,7 +85,7 @@ pub fn against_unmapping(setup: Setup) {
 pub fn against_teardown(setup: Setup) {
     let machine = Machine::new(setup);
     machine.map(0, 0..8);
-    machine.prefetch(0, 0..8, Side::Device);
+    machine.prefetch(0, 0..8, Side::DEVICE);
     machine.run(&[
         &|machine| must_transfer(machine, 3, 2),
         &|machine| {

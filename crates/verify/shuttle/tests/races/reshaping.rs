@@ -15,7 +15,7 @@ pub fn in_use(setup: Setup) {
         &|machine| machine.launch(&|on, number| unit(on, &[(0, 1), (0, 6), (0, 3), (0, 1)], number)),
         &|machine| program(machine, &[(0, 2), (0, 5)], word::FIRST),
         &|machine| {
-            machine.prefetch(0, 0..8, Side::Device);
+            machine.prefetch(0, 0..8, Side::DEVICE);
             machine.split(0, 0..8, Order::ZERO);
             machine.collapse(0, 0..8);
             machine.split(0, 1..2, Order::ZERO);
@@ -30,7 +30,7 @@ pub fn each_other(setup: Setup) {
     machine.map(0, 0..8);
     machine.run(&[
         &|machine| {
-            machine.prefetch(0, 0..8, Side::Device);
+            machine.prefetch(0, 0..8, Side::DEVICE);
             machine.split(0, 0..8, Order::ZERO);
             machine.split(0, 4..8, Order::ZERO);
         },
@@ -49,7 +49,7 @@ pub fn unmapping(setup: Setup) {
     let machine = Machine::new(Setup { blocks: 2, ..setup });
     machine.map(0, 0..4);
     machine.map(1, 0..4);
-    machine.prefetch(0, 0..4, Side::Device);
+    machine.prefetch(0, 0..4, Side::DEVICE);
     machine.run(&[
         &|machine| {
             machine.split(0, 0..4, Order::ZERO);
@@ -71,7 +71,7 @@ pub fn eviction(setup: Setup) {
     machine.run(&[
         &|machine| {
             for _ in 0..2 {
-                machine.prefetch(0, 0..4, Side::Device);
+                machine.prefetch(0, 0..4, Side::DEVICE);
                 machine.split(0, 0..4, Order::ZERO);
                 machine.collapse(0, 0..4);
             }

@@ -30,7 +30,7 @@ pub fn middle_of_a_folio(setup: Setup) {
 pub fn held_folio(setup: Setup) {
     let machine = Machine::new(setup);
     machine.map(0, 0..4);
-    machine.prefetch(0, 0..4, Side::Device);
+    machine.prefetch(0, 0..4, Side::DEVICE);
     machine.run(&[&|machine| assert!(machine.unmap(0, 0..1)), &|machine| machine.hold(1), &|machine| {
         program(machine, &[(0, 3), (0, 2), (0, 3)], word::SECOND);
     }]);

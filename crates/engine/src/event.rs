@@ -1,0 +1,331 @@
+//! What happens in an engine, told to observers: one stream of typed events.
+//!
+//! ```text
+//!   request (fault, prefetch, unmap, ...)
+//!     Begin -> Step, Done -> Step, Done -> ... -> End        one transaction; those within it come in between
+//!     CpuFault, DeviceFault                                   the request's own end
+//!   Copied, Victim, Evicted, Reclaimed, Used, Busy, ...       what happened on the way
+//! ```
+//!
+//! Statistics, the checker of rules and traces are observers; the engine knows none of them. An engine without observers
+//! makes no event: each place that could tell one tests whether there is a listener, and nothing else is different.
+
+use std::sync::Arc;
+
+use bifolio_folio::{FreeRange, Pfn};
+use bifolio_migrate::{Block, Failure, Finished, NodeId, Outcome, PageRun, Step};
+use bifolio_sys::SharedBytes;
+
+use crate::device::{DeviceFault, DeviceRequest, Served, UsedPages};
+use crate::node::Node;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Hears what an engine does.
+pub trait Observer: Send + Sync {
+    /// Hears one event, on the thread that caused it, while that thread holds the locks of the transaction. It must not
+    /// call the engine, wait for another thread, or touch memory that the engine manages.
+    fn observe(&self, event: &Event<'_>);
+
+    /// Whether forming a folio has to look at the word of every page of its range, for this observer to judge.
+    fn checks_every_page(&self) -> bool {
+        false
+    }
+}
+
+/// Number of a transaction, unique in its engine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TransactionId(pub u64);
+
+/// What a transaction is for.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Cause {
+    /// A fault of the CPU.
+    CpuFault,
+    /// A fault of a device.
+    DeviceFault,
+    /// A prefetch to either side.
+    Prefetch,
+    /// An unmapping.
+    Unmap,
+    /// A split or a collapse that was asked for.
+    Reshape,
+    /// A pin.
+    Pin,
+    /// Making room on a device.
+    Eviction,
+    /// Making room in system memory.
+    Reclaim,
+    /// Taking a device away.
+    Detach,
+    /// Giving memory back to the kernel.
+    Release,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy)]
+pub struct Event<'e> {
+    /// Its number: events of one engine are numbered in the order in which they were told.
+    pub sequence: u64,
+    /// The transaction in which it happened, if in one.
+    pub transaction: Option<TransactionId>,
+    /// What happened.
+    pub kind: EventKind<'e>,
+}
+
+/// The kinds of events. Times are in nanoseconds of the engine's clock, addresses in bytes.
+#[non_exhaustive]
+#[derive(Clone, Copy)]
+pub enum EventKind<'e> {
+    /// A transaction begins on a block that its thread has locked.
+    Begin {
+        /// Address of the block.
+        block: usize,
+        /// What it is for.
+        cause: Cause,
+    },
+    /// A step is about to be done.
+    Step {
+        /// The step.
+        step: &'e Step,
+        /// The block and the bytes, before it.
+        context: &'e dyn StepContext,
+    },
+    /// A step was done.
+    Done {
+        /// The step.
+        step: &'e Step,
+        /// Its outcome.
+        outcome: Outcome,
+        /// The block and the bytes, after it.
+        context: &'e dyn StepContext,
+    },
+    /// A transaction ended.
+    End {
+        /// How.
+        result: &'e Result<Finished, Failure>,
+        /// The block, and what is left staged.
+        context: &'e dyn StepContext,
+    },
+    /// A fault of the CPU was answered.
+    CpuFault {
+        /// The address that was touched.
+        address: usize,
+        /// What came of it.
+        result: &'e Result<Finished, Failure>,
+        /// How long it took to answer.
+        wait_ns: u64,
+    },
+    /// A fault of a device was answered.
+    DeviceFault {
+        /// The device.
+        node: NodeId,
+        /// What it asked for.
+        request: &'e DeviceRequest,
+        /// What came of it.
+        result: &'e Result<Served, DeviceFault>,
+        /// How long it took to answer.
+        wait_ns: u64,
+    },
+    /// A folio is about to be formed.
+    Forming {
+        /// The device.
+        node: &'e Node,
+        /// Its memory.
+        range: &'e FreeRange,
+        /// The pool's number for it.
+        data: u32,
+    },
+    /// A folio was formed, and is still locked.
+    Formed {
+        /// The device.
+        node: &'e Node,
+        /// The folio.
+        folio: &'e LockedFolio<'e>,
+        /// The pool's number that was given.
+        data: u32,
+        /// Whether the pagemap had been killed before.
+        after_kill: bool,
+    },
+    /// No folio was formed since a page of the range is in one already.
+    FormRefused {
+        /// The device.
+        node: &'e Node,
+        /// The range.
+        range: &'e FreeRange,
+        /// The page.
+        page: Pfn,
+    },
+    /// Bytes of folios were copied.
+    Copied {
+        /// The device.
+        node: NodeId,
+        /// Whether to the device.
+        to_device: bool,
+        /// Number of bytes; zero if the copy failed.
+        bytes: u64,
+        /// How long it took.
+        time_ns: u64,
+    },
+    /// A folio is about to be evicted.
+    Victim {
+        /// The device.
+        node: NodeId,
+        /// The folio that was looked for.
+        wanted: Pfn,
+        /// The folio that the block has there now.
+        found: Option<Pfn>,
+    },
+    /// A folio was evicted to make room on the device.
+    Evicted {
+        /// The device.
+        node: NodeId,
+        /// Address of its first page.
+        address: usize,
+    },
+    /// Pages were moved to a device to make room in system memory.
+    Reclaimed {
+        /// Address of the first page.
+        address: usize,
+        /// Number of pages.
+        pages: u16,
+    },
+    /// What a device did with the pages of a folio while they were mapped there.
+    Used {
+        /// The device.
+        node: NodeId,
+        /// Address of the first page.
+        address: usize,
+        /// Which pages it read and wrote.
+        used: &'e UsedPages,
+    },
+    /// A transaction found something in use and left all pages where they were.
+    Busy,
+    /// A thread is about to wait for the lock of a block.
+    Waiting {
+        /// Address of the block.
+        block: usize,
+    },
+    /// A folio was split into its halves.
+    Split {
+        /// The device.
+        node: NodeId,
+    },
+    /// Two halves became one folio.
+    Collapsed {
+        /// The device.
+        node: NodeId,
+    },
+    /// Pages were taken beyond the limit of system memory, since both memories are full.
+    BeyondLimit {
+        /// Number of pages.
+        pages: u64,
+    },
+    /// A page was poisoned: a touch of it raises SIGBUS.
+    Poisoned {
+        /// Its address.
+        address: usize,
+        /// Why.
+        why: Failure,
+    },
+    /// A buffer object was evicted to system memory.
+    BufferEvicted {
+        /// The device.
+        node: NodeId,
+    },
+    /// A buffer object that had been evicted came back to its device.
+    BufferReturned {
+        /// The device.
+        node: NodeId,
+    },
+    /// Bytes of a buffer object were copied.
+    BufferCopied {
+        /// The device.
+        node: NodeId,
+        /// Number of bytes; zero if the copy failed.
+        bytes: u64,
+        /// How long it took.
+        time_ns: u64,
+    },
+    /// An audit found what breaks a rule.
+    Violations {
+        /// How often.
+        count: u64,
+    },
+    /// A device was killed: no folio is formed there any more.
+    Killed {
+        /// The device.
+        node: NodeId,
+    },
+}
+
+/// A folio that was just formed.
+pub type LockedFolio<'m> = bifolio_folio::Folio<'m, Arc<dyn bifolio_pool::DevicePool>, bifolio_folio::Locked>;
+
+/// What can be looked at while a step is done: the block is locked, and nothing changes meanwhile.
+pub trait StepContext {
+    /// Address of the block.
+    fn base(&self) -> usize;
+
+    /// Where its pages are.
+    fn block(&self) -> &Block;
+
+    /// Whether pages are out of the CPU's view.
+    fn is_staged(&self) -> bool;
+
+    /// The smallest order that the transaction may go down to by this step.
+    fn smallest_order(&self) -> bifolio_folio::Order;
+
+    /// The bytes of pages of the block that are out of the CPU's view; `None` if none are.
+    fn ram_bytes(&self, run: PageRun) -> Option<SharedBytes<'_>>;
+
+    /// The bytes of device pages; `None` if they cannot be had without a copy.
+    fn device_bytes(&self, node: NodeId, first: Pfn, pages: u64) -> Option<SharedBytes<'_>>;
+}
+
+/// The observers of an engine.
+#[derive(Default)]
+pub(crate) struct Observers {
+    list: Box<[Arc<dyn Observer>]>,
+    sequence: AtomicU64,
+    transactions: AtomicU64,
+}
+
+impl Observers {
+    pub(crate) fn new(list: Vec<Arc<dyn Observer>>) -> Observers {
+        Observers { list: list.into(), ..Observers::default() }
+    }
+
+    /// Whether there is any.
+    #[inline]
+    pub(crate) fn listen(&self) -> bool {
+        !self.list.is_empty()
+    }
+
+    pub(crate) fn check_every_page(&self) -> bool {
+        self.list.iter().any(|observer| observer.checks_every_page())
+    }
+
+    /// A number for a transaction that begins.
+    #[inline]
+    pub(crate) fn next_transaction(&self) -> Option<TransactionId> {
+        // Relaxed: the number must only be another one.
+        self.listen().then(|| TransactionId(self.transactions.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Tells what happened in a transaction, or in none.
+    #[inline]
+    pub(crate) fn tell<'e>(&self, transaction: Option<TransactionId>, kind: impl FnOnce() -> EventKind<'e>) {
+        if self.listen() {
+            self.tell_all(transaction, kind());
+        }
+    }
+
+    #[inline(never)]
+    fn tell_all(&self, transaction: Option<TransactionId>, kind: EventKind<'_>) {
+        // Relaxed: the number orders the events; what they tell of is ordered by the locks that are held.
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let event = Event { sequence, transaction, kind };
+        self.list.iter().for_each(|observer| observer.observe(&event));
+    }
+}
