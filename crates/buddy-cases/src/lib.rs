@@ -1,6 +1,6 @@
 //! The cases that `bifolio-buddy` is measured with.
 //!
-//! One place for all who measure: `bifolio bench buddy` sets their times against a floor, the example `count` runs one
+//! `bifolio bench buddy` sets their times against a floor, the example `count` runs one
 //! case for a counter of instructions, and `crates/buddy-compare` runs them beside other allocators. The same seed
 //! always means the same calls.
 //!

@@ -1,7 +1,7 @@
 //! The floor under an allocator: a bit for each block.
 //!
-//! Whoever hands out pages must at least write down that they are taken, and that they are free again. [`Marks`] does
-//! that and no more: it does not search, split, merge or check.
+//! An allocator must at least write down that pages are taken, and that they are free again. [`Marks`] does that and no
+//! more: it does not search, split, merge or check.
 
 use std::hint::black_box;
 
@@ -39,8 +39,8 @@ impl Marks {
     }
 }
 
-/// Takes pages one after the other and begins again at the end, whoever has them: what a call costs at least, not
-/// an allocator to use.
+/// Takes pages one after the other, begins again at the end, and does not look whether they are taken. It shows what a
+/// call costs at least, and is no allocator to use.
 impl Allocator for Marks {
     type Handle = u64;
 

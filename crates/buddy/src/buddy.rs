@@ -68,7 +68,7 @@ impl Buddy {
     /// Sets how many freed blocks of each order up to 10 may wait before they merge: up to 32, which is the default;
     /// with 0 every block merges at once, at several times the cost. O(waiting blocks).
     pub fn set_merge_delay(&mut self, blocks: u32) {
-        self.settle();
+        self.merge_waiting();
         self.recent = Recent::new(blocks.min(DEPTH));
     }
 
@@ -95,7 +95,7 @@ impl Buddy {
     /// # Errors
     ///
     /// [`AllocateError::NoSpace`] if no free block is large enough.
-    pub fn allocate_told(&mut self, order: u32, prefer_cleared: bool) -> Result<Grant, AllocateError> {
+    pub fn allocate_grant(&mut self, order: u32, prefer_cleared: bool) -> Result<Grant, AllocateError> {
         if prefer_cleared
             && self.cleared_pages() > 0
             && let Some(grant) = self.allocate_cleared_block(order)
@@ -118,7 +118,7 @@ impl Buddy {
     fn cut(&mut self, order: u32) -> Result<Grant, AllocateError> {
         let mut found = self.find(order);
         if found.is_none() && self.recent.pages() > 0 {
-            self.settle();
+            self.merge_waiting();
             found = self.find(order);
         }
         let Some((at, from)) = found else { return Err(self.no_space_for_order(order)) };
@@ -197,7 +197,7 @@ impl Buddy {
     }
 
     /// Merges all waiting blocks. Afterwards the free blocks follow from the set of free pages alone.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn merge_waiting(&mut self) {
         if self.recent.pages() > 0 {
             let Self { regions, recent } = self;
             (0..RECENT_ORDERS).for_each(|order| recent.drain(order, DEPTH, |block| release(regions, block)));

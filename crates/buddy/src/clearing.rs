@@ -44,7 +44,7 @@ impl Buddy {
     ///
     /// [`FreeError`] if a page of the range is foreign or allocated; nothing is changed then.
     pub fn declare_cleared(&mut self, range: Range<u64>) -> Result<(), FreeError> {
-        self.settle();
+        self.merge_waiting();
         let at = self.region_holding(&range)?;
         if let Some(allocated) = self.regions[at].first_used(&range) {
             return Err(FreeError::WrongBlock { page: allocated.page.max(range.start), allocated });
@@ -65,7 +65,7 @@ impl Buddy {
     /// the lowest one at or behind page `from`, as large as it can be, but not above `max_order`. `None` if there are
     /// no dirty free pages from there on. O(blocks between `from` and the block found).
     pub fn take_dirty(&mut self, from: u64, max_order: u32) -> Option<BuddyBlock> {
-        self.settle();
+        self.merge_waiting();
         let (at, block) = self.regions.iter().enumerate().find_map(|(at, region)| {
             let (free, dirty) = region.next_dirty_free(from)?;
             let order = dirty.start.trailing_zeros().min((dirty.end - dirty.start).ilog2()).min(max_order);

@@ -91,13 +91,13 @@ impl Buddy {
             counts.iter_mut().zip(region.free().counts()).for_each(|(sum, count)| *sum += count);
         }
         if self.recent.pages() > 0 {
-            self.merge_waiting(&mut counts);
+            self.count_as_merged(&mut counts);
         }
         counts
     }
 
     /// Corrects the counts of free blocks as if all waiting blocks had merged.
-    fn merge_waiting(&self, counts: &mut [u64; ORDERS]) {
+    fn count_as_merged(&self, counts: &mut [u64; ORDERS]) {
         let (mut pages, mut length) = ([0u64; CAPACITY], 0);
         for order in 0..=MAX_ORDER {
             let waiting = self.recent.of_order(order);

@@ -14,7 +14,7 @@ impl Buddy {
     /// [`FreeError`] if a page of the range is foreign or free, or if an allocated block crosses one of its ends;
     /// nothing is changed then.
     pub fn free_range(&mut self, range: Range<u64>) -> Result<(), FreeError> {
-        self.settle();
+        self.merge_waiting();
         let at = self.region_holding(&range)?;
         let region = &mut self.regions[at];
         region.check_used(&range)?;
@@ -33,7 +33,7 @@ impl Buddy {
     ///
     /// [`FreeError`] for the first block that is not allocated, or is listed twice; nothing is changed then.
     pub fn free_list(&mut self, blocks: &[BuddyBlock]) -> Result<(), FreeError> {
-        self.settle();
+        self.merge_waiting();
         for (done, &block) in blocks.iter().enumerate() {
             if !self.is_allocated(block) {
                 let error = self.why_not_allocated(block);
@@ -52,7 +52,7 @@ impl Buddy {
     ///
     /// [`FreeError`] for the first block that is not allocated, or is listed twice; nothing is changed then.
     pub fn free_many(&mut self, order: u32, pages: &[u64]) -> Result<(), FreeError> {
-        self.settle();
+        self.merge_waiting();
         let mut done = 0;
         while let Some(&page) = pages.get(done) {
             let block = BuddyBlock { page, order };
@@ -100,7 +100,7 @@ impl Buddy {
     ///
     /// [`FreeError`] unless the block is allocated and holds all of `keep`, at least a page; nothing is changed then.
     pub fn trim(&mut self, block: BuddyBlock, keep: Range<u64>) -> Result<(), FreeError> {
-        self.settle();
+        self.merge_waiting();
         if !self.is_allocated(block) {
             return Err(self.why_not_allocated(block));
         }
@@ -133,7 +133,7 @@ impl Buddy {
     ///
     /// [`FreeError`] if a page of the block is free or foreign, or belongs to a larger block; nothing is changed then.
     pub fn join(&mut self, block: BuddyBlock) -> Result<(), FreeError> {
-        self.settle();
+        self.merge_waiting();
         let pages = 1u64.checked_shl(block.order).unwrap_or(u64::MAX);
         let range = block.page..block.page.saturating_add(pages);
         let at = self.region_holding(&range)?;

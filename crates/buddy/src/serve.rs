@@ -32,7 +32,7 @@ impl Buddy {
     /// [`AllocateError`] if the request cannot be met or makes no sense; nothing is changed then.
     pub fn allocate_with(&mut self, request: &Request) -> Result<Vec<Grant>, AllocateError> {
         let pages = request.rounded_pages()?;
-        self.settle();
+        self.merge_waiting();
         if pages > self.free_pages() {
             return Err(self.no_space(pages));
         }
@@ -67,7 +67,7 @@ impl Buddy {
         if align_order <= order {
             return self.allocate(order);
         }
-        self.settle();
+        self.merge_waiting();
         let found = self.best(|region| region.find_aligned(order, align_order));
         let Some((at, from)) = found else {
             return Err(self.no_space(1u64.checked_shl(order).unwrap_or(u64::MAX)));
@@ -94,7 +94,7 @@ impl Buddy {
         let order = pages.next_power_of_two().ilog2();
         let single = self.find(order);
         if single.is_none() {
-            self.settle();
+            self.merge_waiting();
         }
         let whole = single.or_else(|| self.find(order)).map(|(at, from)| (at, from.page..from.page + pages));
         let wanted = Wanted { pages, align_order: 0, within: 0..u64::MAX, top_down: false };
@@ -115,7 +115,7 @@ impl Buddy {
     ///
     /// [`AllocateError`] if there are not enough blocks; nothing is changed then.
     pub fn allocate_many(&mut self, order: u32, pages: &mut [u64]) -> Result<(), AllocateError> {
-        self.settle();
+        self.merge_waiting();
         let wanted = pages.len() as u64;
         if self.blocks_available(order) < wanted {
             return Err(self.no_space(wanted.saturating_mul(1u64.checked_shl(order).unwrap_or(u64::MAX))));

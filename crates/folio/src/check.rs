@@ -16,7 +16,7 @@ pub struct FolioView {
     pub order: Order,
     /// Number of references.
     pub references: u32,
-    /// Whether somebody holds the lock.
+    /// Whether it is locked.
     pub locked: bool,
     /// The pool's value.
     pub data: u32,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Pieces are locked by the caller, have no other reference, and carry the same `data`. Steps:
-//! 1. freeze: nobody takes a reference any more; if one piece is shared, those frozen before are thawed and all are
+//! 1. freeze: no reference can be taken any more; if one piece is shared, those frozen before are thawed and all are
 //!    given back;
 //! 2. the pool drops one reference of the backing object per piece that vanishes (I7);
 //! 3. the head's word becomes that of the whole, still frozen;
@@ -23,9 +23,9 @@
 //! A lookup probes the possible heads of a page, the largest block first. While pages are merely split, what covers
 //! the page moves in the direction of the probing, so it cannot be missed. A collapse moves it back: a lookup may have
 //! passed the head before step 3, and come to the piece after step 5. But then
-//! - whoever sees that a piece has ended (step 5 is `Release`, probes are `Acquire`) also sees the addition of step 4, so
+//! - a thread that sees that a piece has ended (step 5 is `Release`, probes are `Acquire`) also sees the addition of step 4, so
 //!   it finds the count changed since it began, and probes again;
-//! - whoever saw that addition *before* it began to probe (step 4 is `Release`, the first look at the count is `Acquire`)
+//! - a thread that saw that addition *before* it began to probe (step 4 is `Release`, the first look at the count is `Acquire`)
 //!   also finds the head large, or what became of it later.
 //!
 //! So a lookup that ends with "free" has missed neither a split nor a collapse. All stores here are `Release`, that of
@@ -111,7 +111,7 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
     /// let mut halves = whole.split(Order::new(8).unwrap()).unwrap().map(|half| half.unlock().into_raw());
     /// let (lower, upper) = (halves.next().unwrap(), halves.next().unwrap());
     ///
-    /// // Later, whoever laid the halves aside:
+    /// // Later:
     /// let [lower, upper] = [lower, upper].map(|half| map.from_raw(half).try_lock());
     /// match lower.unwrap().collapse(upper.unwrap()) {
     ///     Ok(whole) => assert_eq!(whole.unlock().order(), Order::PMD),
@@ -122,7 +122,7 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
     ///
     /// # Errors
     /// [`CollapseError`], with both inside, if they are not the halves of one block, carry different data, or
-    /// somebody else holds a reference of either.
+    /// there is another reference of either.
     pub fn collapse(self, other: Self) -> Result<Self, CollapseError<[Self; 2]>> {
         collapse([self, other])
     }
@@ -131,7 +131,7 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
     ///
     /// # Errors
     /// [`CollapseError`], with all pieces inside, if they are fewer than two, do not tile a block, carry
-    /// different data, or somebody else holds a reference of one.
+    /// different data, or there is another reference of one.
     pub fn collapse_all(pieces: Vec<Self>) -> Result<Self, CollapseError<Vec<Self>>> {
         collapse(pieces)
     }

@@ -126,7 +126,7 @@ impl<'m, P: Pool, S: State> Folio<'m, P, S> {
         self.load().references()
     }
 
-    /// Tells whether anyone holds the folio lock, a value of the past unless it is this handle.
+    /// Tells whether the folio is locked, a value of the past unless this handle holds the lock.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.load().is_locked()
@@ -137,7 +137,7 @@ impl<'m, P: Pool, S: State> Folio<'m, P, S> {
     /// # Errors
     /// [`GetError::Saturated`] at [`REFERENCES_MAX`](crate::REFERENCES_MAX); nothing was changed.
     pub fn get(&self) -> Result<Folio<'m, P, Live>, GetError> {
-        // Relaxed: this handle's reference keeps the folio, and whoever made it has seen all there is to see.
+        // Relaxed: this handle's reference keeps the folio, and its maker has seen all there is to see.
         let before = Word::from_raw(self.word().fetch_add(Word::ONE_REFERENCE, Ordering::Relaxed));
         if before.is_saturated() {
             self.word().fetch_sub(Word::ONE_REFERENCE, Ordering::Relaxed);
@@ -164,7 +164,7 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
         Folio::from_parts(map, head, order)
     }
 
-    /// Keeps everybody from taking a reference, for a split or a collapse. Returns the frozen word, or the number of
+    /// Keeps all threads from taking a reference, for a split or a collapse. Returns the frozen word, or the number of
     /// references if this is not the only one.
     pub(crate) fn freeze(&self) -> Result<Word, u32> {
         let (word, mut seen) = (self.word(), self.load());
@@ -190,10 +190,10 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
 }
 
 impl<'m, P: Pool> Folio<'m, P, Live> {
-    /// Takes the folio lock if it is free. Never waits: whoever cannot have the lock does something else (I24).
+    /// Takes the folio lock if it is free. Never waits: a caller that cannot have the lock does something else (I24).
     ///
     /// # Errors
-    /// Gives the handle back if somebody holds the lock.
+    /// Gives the handle back if the folio is locked.
     pub fn try_lock(self) -> Result<Folio<'m, P, Locked>, Self> {
         let before = Word::from_raw(self.word().fetch_or(Word::LOCK, Ordering::Acquire));
         if before.is_locked() {

@@ -2,11 +2,11 @@
 //!
 //! Two atomic operations whatever the order: the pages are counted in the pagemap (I8; refused after the
 //! kill, I16), then the head's word goes from that of a free page to "one reference, locked" (I11). Tails are not
-//! written, as nobody takes them for heads; so nothing outside the range can be touched either (I6). The head's word
+//! written, as their words are never read as those of heads; so nothing outside the range can be touched either (I6). The head's word
 //! is replaced as a whole, and everything known about the folio follows from the arguments (I2).
 //!
 //! Under [`Reset::OnForm`] the word to be replaced is not known beforehand and is loaded first. It cannot change
-//! in between, as the owner of the range is the only one who may write it; if it does, the range has two owners.
+//! in between, as only the owner of the range may write it; if it does, the range has two owners.
 
 use crate::folio::{Folio, Locked};
 use crate::order::Order;

@@ -49,15 +49,15 @@
 //! assert_eq!((second.head(), second.order(), second.references()), (Pfn::ZERO, Order::PMD, 2));
 //! drop(folio);
 //!
-//! let locked = second.try_lock().expect("nobody else has the lock");
-//! for piece in locked.split(Order::K64).expect("nobody else has a reference") {
+//! let locked = second.try_lock().expect("the lock is free");
+//! for piece in locked.split(Order::K64).expect("it is the only reference") {
 //!     assert_eq!(piece.data(), 42);
 //! }
 //! assert_eq!(map.pool().0.lock().unwrap().len(), 32);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # The rules, and who keeps them
+//! # The rules, and what keeps them
 //!
 //! | Rule | What | Kept by |
 //! |---|---|---|

@@ -169,7 +169,7 @@ impl<P: Pool> PageMap<P> {
 
     /// Forbids forming from here on; live folios stay until their last put (I16).
     pub fn kill(&self) {
-        // Release: whoever finds the pagemap dead sees what was done before.
+        // Release: a thread that finds the pagemap dead sees what was done before.
         self.live.fetch_or(DEAD, Ordering::Release);
     }
 
@@ -201,7 +201,7 @@ impl<P: Pool> PageMap<P> {
         })
     }
 
-    /// Takes a reference of the folio that covers the page, for a caller who holds none yet.
+    /// Takes a reference of the folio that covers the page, for a caller that holds none yet.
     ///
     /// Probes from the largest possible head down, at most 19 words. A split writes the pieces before it
     /// makes the head small, and a lookup that was overtaken by a collapse probes again, so a page that is live all the
@@ -266,7 +266,7 @@ impl<P: Pool> PageMap<P> {
 
     /// Takes off the pages of a folio that the pool has got back.
     pub(crate) fn uncount_pages(&self, pages: u64) {
-        // Release: the pool's work happens before anyone finds the pagemap drained.
+        // Release: the pool's work happens before any thread finds the pagemap drained.
         let live = self.live.fetch_sub(pages, Ordering::Release);
         debug_assert!(live & !DEAD >= pages, "I8: {pages} pages taken off {}", live & !DEAD);
     }
@@ -284,7 +284,7 @@ impl<P: Pool> PageMap<P> {
             // Acquire: the heads of the collapses counted here are large for the looks that follow.
             let before = self.collapses.load(Ordering::Acquire);
             let found = self.heads_covering(pfn).find_map(|(head, word)| look(head, word));
-            // Relaxed: looks are `Acquire`, so whoever saw a piece end sees that collapse counted.
+            // Relaxed: looks are `Acquire`, so a thread that saw a piece end sees that collapse counted.
             if found.is_some() || self.collapses.load(Ordering::Relaxed) == before {
                 return found;
             }

@@ -22,7 +22,7 @@ use crate::order::{Order, PAGE_SHIFT};
 /// Number of a page of device memory.
 ///
 /// Numbers mean the same as in a kernel: byte address divided by the page size, in the address space of
-/// whoever made the [`PageMap`](crate::PageMap).
+/// the device whose memory the [`PageMap`](crate::PageMap) describes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pfn(u64);
 

@@ -8,7 +8,7 @@ use crate::range::FreeRange;
 ///
 /// `data` is the value given to [`PageMap::form`](crate::PageMap::form), for instance the index of the
 /// backing object. With one reference of that object per live folio, `folio_free` drops one, `folio_split`
-/// takes the missing ones and `folio_collapse` drops the needless, and the object has as many references as folios at
+/// takes the missing ones and `folio_collapse` drops the surplus ones, and the object has as many references as folios at
 /// any time (I7).
 ///
 /// All calls come from the thread that drops the last reference, splits or collapses, so they must not wait for long

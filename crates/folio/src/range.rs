@@ -14,10 +14,10 @@
 use crate::order::Order;
 use crate::pfn::Pfn;
 
-/// 2^order free pages that begin at `head`, owned by whoever holds this value.
+/// 2^order free pages that begin at `head`, owned by the holder of this value.
 ///
-/// Neither `Clone` nor `Copy`: forming a folio consumes it. Dropping it does no harm except that nobody
-/// knows any more that the pages are free.
+/// Neither `Clone` nor `Copy`: forming a folio consumes it. Dropping it leaks the pages: no
+/// allocator knows any more that they are free.
 ///
 /// ```
 /// use bifolio_folio::{FreeRange, Order, Pfn};
@@ -37,7 +37,7 @@ impl FreeRange {
     /// Mints the token for a range.
     ///
     /// For allocators only, at the moment the range leaves their free lists. The caller warrants that
-    /// nobody else owns any of the pages: no folio, no other token, no free list. Alignment and the bounds of
+    /// nothing else owns any of the pages: no folio, no other token, no free list. Alignment and the bounds of
     /// the pagemap are checked when a folio is formed.
     pub const fn claim(head: Pfn, order: Order) -> FreeRange {
         FreeRange { head, order }

@@ -14,7 +14,7 @@ use core::str::FromStr;
 /// assert_eq!(Reset::default().to_string(), "split-on-free");
 /// ```
 ///
-/// # What stays, and why it harms nobody
+/// # What stays, and why it does no harm
 ///
 /// ```text
 ///                      word of the head      after the last put       after the next form
@@ -23,7 +23,7 @@ use core::str::FromStr;
 /// ```
 ///
 /// Tails are written by neither. Under `reinit-on-form` a page may hold what the last folio that *began* there left,
-/// in a free page or under a folio that begins earlier; without the live flag such a word means nothing to anyone.
+/// in a free page or under a folio that begins earlier; without the live flag such a word means nothing.
 /// Why every rule that holds with words of zero holds with such words too:
 ///
 /// - **I1**: forming replaces a word without the live flag only, by compare-and-swap; checked builds look for the
@@ -33,7 +33,7 @@ use core::str::FromStr;
 ///   written, neither by forming nor by freeing.
 /// - **I3**: the pagemap is not in the word.
 /// - **I4, I5**: order and data that the pool gets are those of the handle and of the word that the last put replaced.
-///   That step is the last access to the word; what it leaves is for nobody to read before the next form, whose
+///   That step is the last access to the word; what it leaves is not read before the next form, whose
 ///   one look at it only asks whether it is live.
 /// - **I7, I8, I16**: data go to the pool by the same calls, and the counter is another word.
 /// - **I9**: a free range of any shape is formed alike, as no word in it is live.

@@ -1,6 +1,6 @@
 //! Words out of a pagemap and in again, for checkers that keep many states and run the shipped code on each.
 //!
-//! Only with the feature `snapshot`: whoever puts words in answers for the promises that the types keep otherwise.
+//! Only with the feature `snapshot`: the caller that puts words in answers for the promises that the types keep otherwise.
 //!
 //! With [`Reset::OnForm`](crate::Reset) words of free pages and of tails come out as they are, with what was left in
 //! them. So a checker goes by the live flag (bit 32), and not by zero, to tell heads from other pages; when it renames

@@ -7,8 +7,8 @@
 //!                                      1     0   0   2          orders
 //! ```
 //!
-//! Steps of the lock holder, who must also hold the only reference:
-//! 1. freeze: nobody takes a reference any more, and the word says so (I10);
+//! Steps of the lock holder, which must also hold the only reference:
+//! 1. freeze: no reference can be taken any more, and the word says so (I10);
 //! 2. the pool takes one reference of the backing object per further piece (I7);
 //! 3. the words of the pieces are written, each locked with one reference, the head's last.
 //!
@@ -127,7 +127,7 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
     /// Splits into pieces of one order.
     ///
     /// # Errors
-    /// [`SplitError`], with the folio inside, if somebody else holds a reference or `to` is not smaller.
+    /// [`SplitError`], with the folio inside, if there is another reference or `to` is not smaller.
     pub fn split(self, to: Order) -> Result<Pieces<'m, P>, SplitError<'m, P>> {
         self.split_by(Cut::Uniform(to), to)
     }
@@ -136,7 +136,7 @@ impl<'m, P: Pool> Folio<'m, P, Locked> {
     /// pieces as large as possible: one each of the orders `to` to one below the folio's.
     ///
     /// # Errors
-    /// [`SplitError`], with the folio inside, if somebody else holds a reference, `to` is not smaller, or the
+    /// [`SplitError`], with the folio inside, if there is another reference, `to` is not smaller, or the
     /// page is not in the folio.
     pub fn split_around(self, page: Pfn, to: Order) -> Result<Pieces<'m, P>, SplitError<'m, P>> {
         if !page.is_within(self.head(), self.order()) {
@@ -227,7 +227,7 @@ impl<P: Pool> fmt::Debug for Pieces<'_, P> {
     }
 }
 
-/// Returns the page at an offset inside a folio, whose pages all have numbers.
+/// Returns the page at an offset inside a folio. It has a number, as all pages of a folio do.
 fn page_at(head: Pfn, offset: u64) -> Pfn {
     Pfn::new(head.get() + offset)
 }

@@ -112,7 +112,7 @@ impl DevicePool for BuddyPool {
     fn allocate(&self, order: Order, rmap: Rmap, contents: Contents) -> Option<Allocation> {
         let prefer_cleared = contents == Contents::Zeros;
         let grant =
-            self.try_twice(|buddy| buddy.allocate_told(u32::from(order.get()), prefer_cleared).ok())?;
+            self.try_twice(|buddy| buddy.allocate_grant(u32::from(order.get()), prefer_cleared).ok())?;
         self.hand_out(grant, rmap)
     }
 

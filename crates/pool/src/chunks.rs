@@ -18,7 +18,7 @@ use crate::free_lists::{FreeLists, PAGES_MAX};
 
 /// Most slots of 2 MiB in a chunk, as a logarithm.
 const SLOTS_LOG_MAX: u32 = 3;
-/// A device is to have so many chunks at least, if they have more than one slot.
+/// The least number of chunks of a device, if they have more than one slot.
 const CHUNKS_LEAST: u64 = 8;
 
 /// What becomes of a chunk of which nothing is in use.

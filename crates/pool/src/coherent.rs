@@ -12,8 +12,8 @@
 //! One reference for each folio on it and for each range handed out: a split adds some, and when a partial unmap
 //! splits what the block has there, both parts go on referencing the one object at their offsets. The last put kills
 //! it. Its memory becomes free in [`DevicePool::release`], never in the freeing context (I15), or when an allocation
-//! would fail without it. So moving the folios of an address range out and in again finds the same memory, and one
-//! page left on an object holds all of it.
+//! would fail without it. So folios of an address range that are moved out and in again get the same memory, and
+//! one page in use keeps all memory of its object.
 //!
 //! Made for coherent memory, where the CPU maps the object's memory; it serves private memory too, as KFD does on
 //! PCIe. The memory below is the buddy allocator's, as there.
@@ -29,7 +29,7 @@ use crate::counted::{Counted, Covers, Freed};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Allocation, Contents, DevicePool, NewError, Rmap, Usage};
 
-/// The device is to have room for so many objects, if their order is not 0.
+/// The least number of objects that a device has room for, if their order is not 0.
 const OBJECTS_LEAST: u64 = 16;
 
 /// Objects shared by folios at offsets.
@@ -42,7 +42,7 @@ pub struct CoherentPool {
 pub(crate) struct Inner {
     pub(crate) memory: Buddy,
     pub(crate) objects: Counted<Object>,
-    /// The object that serves the addresses from a home on.
+    /// The object that serves the addresses from a page of a block on.
     pub(crate) serving: BTreeMap<Rmap, u32>,
     /// Device pages of all objects, dead ones included.
     held: u64,
@@ -53,7 +53,7 @@ pub(crate) struct Inner {
 /// Device memory for some addresses of a block.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
-    /// Which of the block's pages have their place where.
+    /// Its memory, and the pages of the block that it serves.
     pub(crate) at: Backing,
     /// The pages that are handed out, counted from the head.
     pub(crate) used: PageSet,
@@ -145,7 +145,7 @@ impl Inner {
         Some((number, object, object.at.offset_of(rmap)?))
     }
 
-    /// Finds the place for a folio on an object that is there, if nobody has it.
+    /// Finds the place for a folio on an object that is there, if it is free.
     fn place(&self, order: Order, rmap: Rmap) -> Option<(u32, u64)> {
         let (number, object, offset) = self.serving(rmap)?;
         let fits = order <= object.at.order && offset.is_multiple_of(order.pages());
@@ -174,7 +174,7 @@ impl Inner {
         let shared = !taken && rmap != Rmap::NONE && u64::from(rmap.page).is_multiple_of(order.pages());
         let largest = if shared { self.order.max(order) } else { order };
         let grant = largest.descending_to(order).find_map(|size| {
-            self.memory.allocate_told(u32::from(size.get()), contents == Contents::Zeros).ok()
+            self.memory.allocate_grant(u32::from(size.get()), contents == Contents::Zeros).ok()
         })?;
         self.make_on(grant, order, rmap, shared)
     }
@@ -199,8 +199,8 @@ impl Inner {
         Some((number, offset))
     }
 
-    /// Lets an object that just died serve nobody any more.
-    fn bury(&mut self, number: u32) {
+    /// Takes an object that just died out of the index, so that no allocation finds it.
+    fn stop_serving(&mut self, number: u32) {
         let rmap = self.objects.get(number).map(|object| object.at.rmap);
         if let Some(rmap) = rmap.filter(|rmap| self.serving.get(rmap) == Some(&number)) {
             self.serving.remove(&rmap);
@@ -243,7 +243,7 @@ impl Inner {
             }
         }
         if freed == Freed::Dies {
-            self.bury(data);
+            self.stop_serving(data);
         }
     }
 }

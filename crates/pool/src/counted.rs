@@ -13,7 +13,7 @@
 //! thing and no page ever gets a second owner; refusals are counted, and [`Counted::check_consistency`] tells the first.
 //!
 //! Nothing here takes a lock, and freeing allocates no memory: the list of the dead goes through the things
-//! themselves. So a thing can be left dead until a caller who may take time removes it (I15).
+//! themselves. So a dead thing can stay until a caller that may take time removes it (I15).
 
 use bifolio_folio::{DATA_MAX, Order, Pfn};
 use slab::Slab;

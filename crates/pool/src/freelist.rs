@@ -6,9 +6,8 @@
 //! The published form, with its two lists and without any undoing of folios, breaks rules and exists only in the
 //! checker, as the design `linux-6.18-nouveau`.
 //!
-//! There are no objects: a folio's memory is free with the folio, and that of a piece with the piece. What is kept
-//! for each allocation is whose bytes it holds, under the number that its folio and all pieces of it carry, until the
-//! last of them is freed. Which memory is cleared is not kept: all of it counts as dirty. A page of a piece is found by its distance from the first page of the allocation.
+//! There are no objects: a folio's memory is free with the folio, and that of a piece with the piece. Each allocation has
+//! a reverse mapping, under the number that its folio and all pieces of it carry, until the last of them is freed. Which memory is cleared is not kept: all of it counts as dirty. A page of a piece is found by its distance from the first page of the allocation.
 
 use std::sync::PoisonError;
 

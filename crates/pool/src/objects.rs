@@ -1,4 +1,4 @@
-//! The objects of a buddy pool: what device memory was allocated for, who still uses it, and which of them are dead.
+//! The objects of a buddy pool: what device memory was allocated for, its references, and which objects are dead.
 //!
 //! Nothing here calls the allocator or takes a lock.
 
@@ -119,7 +119,7 @@ impl Objects {
         Some(memory)
     }
 
-    /// Whose bytes `page` holds.
+    /// The reverse mapping of a page.
     pub(crate) fn rmap_of(&self, page: Pfn, number: u32) -> Option<Rmap> {
         match self.objects.get(number)? {
             Memory::Folios { backing, .. } => backing.rmap_of(page),

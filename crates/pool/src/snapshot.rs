@@ -58,7 +58,7 @@ enum Kind {
 pub struct ObjectView {
     /// Where its memory is, or was when it was handed out. No two objects have the same place.
     pub place: HeadOrder,
-    /// Whose bytes are at its first page.
+    /// The reverse mapping of its first page.
     pub rmap: Rmap,
     /// References; 0 if it is dead and not yet released.
     pub references: u32,

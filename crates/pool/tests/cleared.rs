@@ -37,14 +37,14 @@ fn memory_is_cleared_once_after_it_was_declared_so() {
         assert!(cleared.cleared, "{name}");
         pool.folio_free(cleared.range, cleared.data);
         pool.release();
-        // All but the pages of that object, which are taken first for whoever writes them anyway.
+        // All other pages are cleared; these are taken first where every byte will be written.
         let reused = allocate(&*pool, 3, 2, Contents::Any);
         assert!(!reused.cleared, "{name}");
     }
 }
 
 #[test]
-fn cleared_memory_is_for_those_who_would_clear_it() {
+fn cleared_memory_is_kept_for_requests_for_zeros() {
     for (name, pool) in tracking_pools() {
         pool.declare_cleared();
         // An object of memory that was used, and then only cleared memory beside it.
@@ -57,7 +57,7 @@ fn cleared_memory_is_for_those_who_would_clear_it() {
         let any = allocate(&*pool, 6, 2, Contents::Any);
         assert_eq!((any.range.head(), any.cleared), (head, false), "{name}");
         let more = allocate(&*pool, 6, 3, Contents::Any);
-        assert!(more.cleared, "{name}: it tells so although nobody asked");
+        assert!(more.cleared, "{name}: it tells so although zeros were not asked for");
     }
 }
 

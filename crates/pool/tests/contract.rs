@@ -20,7 +20,7 @@ fn all_pools(pages: u64) -> impl Iterator<Item = (PoolName, Arc<dyn DevicePool>)
     PoolName::ALL.iter().map(move |name| (*name, name.make(pages).expect("a small pool")))
 }
 
-/// A folio, as whoever asked for it knows it.
+/// A range that is handed out.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     order: Order,
@@ -42,7 +42,7 @@ impl Model {
         Model { name, pool, pages, held: BTreeMap::new() }
     }
 
-    /// Allocates; the range must be aligned, inside, and nobody else's. Tells whether there was one.
+    /// Allocates; the range must be aligned, inside, and overlap no other. Tells whether there was one.
     fn allocate(&mut self, order: Order, rmap: Rmap) -> bool {
         let said = self.pool.can_allocate(order, rmap);
         let allocated = self.pool.allocate(order, rmap, Contents::Any);
@@ -318,7 +318,7 @@ fn ends_of_odd_sizes_are_used() {
 }
 
 #[test]
-fn plain_objects_get_what_they_ask_for_and_are_nobodys() {
+fn plain_objects_get_what_they_ask_for_and_have_no_reverse_mapping() {
     for (name, pool) in all_pools(5 * 512 + 77) {
         let mut memory = Vec::new();
         let page = pool.allocate(Order::ZERO, rmap(0, 7), Contents::Any).expect("all is free");
@@ -361,7 +361,9 @@ fn hammer(map: &PageMap<Arc<dyn DevicePool>>, seed: u64, done: &AtomicU64) {
             done.fetch_add(1, Ordering::Relaxed);
             match order.smaller() {
                 Some(half) if next(2) == 0 => {
-                    kept.extend(folio.split(half).expect("nobody else").map(|piece| piece.unlock()));
+                    kept.extend(
+                        folio.split(half).expect("it is the only reference").map(|piece| piece.unlock()),
+                    );
                 }
                 _ => kept.push(folio.unlock()),
             }

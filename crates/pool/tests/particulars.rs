@@ -89,7 +89,7 @@ fn both_parts_of_a_split_stay_on_their_object_and_the_last_put_kills_it() {
     let map = PageMap::new(MemoryKind::Coherent, Pfn::ZERO, 16 * 512, pool).expect("a pagemap");
     let allocated = map.pool().allocate(Order::PMD, rmap(1, 0), Contents::Any);
     let Allocation { range, data, .. } = allocated.expect("memory");
-    let mut halves = map.form(range, data).expect("free").split(order(8)).expect("nobody else");
+    let mut halves = map.form(range, data).expect("free").split(order(8)).expect("it is the only reference");
     let (lower, upper) = (halves.next().expect("two"), halves.next().expect("two"));
 
     assert_eq!(map.pool().usage(), Usage { objects: 1, references: 2, pages: 512, refusals: 0 });

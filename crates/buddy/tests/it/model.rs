@@ -56,7 +56,7 @@ impl Model {
         self.set_cleared(block.range(), false);
     }
 
-    /// Makes the block the owner of its pages, whoever owned them.
+    /// Makes the block the owner of its pages, whatever block owned them.
     pub fn own(&mut self, block: BuddyBlock) {
         assert_eq!(block.page % block.pages(), 0, "{block:?} is not aligned");
         block.range().for_each(|page| self.pages[page as usize].owner = Some(block));

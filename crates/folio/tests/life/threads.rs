@@ -1,5 +1,5 @@
-//! Many threads on one pagemap. Each folio's pages are stamped with its `data` by whoever forms it; whoever
-//! holds the lock must find these stamps, or some page was in two folios, or an ordering is too weak.
+//! Many threads on one pagemap. The thread that forms a folio stamps its pages with its `data`; each holder of its lock
+//! must find these stamps, or some page was in two folios, or an ordering is too weak.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
@@ -232,7 +232,7 @@ fn finds_folio(map: &PageMap<TestPool>, page: Pfn) -> bool {
     }
 }
 
-/// Splits around a page and collapses the pieces, as soon as nobody has a reference of one; the folio is given back
+/// Splits around a page and collapses the pieces, as soon as no piece has another reference; the folio is given back
 /// in the error if it was shared already.
 fn split_and_collapse<'m>(
     whole: Folio<'m, TestPool, Locked>,

@@ -40,11 +40,11 @@ fn object_has_512_references_after_a_split_and_goes_with_the_last() {
     let folio = pagemap.form(range, data).expect("free pages");
     let references = || pagemap.pool().usage().references;
     assert_eq!(references(), 1);
-    let pieces: Vec<_> = folio.split(Order::ZERO).expect("nobody else holds it").collect();
+    let pieces: Vec<_> = folio.split(Order::ZERO).expect("it is the only reference").collect();
     assert_eq!(references(), 512);
-    let folio = Folio::collapse_all(pieces).expect("nobody else holds any");
+    let folio = Folio::collapse_all(pieces).expect("these are the only references");
     assert_eq!(references(), 1);
-    let pieces: Vec<_> = folio.split(Order::ZERO).expect("nobody else holds it").collect();
+    let pieces: Vec<_> = folio.split(Order::ZERO).expect("it is the only reference").collect();
     let mut pieces = pieces.into_iter();
     drop(pieces.next());
     assert_eq!((references(), pagemap.pool().release(), pagemap.pool().free_pages()), (511, 0, 0));
@@ -59,22 +59,22 @@ fn freeing_splitting_and_looking_up_wait_for_no_allocator() {
     let allocate = || pagemap.pool().allocate(Order::PMD, RMAP, Contents::Any).expect("half of it is free");
     let [split, whole] = [allocate(), allocate()]
         .map(|Allocation { range, data, .. }| pagemap.form(range, data).expect("free"));
-    let somebody_allocates = pagemap.pool().buddy();
+    let allocating = pagemap.pool().buddy();
     std::thread::scope(|scope| {
         let (done, all_done) = mpsc::channel();
         let head = whole.head();
         scope.spawn({
             let pagemap = &pagemap;
             move || {
-                drop(split.split(Order::ZERO).expect("nobody else holds it"));
+                drop(split.split(Order::ZERO).expect("it is the only reference"));
                 let looked_up = pagemap.pool().rmap_of(head, whole.data());
                 drop(whole);
-                done.send(looked_up).expect("somebody waits");
+                done.send(looked_up).expect("the test waits");
             }
         });
         // Released before the test fails, so that the thread ends in either case.
         let looked_up = all_done.recv_timeout(Duration::from_secs(300));
-        drop(somebody_allocates);
+        drop(allocating);
         assert_eq!(looked_up, Ok(Some(RMAP)), "no put waited for the allocator");
     });
     assert_eq!(pagemap.live_pages(), 0);
@@ -104,7 +104,7 @@ fn allocating_and_asking_release_before_they_say_no() {
     pool.folio_free(whole, data);
     assert!(pool.can_allocate(Order::PMD, RMAP));
     let Allocation { range: whole, data, .. } =
-        pool.allocate(Order::PMD, RMAP, Contents::Any).expect("a dead object is in nobody's way");
+        pool.allocate(Order::PMD, RMAP, Contents::Any).expect("a dead object is in the way of no allocation");
     pool.folio_free(whole, data);
     let mut memory = Vec::new();
     assert_eq!(pool.add_plain(512, &mut memory), 512);

@@ -102,7 +102,7 @@ fn page_is_never_reported_free_when_the_split_that_made_its_piece_is_followed_by
                     Err(error) => return drop(error.folio.into_raw()),
                 };
                 drop(pieces.split_off(2));
-                assert!(collapse(&map, pieces).is_ok(), "nobody looks there");
+                assert!(collapse(&map, pieces).is_ok(), "no lookup comes there");
             }
         });
 
@@ -179,7 +179,7 @@ fn collapse_against_get_by_a_holder_is_refused_and_undone() {
             }
         });
 
-        let pieces = collapse(&map, pieces).expect_err("somebody holds the upper piece all the time");
+        let pieces = collapse(&map, pieces).expect_err("the upper piece has another reference all the time");
 
         let held = holder.join().expect("no panic");
         assert_eq!((pieces.len(), held.len(), map.check_consistency()), (2, 2, Ok(())));
@@ -248,7 +248,7 @@ fn i16_collapse_against_kill_drains_with_the_last_put() {
         let collapser = thread::spawn({
             let map = Arc::clone(&map);
             move || {
-                let whole = collapse(&map, pieces).expect("nobody looks there");
+                let whole = collapse(&map, pieces).expect("no lookup comes there");
                 drop(map.from_raw(whole));
             }
         });

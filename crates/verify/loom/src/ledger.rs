@@ -1,4 +1,4 @@
-//! What the tests share: a pool that keeps books, and pages that remember who used them.
+//! What the tests share: a pool that counts its calls, and pages that remember their users.
 //!
 //! "Used" is a relaxed store. loom lets a relaxed load see an old value wherever no happens-before forbids it,
 //! so a load that always sees the store proves that the page word's orderings carry it over.

@@ -24,7 +24,7 @@ use crate::raw::RawFolio;
 type Shared = alloc::sync::Arc<dyn DevicePool>;
 type Map = PageMap<Shared>;
 
-/// Pages of the device: with so many, an object of the coherent pool has two pages.
+/// Pages of the device: an object of the coherent pool then has two pages.
 const PAGES: u64 = 32;
 
 /// Runs a test in every interleaving with few forced switches, with each pool.
@@ -100,7 +100,11 @@ fn memory_of_a_last_put_is_handed_out_whole_or_not_yet() {
 fn pieces_put_by_two_threads_let_the_memory_go_once() {
     with_each_pool(|map| {
         let folio = bring(map, order(1), 0).expect("there is room");
-        let mut pieces = folio.try_lock().expect("nobody else").split(order(0)).expect("nobody else");
+        let mut pieces = folio
+            .try_lock()
+            .expect("it is the only reference")
+            .split(order(0))
+            .expect("it is the only reference");
         let [lower, upper] = [(); 2].map(|()| pieces.next().expect("two").into_raw());
         assert_eq!(map.pool().usage().references, 2);
         let putter = spawn(map, move |map| drop(map.from_raw(lower)));
@@ -117,8 +121,8 @@ fn split_and_put_of_a_piece_leave_an_allocation_what_is_its_own() {
     with_each_pool(|map| {
         let folio = bring(map, order(1), 0).expect("there is room").into_raw();
         let splitter = spawn(map, move |map| {
-            let locked = map.from_raw(folio).try_lock().expect("nobody else");
-            let mut pieces = locked.split(order(0)).expect("nobody else");
+            let locked = map.from_raw(folio).try_lock().expect("it is the only reference");
+            let mut pieces = locked.split(order(0)).expect("it is the only reference");
             drop(pieces.next());
             assert!(map.pool().usage().references >= 1, "the other piece lives");
         });

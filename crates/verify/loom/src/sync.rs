@@ -11,7 +11,7 @@
 //! B's own load hides A's from B's exchange, so the order "B, then A" is never tried: whole branches of
 //! load-then-exchange loops, which the page word consists of, went untested (a freeze without `Acquire` was
 //! not noticed). Here each operation first adds one to `turn`. All additions depend on each other, so all orders
-//! of operations on one word are tried. They are relaxed and nobody reads `turn`: no happens-before is added, and
+//! of operations on one word are tried. They are relaxed and `turn` is never read: no happens-before is added, and
 //! loads of `value` may still see old values.
 
 use loom::sync::atomic;
