@@ -6,15 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError};
 
+use bifolio_engine::clock::Clock;
 use bifolio_engine::device::{
     Capabilities, Copy, Device, DeviceError, DeviceFault, DeviceRequest, FaultHandler, Point, TableUpdate,
     UsedPages,
 };
-use bifolio_folio::{Order, PageRun, Pfn};
+use bifolio_folio::{MemoryKind, Order, PageRun, Pfn};
 use bifolio_migrate::Rights;
-use bifolio_sys::{HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes};
-
-use bifolio_engine::clock::Clock;
+use bifolio_sys::{HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes, advise};
 
 use super::clock::VirtualClock;
 use crate::sync::{Mutex, MutexGuard};
@@ -34,7 +33,7 @@ struct Entry {
 
 /// A device that does everything at once.
 pub struct SimDevice {
-    memfd: Memfd,
+    memfd: Option<Memfd>,
     memory: Mapping,
     pages: u64,
     /// Entries by address of the page.
@@ -51,37 +50,37 @@ struct Timeline {
 }
 
 impl SimDevice {
-    /// Makes a device of `pages` pages of memory.
+    /// Makes a device of `pages` pages of memory, which the CPU reaches as `kind` says.
     ///
     /// # Panics
     /// If the machine that simulates has no memory.
     #[must_use]
-    pub fn new(pages: u64) -> Arc<SimDevice> {
-        Arc::new(SimDevice::build(pages, None))
-    }
-
-    /// Makes a device whose copies take `ns_per_page` for each page.
-    ///
-    /// # Panics
-    /// If the machine that simulates has no memory.
-    #[must_use]
-    pub fn timed(pages: u64, clock: VirtualClock, ns_per_page: u64) -> Arc<SimDevice> {
-        let time = Timeline { clock, ns_per_page, free_at_ns: Mutex::new(0) };
-        Arc::new(SimDevice::build(pages, Some(time)))
-    }
-
-    fn build(pages: u64, time: Option<Timeline>) -> SimDevice {
+    pub fn new(kind: MemoryKind, pages: u64) -> SimDevice {
         let len = usize::try_from(pages).expect("a small device") * PAGE;
-        let memfd = Memfd::create("bifolio-simulated-device", len).expect("memory");
-        let place = Placement::Aligned(HUGE_PAGE);
-        let memory = Mapping::shared(&memfd, 0, len, Protection::ReadWrite, place).expect("address space");
-        SimDevice { memfd, memory, pages, table: Mutex::default(), handler: OnceLock::new(), time }
+        let (protection, place) = (Protection::ReadWrite, Placement::Aligned(HUGE_PAGE));
+        let memfd = (kind == MemoryKind::Coherent)
+            .then(|| Memfd::create("bifolio-simulated-device", len).expect("memory"));
+        let memory = match &memfd {
+            Some(memfd) => Mapping::shared(memfd, 0, len, protection, place),
+            None => Mapping::anonymous(len, protection, place),
+        };
+        let memory = memory.expect("address space");
+        // Cheaper where the kernel has huge pages, and right where it has none.
+        let _: Result<(), _> = advise::hugepage(memory.all());
+        SimDevice { memfd, memory, pages, table: Mutex::default(), handler: OnceLock::new(), time: None }
     }
 
-    /// Its memory, to be shown to the CPU: the coherent kind.
+    /// The same, with copies that take `ns_per_page` for each page.
     #[must_use]
-    pub fn memfd(&self) -> &Memfd {
-        &self.memfd
+    pub fn timed(self, clock: VirtualClock, ns_per_page: u64) -> SimDevice {
+        let time = Some(Timeline { clock, ns_per_page, free_at_ns: Mutex::new(0) });
+        SimDevice { time, ..self }
+    }
+
+    /// Its memory, to be shown to the CPU: of the coherent kind alone.
+    #[must_use]
+    pub fn memfd(&self) -> Option<&Memfd> {
+        self.memfd.as_ref()
     }
 
     /// The bytes of one page of its memory.

@@ -31,8 +31,11 @@
 //! them once more, against its scheduler.
 //!
 //! ```
+//! use std::sync::Arc;
+//!
 //! use bifolio_engine::device::Device;
 //! use bifolio_engine::view::CpuView;
+//! use bifolio_folio::MemoryKind;
 //! use bifolio_sim::faulty::{Call, FailAfter, FaultyDevice};
 //! use bifolio_sim::{SimDevice, SimView, Touch};
 //!
@@ -46,7 +49,7 @@
 //!
 //! // The second copy of this device fails.
 //! let failures = FailAfter::never();
-//! let device = FaultyDevice::over(SimDevice::new(64), failures.clone());
+//! let device = FaultyDevice::over(Arc::new(SimDevice::new(MemoryKind::Private, 64)), failures.clone());
 //! failures.fail_after(1);
 //! # let _ = (device.capabilities(), Call::Clear);
 //! ```

@@ -19,7 +19,9 @@ use std::sync::PoisonError;
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
 use bifolio_migrate::{DevicePage, PageRun, PageSet};
-use bifolio_sys::{AddressRange, HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes};
+use bifolio_sys::{
+    AddressRange, HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes, advise,
+};
 
 use super::oracle::{Oracle, WORDS};
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -114,11 +116,15 @@ impl SimView {
     /// If the machine that simulates has no memory.
     #[must_use]
     pub fn with_quirks(blocks: usize, devices: &[Option<&Memfd>], quirks: Quirks) -> SimView {
-        let memory = Memfd::create("bifolio-simulated", blocks * HUGE_PAGE).expect("memory");
+        let place = Placement::Aligned(HUGE_PAGE);
+        let memory =
+            Mapping::anonymous(blocks * HUGE_PAGE, Protection::ReadWrite, place).expect("address space");
+        // Cheaper where the kernel has huge pages, and right where it has none.
+        let _: Result<(), _> = advise::hugepage(memory.all());
         let len = |memfd: &Memfd| usize::try_from(memfd.len().expect("a memfd")).expect("a small device");
         let pages = blocks * HUGE_PAGE / PAGE;
         SimView {
-            memory: shared(&memory, blocks * HUGE_PAGE),
+            memory,
             devices: devices.iter().map(|memfd| memfd.map(|memfd| shared(memfd, len(memfd)))).collect(),
             state: Mutex::new(State {
                 entries: vec![Entry::Absent; pages],

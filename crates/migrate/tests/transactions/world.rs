@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::Arc;
 
 use bifolio_engine::device::{Copy, Device, TableUpdate};
 use bifolio_engine::view::{BlockSpan, CpuView, address_of};
@@ -21,7 +20,7 @@ use bifolio_sys::SharedBytes;
 /// A device, and the folios on it by their first page.
 struct Node {
     kind: MemoryKind,
-    device: Arc<SimDevice>,
+    device: SimDevice,
     folios: BTreeMap<u64, Order>,
     /// What each folio is on.
     backings: BTreeMap<u64, u32>,
@@ -67,14 +66,13 @@ impl World {
     pub fn new(devices: &[(MemoryKind, u64)], ram_limit: u64) -> World {
         let node = |&(kind, pages): &(MemoryKind, u64)| Node {
             kind,
-            device: SimDevice::new(pages),
+            device: SimDevice::new(kind, pages),
             folios: BTreeMap::new(),
             backings: BTreeMap::new(),
             ids: BTreeSet::new(),
         };
         let nodes: Vec<Node> = devices.iter().map(node).collect();
-        let shown = |node: &Node| node.kind == MemoryKind::Coherent;
-        let memory: Vec<_> = nodes.iter().map(|node| shown(node).then(|| node.device.memfd())).collect();
+        let memory: Vec<_> = nodes.iter().map(|node| node.device.memfd()).collect();
         let view = SimView::of_blocks(1, &memory);
         World {
             block: Block::new(),

@@ -92,4 +92,5 @@ fn memory_of_every_other_pool_survives_every_failure_on_a_small_device() {
         survives_every_failure(name, MemoryKind::Private, 64, 1024);
         survives_every_failure(name, MemoryKind::Coherent, 128, 1024);
     }
+    survives_every_failure(PoolName::Coherent, MemoryKind::Coherent, 1024, 1024);
 }

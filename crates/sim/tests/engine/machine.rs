@@ -29,16 +29,10 @@ fn value(page: usize) -> u64 {
 
 impl Machine {
     /// A machine over `device`, whose memory `pool` hands out.
-    pub fn new(
-        kind: MemoryKind,
-        device: Arc<SimDevice>,
-        pool: Arc<dyn DevicePool>,
-        ram_pages: u64,
-    ) -> Machine {
-        let failures = FailAfter::never();
+    pub fn new(kind: MemoryKind, device: SimDevice, pool: Arc<dyn DevicePool>, ram_pages: u64) -> Machine {
+        let (device, failures) = (Arc::new(device), FailAfter::never());
         let script = || Arc::clone(&failures) as Arc<_>;
-        let shown = (kind == MemoryKind::Coherent).then(|| device.memfd());
-        let view = SimView::of_blocks(1, &[shown]);
+        let view = SimView::of_blocks(1, &[device.memfd()]);
         let addresses = view.addresses().start()..view.addresses().end();
         let device_pages = device.capabilities().pages;
         let faulty: Arc<dyn Device> = Arc::new(FaultyDevice::over(Arc::clone(&device), script()));
@@ -70,7 +64,7 @@ impl Machine {
         pool: Arc<dyn DevicePool>,
         ram_pages: u64,
     ) -> Machine {
-        let machine = Machine::new(kind, SimDevice::new(device_pages), pool, ram_pages);
+        let machine = Machine::new(kind, SimDevice::new(kind, device_pages), pool, ram_pages);
         (0..HUGE_PAGE / PAGE).for_each(|page| machine.write(page));
         machine
     }

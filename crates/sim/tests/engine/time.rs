@@ -12,7 +12,8 @@ use crate::machine::Machine;
 fn copies_take_the_time_of_the_virtual_clock_and_nothing_else_does() {
     let clock = VirtualClock::default();
     let pool = PoolName::Buddy.make(1024).expect("a pool");
-    let machine = Machine::new(MemoryKind::Private, SimDevice::timed(1024, clock.clone(), 100), pool, 1024);
+    let device = SimDevice::new(MemoryKind::Private, 1024).timed(clock.clone(), 100);
+    let machine = Machine::new(MemoryKind::Private, device, pool, 1024);
     (0..512).for_each(|page| machine.write(page));
     assert_eq!(clock.now_ns(), 0);
     machine.engine.prefetch(machine.all(), Side::DEVICE).expect("there is room");
