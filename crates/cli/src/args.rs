@@ -211,7 +211,10 @@ impl Memory {
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_HELP)]
 pub struct DoctorArgs {
-    /// Print JSON instead of the table.
+    /// List the features of the kernel as well.
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON instead of the text.
     #[arg(long)]
     pub json: bool,
 }

@@ -29,6 +29,18 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
+/// Writes seconds with the digits that matter.
+pub fn seconds(seconds: f64) -> String {
+    let digits = if seconds < 0.1 {
+        3
+    } else if seconds < 10.0 {
+        2
+    } else {
+        1
+    };
+    format!("{seconds:.digits$} s")
+}
+
 /// Writes a part of a whole in percent; `-` of nothing.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "-".to_owned() } else { format!("{:.0} %", 100.0 * part as f64 / whole as f64) }
@@ -55,6 +67,11 @@ mod tests {
         let expected =
             ["0 bytes", "1023 bytes", "1 KiB", "4 KiB", "1.5 KiB", "1024.0 KiB", "2 MiB", "2.5 GiB"];
         assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn short_times_have_more_digits() {
+        assert_eq!([0.0412, 0.95, 12.34].map(seconds), ["0.041 s", "0.95 s", "12.3 s"]);
     }
 
     #[test]

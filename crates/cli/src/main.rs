@@ -10,10 +10,10 @@ mod doctor;
 mod exit;
 mod figures;
 mod output;
+mod printable;
 mod report;
 mod run;
 mod table;
-mod text;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 /// Shows the help that was asked for, or says what is wrong with the arguments; returns the exit code.
 fn show(answer: &clap::Error) -> u8 {
     let text = answer.render().to_string();
-    let text = text::printable(&text);
+    let text = printable::printable(&text);
     // Without a reader the exit code still tells.
     if answer.use_stderr() {
         let _: io::Result<()> = write!(io::stderr(), "{text}");
@@ -59,7 +59,7 @@ fn finish<E: Failure + 'static>(outcome: Result<u8, E>) -> u8 {
         Err(error) => {
             // Without a reader the exit code still tells.
             let _: io::Result<()> =
-                writeln!(io::stderr(), "bifolio: {}", text::printable(&exit::chain(&error)));
+                writeln!(io::stderr(), "bifolio: {}", printable::printable(&exit::chain(&error)));
             error.exit_code()
         }
     }

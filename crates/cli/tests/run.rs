@@ -200,7 +200,7 @@ fn summary_goes_to_standard_error_only() {
     };
     assert_eq!(output.stdout, b"out\n");
     let summary = String::from_utf8_lossy(&output.stderr);
-    assert!(summary.contains("CPU page faults") && summary.contains("rule violations"), "{summary}");
+    assert!(summary.contains(" on the CPU") && summary.contains("0 broken"), "{summary}");
 }
 
 #[test]

@@ -4,10 +4,11 @@ use std::io::{self, Write};
 
 use bifolio_folio::PAGE_SIZE;
 use bifolio_host::{Buffer, BufferError, Counter, Snapshot, Space};
+use console::style;
 use serde::Serialize;
 
 use crate::demo::plan::Plan;
-use crate::figures::{bytes, grouped};
+use crate::figures::{bytes, counted, grouped};
 
 /// How many there are at least, so that some are here and some are there.
 const COUNT_LEAST: u64 = 8;
@@ -118,16 +119,15 @@ impl BufferFigures {
     ///
     /// If writing fails.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let verdict = if self.verified { "verified" } else { "NOT VERIFIED" };
-        writeln!(
-            out,
-            "{verdict}: {} buffer objects of {} hold what was written last, after {} uses, {} evictions, {} returns",
-            self.count,
-            bytes(self.bytes),
-            grouped(self.uses),
-            grouped(self.evictions),
-            grouped(self.returns),
-        )
+        let (count, uses) = (counted(self.count, "buffer object"), grouped(self.uses));
+        let (evictions, returns) = (grouped(self.evictions), grouped(self.returns));
+        let verdict = match self.verified {
+            true => {
+                style(format!("Correct: {count} of {} hold what was written last", bytes(self.bytes))).green()
+            }
+            false => style(format!("WRONG: not all of {count} hold what was written last")).red(),
+        };
+        writeln!(out, "{verdict}\n({uses} uses, {evictions} evictions, {returns} returns).")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The job itself: on the device, in a space, and once more plainly to compare.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bifolio_demo::graph::{Graph, Node};
 use bifolio_demo::live::{LiveMachine, NoRoom};
@@ -49,6 +49,8 @@ pub struct Done {
     pub found: Found,
     /// Largest difference from the plain run, or the first that is too large.
     pub verdict: Result<f64, Mismatch>,
+    /// What the plain run took.
+    pub plain: Duration,
     /// What became of buffer objects, if there were any.
     pub buffers: Option<BufferFigures>,
     /// What it took.
@@ -102,8 +104,8 @@ impl Job {
             figures.violations += 1;
             violations.push(held.to_string());
         }
-        let verdict = self.verify(graph, &found);
-        Ok(Done { found, verdict, buffers, figures, violations })
+        let (verdict, plain) = self.verify(graph, &found);
+        Ok(Done { found, verdict, plain, buffers, figures, violations })
     }
 
     fn on_device(
@@ -135,17 +137,20 @@ impl Job {
         }
     }
 
-    /// Compares with a plain run on ordinary memory.
-    fn verify(&self, graph: &Graph, found: &Found) -> Result<f64, Mismatch> {
+    /// Compares with a plain run on ordinary memory, and says how long that took.
+    fn verify(&self, graph: &Graph, found: &Found) -> (Result<f64, Mismatch>, Duration) {
+        let started = Instant::now();
         match (self, found) {
             (Self::PageRank(settings), Found::Ranks(ranks)) => {
-                verify::ranks(graph, &reference::pagerank(graph, settings), ranks, verify::RANK_TOLERANCE)
+                let expected = reference::pagerank(graph, settings);
+                let plain = started.elapsed();
+                (verify::ranks(graph, &expected, ranks, verify::RANK_TOLERANCE), plain)
             }
             (Self::Bfs { root }, Found::Levels { levels, parents }) => {
                 let expected = reference::bfs(graph, *root).unwrap_or_default();
-                verify::levels(graph, &expected, levels)?;
-                verify::tree(graph, levels, parents)?;
-                Ok(0.0)
+                let plain = started.elapsed();
+                let agree = verify::levels(graph, &expected, levels);
+                (agree.and_then(|()| verify::tree(graph, levels, parents)).map(|()| 0.0), plain)
             }
             _ => unreachable!("each job finds what it looks for"),
         }

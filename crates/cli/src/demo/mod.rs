@@ -12,14 +12,14 @@ mod job;
 mod plan;
 mod progress;
 mod result;
+mod text;
 
-use std::io::{self, Write};
+use std::io;
 
 use bifolio_demo::graph::Graph;
 use bifolio_demo::order;
 use bifolio_demo::reference::{BadDamping, PageRank};
 use bifolio_demo::run::RunError;
-use bifolio_folio::MemoryKind;
 use bifolio_host::SetupError;
 
 use crate::args::{DemoCommand, JobArgs};
@@ -29,9 +29,8 @@ use crate::demo::plan::{Plan, PlanError};
 use crate::demo::progress::Stages;
 use crate::demo::result::{DemoReport, Rows};
 use crate::exit::{self, Failure};
-use crate::figures::{bytes, counted, grouped};
 use crate::output::{JsonTarget, OutputError};
-use crate::{report, text};
+use crate::printable::short_name;
 
 /// Share of rank that follows the edges, as in the first publication.
 const DAMPING: f64 = 0.85;
@@ -43,7 +42,7 @@ pub enum DemoError {
     #[error(transparent)]
     Input(#[from] InputError),
     /// No node has the name that the search is to start from.
-    #[error("--root {}: the graph has no node of this name", text::name(name))]
+    #[error("--root {}: the graph has no node of this name", short_name(name))]
     NoSuchRoot {
         /// The name.
         name: String,
@@ -91,7 +90,7 @@ pub fn demo(command: &DemoCommand) -> Result<u8, DemoError> {
     let stages = Stages::new(args.output.quiet);
     let done = job.run(&input.graph, &plan, &stages)?;
     drop(stages);
-    exit::unless_unread(write(args, &input, &plan, &done))?;
+    exit::unless_unread(write(&Asked { args, job: &job, input: &input, plan: &plan }, &done))?;
     let damaged = done.buffers.as_ref().is_some_and(|buffers| !buffers.verified);
     let broken = done.verdict.is_err() || damaged || done.figures.violations > 0;
     Ok(if broken { exit::BROKEN } else { exit::OK })
@@ -111,51 +110,31 @@ fn resolve(command: &DemoCommand, graph: &Graph) -> Result<Job, DemoError> {
     }
 }
 
+/// What was asked for.
+struct Asked<'a> {
+    args: &'a JobArgs,
+    job: &'a Job,
+    input: &'a Input,
+    plan: &'a Plan,
+}
+
 /// Writes the report wherever it was asked for.
-fn write(args: &JobArgs, input: &Input, plan: &Plan, done: &Done) -> Result<(), OutputError> {
+fn write(asked: &Asked<'_>, done: &Done) -> Result<(), OutputError> {
+    let Asked { args, input, plan, .. } = asked;
     let rows = Rows::of(&done.found, &input.graph);
     let json = args.output.json.as_ref();
     if !args.output.quiet && json != Some(&JsonTarget::Stdout) {
-        print(&mut io::stdout().lock(), input, plan, done, &rows)?;
+        text::print(&mut io::stdout().lock(), asked, done, &rows)?;
     }
     let (verified, buffers) = (done.verdict.is_ok(), done.buffers.as_ref());
-    let report = DemoReport { result: rows, verified, buffers, figures: &done.figures };
-    json.map_or(Ok(()), |target| target.write(&report))
-}
-
-fn print(out: &mut impl Write, input: &Input, plan: &Plan, done: &Done, rows: &Rows) -> io::Result<()> {
-    print_setting(out, input, plan)?;
-    writeln!(out)?;
-    rows.print(out)?;
-    writeln!(out, "\n{}", result::verdict(done))?;
-    done.buffers.iter().try_for_each(|buffers| buffers.print(out))?;
-    writeln!(out)?;
-    report::print_summary(out, &done.figures)?;
-    for violation in &done.violations {
-        writeln!(out, "rule broken: {violation}")?;
-    }
-    out.flush()
-}
-
-/// Says what the job works on, and in how much memory.
-fn print_setting(out: &mut impl Write, input: &Input, plan: &Plan) -> io::Result<()> {
-    let nodes = counted(input.graph.nodes() as u64, "node");
-    let edges = counted(input.graph.edges() as u64, "edge");
-    writeln!(out, "{}: {nodes}, {edges}", text::printable(&input.title))?;
-    if let Some((from, to)) = &input.heading {
-        writeln!(out, "heading left out: {} {}", text::name(from), text::name(to))?;
-    }
-    if input.repeated > 0 {
-        writeln!(out, "repeated edges left out: {}", grouped(input.repeated as u64))?;
-    }
-    let kind = match plan.kind {
-        MemoryKind::Private => "private",
-        MemoryKind::Coherent => "coherent",
+    let report = DemoReport {
+        result: rows,
+        verified,
+        data: plan.data,
+        device_memory: plan.vram,
+        plain_seconds: done.plain.as_secs_f64(),
+        buffers,
+        figures: &done.figures,
     };
-    let (data, vram, units) = (bytes(plan.data), bytes(plan.vram), plan.units);
-    write!(out, "data {data}, {kind} device memory {vram}, device units {units}")?;
-    match plan.ram {
-        None => writeln!(out),
-        Some(ram) => writeln!(out, ", RAM for the data {}", bytes(ram)),
-    }
+    json.map_or(Ok(()), |target| target.write(&report))
 }

@@ -170,6 +170,14 @@ impl Plan {
         }
     }
 
+    /// Returns the name of the kind of device memory.
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            MemoryKind::Private => "private",
+            MemoryKind::Coherent => "coherent",
+        }
+    }
+
     /// Returns the plan as a space takes it.
     pub fn space(&self) -> SpaceConfig {
         let usize_of = |bytes| usize::try_from(bytes).expect("amounts fit 64-bit addresses");

@@ -5,14 +5,14 @@ use std::io::{self, Write};
 
 use bifolio_demo::graph::Graph;
 use bifolio_demo::reference::{self, UNREACHED};
-use bifolio_demo::verify::RANK_TOLERANCE;
 use serde::Serialize;
 
 use crate::demo::buffers::BufferFigures;
-use crate::demo::job::{Done, Found};
+use crate::demo::job::Found;
 use crate::figures::grouped;
+use crate::printable::short_name;
 use crate::report::Figures;
-use crate::{table, text};
+use crate::table;
 
 /// How many of the highest nodes are shown.
 const HIGHEST: usize = 10;
@@ -34,6 +34,12 @@ pub struct DemoReport<'a> {
     pub result: Rows,
     /// Whether it equals the plain run.
     pub verified: bool,
+    /// Bytes of the data.
+    pub data: u64,
+    /// Bytes of device memory.
+    pub device_memory: u64,
+    /// Seconds that the plain run took.
+    pub plain_seconds: f64,
     /// What became of buffer objects, if there were any. The field keeps the name that scripts know.
     #[serde(rename = "objects", skip_serializing_if = "Option::is_none")]
     pub buffers: Option<&'a BufferFigures>,
@@ -61,21 +67,18 @@ impl Rows {
     ///
     /// If writing fails.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let mut rows = table::plain();
-        match self {
+        let pairs: Vec<(String, String)> = match self {
             Self::Ranks(ranks) => {
-                for (name, rank) in ranks {
-                    rows.add_row(table::row([text::name(name), format!("{rank:.6}")]));
-                }
+                ranks.iter().map(|(name, rank)| (short_name(name), format!("{rank:.4}"))).collect()
             }
             Self::Levels(levels) => {
-                for (level, nodes) in levels {
-                    let level = level.map_or("not reached".to_owned(), |level| format!("level {level}"));
-                    rows.add_row(table::row([level, grouped(*nodes)]));
-                }
+                let name = |level: Option<u32>| {
+                    level.map_or("not reached".to_owned(), |level| format!("level {level}"))
+                };
+                levels.iter().map(|(level, nodes)| (name(*level), grouped(*nodes))).collect()
             }
-        }
-        table::print(out, &mut rows)
+        };
+        table::print_list(out, &pairs)
     }
 }
 
@@ -87,21 +90,6 @@ fn count_levels(levels: &[u32]) -> Vec<(Option<u32>, u64)> {
         *counts.entry(level).or_insert(0_u64) += 1;
     }
     counts.into_iter().map(|(level, nodes)| ((level != UNREACHED).then_some(level), nodes)).collect()
-}
-
-/// Says in one line how the result compares with the plain run.
-pub fn verdict(done: &Done) -> String {
-    match (&done.verdict, &done.found) {
-        (Ok(largest), Found::Ranks(_)) => format!(
-            "verified: ranks equal those of a plain run within {RANK_TOLERANCE:.0e}, \
-             largest relative difference {largest:.1e}"
-        ),
-        (Ok(_), Found::Levels { .. }) => {
-            "verified: levels equal those of a plain run exactly, and every parent leads to its node"
-                .to_owned()
-        }
-        (Err(mismatch), _) => format!("NOT VERIFIED: {}", text::printable(&mismatch.to_string())),
-    }
 }
 
 #[cfg(test)]

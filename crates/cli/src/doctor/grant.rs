@@ -1,9 +1,11 @@
-//! What `doctor` asks about, one [`Grant`] each: is it here, what does its lack cost, how is it to be had.
+//! The features of the kernel that Bifolio uses, one [`Grant`] each: is it here, what does its lack cost, what lifts that.
 
 use bifolio_sys::host::Host;
 use bifolio_sys::probe::{Grants, Trial};
 use bifolio_sys::{Access, Attempt, DEVICE_NODE, Errno, Features, Way};
 use serde::Serialize;
+
+use crate::doctor::ability::Use;
 
 /// Something that the machine grants or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,8 +18,11 @@ pub struct Grant {
     pub found: String,
     /// What its lack costs, if anything so far.
     pub cost: Option<&'static str>,
-    /// How it is to be had, where it lacks and that costs something: a command, or a kernel.
+    /// What lifts its lack, where that costs something: a command, or a kernel.
     pub remedy: Option<&'static str>,
+    /// What a user cannot do without it.
+    #[serde(skip)]
+    pub needed_for: Option<Use>,
 }
 
 impl Grant {
@@ -25,11 +30,17 @@ impl Grant {
         name: &'static str,
         granted: bool,
         found: impl Into<String>,
-        cost: Option<&'static str>,
+        need: Option<(Use, &'static str)>,
         remedy: &'static str,
     ) -> Self {
-        let remedy = (!granted && cost.is_some()).then_some(remedy);
-        Self { name, granted, found: found.into(), cost, remedy }
+        let remedy = (!granted && need.is_some()).then_some(remedy);
+        let (needed_for, cost) = need.unzip();
+        Self { name, granted, found: found.into(), cost, remedy, needed_for }
+    }
+
+    /// Tells whether its lack costs something.
+    pub fn is_missed(&self) -> bool {
+        !self.granted && self.needed_for.is_some()
     }
 }
 
@@ -44,13 +55,15 @@ pub fn list(grants: &Grants) -> Vec<Grant> {
     [userfaultfd(grants)].into_iter().chain(faults).chain(settings(&grants.host)).collect()
 }
 
+const NOTHING_WORKS: Option<(Use, &str)> = Some((Use::Private, "no device works"));
+
 fn userfaultfd(grants: &Grants) -> Grant {
     let granted: Vec<String> = grants.granted.iter().map(ToString::to_string).collect();
     let refused = grants.refused.iter().map(|attempt| format!("{}: {}", attempt.way, attempt.errno));
     let missing = granted.is_empty();
     let found = if missing { refused.collect() } else { granted };
     let remedy = userfaultfd_remedy(&grants.refused);
-    Grant::new("userfaultfd", !missing, found.join(", "), Some("nothing of Bifolio works"), remedy)
+    Grant::new("userfaultfd", !missing, found.join(", "), NOTHING_WORKS, remedy)
 }
 
 fn userfaultfd_remedy(refused: &[Attempt]) -> &'static str {
@@ -74,29 +87,20 @@ fn full_mode(grants: &Grants) -> Grant {
         false => "sudo sysctl vm.unprivileged_userfaultfd=1",
     };
     let granted = matches!(grants.access(), Some(Access::Full(_)));
-    let cost = "a system call on memory that is on the device fails with EFAULT; the demo makes none";
-    Grant::new("faults inside system calls", granted, found, Some(cost), remedy)
+    let cost = "read(2) into it fails with EFAULT";
+    Grant::new("faults inside system calls", granted, found, Some((Use::SystemCalls, cost)), remedy)
 }
 
 fn operations(grants: &Grants) -> Vec<Grant> {
-    let by_page = Some("2 MiB folios are mapped as 512 pages");
+    let run = Some((Use::Run, "memory of programs cannot be moved"));
+    let poison = Some((Use::Errors, "a thread whose page is lost hangs"));
     vec![
-        tried(
-            "CONTINUE on a memfd",
-            grants.continue_,
-            Some("nothing of Bifolio works"),
-            "Linux 5.14 or newer",
-        ),
-        tried("COLLAPSE of a memfd", grants.collapse, by_page, LINUX_6_1),
-        tried("COLLAPSE over armed faults", grants.collapse_back, by_page, LINUX_6_1),
-        tried("MOVE of 4 KiB", grants.move_small, Some("no heaps of unmodified programs"), LINUX_6_8),
+        tried("CONTINUE on a memfd", grants.continue_, NOTHING_WORKS, "Linux 5.14 or newer"),
+        tried("COLLAPSE of a memfd", grants.collapse, BY_PAGE, LINUX_6_1),
+        tried("COLLAPSE over armed faults", grants.collapse_back, BY_PAGE, LINUX_6_1),
+        tried("MOVE of 4 KiB", grants.move_small, run, LINUX_6_8),
         tried("MOVE of 2 MiB", grants.move_huge, HEAPS_BY_PAGE, LINUX_6_8),
-        tried(
-            "POISON",
-            grants.poison,
-            Some("a fault that cannot be answered hangs its thread"),
-            "Linux 6.6 or newer",
-        ),
+        tried("POISON", grants.poison, poison, "Linux 6.6 or newer"),
         tried("COPY", grants.copy, None, "Linux 4.3 or newer"),
         tried("write protection", grants.write_protect, None, "Linux 5.7 or newer"),
         remap_events(grants.features),
@@ -106,22 +110,24 @@ fn operations(grants: &Grants) -> Vec<Grant> {
 
 const LINUX_6_1: &str = "Linux 6.1 or newer";
 const LINUX_6_8: &str = "Linux 6.8 or newer";
-const HEAPS_BY_PAGE: Option<&str> = Some("2 MiB folios of heaps move as 512 pages");
+const BY_PAGE: Option<(Use, &str)> = Some((Use::HugePages, "they are mapped as 512 pages"));
+const HEAPS_BY_PAGE: Option<(Use, &str)> = Some((Use::HugePages, "those of programs move as 512 pages"));
 
 /// A mechanism that was tried.
-fn tried(name: &'static str, trial: Trial, cost: Option<&'static str>, remedy: &'static str) -> Grant {
+fn tried(name: &'static str, trial: Trial, need: Option<(Use, &'static str)>, remedy: &'static str) -> Grant {
     let found = match trial {
         Trial::Works => "works".to_owned(),
         Trial::Fails { step, errno: Some(errno) } => format!("{step}: {errno}"),
         Trial::Fails { step, errno: None } => format!("{step} had no effect"),
     };
-    Grant::new(name, trial.works(), found, cost, remedy)
+    Grant::new(name, trial.works(), found, need, remedy)
 }
 
 fn remap_events(features: Features) -> Grant {
     let granted = features.contains(Features::EVENT_REMAP);
     let found = if granted { "known" } else { "not known" };
-    Grant::new("events of remap", granted, found, Some("no coherent memory"), "Linux 4.11 or newer")
+    let need = Some((Use::Coherent, "its mappings cannot be followed"));
+    Grant::new("events of remap", granted, found, need, "Linux 4.11 or newer")
 }
 
 /// Mappings that a process has by default; fewer would be too few for coherent folios.
@@ -129,6 +135,10 @@ const MAPPINGS_LEAST: u64 = 65_530;
 
 fn settings(host: &Host) -> Vec<Grant> {
     let mappings = host.max_map_count.map(|count| count.to_string());
+    let shmem = host.thp_shmem.as_deref().map(|set| match set {
+        "never" => "never, but COLLAPSE makes them".to_owned(),
+        set => set.to_owned(),
+    });
     let overcommit = host.overcommit_memory.map(|mode| mode.to_string());
     vec![
         set(
@@ -147,9 +157,9 @@ fn settings(host: &Host) -> Vec<Grant> {
         ),
         set(
             "2 MiB pages of memfds",
-            host.thp_shmem.as_deref(),
+            shmem.as_deref(),
             |set| set != "deny",
-            Some("2 MiB folios are mapped as 512 pages"),
+            BY_PAGE,
             "echo advise | sudo tee /sys/kernel/mm/transparent_hugepage/shmem_enabled",
         ),
         set(
@@ -163,14 +173,14 @@ fn settings(host: &Host) -> Vec<Grant> {
             "mappings of a process",
             mappings.as_deref(),
             |set| set.parse().is_ok_and(|count: u64| count >= MAPPINGS_LEAST),
-            Some("less coherent memory: up to two mappings a folio"),
+            Some((Use::Coherent, "too few mappings: a folio takes up to two")),
             "sudo sysctl vm.max_map_count=262144",
         ),
         set(
             "overcommit of memory",
             overcommit.as_deref(),
             |set| set != "2",
-            Some("large spaces and heaps may be refused"),
+            Some((Use::Large, "memory that is not used yet counts too")),
             "sudo sysctl vm.overcommit_memory=0",
         ),
     ]
@@ -181,10 +191,10 @@ fn set(
     name: &'static str,
     value: Option<&str>,
     good: impl Fn(&str) -> bool,
-    cost: Option<&'static str>,
+    need: Option<(Use, &'static str)>,
     remedy: &'static str,
 ) -> Grant {
-    Grant::new(name, value.is_some_and(good), value.unwrap_or("not shown"), cost, remedy)
+    Grant::new(name, value.is_some_and(good), value.unwrap_or("not shown"), need, remedy)
 }
 
 #[cfg(test)]
@@ -194,10 +204,10 @@ mod tests {
     #[test]
     fn every_lack_that_costs_something_has_a_remedy() {
         let has_remedy =
-            |granted, cost| Grant::new("name", granted, "found", cost, "remedy").remedy.is_some();
-        assert!(has_remedy(false, Some("much")));
+            |granted, need| Grant::new("name", granted, "found", need, "remedy").remedy.is_some();
+        assert!(has_remedy(false, NOTHING_WORKS));
         assert!(!has_remedy(false, None));
-        assert!(!has_remedy(true, Some("much")));
+        assert!(!has_remedy(true, NOTHING_WORKS));
     }
 
     #[test]
@@ -214,7 +224,7 @@ mod tests {
     #[test]
     fn failed_trial_tells_step_and_reason() {
         let trial = Trial::Fails { step: "UFFDIO_MOVE", errno: Some(Errno::INVAL) };
-        let grant = tried("MOVE", trial, Some("much"), "a kernel");
+        let grant = tried("MOVE", trial, NOTHING_WORKS, "a kernel");
         assert_eq!((grant.granted, grant.remedy), (false, Some("a kernel")));
         assert!(grant.found.starts_with("UFFDIO_MOVE: Invalid argument"), "{}", grant.found);
     }
@@ -224,6 +234,14 @@ mod tests {
         let refused = |errno| userfaultfd_remedy(&[Attempt { way: Way::UserModeOnly, errno }]);
         assert!(refused(Errno::PERM).contains("seccomp"));
         assert!(refused(Errno::NOSYS).contains("CONFIG_USERFAULTFD"));
+    }
+
+    #[test]
+    fn pages_that_are_never_made_by_themselves_are_made_by_collapse() {
+        let host = Host { thp_shmem: Some("never".to_owned()), ..Host::read() };
+        let grant = settings(&host).into_iter().find(|grant| grant.name == "2 MiB pages of memfds");
+        let grant = grant.expect("it is asked for");
+        assert_eq!((grant.granted, grant.found.as_str()), (true, "never, but COLLAPSE makes them"));
     }
 
     #[test]

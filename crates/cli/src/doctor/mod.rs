@@ -1,5 +1,6 @@
-//! `bifolio doctor`: what this machine grants, what each lack costs, and how it is to be had.
+//! `bifolio doctor`: what works here, what does not, and the command that lifts each limit.
 
+mod ability;
 mod grant;
 mod trial;
 
@@ -7,12 +8,14 @@ use std::io::{self, Write};
 
 use bifolio_sys::probe::Grants;
 use bifolio_sys::{Access, host::Host};
+use console::{Style, style};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
+use crate::doctor::ability::Ability;
 use crate::doctor::grant::Grant;
 use crate::exit::{self, Failure};
-use crate::figures::bytes;
+use crate::figures::{bytes, counted};
 use crate::output::{JsonTarget, OutputError};
 use crate::table;
 
@@ -27,7 +30,9 @@ struct Findings {
     access: Option<&'static str>,
     /// The kernel's release.
     kernel: String,
-    /// All that was asked.
+    /// What a user can do.
+    abilities: Vec<Ability>,
+    /// All that was asked of the kernel.
     grants: Vec<Grant>,
 }
 
@@ -53,52 +58,96 @@ pub fn doctor(args: &DoctorArgs) -> Result<u8, DoctorError> {
     if args.json {
         JsonTarget::Stdout.write(&findings)?;
     } else {
-        print(&mut io::stdout().lock(), &findings, &grants.host).map_err(OutputError::from)?;
+        print(&mut io::stdout().lock(), &findings, &grants.host, args.all).map_err(OutputError::from)?;
     }
     Ok(if findings.works { exit::OK } else { exit::REFUSED })
 }
 
 fn examine(grants: &Grants) -> Findings {
-    let failure = trial::device_works().err();
+    let failure = trial::device_works().err().map(|error| exit::chain(&error));
+    let found = grant::list(grants);
     Findings {
         works: failure.is_none(),
-        failure: failure.map(|error| exit::chain(&error)),
         access: grants.access().map(|access| match access {
             Access::Full(_) => "full",
             Access::UserModeOnly => "user-mode-only",
         }),
         kernel: grants.host.kernel_release.clone(),
-        grants: grant::list(grants),
+        abilities: ability::list(&found, &grants.host, failure.as_deref()),
+        failure,
+        grants: found,
     }
 }
 
-fn print(out: &mut impl Write, findings: &Findings, host: &Host) -> io::Result<()> {
-    writeln!(out, "Linux {}, {} processors, {}\n", findings.kernel, host.cpus, bytes(host.ram_bytes))?;
+fn print(out: &mut impl Write, findings: &Findings, host: &Host, all: bool) -> io::Result<()> {
+    let processors = counted(host.cpus as u64, "processor");
+    writeln!(out, "Linux {}, {processors}, {} of memory.", findings.kernel, bytes(host.ram_bytes))?;
+    print_conclusion(out, findings)?;
     let mut rows = table::wrapped();
-    rows.set_header(["", "granted", "found", "without it"]);
-    for grant in &findings.grants {
-        let granted = if grant.granted { "yes" } else { "NO" };
-        rows.add_row([grant.name, granted, &grant.found, grant.cost.unwrap_or("nothing lost so far")]);
+    for ability in &findings.abilities {
+        let works = if ability.works { YES } else { NO };
+        rows.add_row([format!("  {}", ability.name), works.to_owned(), ability.note.clone()]);
     }
-    table::print(out, &mut rows)?;
-    writeln!(out)?;
-    print_remedies(out, &findings.grants)?;
-    match &findings.failure {
-        None => writeln!(out, "The built-in device works."),
-        Some(failure) => writeln!(out, "The built-in device DOES NOT WORK: {failure}."),
-    }?;
+    table::print_styled(out, &mut rows, line_style)?;
+    print_remedies(out, &findings.abilities)?;
+    if all {
+        print_grants(out, &findings.grants)?;
+    } else {
+        let features = findings.grants.len();
+        writeln!(out, "\n{features} features of the kernel are behind this: bifolio doctor --all")?;
+    }
     out.flush()
 }
 
-/// Lists how what lacks is to be had.
-fn print_remedies(out: &mut impl Write, grants: &[Grant]) -> io::Result<()> {
-    let remedies: Vec<_> = grants.iter().filter_map(|grant| Some((grant.name, grant.remedy?))).collect();
-    if remedies.is_empty() {
+fn print_conclusion(out: &mut impl Write, findings: &Findings) -> io::Result<()> {
+    let limits = findings.abilities.iter().filter(|ability| !ability.works).count() as u64;
+    let (works, limits) = match (findings.works, limits) {
+        (false, _) => (style("Bifolio does not work here").red(), String::new()),
+        (true, 0) => (style("Bifolio works here").green(), String::new()),
+        (true, limits) => {
+            (style("Bifolio works here").green(), format!(", with {}", counted(limits, "limit")))
+        }
+    };
+    writeln!(out, "{works}{limits}.\n")
+}
+
+const YES: &str = "yes";
+const NO: &str = "NO";
+
+/// Lines about what does not work are red.
+fn line_style(line: &str) -> Style {
+    let lacks = line.split("  ").any(|cell| cell == NO);
+    if lacks { Style::new().red() } else { Style::new() }
+}
+
+/// Lists what lifts the limits.
+fn print_remedies(out: &mut impl Write, abilities: &[Ability]) -> io::Result<()> {
+    let lifted: Vec<&Ability> = abilities.iter().filter(|ability| !ability.lifted_by.is_empty()).collect();
+    if lifted.is_empty() {
         return Ok(());
     }
-    writeln!(out, "To get what is missing:")?;
-    for (name, remedy) in remedies {
-        writeln!(out, "  {name}:\n    {remedy}")?;
+    writeln!(out, "\nTo lift {}:", if lifted.len() == 1 { "it" } else { "them" })?;
+    for ability in lifted {
+        writeln!(out, "  {}:", ability.name)?;
+        for remedy in &ability.lifted_by {
+            writeln!(out, "    {}", style(remedy).bold())?;
+            ability::caution(remedy).map_or(Ok(()), |caution| writeln!(out, "    {caution}"))?;
+        }
     }
-    writeln!(out)
+    Ok(())
+}
+
+/// Lists the features of the kernel.
+fn print_grants(out: &mut impl Write, grants: &[Grant]) -> io::Result<()> {
+    writeln!(out, "\nFeatures of the kernel (-: not here, and not needed so far):\n")?;
+    let mut rows = table::wrapped();
+    for grant in grants {
+        let (granted, found) = match (grant.granted, grant.cost) {
+            (true, _) => (YES, grant.found.clone()),
+            (false, None) => ("-", grant.found.clone()),
+            (false, Some(cost)) => (NO, format!("{}: {cost}", grant.found)),
+        };
+        rows.add_row([format!("  {}", grant.name), granted.to_owned(), found]);
+    }
+    table::print_styled(out, &mut rows, line_style)
 }

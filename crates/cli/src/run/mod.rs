@@ -23,7 +23,8 @@ use crate::args::RunArgs;
 use crate::exit;
 use crate::figures::bytes;
 use crate::output::{JsonTarget, OutputError};
-use crate::report::{self, Figures};
+use crate::report::Figures;
+use crate::report::text::print_program;
 
 mod program;
 
@@ -208,7 +209,7 @@ fn report(args: &RunArgs, figures: &Figures, status: ExitStatus) -> Result<(), R
     }
     if !args.output.quiet {
         let mut text = b"\n".to_vec();
-        report::print_summary(&mut text, figures).map_err(OutputError::from)?;
+        print_program(&mut text, figures).map_err(OutputError::from)?;
         // Nobody may be listening any more; the program has run all the same.
         let _: io::Result<()> = io::stderr().write_all(&text);
     }

@@ -57,8 +57,8 @@ pub fn bifolio_reads(args: &[&str], input: &str) -> Ran {
 pub fn device_works(test: &str) -> bool {
     static WHY_NOT: OnceLock<Option<String>> = OnceLock::new();
     let why_not = WHY_NOT.get_or_init(|| {
-        let ran = bifolio(&["doctor"]);
-        (ran.code != Some(0)).then(|| ran.stdout.lines().last().unwrap_or_default().to_owned())
+        let ran = bifolio(&["doctor", "--json"]);
+        (ran.code != Some(0)).then(|| ran.json()["failure"].to_string())
     });
     if let Some(why_not) = why_not {
         // Past the test harness, which would hide it from those who count.

@@ -194,7 +194,8 @@ Tells what this machine grants, what each lack costs, and the one command that g
 Usage: bifolio doctor [OPTIONS]
 
 Options:
-      --json  Print JSON instead of the table
+      --all   List the features of the kernel as well
+      --json  Print JSON instead of the text
   -h, --help  Print help
 
 Exits with 0 if the built-in device works, with 3 if it does not. Changes nothing.

@@ -19,7 +19,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// Makes a name fit for a table: printable, on one line, and cut where it is too long.
-pub fn name(text: &str) -> String {
+pub fn short_name(text: &str) -> String {
     let mut letters = text.chars();
     let mut head: String = letters.by_ref().take(NAME_COLUMNS).collect();
     if letters.next().is_some() {
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn long_names_are_cut() {
-        assert_eq!(name(&"x".repeat(NAME_COLUMNS)), "x".repeat(NAME_COLUMNS));
-        assert_eq!(name(&"x".repeat(65_000)), "x".repeat(NAME_COLUMNS - 1) + "…");
-        assert_eq!(name("a\nb"), "a\\u{a}b");
+        assert_eq!(short_name(&"x".repeat(NAME_COLUMNS)), "x".repeat(NAME_COLUMNS));
+        assert_eq!(short_name(&"x".repeat(65_000)), "x".repeat(NAME_COLUMNS - 1) + "…");
+        assert_eq!(short_name("a\nb"), "a\\u{a}b");
     }
 }

@@ -1,17 +1,13 @@
-//! The report of what moved, when and why: as text for people, as JSON for programs. `demo` and `run` share it.
+//! The report of what moved, when and why: as text for people ([`text`]), as JSON for programs. `demo` and `run` share it.
 
-use std::io::{self, Write};
+pub mod text;
+
 use std::time::Duration;
 
 use bifolio_engine::statistics::ORDERS;
-use bifolio_folio::Order;
 use bifolio_host::{Counter, Direction, Snapshot};
 use bifolio_rules::Rule;
-use comfy_table::Table;
 use serde::{Serialize, Serializer};
-
-use crate::figures::{bytes, grouped, percent};
-use crate::table;
 
 /// The figures of one job, named as in the JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -198,93 +194,14 @@ impl Seconds {
     }
 }
 
-/// Writes the report as text.
-///
-/// # Errors
-///
-/// If writing fails.
-pub fn print_summary(out: &mut impl Write, figures: &Figures) -> io::Result<()> {
-    table::print(out, &mut moves(figures))?;
-    writeln!(out)?;
-    table::print(out, &mut counts(figures))?;
-    writeln!(out)?;
-    table::print(out, &mut times(&figures.seconds))
-}
-
-/// What moved in each direction: folios of each order that any moved of, then all bytes.
-fn moves(figures: &Figures) -> Table {
-    let mut rows = table::plain();
-    rows.set_header(table::row(["folios moved", "to device", "to RAM"]));
-    let Folios { to_device, to_ram } = figures.folios;
-    for (order, (&out, &back)) in to_device.0.iter().zip(&to_ram.0).enumerate() {
-        if out + back > 0 {
-            rows.add_row(table::row([order_name(order), grouped(out), grouped(back)]));
-        }
-    }
-    let Bytes { to_device, to_ram, .. } = figures.bytes;
-    rows.add_row(table::row(["bytes copied".to_owned(), bytes(to_device), bytes(to_ram)]));
-    rows
-}
-
-fn order_name(order: usize) -> String {
-    let order = u8::try_from(order).ok().and_then(Order::new);
-    order.map_or_else(String::new, |order| bytes(order.pages() * bifolio_folio::PAGE_SIZE))
-}
-
-fn counts(figures: &Figures) -> Table {
-    let always = [
-        ("CPU page faults", figures.faults.cpu),
-        ("device page faults", figures.faults.device),
-        ("evictions", figures.evictions),
-        ("splits", figures.splits),
-        ("fallbacks", figures.fallbacks),
-    ];
-    let at_times = [
-        ("reclaims from RAM", figures.odd.reclaims),
-        ("redundant faults", figures.odd.redundant),
-        ("busy retries", figures.odd.busy),
-        ("collapses", figures.odd.collapses),
-        ("unanswered faults", figures.odd.failures),
-        ("pages beyond the limit of RAM", figures.odd.beyond_ram),
-        ("bytes left as plain memory", figures.odd.bytes_plain),
-    ];
-    let mut rows = table::plain();
-    let told = always.into_iter().chain(at_times.into_iter().filter(|&(_, count)| count > 0));
-    for (name, count) in told.chain([("rule violations", figures.violations)]) {
-        rows.add_row(table::row([name.to_owned(), grouped(count)]));
-    }
-    if !figures.judged.is_none() {
-        rows.add_row(table::row(["rules judged".to_owned(), grouped(figures.judged.total())]));
-        rows.add_row(table::row(["rules never judged".to_owned(), figures.judged.never()]));
-    }
-    let Bytes { to_device, to_ram, useful } = figures.bytes;
-    rows.add_row(table::row([
-        "bytes touched where they went".to_owned(),
-        percent(useful, to_device + to_ram),
-    ]));
-    rows
-}
-
-fn times(seconds: &Seconds) -> Table {
-    let mut rows = table::plain();
-    let named = [
-        ("fault wait", seconds.wait),
-        ("copy", seconds.copy),
-        ("device compute", seconds.compute),
-        ("total by the clock", seconds.total),
-    ];
-    for (name, seconds) in named {
-        rows.add_row(table::row([name.to_owned(), format!("{seconds:.3} s")]));
-    }
-    rows
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use bifolio_folio::Order;
     use bifolio_host::Statistics;
 
-    fn figures() -> Figures {
+    /// Figures of a run in which something happened.
+    pub(crate) fn figures() -> Figures {
         let statistics = Statistics::new().expect("one page");
         statistics.add(Counter::DeviceFaults, 3);
         statistics.add(Counter::BytesToDevice, 69_632);
@@ -329,13 +246,5 @@ mod tests {
         assert_eq!((&json["judged"]["I4"], &json["judged"]["I27"]), (&12.into(), &0.into()));
         assert_eq!(json["judged"].as_object().expect("an object").len(), 27);
         assert!(figures.judged.never().starts_with("I1 I2 I3 I5"));
-    }
-
-    #[test]
-    fn summary_names_only_orders_that_moved() {
-        let mut text = Vec::new();
-        print_summary(&mut text, &figures()).expect("a vector takes all");
-        let text = String::from_utf8(text).expect("text");
-        assert!(text.contains("64 KiB") && text.contains("2 MiB") && !text.contains("\n8 KiB"), "{text}");
     }
 }
