@@ -25,9 +25,10 @@
 //! | `linux` | worlds of `struct page` |
 //! | `folio` | worlds of shipped folios |
 //! | `migrate` | worlds of shipped transactions |
-//! | `designs` | one file for each design |
+//! | `designs` | the designs, and the list of them |
 #![forbid(unsafe_code)]
 
+mod bits;
 pub mod design;
 mod designs;
 pub mod explore;

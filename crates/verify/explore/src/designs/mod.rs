@@ -1,4 +1,4 @@
-//! The designs, one file each, and the list of them.
+//! The designs, and the list of them.
 
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
@@ -14,16 +14,9 @@ use crate::report::{Report, judge};
 pub(crate) mod bifolio;
 pub(crate) mod bifolio_reinit;
 pub(crate) mod buddy_dirty_lost;
-pub(crate) mod linux_6_18_nouveau;
-pub(crate) mod linux_6_18_xe;
-pub(crate) mod linux_mainline;
-pub(crate) mod linux_v2;
-pub(crate) mod linux_v3;
-pub(crate) mod linux_v4;
-pub(crate) mod linux_v6;
+pub(crate) mod kernels;
 mod options;
-pub(crate) mod reuse_without_reset;
-pub(crate) mod split_without_references;
+pub(crate) mod thread;
 
 pub use options::{Options, OptionsError};
 
@@ -42,6 +35,8 @@ struct OverPool {
 pub struct Entry {
     /// Its name.
     pub name: &'static str,
+    /// Names that it had before, by which it is found as well.
+    pub aliases: &'static [&'static str],
     /// What it is.
     pub about: &'static str,
     /// The world it is run in unless told otherwise.
@@ -101,12 +96,13 @@ fn run_over_pool(
 const LINUX_BOUNDS: Bounds = Bounds::of(4, 2, 2);
 
 macro_rules! linux {
-    ($module:ident) => {
+    ($contract:path) => {
         Entry {
-            name: $module::CONTRACT.name,
-            about: $module::CONTRACT.about,
+            name: $contract.name,
+            aliases: $contract.aliases,
+            about: $contract.about,
             bounds: LINUX_BOUNDS,
-            runner: |bounds, options, progress| linux(&$module::CONTRACT, bounds, options, progress),
+            runner: |bounds, options, progress| linux(&$contract, bounds, options, progress),
             larger: None,
             over_pool: None,
         }
@@ -114,17 +110,27 @@ macro_rules! linux {
 }
 
 static DESIGNS: &[Entry] = &[
-    linux!(linux_v2),
-    linux!(linux_v3),
-    linux!(linux_v4),
-    linux!(linux_v6),
-    linux!(linux_mainline),
-    linux!(linux_6_18_nouveau),
-    linux!(linux_6_18_xe),
-    linux!(reuse_without_reset),
-    linux!(split_without_references),
+    linux!(kernels::MAINLINE),
+    linux!(kernels::MAINLINE_FIXED),
+    linux!(kernels::LINUX_6_18),
+    linux!(kernels::LINUX_6_19_RC_NOUVEAU),
+    linux!(kernels::LINUX_7_3_NOUVEAU),
+    linux!(kernels::LINUX_7_3_TEST_HMM),
+    linux!(kernels::LINUX_7_3_KFD),
+    linux!(thread::V2),
+    linux!(thread::V3),
+    linux!(thread::V4),
+    linux!(thread::V6),
+    linux!(thread::FREE_PER_PAGE),
+    linux!(thread::RESET_AFTER_FREE),
+    linux!(thread::UNDO_IN_DRIVER),
+    linux!(thread::SPLIT_ON_FREE),
+    linux!(thread::PRIVATE_OFFSETS),
+    linux!(thread::REUSE_WITHOUT_RESET),
+    linux!(thread::SPLIT_WITHOUT_REFERENCES),
     Entry {
         name: buddy_dirty_lost::NAME,
+        aliases: &[],
         about: buddy_dirty_lost::ABOUT,
         bounds: LINUX_BOUNDS,
         runner: buddy_dirty_lost::run,
@@ -133,6 +139,7 @@ static DESIGNS: &[Entry] = &[
     },
     Entry {
         name: bifolio::NAME,
+        aliases: &[],
         about: bifolio::ABOUT,
         bounds: bifolio::BOUNDS,
         runner: bifolio::run,
@@ -141,6 +148,7 @@ static DESIGNS: &[Entry] = &[
     },
     Entry {
         name: bifolio_reinit::NAME,
+        aliases: &[],
         about: bifolio_reinit::ABOUT,
         bounds: bifolio_reinit::BOUNDS,
         runner: bifolio_reinit::run,
@@ -166,8 +174,8 @@ pub fn designs() -> &'static [Entry] {
     DESIGNS
 }
 
-/// The design of a name.
+/// The design of a name, or of a name that it had before.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Entry> {
-    DESIGNS.iter().find(|entry| entry.name == name)
+    DESIGNS.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
 }

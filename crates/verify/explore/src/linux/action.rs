@@ -22,14 +22,20 @@ pub enum Step {
     SplitStale { page: u8, order: u8 },
     /// `zone_device_page_init`.
     Init { page: u8, order: u8 },
-    /// Maps a new folio into a process and unlocks it.
-    Publish { page: u8, order: u8 },
-    /// Puts the last reference of the folio at a page.
+    /// A page of a program moves to a new folio, with its flags: it is hot, or cold.
+    Publish { page: u8, order: u8, hot: bool },
+    /// Unmaps the folio at a page and puts the last reference.
     Put { page: u8 },
+    /// Moves the folio at a page, which is active, to system memory and puts the last reference.
+    MoveHome { page: u8 },
     /// Undoes the compound of a folio without references.
     Undo { page: u8, order: u8 },
-    /// Calls the driver's `folio_free`.
+    /// Calls the driver's `folio_free` for the folio.
     FolioFree { page: u8, order: u8 },
+    /// Calls it for one page of the folio, that of this number.
+    FolioFreePage { page: u8, order: u8, number: u8 },
+    /// Undoes the compound of a folio that was handed back.
+    UndoAfter { page: u8, order: u8 },
     /// Drops the references of the pagemap.
     DropPageMap { page: u8, order: u8 },
     /// Freezes the folio at a page to split it to an order.

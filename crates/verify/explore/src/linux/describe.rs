@@ -2,8 +2,8 @@
 
 use crate::design::Description;
 use crate::linux::action::{Action, Step};
-use crate::linux::contract::{Folios, Init, Memory, OrderFrom, PageMapFrom};
-use crate::linux::page::{LOCKED, Word1, folio_order};
+use crate::linux::contract::{Folios, Free, Memory, OrderFrom, PageMapFrom};
+use crate::linux::page::{HOT, Info, LOCKED, folio_order};
 use crate::linux::state::{Actor, State};
 use crate::linux::world::World;
 
@@ -22,14 +22,21 @@ fn text(world: &World, before: &State, Action { actor, step }: Action) -> String
         Step::Look { page, .. } => format!("looks for a stale large folio over page {page}"),
         Step::SplitStale { .. } => split_stale(world, before, actor),
         Step::Init { page, order } => init(world, before, page, order),
-        Step::Publish { page, order } => {
-            format!("maps page {page} order {} into a process and unlocks it", k(order))
-        }
+        Step::Publish { page, order, hot } => publish(k(order), page, hot),
         Step::Put { page } => {
             format!("puts the last reference of the folio at page {page}: uncharged, unmapped, refcount 0")
         }
+        Step::MoveHome { page } => {
+            format!("moves the folio at page {page} home and puts the last reference: refcount 0")
+        }
         Step::Undo { page, order } => format!("undoes the compound at page {page}, order {}", k(order)),
         Step::FolioFree { page, order } => folio_free(world, before, page, order),
+        Step::FolioFreePage { page, number, .. } => {
+            format!("calls folio_free for page {} alone: the driver {}", page + number, takes_back(world))
+        }
+        Step::UndoAfter { page, order } => {
+            format!("undoes the compound at page {page}, order {}, though it was handed back", k(order))
+        }
         Step::DropPageMap { page, order } => drop_references(world, before, page, order),
         Step::Freeze { page, to } => {
             format!("freezes the folio at page {page} to split it to order {}", k(to))
@@ -58,6 +65,11 @@ fn split_stale(world: &World, before: &State, actor: u8) -> String {
     }
 }
 
+fn publish(order: u8, page: u8, hot: bool) -> String {
+    let flags = if hot { ", active and of the working set" } else { "" };
+    format!("maps page {page} order {order} into a process and unlocks it{flags}")
+}
+
 fn init(world: &World, before: &State, page: u8, order: u8) -> String {
     let k = world.scale.written(order);
     let words = before.pages[usize::from(page)];
@@ -66,39 +78,51 @@ fn init(world: &World, before: &State, page: u8, order: u8) -> String {
         Folios::Singles if order == 0 => format!("init({page}, 0)"),
         Folios::Singles => format!("init({page}, 0) and so on for the {} pages of order {k}", 1u32 << order),
     };
-    let found = world.contract.init != Init::Rewrite;
-    if found && words.word1 != Word1::PageMap {
+    if world.contract.init_pagemap == PageMapFrom::Page && words.info != Info::PageMap {
         text.push_str(&format!(": reads its pagemap from page {page}, which holds something else"));
-    } else if found && words.flags & LOCKED != 0 {
+    } else if world.contract.keeps_flags(LOCKED) && words.flags & LOCKED != 0 {
         text.push_str(": page seems locked already, the lock is waited for without end");
-    } else if before.killed {
+    } else if before.killed && before.pagemap == 0 {
         text.push_str(": the pagemap refuses its references, a warning, and goes on");
+    } else if before.killed {
+        text.push_str(": the pagemap was killed, but still has references and gives more");
+    } else if world.contract.keeps_flags(HOT) && words.flags & HOT != 0 {
+        text.push_str(&format!(": page {page} keeps the flags {:#05x} of its last life", words.flags & HOT));
     }
     text
 }
 
 fn folio_free(world: &World, before: &State, page: u8, order: u8) -> String {
     let read = world.scale.written(folio_order(&before.pages, page, world.scale));
+    let k = world.scale.written(order);
     let order = match world.contract.order_from {
         OrderFrom::Folio => format!("the driver reads folio_order = {read}"),
-        OrderFrom::Argument => format!("the driver is told order {}", world.scale.written(order)),
+        OrderFrom::Argument => format!("the driver is told order {k}"),
+        OrderFrom::Backing => format!("the driver finds order {k} in its backing page"),
     };
-    let memory = match world.contract.memory {
+    let undone = if world.contract.free == Free::UndoInDriver { ", undoes the compound" } else { "" };
+    format!("calls folio_free for page {page}: {order}{undone} and {}", takes_back(world))
+}
+
+fn takes_back(world: &World) -> &'static str {
+    match world.contract.memory {
         Memory::Objects => "drops a reference of the object",
         Memory::Blocks => "gives the pages to its allocator",
         Memory::Lists => "puts the folio on a list",
-    };
-    format!("calls folio_free for page {page}: {order} and {memory}")
+    }
 }
 
 fn drop_references(world: &World, before: &State, page: u8, order: u8) -> String {
     let pages = 1u32 << order;
-    match (world.contract.pagemap_from, before.pages[usize::from(page)].word1) {
-        (PageMapFrom::Memory, _) => format!("drops {pages} references of the pagemap it remembers"),
-        (PageMapFrom::Folio, Word1::PageMap) => {
+    match (world.contract.free_pagemap, before.pages[usize::from(page)].info) {
+        (PageMapFrom::Caller, _) => format!("drops {pages} references of the pagemap it remembers"),
+        (PageMapFrom::Page, Info::PageMap) => {
             format!("reads folio->pgmap of page {page} to drop {pages} references")
         }
-        (PageMapFrom::Folio, _) => {
+        (PageMapFrom::Page, Info::Null) => {
+            format!("reads folio->pgmap of page {page} to drop {pages} references: finds nothing")
+        }
+        (PageMapFrom::Page, Info::Link(_) | Info::Mask(_)) => {
             format!("reads folio->pgmap of page {page} to drop {pages} references: finds a compound link")
         }
     }

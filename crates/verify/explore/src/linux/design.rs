@@ -5,13 +5,14 @@ use bifolio_rules::RuleSet;
 use crate::design::{AmpleSet, Applied, Description, Design};
 use crate::linux::action::{Action, Step};
 use crate::linux::contract::PageMapFrom;
+use crate::linux::encoded::Encoded;
 use crate::linux::state::State;
 use crate::linux::world::World;
 use crate::linux::{describe, steps};
 
 impl Design for World {
     type State = State;
-    type Encoded = State;
+    type Encoded = Encoded;
     type Action = Action;
     type Scratch = ();
 
@@ -27,8 +28,8 @@ impl Design for World {
 
     /// Two steps need no interleaving.
     ///
-    /// *Publish*: the maker of a folio maps and unlocks it. No other thread has the folio until then: others can put or
-    /// freeze it only afterwards, none of their steps reads the words that change (a stale compound that is split over it
+    /// *Publish*: the maker of a folio maps and unlocks it, cold or hot; if another thread maps its own hot first, this one
+    /// is cold, which is in the set too. No other thread has the folio until then: others can put or freeze it only afterwards, none of their steps reads the words that change (a stale compound that is split over it
     /// breaks I6 either way), and it counts as live before and after. An end of teardown is neither enabled, as the
     /// folio lives, nor disabled.
     ///
@@ -36,14 +37,16 @@ impl Design for World {
     /// reads no page. Others only add to the count or take off. Teardown could not end before, as the count was
     /// not 0 and the actor was busy.
     fn ample_set(&self, _state: &State, actions: &[Action]) -> Option<AmpleSet> {
-        let drops = self.contract.pagemap_from == PageMapFrom::Memory;
+        let drops = self.contract.free_pagemap == PageMapFrom::Caller;
         let independent = |action: &Action| match action.step {
             Step::Publish { .. } => true,
             Step::DropPageMap { .. } => drops,
             _ => false,
         };
         let at = actions.iter().position(independent)?;
-        Some(AmpleSet { actions: at..at + 1, once: false })
+        // A new folio may be cold, or hot.
+        let of_actor = actions[at..].iter().take_while(|action| action.actor == actions[at].actor);
+        Some(AmpleSet { actions: at..at + of_actor.count(), once: false })
     }
 
     fn apply(&self, (): &mut (), state: &State, action: Action) -> Applied<State> {
@@ -53,18 +56,27 @@ impl Design for World {
         applied
     }
 
-    fn encode(&self, state: &State) -> State {
+    /// New folios are stored with the flags above the low byte that they should have: if they have others, I2 was found
+    /// broken, and no step and no other rule depends on them.
+    fn encode(&self, state: &State) -> Encoded {
         let mut state = *state;
         state.actors[..usize::from(self.bounds.actors)].sort_unstable();
-        state
+        state.settle_new_flags();
+        Encoded::of(&state, self.bounds)
     }
 
-    fn decode(&self, encoded: &State) -> State {
-        *encoded
+    fn decode(&self, encoded: &Encoded) -> State {
+        encoded.state(self.bounds)
     }
 
     fn expresses(&self) -> RuleSet {
         self.contract.expresses()
+    }
+
+    /// I10 looks at free pages and changes nothing. I2 is broken by flags that no step reads, or by words that some step
+    /// does: the latter ends a branch all the same, see `steps::init_folio`.
+    fn non_terminal(&self) -> RuleSet {
+        RuleSet::of(&[2, 10])
     }
 
     fn describe(&self, before: &State, action: Action, _after: &State) -> Description {

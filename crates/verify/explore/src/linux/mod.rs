@@ -1,9 +1,9 @@
 //! Worlds of `struct page`: the Linux designs, told apart by a [`Contract`](contract::Contract).
 //!
 //! ```text
-//!   ask -> claimed -> [look -> reset] -> init -> formed, locked -> publish -> live
+//!   allocate -> claimed -> [look -> split stale] -> init -> formed, locked -> publish, hot or cold -> live
 //!   live -> freeze -> split -> live pieces
-//!   live -> put0 -> [undo] -> folio_free -> drop references of the pagemap
+//!   live -> last put or move home -> [undo] -> folio_free -> [undo] -> drop references of the pagemap
 //!   kill -> ... -> end
 //! ```
 //!
@@ -14,6 +14,7 @@ mod action;
 pub mod contract;
 mod describe;
 mod design;
+mod encoded;
 pub mod page;
 pub mod state;
 mod steps;

@@ -1,32 +1,56 @@
 //! `struct page` as far as the rules need it, with the words that overlap.
 //!
 //! ```text
-//!  word            head page (or single page)      page 1 of a folio           other tails
-//!  flags, low 8    lock bit 0, uptodate bit 3,     order of the folio          unused
-//!                  head bit 6
-//!  word 1          pagemap                         link to the head            link to the head
-//!  word 2          memory cgroup                   number of pages             unused
-//!  mapping         address space                   poison                      poison
-//!  refcount        references                      0                           0
-//!  driver's word   zone_device_data                -                           -
+//!  word              head, or single page          page 1 of a folio            page 2           other tails
+//!  flags, bits 0-7   locked 0, uptodate 3, head 6  order of the folio           -                -
+//!  flags, above      active 8, workingset 9        has_hwpoisoned 8,            -                -
+//!                                                  large_rmappable 9
+//!  compound_info     pagemap                       link to the head, or a mask that leads there
+//!  data              zone_device_data              _large_mapcount              _deferred_list   -
+//!  mapping           address space                 poison                       _deferred_list   poison
+//!  private           private                       _mm_ids                      -                -
+//!  memcg             memory cgroup                 _nr_pages                    -                -
+//!  refcount          references                    0                            0                0
 //! ```
 //!
+//! | Field | Where Linux 7.3.4 has it |
+//! |---|---|
+//! | flags and their second meanings | include/linux/page-flags.h (`PG_large_rmappable`, `PG_has_hwpoisoned`) |
+//! | order, `_nr_pages`, `_large_mapcount`, `_mm_ids`, `_deferred_list` | include/linux/mm_types.h, `struct folio` |
+//! | `compound_info`, pagemap, `zone_device_data` | include/linux/mm_types.h, `struct page` |
+//! | what is written when a compound is formed | mm/internal.h, `prep_compound_head` and `prep_compound_tail` |
+//! | what is rewritten for a device folio | mm/memremap.c, `zone_device_page_init` |
+//! | which flags travel with a page | mm/migrate.c, `folio_migrate_flags` |
+//!
 //! Forming a compound destroys the pagemap word of its tails; order 9, read as flags when page 1 becomes a head,
-//! is "locked and uptodate".
+//! is "locked and uptodate"; and page 1 keeps the mark `large_rmappable`, which a head reads as `PG_workingset`.
+//!
+//! Left out: `PG_reserved` (bit 13), which every device page has; `partially_mapped` (bit 16, `PG_reclaim`), which no step
+//! here sets; and flags that a page carries along like the two above, such as `PG_swapbacked` and `PG_mappedtodisk`.
 //!
 //! Worlds are small, so their orders are written as the kernel's large ones: the largest order of the world as
 //! 9, the next as 8, and so on; 0 is 0. So the bits that hurt in the kernel hurt here.
 
+use crate::linux::contract::{CompoundInfo, Reset};
+
 /// Lock bit of the flags.
-pub const LOCKED: u8 = 1 << 0;
+pub const LOCKED: u16 = 1 << 0;
 /// Bit that marks the head of a compound.
-pub const HEAD: u8 = 1 << 6;
+pub const HEAD: u16 = 1 << 6;
+/// The page is on the active list; `has_hwpoisoned` in page 1.
+pub const ACTIVE: u16 = 1 << 8;
+/// The page belongs to the working set; `large_rmappable` in page 1.
+pub const WORKINGSET: u16 = 1 << 9;
+/// What a page of a program carries along when it is hot.
+pub const HOT: u16 = ACTIVE | WORKINGSET;
+/// The flags that an order may be left in.
+pub const LOW_BYTE: u16 = 0xff;
 /// Order of a huge page, as written for the largest order of a world.
 pub const KERNEL_ORDER: u8 = 9;
 
-/// What word 1 holds: a pagemap or a link to the head of a compound.
+/// What the word holds that is pagemap or link.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Word1 {
+pub enum Info {
     /// Nothing.
     #[default]
     Null,
@@ -34,18 +58,22 @@ pub enum Word1 {
     PageMap,
     /// The page is a tail of the compound at this page.
     Link(u8),
+    /// The page is a tail of a compound of this order: its number, rounded down, is the head's.
+    Mask(u8),
 }
 
-/// What word 2 holds.
+/// What the driver's word holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Word2 {
+pub enum Data {
     /// Nothing.
     #[default]
     Null,
-    /// A memory cgroup: the page is charged.
-    Memcg,
-    /// Number of pages of the folio, here as its logarithm.
-    Pages(u8),
+    /// The driver's object of this number.
+    Object(u8),
+    /// Count of mappings of a large folio.
+    LargeMapcount,
+    /// Links of the list of folios that may be split later.
+    DeferredList,
 }
 
 /// What the mapping word holds.
@@ -58,48 +86,81 @@ pub enum Mapping {
     Anon,
     /// The poison of tails.
     Tail,
+    /// Links of the list of folios that may be split later.
+    DeferredList,
+}
+
+/// What the memory cgroup's word holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Memcg {
+    /// Nothing.
+    #[default]
+    Null,
+    /// A memory cgroup: the page is charged.
+    Charged,
+    /// Number of pages of the folio, here as its logarithm.
+    Pages(u8),
 }
 
 /// The words of one page.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Page {
-    /// Low 8 bits of the flags.
-    pub flags: u8,
-    /// Pagemap or link to the head.
-    pub word1: Word1,
-    /// Memory cgroup or number of pages.
-    pub word2: Word2,
+    /// Flags, by the kernel's numbers.
+    pub flags: u16,
+    /// Pagemap, or what leads to the head.
+    pub info: Info,
+    /// The driver's word.
+    pub data: Data,
     /// Address space.
     pub mapping: Mapping,
+    /// Whether the private word has `_mm_ids`: which processes map the folio.
+    pub mm_ids: bool,
+    /// Memory cgroup or number of pages.
+    pub memcg: Memcg,
     /// References.
     pub references: u8,
-    /// The driver's word: 1 + the number of its object.
-    pub data: u8,
 }
 
 impl Page {
     /// A page of a fresh pagemap.
     pub const FRESH: Page = Page {
         flags: 0,
-        word1: Word1::PageMap,
-        word2: Word2::Null,
+        info: Info::PageMap,
+        data: Data::Null,
         mapping: Mapping::Null,
+        mm_ids: false,
+        memcg: Memcg::Null,
         references: 0,
-        data: 0,
     };
 
     /// Whether the page looks like part of a compound.
     #[must_use]
     pub fn is_compound(&self) -> bool {
-        self.flags & HEAD != 0 || matches!(self.word1, Word1::Link(_))
+        self.flags & HEAD != 0 || matches!(self.info, Info::Link(_) | Info::Mask(_))
+    }
+
+    /// Clears the flags that a reset clears.
+    pub fn clear_flags(&mut self, reset: Reset) {
+        self.flags &= match reset {
+            Reset::LowByte => !LOW_BYTE,
+            Reset::AllFlags => 0,
+        };
+    }
+
+    /// Rewrites the page as `zone_device_page_init` does: not its private word, nor the driver's.
+    pub fn rewrite(&mut self, reset: Reset) {
+        self.clear_flags(reset);
+        (self.info, self.mapping, self.memcg) = (Info::PageMap, Mapping::Null, Memcg::Null);
     }
 }
 
-/// How orders of the world are written into pages.
+/// How orders of the world are written into pages, and how tails lead to their heads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Scale {
     /// Largest order of the world.
     pub largest: u8,
+    /// What leads from a tail to its head.
+    pub info: CompoundInfo,
 }
 
 impl Scale {
@@ -119,9 +180,10 @@ impl Scale {
 /// The head of the compound that `page` seems to belong to, as `page_folio` finds it.
 #[must_use]
 pub fn head_of(pages: &[Page], page: u8) -> u8 {
-    match pages[usize::from(page)].word1 {
-        Word1::Link(head) => head,
-        _ => page,
+    match pages[usize::from(page)].info {
+        Info::Link(head) => head,
+        Info::Mask(order) => page & !((1 << order) - 1),
+        Info::Null | Info::PageMap => page,
     }
 }
 
@@ -131,35 +193,45 @@ pub fn folio_order(pages: &[Page], head: u8, scale: Scale) -> u8 {
     if pages[usize::from(head)].flags & HEAD == 0 {
         return 0;
     }
-    pages.get(usize::from(head) + 1).and_then(|page| scale.read(page.flags)).unwrap_or(0)
+    let low = |page: &Page| u8::try_from(page.flags & LOW_BYTE).unwrap_or(u8::MAX);
+    pages.get(usize::from(head) + 1).and_then(|page| scale.read(low(page))).unwrap_or(0)
 }
 
-/// Joins pages to a compound, as `prep_compound_page` does. It assumes pages that are in none.
+/// Joins pages to a compound, as `prep_compound_page` does, and marks it as one that rmap knows. It assumes pages that are
+/// in no compound.
 pub fn prep_compound(pages: &mut [Page], head: u8, order: u8, scale: Scale) {
     pages[usize::from(head)].flags |= HEAD;
     for page in head + 1..head + (1 << order) {
         let tail = &mut pages[usize::from(page)];
-        tail.word1 = Word1::Link(head);
+        tail.info = match scale.info {
+            CompoundInfo::Link => Info::Link(head),
+            CompoundInfo::Mask => Info::Mask(order),
+        };
         tail.mapping = Mapping::Tail;
         tail.references = 0;
     }
-    let first_tail = &mut pages[usize::from(head) + 1];
-    first_tail.flags = scale.written(order);
-    first_tail.word2 = Word2::Pages(order);
+    let first = &mut pages[usize::from(head) + 1];
+    first.flags = first.flags & !LOW_BYTE | u16::from(scale.written(order)) | WORKINGSET;
+    (first.memcg, first.data) = (Memcg::Pages(order), Data::LargeMapcount);
+    if order > 1 {
+        let second = &mut pages[usize::from(head) + 2];
+        (second.data, second.mapping) = (Data::DeferredList, Mapping::DeferredList);
+    }
 }
 
-/// Undoes a compound: no head bit, no order, no link, the pagemap back in every page.
-pub fn undo_compound(pages: &mut [Page], head: u8, order: u8) {
+/// Undoes a compound: no head bit, no order, no link; `info` is left in every page.
+pub fn undo_compound(pages: &mut [Page], head: u8, order: u8, reset: Reset, info: Info) {
     if order > 0 {
-        let first_tail = &mut pages[usize::from(head) + 1];
-        first_tail.flags = 0;
-        first_tail.word2 = Word2::Null;
+        let first = &mut pages[usize::from(head) + 1];
+        first.flags &= !LOW_BYTE;
+        first.memcg = Memcg::Null;
     }
     pages[usize::from(head)].flags &= !HEAD;
-    for page in head..head + (1 << order) {
-        let page = &mut pages[usize::from(page)];
-        page.word1 = Word1::PageMap;
-        page.mapping = Mapping::Null;
+    for page in &mut pages[usize::from(head)..usize::from(head) + (1 << order)] {
+        if reset == Reset::AllFlags {
+            page.clear_flags(reset);
+        }
+        (page.info, page.mapping) = (info, Mapping::Null);
     }
 }
 
@@ -177,25 +249,30 @@ pub fn from_nothing(pages: usize, head: u8, order: u8, scale: Scale) -> Vec<Page
 
 impl std::fmt::Display for Page {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "refs {} flags {:#04x} ", self.references, self.flags)?;
-        match self.word1 {
-            Word1::Null => f.write_str("word1 -")?,
-            Word1::PageMap => f.write_str("word1 pgmap")?,
-            Word1::Link(head) => write!(f, "word1 head={head}")?,
+        write!(f, "refs {} flags {:#05x} ", self.references, self.flags)?;
+        match self.info {
+            Info::Null => f.write_str("info -")?,
+            Info::PageMap => f.write_str("info pgmap")?,
+            Info::Link(head) => write!(f, "info head={head}")?,
+            Info::Mask(order) => write!(f, "info mask={}", u8::MAX << order)?,
         }
-        match self.word2 {
-            Word2::Null => f.write_str(" word2 -")?,
-            Word2::Memcg => f.write_str(" word2 memcg")?,
-            Word2::Pages(order) => write!(f, " word2 nr={}", 1u32 << order)?,
+        match self.memcg {
+            Memcg::Null => f.write_str(" memcg -")?,
+            Memcg::Charged => f.write_str(" memcg charged")?,
+            Memcg::Pages(order) => write!(f, " memcg nr={}", 1u32 << order)?,
         }
-        match self.mapping {
-            Mapping::Null => f.write_str(" mapping -"),
-            Mapping::Anon => f.write_str(" mapping anon"),
-            Mapping::Tail => f.write_str(" mapping poison"),
-        }?;
+        f.write_str(match self.mapping {
+            Mapping::Null => " mapping -",
+            Mapping::Anon => " mapping anon",
+            Mapping::Tail => " mapping poison",
+            Mapping::DeferredList => " mapping list",
+        })?;
+        f.write_str(if self.mm_ids { " private mm_ids" } else { "" })?;
         match self.data {
-            0 => f.write_str(" data -"),
-            object => write!(f, " data obj{}", object - 1),
+            Data::Null => f.write_str(" data -"),
+            Data::Object(object) => write!(f, " data obj{object}"),
+            Data::LargeMapcount => f.write_str(" data mapcount"),
+            Data::DeferredList => f.write_str(" data list"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! State of a world of `struct page`: words, the driver's books, what is true, and how far each actor is.
 
-use crate::linux::page::Page;
+use crate::linux::page::{HOT, Page, WORKINGSET};
 use bifolio_rules::facts::Pages;
 
 /// Room for pages of the largest world.
@@ -62,8 +62,12 @@ pub enum Actor {
     Freeing { page: u8, order: u8 },
     /// Has undone the compound.
     Undone { page: u8, order: u8 },
-    /// `folio_free` has returned; the pagemap's references are still to be dropped.
+    /// `folio_free` was called for some of the pages, from the first one on.
+    HandingBack { page: u8, order: u8, done: u8 },
+    /// `folio_free` has returned for the last time.
     HandedBack { page: u8, order: u8 },
+    /// Has undone the compound after that; the pagemap's references are still to be dropped.
+    UndoneAfter { page: u8, order: u8 },
 }
 
 /// All of a world.
@@ -83,6 +87,8 @@ pub struct State {
     pub large: Pages,
     /// References of the pagemap.
     pub pagemap: i8,
+    /// Whether a hot page of a program has moved to the device.
+    pub was_hot: bool,
     /// Whether teardown has begun.
     pub killed: bool,
     /// Whether teardown has ended.
@@ -109,9 +115,21 @@ impl State {
             small: 0,
             large: 0,
             pagemap: 0,
+            was_hot: false,
             killed: false,
             ended: false,
             actors: [Actor::Idle; ACTORS],
+        }
+    }
+
+    /// Gives the pages of folios that were just formed the flags above the low byte that such folios have.
+    pub fn settle_new_flags(&mut self) {
+        for head in (0..PAGES).filter(|head| self.folios[*head].phase == Phase::New) {
+            let order = self.folios[head].order;
+            self.pages[head..head + (1 << order)].iter_mut().for_each(|page| page.flags &= !HOT);
+            if order > 0 {
+                self.pages[head + 1].flags |= WORKINGSET;
+            }
         }
     }
 
@@ -152,6 +170,19 @@ impl State {
         u8::try_from(folios + flying).unwrap_or(u8::MAX)
     }
 
+    /// Pages of objects that exist.
+    #[must_use]
+    pub fn owned(&self) -> Pages {
+        let objects = (0u8..).zip(self.objects).filter(|(_, object)| object.references > 0);
+        objects.fold(0, |all, (page, object)| all | block(page, object.order))
+    }
+
+    /// Pages that need an object: those of folios, and those in the hands of an actor.
+    #[must_use]
+    pub fn needing_objects(&self) -> Pages {
+        self.actors.iter().fold(self.live(), |all, actor| all | actor.in_flight())
+    }
+
     /// Largest order of an aligned block of free pages.
     #[must_use]
     pub fn largest_free(&self, pages: u8, largest: u8) -> Option<u8> {
@@ -182,14 +213,16 @@ impl Actor {
 
     fn in_flight(self) -> Pages {
         match self {
-            Actor::Formed { page, order } => block(page, order),
+            Actor::Formed { page, order } | Actor::HandingBack { page, order, .. } => block(page, order),
             other => other.claims(),
         }
     }
 
     fn handed_pages(self) -> u32 {
         match self {
-            Actor::HandedBack { order, .. } => 1 << order,
+            Actor::HandingBack { order, .. }
+            | Actor::HandedBack { order, .. }
+            | Actor::UndoneAfter { order, .. } => 1 << order,
             _ => 0,
         }
     }

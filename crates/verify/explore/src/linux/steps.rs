@@ -2,9 +2,10 @@
 
 use crate::design::Applied;
 use crate::linux::action::{Action, Step};
-use crate::linux::contract::{Folios, Init, Memory, OrderFrom, PageMapFrom};
+use crate::linux::contract::{Folios, Free, Init, Memory, OrderFrom, PageMapFrom, Reset};
 use crate::linux::page::{
-    LOCKED, Mapping, Page, Word1, Word2, folio_order, from_nothing, head_of, prep_compound, undo_compound,
+    ACTIVE, Data, HOT, Info, LOCKED, LOW_BYTE, Mapping, Memcg, Page, folio_order, from_nothing, head_of,
+    prep_compound, undo_compound,
 };
 use crate::linux::state::{Actor, Folio, Object, Phase, State, block};
 use crate::linux::world::World;
@@ -19,10 +20,19 @@ pub(super) fn apply(world: &World, applied: &mut Applied<State>, Action { actor,
         Step::Look { page, order } => look(world, applied, actor, page, order),
         Step::SplitStale { page, order } => split_stale(applied, actor, page, order),
         Step::Init { page, order } => init(world, applied, actor, page, order),
-        Step::Publish { page, order } => publish(world, applied, actor, page, order),
+        Step::Publish { page, order, hot } => publish(world, applied, actor, page, order, hot),
         Step::Put { page } => put(applied, actor, page),
-        Step::Undo { page, order } => undo(applied, actor, page, order),
+        Step::MoveHome { page } => {
+            // Moving takes this flag from the folio that is left behind, and no other.
+            applied.state.pages[usize::from(page)].flags &= !ACTIVE;
+            put(applied, actor, page);
+        }
+        Step::Undo { page, order } => undo(world, applied, actor, page, order),
         Step::FolioFree { page, order } => folio_free(world, applied, actor, page, order),
+        Step::FolioFreePage { page, order, number } => {
+            folio_free_page(world, applied, actor, page, order, number);
+        }
+        Step::UndoAfter { page, order } => undo_after(world, applied, actor, page, order),
         Step::DropPageMap { page, order } => drop_references(world, applied, actor, page, order),
         Step::Freeze { page, to } => freeze(applied, actor, page, to),
         Step::Split { page, to } => split(world, applied, actor, page, to),
@@ -35,13 +45,13 @@ pub(super) fn apply(world: &World, applied: &mut Applied<State>, Action { actor,
 pub(super) fn judge_everywhere(world: &World, applied: &mut Applied<State>) {
     let (state, broken) = (&applied.state, &mut applied.broken);
     let pagemap = Counted { counter: i32::from(state.pagemap), truth: state.counted_pages() };
-    // A folio formed after the kill has no references of the pagemap: that is I16, and told as such.
+    // A folio formed after the kill may have no references of the pagemap: that is I16.
     broken.require(facts::i8(&pagemap) || broken.contains(Rule::known(16)), 8);
     let like_frozen = |page: &Page| page.references == 0 && page.is_compound();
     let looked = Looked { free: state.free, like_frozen: pages_where(state, like_frozen) };
     broken.require(facts::i10(&looked), 10);
     if world.contract.memory == Memory::Objects {
-        broken.require(objects_are_right(state), 7);
+        broken.require(objects_are_right(state) && state.needing_objects() & !state.owned() == 0, 7);
     }
 }
 
@@ -106,7 +116,7 @@ fn split_stale(applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
     if let Some((head, stale_order)) = stale {
         let touched = Touched { pages: block(head, stale_order), of_others: state.live() };
         applied.broken.require(facts::i6(&touched), 6);
-        undo_compound(&mut state.pages, head, stale_order);
+        undo_compound(&mut state.pages, head, stale_order, Reset::AllFlags, Info::PageMap);
     }
     state.actors[usize::from(actor)] = Actor::Ready { page, order };
 }
@@ -124,15 +134,15 @@ fn init(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order:
 fn init_folio(world: &World, applied: &mut Applied<State>, page: u8, order: u8) {
     let (state, range) = (&mut applied.state, block(page, order));
     let head = usize::from(page);
+    let pagemap_right =
+        world.contract.init_pagemap == PageMapFrom::Caller || state.pages[head].info == Info::PageMap;
     if world.contract.init == Init::Rewrite {
-        for page in &mut state.pages[head..head + (1 << order)] {
-            *page = Page { data: page.data, references: page.references, ..Page::FRESH };
-        }
+        state.pages[head..head + (1 << order)].iter_mut().for_each(|page| page.rewrite(world.contract.reset));
     }
     let (live, compound) = (state.live(), pages_where(state, Page::is_compound));
-    let pagemap_right = state.pages[head].word1 == Word1::PageMap;
     let hangs = state.pages[head].flags & LOCKED != 0;
-    if !state.killed {
+    // References are refused once the count has reached 0, not by the kill alone.
+    if !state.killed || state.pagemap > 0 {
         state.pagemap += 1 << order;
     }
     state.pages[head].references = 1;
@@ -141,18 +151,19 @@ fn init_folio(world: &World, applied: &mut Applied<State>, page: u8, order: u8) 
         prep_compound(&mut state.pages, page, order, world.scale);
     }
     state.folios[head] = Folio { phase: Phase::New, order };
+    let stale = stale_words(world, state, page, order);
     let formed = Formed {
         range,
         live,
         compound,
-        as_from_nothing: is_from_nothing(world, state, page, order),
+        as_from_nothing: stale == Stale::Nothing,
         pagemap_right,
         references: state.pages[head].references,
         locked: state.pages[head].flags & LOCKED != 0,
         after_kill: state.killed,
     };
     judge_formed(&mut applied.broken, &formed);
-    applied.fatal |= hangs || !pagemap_right;
+    applied.fatal |= hangs || !pagemap_right || stale == Stale::Words;
 }
 
 fn judge_formed(broken: &mut RuleSet, formed: &Formed) {
@@ -163,25 +174,46 @@ fn judge_formed(broken: &mut RuleSet, formed: &Formed) {
     broken.require(facts::i16_formed(formed), 16);
 }
 
-/// Compares the words of a new folio with those that page, order and pagemap alone give.
-fn is_from_nothing(world: &World, state: &State, page: u8, order: u8) -> bool {
-    let expected = from_nothing(state.pages.len(), page, order, world.scale);
-    let range = usize::from(page)..usize::from(page) + (1 << order);
-    let without_data = |page: &Page| Page { data: 0, ..*page };
-    state.pages[range.clone()].iter().map(without_data).eq(expected[range].iter().map(without_data))
+/// What a new folio has from the last life of its pages.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stale {
+    Nothing,
+    /// Flags above the low byte, which travel with the page and which no step here reads.
+    HighFlags,
+    /// Anything else.
+    Words,
 }
 
-fn publish(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
+/// Compares the words of a new folio with those that page, order and pagemap alone give. The driver's word is the driver's.
+fn stale_words(world: &World, state: &State, page: u8, order: u8) -> Stale {
+    let expected = from_nothing(state.pages.len(), page, order, world.scale);
+    let range = usize::from(page)..usize::from(page) + (1 << order);
+    let with = |page: &Page, flags| Page { data: Data::Null, flags: page.flags & flags, ..*page };
+    let differ = |flags| {
+        let pairs = state.pages[range.clone()].iter().zip(&expected[range.clone()]);
+        pairs.into_iter().any(|(is, should)| with(is, flags) != with(should, flags))
+    };
+    match (differ(LOW_BYTE), differ(u16::MAX)) {
+        (true, _) => Stale::Words,
+        (false, true) => Stale::HighFlags,
+        (false, false) => Stale::Nothing,
+    }
+}
+
+fn publish(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8, hot: bool) {
     let state = &mut applied.state;
+    state.was_hot |= hot;
     let object = usize::from(page);
     let mut folios = 0;
     for head in page..page + (1 << order) {
-        if state.folios[usize::from(head)].phase != Phase::New {
+        let Folio { phase, order } = state.folios[usize::from(head)];
+        if phase != Phase::New {
             continue;
         }
         folios += 1;
         state.folios[usize::from(head)].phase = Phase::Live;
-        show(&mut state.pages[usize::from(head)], page + 1);
+        state.pages[usize::from(head)].flags |= if hot { HOT } else { 0 };
+        map(state, head, order, page);
     }
     if world.contract.memory == Memory::Objects {
         // The actor's own reference goes, each folio has one.
@@ -191,51 +223,78 @@ fn publish(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, ord
 }
 
 /// Makes a folio part of a process: unlocked, charged, mapped.
-fn show(head: &mut Page, data: u8) {
-    head.flags &= !LOCKED;
-    head.word2 = Word2::Memcg;
-    head.mapping = Mapping::Anon;
-    head.data = data;
+fn map(state: &mut State, head: u8, order: u8, object: u8) {
+    let first = &mut state.pages[usize::from(head)];
+    first.flags &= !LOCKED;
+    (first.memcg, first.mapping, first.data) = (Memcg::Charged, Mapping::Anon, Data::Object(object));
+    if order > 0 {
+        state.pages[usize::from(head) + 1].mm_ids = true;
+    }
 }
 
 fn put(applied: &mut Applied<State>, actor: u8, page: u8) {
     let state = &mut applied.state;
-    let head = &mut state.pages[usize::from(page)];
-    head.references = 0;
-    head.word2 = Word2::Null;
-    head.mapping = Mapping::Null;
     let folio = &mut state.folios[usize::from(page)];
     folio.phase = Phase::Freeing;
-    state.actors[usize::from(actor)] = Actor::Freeing { page, order: folio.order };
+    let order = folio.order;
+    let head = &mut state.pages[usize::from(page)];
+    (head.references, head.memcg, head.mapping) = (0, Memcg::Null, Mapping::Null);
+    if order > 0 {
+        state.pages[usize::from(page) + 1].mm_ids = false;
+    }
+    state.actors[usize::from(actor)] = Actor::Freeing { page, order };
 }
 
-fn undo(applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
+fn undo(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
     let state = &mut applied.state;
     let live = state.live();
     let touched = Touched { pages: block(page, order), of_others: live & !block(page, order) };
     applied.broken.require(facts::i6(&touched), 6);
-    undo_compound(&mut state.pages, page, order);
+    undo_compound(&mut state.pages, page, order, world.contract.reset, Info::PageMap);
     state.actors[usize::from(actor)] = Actor::Undone { page, order };
 }
 
 fn folio_free(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
     let state = &mut applied.state;
     let told = match world.contract.order_from {
-        OrderFrom::Argument => order,
+        OrderFrom::Argument | OrderFrom::Backing => order,
         OrderFrom::Folio => folio_order(&state.pages, page, world.scale),
     };
-    let range = usize::from(page)..usize::from(page) + (1 << order);
-    let head = state.pages[usize::from(page)];
-    let clean = head.flags & LOCKED == 0
-        && head.mapping == Mapping::Null
-        && head.word2 != Word2::Memcg
-        && state.pages[range].iter().all(|page| page.references == 0);
-    let freed = Freed { order, told: Some(told), clean };
+    let freed = Freed { order, told: Some(told), clean: is_clean(state, page, order) };
     applied.broken.require(facts::i4(&freed), 4);
     applied.broken.require(facts::i11_freed(&freed), 11);
+    if world.contract.free == Free::UndoInDriver {
+        undo_compound(&mut state.pages, page, order, world.contract.reset, Info::PageMap);
+    }
     state.folios[usize::from(page)] = Folio::default();
     take_back(world, state, page, told);
     state.actors[usize::from(actor)] = Actor::HandedBack { page, order };
+}
+
+/// Whether a folio is unlocked, unmapped, uncharged and without references.
+fn is_clean(state: &State, page: u8, order: u8) -> bool {
+    let range = usize::from(page)..usize::from(page) + (1 << order);
+    let head = state.pages[usize::from(page)];
+    head.flags & LOCKED == 0
+        && head.mapping == Mapping::Null
+        && head.memcg != Memcg::Charged
+        && state.pages[range].iter().all(|page| page.references == 0)
+}
+
+/// Hands one page of a folio back; each call is for a single page.
+fn folio_free_page(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8, number: u8) {
+    let state = &mut applied.state;
+    let freed = Freed { order, told: Some(0), clean: is_clean(state, page, order) };
+    applied.broken.require(facts::i4(&freed), 4);
+    applied.broken.require(facts::i11_freed(&freed), 11);
+    let data = state.pages[usize::from(page)].data;
+    state.folios[usize::from(page)] = Folio::default();
+    state.pages[usize::from(page + number)].data = data;
+    take_back(world, state, page + number, 0);
+    let done = number + 1;
+    let all = done == 1 << order;
+    state.actors[usize::from(actor)] =
+        if all { Actor::HandedBack { page, order } } else { Actor::HandingBack { page, order, done } };
 }
 
 /// What the driver does in `folio_free`, with the order it knows.
@@ -251,7 +310,7 @@ fn take_back(world: &World, state: &mut State, page: u8, told: u8) {
             }
         }
         Memory::Objects => {
-            let Some(first) = state.pages[usize::from(page)].data.checked_sub(1) else { return };
+            let Data::Object(first) = state.pages[usize::from(page)].data else { return };
             let object = &mut state.objects[usize::from(first)];
             object.references = object.references.saturating_sub(1);
             if object.references == 0 {
@@ -262,12 +321,28 @@ fn take_back(world: &World, state: &mut State, page: u8, told: u8) {
     }
 }
 
+/// Undoes the compound of a folio that may have another owner by now.
+fn undo_after(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
+    let state = &mut applied.state;
+    let (pages, live) = (block(page, order), state.live());
+    let handed_out = live | state.claimed_by_others(actor);
+    applied.broken.require(facts::i5(&Touched { pages, of_others: handed_out }), 5);
+    applied.broken.require(facts::i6(&Touched { pages, of_others: live }), 6);
+    undo_compound(&mut state.pages, page, order, world.contract.reset, Info::Null);
+    state.actors[usize::from(actor)] = Actor::UndoneAfter { page, order };
+}
+
 fn drop_references(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
     let state = &mut applied.state;
-    if world.contract.pagemap_from == PageMapFrom::Folio {
-        let of_others = state.live() | state.claimed_by_others(actor);
-        applied.broken.require(facts::i5(&Touched { pages: 1 << page, of_others }), 5);
-        applied.fatal |= state.pages[usize::from(page)].word1 != Word1::PageMap;
+    if world.contract.free_pagemap == PageMapFrom::Page {
+        let (info, of_others) =
+            (state.pages[usize::from(page)].info, state.live() | state.claimed_by_others(actor));
+        // A link means that the page had another owner meanwhile, be it that it is free again.
+        let kept = facts::i5(&Touched { pages: 1 << page, of_others })
+            && !matches!(info, Info::Link(_) | Info::Mask(_));
+        applied.broken.require(kept, 5);
+        applied.broken.require(info != Info::Null || !kept, 3);
+        applied.fatal |= info != Info::PageMap;
     }
     state.pagemap = state.pagemap.saturating_sub(1 << order);
     state.actors[usize::from(actor)] = Actor::Idle;
@@ -281,23 +356,26 @@ fn freeze(applied: &mut Applied<State>, actor: u8, page: u8, to: u8) {
     state.actors[usize::from(actor)] = Actor::Splitting { page, to };
 }
 
+/// Splits a frozen folio: each piece has the flags of the whole that travel with a page.
 fn split(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, to: u8) {
     let state = &mut applied.state;
     let order = state.folios[usize::from(page)].order;
-    let data = state.pages[usize::from(page)].data;
-    undo_compound(&mut state.pages, page, order);
+    let Page { data, flags, .. } = state.pages[usize::from(page)];
+    let Data::Object(object) = data else { return };
+    state.pages[usize::from(page) + 1].mm_ids = false;
+    undo_compound(&mut state.pages, page, order, Reset::AllFlags, Info::PageMap);
     for head in (page..page + (1 << order)).step_by(1 << to) {
         if to > 0 {
             prep_compound(&mut state.pages, head, to, world.scale);
         }
         let words = &mut state.pages[usize::from(head)];
         words.references = 1;
-        show(words, data);
+        words.flags |= flags & HOT;
+        map(state, head, to, object);
         state.folios[usize::from(head)] = Folio { phase: Phase::Live, order: to };
     }
     if world.contract.memory == Memory::Objects && world.contract.split_takes_references {
-        let object = &mut state.objects[usize::from(data.saturating_sub(1))];
-        object.references += (1 << (order - to)) - 1;
+        state.objects[usize::from(object)].references += (1 << (order - to)) - 1;
     }
     state.actors[usize::from(actor)] = Actor::Idle;
 }

@@ -2,8 +2,8 @@
 
 use crate::design::Bounds;
 use crate::linux::action::{Action, Step};
-use crate::linux::contract::{Contract, Free, Init, Memory};
-use crate::linux::page::Scale;
+use crate::linux::contract::{Calls, Contract, Free, Init, Memory};
+use crate::linux::page::{ACTIVE, Scale};
 use crate::linux::state::{Actor, Phase, State, block, blocks};
 
 /// A core and a driver in a small world.
@@ -18,7 +18,8 @@ impl World {
     /// Makes the world.
     #[must_use]
     pub fn new(contract: Contract, bounds: Bounds) -> World {
-        World { contract, bounds, scale: Scale { largest: bounds.order } }
+        let scale = Scale { largest: bounds.order, info: contract.compound_info };
+        World { contract, bounds, scale }
     }
 
     /// Whether the driver ever has folios of an order: with lists there are two kinds.
@@ -50,6 +51,14 @@ impl World {
                     idle_seen = true;
                     self.idle_actions(state, |step| out.push(Action { actor, step }));
                 }
+                Actor::Formed { page, order } => {
+                    let publish = |hot| Action { actor, step: Step::Publish { page, order, hot } };
+                    out.push(publish(false));
+                    // One hot page is enough to see what it leaves behind.
+                    if !state.was_hot {
+                        out.push(publish(true));
+                    }
+                }
                 busy => out.push(Action { actor, step: self.next_step(busy) }),
             }
         }
@@ -63,6 +72,10 @@ impl World {
         }
         for (page, folio) in state.true_folios().filter(|(_, folio)| folio.phase == Phase::Live) {
             push(Step::Put { page });
+            // An active folio leaves another flag behind when it is moved than when it is unmapped.
+            if state.pages[usize::from(page)].flags & ACTIVE != 0 {
+                push(Step::MoveHome { page });
+            }
             (0..folio.order).filter(|&to| self.makes(to)).for_each(|to| push(Step::Freeze { page, to }));
         }
         if !state.killed {
@@ -90,18 +103,23 @@ impl World {
 
     /// The one step that a busy thread can take.
     fn next_step(&self, actor: Actor) -> Step {
-        let undo = self.contract.free == Free::Undo;
-        let look = self.contract.init == Init::SplitStale;
+        let Contract { free, init, calls, .. } = self.contract;
         match actor {
-            Actor::Claimed { page, order } if look => Step::Look { page, order },
+            Actor::Claimed { page, order } if init == Init::SplitStale => Step::Look { page, order },
             Actor::Claimed { page, order } | Actor::Ready { page, order } => Step::Init { page, order },
             Actor::Looked { page, order, .. } => Step::SplitStale { page, order },
-            Actor::Formed { page, order } => Step::Publish { page, order },
             Actor::Splitting { page, to } => Step::Split { page, to },
-            Actor::Freeing { page, order } if undo => Step::Undo { page, order },
+            Actor::Freeing { page, order } if free == Free::Undo => Step::Undo { page, order },
+            Actor::Freeing { page, order } | Actor::Undone { page, order } if calls == Calls::PerPage => {
+                Step::FolioFreePage { page, order, number: 0 }
+            }
             Actor::Freeing { page, order } | Actor::Undone { page, order } => Step::FolioFree { page, order },
-            Actor::HandedBack { page, order } => Step::DropPageMap { page, order },
-            Actor::Idle => unreachable!("idle threads are asked elsewhere"),
+            Actor::HandingBack { page, order, done } => Step::FolioFreePage { page, order, number: done },
+            Actor::HandedBack { page, order } if free == Free::UndoAfter => Step::UndoAfter { page, order },
+            Actor::HandedBack { page, order } | Actor::UndoneAfter { page, order } => {
+                Step::DropPageMap { page, order }
+            }
+            Actor::Idle | Actor::Formed { .. } => unreachable!("these have a choice"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use crate::design::{Bounds, Design};
-use crate::designs::{linux_v2, linux_v3};
+use crate::designs::thread::{V2, V3};
 use crate::explore::{Explored, explore_as};
 use crate::folio::{Folios, Pooled};
 use crate::linux::World;
@@ -56,7 +56,7 @@ fn goes_on<D: Design<State: Debug>>(design: impl Fn() -> D, portion: u64) {
 
 #[test]
 fn result_in_portions_is_that_of_one_run() {
-    goes_on(|| World::new(linux_v3::CONTRACT, Bounds::of(4, 2, 2)), 9_000);
+    goes_on(|| World::new(V3, Bounds::of(4, 2, 2)), 9_000);
     goes_on(|| Folios::new(Bounds::of(4, 2, 3)), 2_500);
 }
 
@@ -73,9 +73,9 @@ fn steps_of_another_design_are_refused() {
         explore_as("a world", &World::new(contract, Bounds::of(4, 2, 2)), &limits, &mut |_| ()).end
     };
     let left = journal(None);
-    explored(linux_v3::CONTRACT, Limits { states: 2_000, journal: Some(left), ..Limits::default() });
+    explored(V3, Limits { states: 2_000, journal: Some(left), ..Limits::default() });
     let saved = journal(Some(&left.to_bytes()));
-    let end = explored(linux_v2::CONTRACT, Limits { journal: Some(saved), ..Limits::default() });
+    let end = explored(V2, Limits { journal: Some(saved), ..Limits::default() });
     assert_eq!(end, End::Unfit);
 }
 

@@ -1,7 +1,8 @@
 //! An independent explorer, stateright, counts the same states on the same designs.
 
 use crate::design::{Bounds, Design};
-use crate::designs::{linux_mainline, linux_v3};
+use crate::designs::kernels::MAINLINE;
+use crate::designs::thread::V3;
 use crate::explore::{Limits, explore};
 use crate::folio::{Folios, Pooled};
 use crate::linux::World;
@@ -52,14 +53,14 @@ fn theirs<D: Design<Encoded: std::fmt::Debug> + Send + 'static>(design: D) -> (u
 
 #[test]
 fn stateright_counts_the_same_states_of_linux_v3() {
-    let world = World::new(linux_v3::CONTRACT, Bounds::of(2, 1, 2));
-    assert_eq!(ours(&world), (530, 20));
+    let world = World::new(V3, Bounds::of(2, 1, 2));
+    assert_eq!(ours(&world), (2_560, 26));
     assert_eq!(theirs(world), ours(&world));
 }
 
 #[test]
 fn stateright_counts_the_same_states_of_mainline() {
-    let world = World::new(linux_mainline::CONTRACT, Bounds::of(2, 1, 2));
+    let world = World::new(MAINLINE, Bounds::of(2, 1, 2));
     assert_eq!(theirs(world), ours(&world));
 }
 
