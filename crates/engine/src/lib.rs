@@ -31,6 +31,7 @@ pub mod reshape;
 mod retry;
 mod run;
 pub mod statistics;
+pub mod stored;
 mod sync;
 pub mod view;
 

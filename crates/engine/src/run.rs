@@ -101,12 +101,16 @@ impl<V: CpuView> Engine<V> {
         executor.end(&result, cell);
         self.account(found, cell);
         if request.priority != Priority::Reclaim {
-            // No put releases (I15): what died in this transaction, or in one within it, is released here.
-            for node in &self.nodes {
-                let _: u64 = node.pool().release();
-            }
+            self.release_dead();
         }
         result
+    }
+
+    /// Releases what died in transactions: no put does (I15).
+    pub(crate) fn release_dead(&self) {
+        for node in &self.nodes {
+            let _: u64 = node.pool().release();
+        }
     }
 
     /// Keeps the order of blocks that have pages in system memory.

@@ -52,6 +52,7 @@
 
 pub mod fault_loop;
 pub mod heap;
+pub mod in_place;
 pub mod setup;
 pub mod space;
 mod sync;

@@ -57,6 +57,12 @@ pub enum SetupError {
     /// No blocks for these addresses.
     #[error(transparent)]
     Region(#[from] RegionError),
+    /// The kernel refused something that a service needs.
+    #[error(transparent)]
+    Kernel(#[from] bifolio_sys::SysError),
+    /// A file of `/proc` cannot be read.
+    #[error("/proc cannot be read")]
+    Proc(#[from] std::io::Error),
     /// No fault handlers.
     #[error(transparent)]
     Handlers(#[from] HandlersError),

@@ -1,6 +1,5 @@
 //! Failures of the machine below: each call of the device or of the CPU's view that may fail does so once, for
-//! every kind of request. After each, all bytes are where they can be read and all counts balance. Other pools and sizes
-//! of memory are tried on a simulated machine, in `crates/sim/tests/engine`.
+//! every kind of request. After each, all bytes are where they can be read and all counts balance.
 #![expect(clippy::print_stdout, reason = "a test tells how much it tried")]
 
 mod kernel;
@@ -160,11 +159,12 @@ const REQUESTS: [Request; 6] = [
     Request::Reshape,
 ];
 
-fn survives_every_failure(kind: MemoryKind, device_pages: u64) {
+fn survives_every_failure(name: PoolName, kind: MemoryKind, device_pages: u64, ram_pages: u64) {
     for request in REQUESTS {
         for first in [None, Some(Request::ToDevice), Some(Request::DeviceFault)] {
             for calls in 0.. {
-                let machine = Machine::written(kind, device_pages, 1024);
+                let pool = name.make(device_pages).expect("a pool");
+                let machine = Machine::with_pool(pool, kind, device_pages, ram_pages);
                 first.into_iter().for_each(|first| perform(&machine, first));
                 machine.failures.fail_after(calls);
                 perform(&machine, request);
@@ -183,7 +183,7 @@ fn private_memory_survives_every_failure() {
     if !kernel::grants("private_memory_survives_every_failure", kernel::SHARED) {
         return;
     }
-    survives_every_failure(MemoryKind::Private, 1024);
+    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 1024, 1024);
 }
 
 #[test]
@@ -191,7 +191,15 @@ fn private_memory_survives_every_failure_when_the_device_is_small() {
     if !kernel::grants("private_memory_survives_every_failure_when_the_device_is_small", kernel::SHARED) {
         return;
     }
-    survives_every_failure(MemoryKind::Private, 64);
+    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 64, 1024);
+}
+
+#[test]
+fn private_memory_survives_every_failure_when_system_memory_is_small() {
+    if !kernel::grants("private_memory_survives_every_failure_when_system_memory_is_small", kernel::SHARED) {
+        return;
+    }
+    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 1024, 128);
 }
 
 #[test]
@@ -199,7 +207,38 @@ fn coherent_memory_survives_every_failure() {
     if !kernel::grants("coherent_memory_survives_every_failure", kernel::SHARED) {
         return;
     }
-    survives_every_failure(MemoryKind::Coherent, 1024);
+    survives_every_failure(PoolName::Buddy, MemoryKind::Coherent, 1024, 1024);
+}
+
+/// The pools beyond the default one, on a device that is full with a few folios.
+fn survives_on_small_devices(name: PoolName) {
+    survives_every_failure(name, MemoryKind::Private, 64, 1024);
+    survives_every_failure(name, MemoryKind::Coherent, 128, 1024);
+}
+
+#[test]
+fn memory_of_free_lists_survives_every_failure() {
+    if !kernel::grants("memory_of_free_lists_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_on_small_devices(PoolName::FreeList);
+}
+
+#[test]
+fn memory_of_shared_objects_survives_every_failure() {
+    if !kernel::grants("memory_of_shared_objects_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_on_small_devices(PoolName::Coherent);
+    survives_every_failure(PoolName::Coherent, MemoryKind::Coherent, 1024, 1024);
+}
+
+#[test]
+fn memory_of_the_mirror_survives_every_failure() {
+    if !kernel::grants("memory_of_the_mirror_survives_every_failure", kernel::SHARED) {
+        return;
+    }
+    survives_on_small_devices(PoolName::Mirror);
 }
 
 /// A machine over a mirror, with the mirror itself.

@@ -96,6 +96,15 @@ pub fn dofork(at: SharedBytes<'_>) -> Result<(), SysError> {
     advise(at, uapi::MADV_DOFORK, "MADV_DOFORK")
 }
 
+/// Lets children find zeros in the range.
+///
+/// # Errors
+///
+/// The kernel refuses memory that is shared or of a file.
+pub fn wipe_on_fork(at: SharedBytes<'_>) -> Result<(), SysError> {
+    advise(at, uapi::MADV_WIPEONFORK, "MADV_WIPEONFORK")
+}
+
 /// Leaves the range out of core dumps.
 ///
 /// # Errors

@@ -7,8 +7,11 @@
 //!   Mapping         memory that is owned (unmapped on drop) or adopted, never seen through `&` or `&mut`
 //!     SharedBytes   a borrowed window of a Mapping: loads, stores, atomics, copies; the proof that page
 //!                   operations (advise, register, move) may be done there
+//!   ProgramMemory   the memory of a program that knows nothing of us: windows anywhere in this address space
 //!   Memfd           memory with a number: mapped twice, punched, collapsed
 //!   Uffd            userfaultfd: registration, installs, moves, messages
+//!   sibling         a process that shares our memory
+//!   MapsFile, MemoryMeter   what is mapped and resident
 //!   Grants          what this machine allows, found out by trying
 //! ```
 //!
@@ -35,7 +38,9 @@ mod bytes;
 mod doorbell;
 mod error;
 mod eventfd;
+pub mod futex;
 pub mod host;
+mod maps;
 mod memfd;
 mod memory;
 mod message;
@@ -44,7 +49,10 @@ mod outcome;
 pub mod pagemap;
 pub mod probe;
 pub mod process;
+mod program_memory;
 mod raw;
+mod residency;
+pub mod sibling;
 pub mod smaps;
 mod sweep;
 mod uffd;
@@ -55,10 +63,13 @@ pub use bytes::{AccessError, Plain, SharedBytes};
 pub use doorbell::{BellError, Doorbell, Rung};
 pub use error::SysError;
 pub use eventfd::EventFd;
+pub use maps::{Backing, MapsEntry, MapsFile};
 pub use memfd::Memfd;
 pub use memory::{MapError, Mapping, Placement, Protection, RemapFailed};
 pub use message::{Message, MessageBuf, Messages, Woken};
 pub use open::{Access, Attempt, DEVICE_NODE, OpenError, Reads, Via, Way};
 pub use outcome::Outcome;
+pub use program_memory::{ProgramMemory, USER_SPACE};
+pub use residency::{MemoryMeter, MemoryUse, resident_pages};
 pub use rustix::io::Errno;
 pub use uffd::{Protect, ReadyError, Uffd, Wake};

@@ -24,6 +24,15 @@ impl Memfd {
         Ok(memfd)
     }
 
+    /// Lets programs that this process starts keep its descriptor.
+    ///
+    /// # Errors
+    ///
+    /// Fails only if the descriptor was closed behind our back.
+    pub fn inheritable(&self) -> Result<(), SysError> {
+        rustix::io::fcntl_setfd(&self.0, rustix::io::FdFlags::empty()).map_err(SysError::of("fcntl"))
+    }
+
     /// Moves its descriptor to a high number ([`process::high_fd`](crate::process::high_fd)).
     #[must_use]
     pub fn raised(self) -> Self {

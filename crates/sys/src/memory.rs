@@ -98,6 +98,8 @@ pub struct Mapping {
 enum Content<'a> {
     /// Private zero pages, charged only when touched.
     Anonymous,
+    /// Zero pages that forked children share, charged only when touched.
+    Common,
     /// A part of a memfd, from this byte.
     Shared(&'a Memfd, u64),
 }
@@ -119,6 +121,16 @@ impl Mapping {
     /// As [`Mapping::reserve`].
     pub fn anonymous(len: usize, protection: Protection, place: Placement) -> Result<Self, MapError> {
         Self::create(Content::Anonymous, len, protection, place)
+    }
+
+    /// Maps `len` bytes of zero pages that have no file and are shared with children that are forked from here on, not
+    /// charged until touched.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mapping::reserve`].
+    pub fn common(len: usize, place: Placement) -> Result<Self, MapError> {
+        Self::create(Content::Common, len, Protection::ReadWrite, place)
     }
 
     /// Maps `len` bytes of `memfd` from `offset`; stores show in every mapping of it. Access past the end of the
@@ -381,6 +393,10 @@ unsafe fn map(
         // SAFETY: passed on to the caller.
         Content::Anonymous => unsafe {
             rustix::mm::mmap_anonymous(pointer(start), len, prot, place | MapFlags::PRIVATE)
+        },
+        // SAFETY: passed on to the caller.
+        Content::Common => unsafe {
+            rustix::mm::mmap_anonymous(pointer(start), len, prot, place | MapFlags::SHARED)
         },
         // SAFETY: passed on to the caller; the descriptor is open, being borrowed.
         Content::Shared(memfd, offset) => unsafe {

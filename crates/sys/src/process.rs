@@ -1,6 +1,8 @@
 //! Facts about this process, and manners of a thread that lives inside somebody else's program.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::thread::CpuSet;
@@ -66,6 +68,88 @@ pub fn effective_uid() -> u32 {
 /// Fails only on kernels that know no 64 signals.
 pub fn block_all_signals_in_this_thread() -> Result<(), SysError> {
     raw::block_signals(!LIBRARY_SIGNALS).map_err(SysError::of("rt_sigprocmask"))
+}
+
+/// Ends this process at once: no destructor, no handler, nothing of the C library runs.
+pub fn exit_now(code: i32) -> ! {
+    raw::exit_group(code)
+}
+
+/// Makes this process, a fresh sibling, keep nothing of what it was copied from: its descriptors, its folder, its name.
+///
+/// # Errors
+///
+/// `ENOSYS` on kernels before 5.9.
+///
+/// # Safety
+///
+/// Nothing in this process uses a descriptor that is open now.
+pub unsafe fn detach_sibling(name: &str) -> Result<(), SysError> {
+    // SAFETY: passed on to the caller.
+    unsafe { raw::close_all() }.map_err(SysError::of("close_range"))?;
+    // A folder that keeps a file system busy, and a name that misleads, are no reason to give up.
+    let _: Result<(), Errno> = rustix::process::chdir("/");
+    let _: Option<Result<(), Errno>> = CString::new(name).ok().map(|name| rustix::thread::set_name(&name));
+    Ok(())
+}
+
+/// Tells whether there is a process of that number.
+#[must_use]
+pub fn exists(pid: u32) -> bool {
+    use rustix::process::{Pid, test_kill_process};
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+/// Ends a process at once.
+pub fn kill_now(pid: u32) {
+    // One that has gone already is as good as ended.
+    let _: Result<(), SysError> = send_signal(pid, rustix::process::Signal::KILL.as_raw());
+}
+
+/// Lets this process end when the thread that started it ends.
+pub fn end_with_parent() {
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    // Where it is refused, the process goes on alone.
+    let _: Result<(), Errno> = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// A descriptor that becomes readable when process `pid` has ended.
+///
+/// # Errors
+///
+/// `ESRCH` if there is no such process.
+pub fn watch_end(pid: u32) -> Result<OwnedFd, SysError> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let gone = || SysError::of("pidfd_open")(Errno::SRCH);
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+    pidfd_open(pid, PidfdFlags::empty()).map_err(SysError::of("pidfd_open"))
+}
+
+/// Waits until one of some descriptors is readable, or has ended, or the time is over. Tells which are.
+///
+/// # Errors
+///
+/// `EINVAL` for a userfaultfd whose reads block, or before its handshake.
+pub fn wait_readable<const N: usize>(
+    descriptors: [BorrowedFd<'_>; N],
+    limit: Duration,
+) -> Result<[bool; N], SysError> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut polled = descriptors.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match poll(&mut polled, Timespec::try_from(limit).ok().as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(polled.map(|fd| !fd.revents().is_empty())),
+        Err(errno) => Err(SysError { call: "poll", errno }),
+    }
+}
+
+/// Tells whether two processes have the same memory.
+///
+/// # Errors
+///
+/// `ESRCH` if one is gone, `EPERM` if one may not be looked into, `ENOSYS` on kernels without `kcmp`.
+pub fn share_memory(one: u32, other: u32) -> Result<bool, SysError> {
+    raw::same_memory(one, other).map_err(SysError::of("kcmp"))
 }
 
 /// Sends a signal to another process.

@@ -1,10 +1,12 @@
-//! System calls that rustix does not offer, made by instruction.
-//!
-//! Two only: `madvise` with advice newer than rustix's enum, and `rt_sigprocmask`. They must not go through the C library's `syscall` symbol, which a preloaded library may have taken over.
+//! System calls that rustix does not offer, made by instruction: they must not go through the C library's `syscall`
+//! symbol, which a preloaded library may have taken over.
 
 use rustix::io::Errno;
 
-use linux_raw_sys::general::{__NR_madvise, __NR_rt_sigprocmask};
+use linux_raw_sys::general::{
+    __NR_close_range, __NR_exit_group, __NR_kcmp, __NR_madvise, __NR_mincore, __NR_rt_sigprocmask, SIG_BLOCK,
+    SIG_SETMASK,
+};
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("bifolio-sys knows the system call instruction of x86-64 and AArch64 only");
@@ -60,7 +62,7 @@ unsafe fn syscall4(number: u32, args: [usize; 4]) -> isize {
 }
 
 /// Splits a raw answer: -4095..=-1 is an errno, everything else the value.
-fn answer(raw: isize) -> Result<usize, Errno> {
+pub(crate) fn answer(raw: isize) -> Result<usize, Errno> {
     match i32::try_from(raw) {
         Ok(negative @ -4095..=-1) => Err(Errno::from_raw_os_error(-negative)),
         _ => Ok(raw.cast_unsigned()),
@@ -81,14 +83,56 @@ pub(crate) unsafe fn madvise(start: usize, len: usize, advice: u32) -> Result<()
 
 /// Blocks the signals of `mask` (bit n-1 stands for signal n) in this thread.
 pub(crate) fn block_signals(mask: u64) -> Result<(), Errno> {
-    let set = &raw const mask;
-    let size = size_of::<u64>();
-    // SAFETY: 1. `set` points at 8 readable bytes, the size passed; 2. the old mask is not asked for, so nothing
-    // is written; 3. blocking signals cannot break memory safety.
-    let raw = unsafe {
-        syscall4(__NR_rt_sigprocmask, [linux_raw_sys::general::SIG_BLOCK as usize, set as usize, 0, size])
-    };
+    change_signal_mask(SIG_BLOCK, mask).map(drop)
+}
+
+/// Makes `mask` the signal mask of this thread and returns the old one.
+pub(crate) fn set_signal_mask(mask: u64) -> Result<u64, Errno> {
+    change_signal_mask(SIG_SETMASK, mask)
+}
+
+fn change_signal_mask(how: u32, mask: u64) -> Result<u64, Errno> {
+    let mut old = 0_u64;
+    let (set, before, size) = (&raw const mask, &raw mut old, size_of::<u64>());
+    // SAFETY: 1. `set` points at 8 readable bytes and `before` at 8 writable ones, the size passed; 2. a mask cannot
+    // break memory safety.
+    let raw = unsafe { syscall4(__NR_rt_sigprocmask, [how as usize, set as usize, before as usize, size]) };
+    answer(raw).map(|_| old)
+}
+
+/// Writes for each page of the range whether it is in memory: bit 0 of a byte of `pages`.
+pub(crate) fn mincore(start: usize, pages: &mut [u8]) -> Result<(), Errno> {
+    let len = pages.len() * crate::PAGE;
+    // SAFETY: the kernel writes one byte for each page, as many as the slice has, and reads no memory.
+    let raw = unsafe { syscall4(__NR_mincore, [start, len, pages.as_mut_ptr() as usize, 0]) };
     answer(raw).map(drop)
+}
+
+/// Closes every descriptor of this process.
+///
+/// # Safety
+///
+/// Nothing uses a descriptor that is open now.
+pub(crate) unsafe fn close_all() -> Result<(), Errno> {
+    // SAFETY: no memory is touched; the descriptors are the caller's duty.
+    let raw = unsafe { syscall4(__NR_close_range, [0, u32::MAX as usize, 0, 0]) };
+    answer(raw).map(drop)
+}
+
+/// Ends all threads of this process.
+pub(crate) fn exit_group(code: i32) -> ! {
+    loop {
+        // SAFETY: the process ends, and touches no memory before.
+        let _: isize = unsafe { syscall4(__NR_exit_group, [code as usize, 0, 0, 0]) };
+    }
+}
+
+/// Tells whether two processes have the same address space.
+pub(crate) fn same_memory(one: u32, other: u32) -> Result<bool, Errno> {
+    const KCMP_VM: usize = 1;
+    // SAFETY: kcmp takes numbers only.
+    let raw = unsafe { syscall4(__NR_kcmp, [one as usize, other as usize, KCMP_VM, 0]) };
+    answer(raw).map(|order| order == 0)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ mod arena;
 mod fork;
 pub mod settings;
 mod spare;
-mod streams;
+pub(crate) mod streams;
 
 use arena::Arena;
 pub use fork::Stopped;

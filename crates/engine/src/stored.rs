@@ -1,0 +1,125 @@
+//! Memory that stays the kernel's: of such memory the engine knows only the pages that are on the device.
+//!
+//! ```text
+//!   store    pages that the view holds out of sight go to the device; those that do not fit stay the caller's
+//!   fetch    a page comes home, with neighbours; the engine knows nothing of them afterwards
+//!   forget   pages on the device lose their bytes
+//! ```
+
+use std::ops::Range;
+
+use bifolio_folio::Pfn;
+use bifolio_migrate::{CpuFaultOrders, DevicePage, Failure, Finished, Moved, PageRun, PageSet, Transaction};
+
+use crate::blocks::{BlockRef, BlockState};
+use crate::engine::Engine;
+use crate::event::{Cause, EventKind};
+use crate::run::Request;
+use crate::view::{CpuView, page_at};
+
+impl<V: CpuView> Engine<V> {
+    /// Moves `pages` of the block at `address`, which the view has isolated already, to the device. Returns those that are
+    /// there now; of the others the engine knows nothing afterwards. What the device had of these pages is forgotten.
+    pub fn store(&self, address: usize, pages: &PageSet) -> PageSet {
+        let Some(found) = self.blocks.find(address) else { return PageSet::EMPTY };
+        let mut cell = self.lock(&found);
+        for run in pages.runs(PageRun::BLOCK) {
+            if self.forget_run(&found, &mut cell, run).is_err() {
+                return PageSet::EMPTY;
+            }
+        }
+        for run in pages.runs(PageRun::BLOCK) {
+            cell.block.adopt(run);
+        }
+        let count = u64::from(pages.count());
+        self.budget.take_resident(count);
+        self.move_out(&found, &mut cell, count, None);
+        let left = *cell.block.ram();
+        for run in left.runs(PageRun::BLOCK) {
+            self.let_go(&found, &mut cell, run);
+        }
+        self.release_dead();
+        let mut stored = *pages;
+        left.runs(PageRun::BLOCK).for_each(|run| stored.remove(run));
+        stored
+    }
+
+    /// Brings the page at `address` home, with as many neighbours as `orders` say, if it is on the device. Returns what was
+    /// done, and the addresses that came; `None` if the page is not on the device.
+    ///
+    /// # Errors
+    /// Why it could not come; it is on the device still.
+    pub fn fetch(
+        &self,
+        address: usize,
+        orders: CpuFaultOrders,
+    ) -> Result<Option<(Finished, Range<usize>)>, Failure> {
+        let page = page_at(address);
+        let Some((found, run)) = self.blocks.made_parts(page.start()..page.end()).next() else {
+            return Ok(None);
+        };
+        let mut cell = self.lock(&found);
+        if !cell.block.device().intersects(run) {
+            return Ok(None);
+        }
+        let transaction = Transaction::cpu_fault(&cell.block, run.first(), orders);
+        let request = Request::must_succeed(Cause::CpuFault);
+        let finished = self.run(&found, &mut cell, transaction, request)?;
+        let Moved::ToRam(came) = finished.moved else { unreachable!("a page on the device comes home") };
+        self.let_go(&found, &mut cell, came.into());
+        Ok(Some((finished, found.addresses_of(came.into()))))
+    }
+
+    /// Forgets what the device has of page-aligned `addresses`.
+    ///
+    /// # Errors
+    /// The first folio that is in use; what comes before it is forgotten.
+    pub fn forget(&self, addresses: Range<usize>) -> Result<(), Failure> {
+        self.blocks
+            .made_parts(addresses)
+            .try_for_each(|(found, run)| self.retrying(|| self.forget_run(&found, &mut found.lock(), run)))
+    }
+
+    /// Calls `each` for every folio, or part of one, that holds bytes of page-aligned `addresses`: with the addresses, in
+    /// order, and the first device page.
+    pub fn for_stored(&self, addresses: Range<usize>, mut each: impl FnMut(Range<usize>, DevicePage)) {
+        for (found, run) in self.blocks.made_parts(addresses) {
+            for piece in self.lock(&found).block.pieces_in(run) {
+                let within = PageRun::from(piece.run);
+                let (first, end) = (within.first().max(run.first()), within.end().min(run.end()));
+                let part = PageRun::between(first, end).expect("the piece holds pages of the run");
+                let skipped = u64::from(first - within.first());
+                let pfn = Pfn::new(piece.pfn.get() + skipped);
+                each(found.addresses_of(part), DevicePage { node: piece.node, pfn });
+            }
+        }
+    }
+
+    /// Tells whether the device has the page at `address`.
+    #[must_use]
+    pub fn is_stored(&self, address: usize) -> bool {
+        let page = page_at(address);
+        let found = self.blocks.made_parts(page.start()..page.end()).next();
+        found.is_some_and(|(found, run)| self.lock(&found).block.device().intersects(run))
+    }
+
+    /// Tells the observers of a fault of the CPU that the host has answered, with or without [`Engine::fetch`].
+    pub fn tell_cpu_fault(&self, address: usize, result: &Result<Finished, Failure>, wait_ns: u64) {
+        self.observers.tell(None, || EventKind::CpuFault { address, result, wait_ns });
+    }
+
+    fn forget_run(&self, found: &BlockRef<'_>, cell: &mut BlockState, run: PageRun) -> Result<(), Failure> {
+        if !cell.block.live().intersects(run) {
+            return Ok(());
+        }
+        self.run(found, cell, Transaction::unmap(run), Request::new(Cause::Unmap)).map(drop)
+    }
+
+    /// Gives pages that are in system memory up to the kernel.
+    fn let_go(&self, found: &BlockRef<'_>, cell: &mut BlockState, run: PageRun) {
+        let released = cell.block.release(run);
+        debug_assert!(released.is_ok(), "pages in system memory that are not pinned");
+        self.budget.give_back(u64::from(run.pages()));
+        self.account(found, cell);
+    }
+}

@@ -1,0 +1,350 @@
+//! What threads of the program and the service tell each other: words of shared memory, no locks.
+//!
+//! ```text
+//!   thread    takes a slot, writes a request, rings (touches the bell page), waits for the slot's word to change
+//!   service   sees the slot, does it, writes the answer, wakes
+//! ```
+
+use std::sync::atomic::{
+    AtomicU8, AtomicU32, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+};
+use std::time::Duration;
+
+use bifolio_sys::futex;
+
+/// Requests that can wait at the same time.
+const SLOTS: usize = 64;
+/// Threads whose stacks are known.
+const THREADS: usize = 4096;
+/// Bytes of a reason.
+const REASON_MOST: usize = 400;
+
+/// What the program asks of the service. Ranges are page aligned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// A thread is about to fork: the answer is the address of what the child needs, see [`child`](super::child).
+    Fork,
+    /// The fork with this plan has happened, as the parent sees it; the second is 0 if it failed.
+    Forked(usize, usize),
+    /// The kernel has dropped `len` bytes at `start` without an event.
+    Forget(usize, usize),
+    /// Bring `len` bytes at `start` home.
+    BringHome(usize, usize),
+    /// Bring `len` bytes at `start` home, and leave them to the kernel until the next look at the mappings.
+    Leave(usize, usize),
+    /// Bring everything home and leave it there.
+    BringAllHome,
+}
+
+impl Request {
+    fn encode(self) -> [usize; 3] {
+        match self {
+            Request::Fork => [0, 0, 0],
+            Request::Forked(plan, done) => [1, plan, done],
+            Request::Forget(start, len) => [2, start, len],
+            Request::BringHome(start, len) => [3, start, len],
+            Request::Leave(start, len) => [4, start, len],
+            Request::BringAllHome => [5, 0, 0],
+        }
+    }
+
+    fn decode([kind, first, second]: [usize; 3]) -> Option<Request> {
+        Some(match kind {
+            0 => Request::Fork,
+            1 => Request::Forked(first, second),
+            2 => Request::Forget(first, second),
+            3 => Request::BringHome(first, second),
+            4 => Request::Leave(first, second),
+            5 => Request::BringAllHome,
+            _ => return None,
+        })
+    }
+}
+
+/// States of a slot's word.
+const FREE: u32 = 0;
+const CLAIMED: u32 = 1;
+const POSTED: u32 = 2;
+const TAKEN: u32 = 3;
+const DONE: u32 = 4;
+
+#[derive(Debug)]
+struct Slot {
+    word: AtomicU32,
+    request: [AtomicUsize; 3],
+    answer: AtomicUsize,
+}
+
+/// States of the service.
+const STARTING: u32 = 0;
+const READY: u32 = 1;
+const FAILED: u32 = 2;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Board {
+    state: AtomicU32,
+    engaged: AtomicU32,
+    /// Threads of the program that are forking.
+    forking: AtomicU32,
+    program: AtomicU32,
+    pending: AtomicU32,
+    /// Threads that touch the bell, or are about to.
+    ringing: AtomicU32,
+    bell: AtomicUsize,
+    slots: [Slot; SLOTS],
+    /// Thread number and thread pointer of each thread that is known; 0 if free.
+    threads: [(AtomicU32, AtomicUsize); THREADS],
+    reason: [AtomicU8; REASON_MOST],
+    reason_len: AtomicUsize,
+}
+
+impl Board {
+    /// An empty board.
+    #[expect(clippy::new_without_default, reason = "boards are statics")]
+    #[must_use]
+    pub const fn new() -> Board {
+        Board {
+            state: AtomicU32::new(STARTING),
+            engaged: AtomicU32::new(0),
+            forking: AtomicU32::new(0),
+            program: AtomicU32::new(0),
+            pending: AtomicU32::new(0),
+            ringing: AtomicU32::new(0),
+            bell: AtomicUsize::new(0),
+            slots: [const {
+                Slot {
+                    word: AtomicU32::new(FREE),
+                    request: [const { AtomicUsize::new(0) }; 3],
+                    answer: AtomicUsize::new(0),
+                }
+            }; SLOTS],
+            threads: [const { (AtomicU32::new(0), AtomicUsize::new(0)) }; THREADS],
+            reason: [const { AtomicU8::new(0) }; REASON_MOST],
+            reason_len: AtomicUsize::new(0),
+        }
+    }
+
+    /// Waits until the service says that it is ready, or why it is not; looks after it at times by `is_there`.
+    ///
+    /// # Errors
+    /// The reason; none if it is not there any more.
+    pub fn wait_until_ready(
+        &self,
+        look: Duration,
+        is_there: impl Fn() -> bool,
+    ) -> Result<(), Option<String>> {
+        loop {
+            let there = is_there();
+            match self.state.load(Acquire) {
+                READY => return Ok(()),
+                FAILED => return Err(Some(self.read_reason())),
+                _ if !there => return Err(None),
+                state => futex::wait(&self.state, state, Some(look)),
+            }
+        }
+    }
+
+    /// Says that the service waits for work, and where its bell is.
+    pub(super) fn say_ready(&self, program: u32, bell: usize) {
+        self.program.store(program, Relaxed);
+        self.bell.store(bell, Relaxed);
+        self.state.store(READY, Release);
+        futex::wake_all(&self.state);
+    }
+
+    /// Says that there is no service, and why.
+    pub fn say_failed(&self, reason: &str) {
+        let len = reason.len().min(REASON_MOST);
+        self.reason.iter().zip(reason.bytes()).for_each(|(cell, byte)| cell.store(byte, Relaxed));
+        self.reason_len.store(len, Relaxed);
+        self.state.store(FAILED, Release);
+        futex::wake_all(&self.state);
+    }
+
+    fn read_reason(&self) -> String {
+        let bytes = self.reason.iter().take(self.reason_len.load(Relaxed));
+        String::from_utf8_lossy(&bytes.map(|byte| byte.load(Relaxed)).collect::<Vec<_>>()).into_owned()
+    }
+
+    /// Tells whether anything is registered, so that memory may be away.
+    #[must_use]
+    pub fn is_engaged(&self) -> bool {
+        self.engaged.load(Acquire) != 0
+    }
+
+    /// Process number of the program; 0 before the service is ready.
+    #[must_use]
+    pub fn program(&self) -> u32 {
+        self.program.load(Relaxed)
+    }
+
+    /// Says that memory may be away from now on; `false` if a thread forks just now, who was told that none is.
+    pub(super) fn engage(&self) -> bool {
+        self.engaged.store(1, SeqCst);
+        let alone = self.forking.load(SeqCst) == 0;
+        if !alone {
+            self.engaged.store(0, SeqCst);
+        }
+        alone
+    }
+
+    /// Says that no memory is away.
+    pub(super) fn disengage(&self) {
+        self.engaged.store(0, SeqCst);
+    }
+
+    /// Says that a thread forks. Returns whether memory may be away; if not, none will be until [`Board::end_fork`].
+    #[must_use]
+    pub fn begin_fork(&self) -> bool {
+        self.forking.fetch_add(1, SeqCst);
+        self.engaged.load(SeqCst) != 0
+    }
+
+    /// Says that a thread has forked.
+    pub fn end_fork(&self) {
+        self.forking.fetch_sub(1, SeqCst);
+    }
+
+    /// Asks the service, and waits for its answer. `ring` is given the address of the bell, to touch it.
+    ///
+    /// Not to be called by the service, nor by a process that does not share its memory.
+    pub fn call(&self, request: Request, ring: impl Fn(usize)) -> usize {
+        let slot = self.claim();
+        for (cell, word) in slot.request.iter().zip(request.encode()) {
+            cell.store(word, Relaxed);
+        }
+        // First, so that the count is never below what can be taken.
+        self.pending.fetch_add(1, AcqRel);
+        slot.word.store(POSTED, Release);
+        self.ringing.fetch_add(1, AcqRel);
+        ring(self.bell.load(Relaxed));
+        self.ringing.fetch_sub(1, AcqRel);
+        loop {
+            match slot.word.load(Acquire) {
+                DONE => break,
+                word => futex::wait(&slot.word, word, None),
+            }
+        }
+        let answer = slot.answer.load(Relaxed);
+        slot.word.store(FREE, Release);
+        answer
+    }
+
+    fn claim(&self) -> &Slot {
+        loop {
+            let free = |slot: &&Slot| slot.word.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok();
+            if let Some(slot) = self.slots.iter().find(free) {
+                return slot;
+            }
+            futex::wait(&self.slots[0].word, TAKEN, Some(Duration::from_millis(1)));
+        }
+    }
+
+    /// Tells whether a request may wait, or a thread for its ring to be heard.
+    pub(super) fn has_pending(&self) -> bool {
+        self.pending.load(Acquire) != 0 || self.ringing.load(Acquire) != 0
+    }
+
+    /// Takes a request that waits. It must be [answered](Board::answer).
+    pub(super) fn take(&self) -> Option<(usize, Request)> {
+        let posted =
+            |(_, slot): &(usize, &Slot)| slot.word.compare_exchange(POSTED, TAKEN, AcqRel, Relaxed).is_ok();
+        let (index, slot) = self.slots.iter().enumerate().find(posted)?;
+        self.pending.fetch_sub(1, AcqRel);
+        let words = [0, 1, 2].map(|word: usize| slot.request[word].load(Relaxed));
+        let request = Request::decode(words).expect("slots hold what was encoded");
+        Some((index, request))
+    }
+
+    /// Answers a request that was taken.
+    pub(super) fn answer(&self, index: usize, answer: usize) {
+        let slot = &self.slots[index];
+        slot.answer.store(answer, Relaxed);
+        slot.word.store(DONE, Release);
+        futex::wake_all(&slot.word);
+    }
+
+    /// Makes a thread known, by its number and its thread pointer. Returns a number to [forget](Board::forget_thread) it
+    /// by; `None` if there are too many.
+    pub fn know_thread(&self, number: u32, pointer: usize) -> Option<usize> {
+        let free = |(_, (taken, _)): &(usize, &(AtomicU32, AtomicUsize))| {
+            taken.compare_exchange(0, number, AcqRel, Relaxed).is_ok()
+        };
+        let (index, (_, place)) = self.threads.iter().enumerate().find(free)?;
+        place.store(pointer, Release);
+        Some(index)
+    }
+
+    /// Forgets a thread that ends.
+    pub fn forget_thread(&self, index: usize) {
+        if let Some((number, pointer)) = self.threads.get(index) {
+            pointer.store(0, Release);
+            number.store(0, Release);
+        }
+    }
+
+    /// The thread pointers that are known.
+    pub(super) fn thread_pointers(&self) -> impl Iterator<Item = usize> {
+        self.threads.iter().map(|(_, pointer)| pointer.load(Acquire)).filter(|pointer| *pointer != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn every_request_gets_its_own_answer() {
+        static BOARD: Board = Board::new();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let service = scope.spawn(|| {
+                let mut served = 0;
+                while !stop.load(Acquire) || BOARD.has_pending() {
+                    while let Some((index, request)) = BOARD.take() {
+                        let Request::Forget(start, len) = request else { panic!("{request:?}") };
+                        BOARD.answer(index, start + len);
+                        served += 1;
+                    }
+                    std::thread::yield_now();
+                }
+                served
+            });
+            let threads = [1, 2, 3, 4].map(|number| {
+                scope.spawn(move || {
+                    for round in 0..500 {
+                        assert_eq!(
+                            BOARD.call(Request::Forget(number * 1000, round), |_| ()),
+                            number * 1000 + round
+                        );
+                    }
+                })
+            });
+            for thread in threads {
+                thread.join().expect("answers are right");
+            }
+            stop.store(true, Release);
+            assert_eq!(service.join().expect("requests are whole"), 2000);
+        });
+    }
+
+    #[test]
+    fn reason_of_a_failure_arrives() {
+        let board = Board::new();
+        board.say_failed("no memory");
+        let waited = board.wait_until_ready(Duration::from_secs(1), || true);
+        assert_eq!(waited, Err(Some("no memory".into())));
+    }
+
+    #[test]
+    fn threads_are_known_until_they_end() {
+        let board = Board::new();
+        let one = board.know_thread(1, 4096).expect("room");
+        board.know_thread(2, 8192).expect("room");
+        board.forget_thread(one);
+        assert!(board.thread_pointers().eq([8192]));
+    }
+}

@@ -1,0 +1,177 @@
+//! Answering a fault: the page comes home, or begins as zeros.
+
+use std::ops::Range;
+
+use bifolio_folio::Order;
+use bifolio_migrate::{AlignedRun, CpuFaultOrders, Failure, Finished, Moved};
+use bifolio_sys::{AddressRange, CopyMode, HUGE_PAGE, Outcome, PAGE, resident_pages};
+
+use bifolio_engine::view::{CpuView, page_at};
+
+use crate::in_place::service::{Fault, Service};
+
+/// A first touch fills at least so much where there is room: zeros cost little.
+const ZEROS: Order = Order::K64;
+/// A fault that cannot be answered is tried again so often, with a pause in between, before its page is poisoned.
+const TRIES: u32 = 2000;
+
+impl Service {
+    /// Answers a fault. One that must wait for an event to be read goes back to the queue.
+    pub(super) fn serve(&mut self, fault: Fault) {
+        let start = self.engine.clock().now_ns();
+        let outcome = self.answer(fault.address);
+        let result = match outcome {
+            Outcome::Done(_) | Outcome::Exists => Ok(self.last_moved),
+            // Nothing is mapped there any more: the toucher dies of it, or finds what was mapped since.
+            Outcome::Missing | Outcome::Gone => {
+                self.engine.view().wake(fault.address);
+                Err(Failure::NotMapped)
+            }
+            _ if fault.tries < TRIES => {
+                self.faults.push_back(Fault { tries: fault.tries + 1, ..fault });
+                if !matches!(outcome, Outcome::Again(_)) {
+                    std::thread::sleep(std::time::Duration::from_micros(100));
+                }
+                std::thread::yield_now();
+                return;
+            }
+            _ => {
+                self.engine.view().poison(fault.address);
+                Err(Failure::MapFailed)
+            }
+        };
+        let wait_ns = self.engine.clock().now_ns().saturating_sub(start);
+        let finished = result.map(|moved| Finished { moved, fallbacks: 0, splits: 0 });
+        self.engine.tell_cpu_fault(fault.address, &finished, wait_ns);
+    }
+
+    fn answer(&mut self, address: usize) -> Outcome {
+        self.last_moved = Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO));
+        if !self.engine.is_stored(address) {
+            return self.fill_zeros(address);
+        }
+        let order = self.walks.order_at(address);
+        self.make_room(order.pages());
+        let window = aligned_window(address, order);
+        match self.fetch(address, order) {
+            Err(outcome) => outcome,
+            Ok(brought) => {
+                // The folio may be smaller than the walk is wide: its neighbours come as well.
+                let brought = self.fetch_around(&window, brought);
+                self.walks.learn(address, brought);
+                Outcome::Done(PAGE)
+            }
+        }
+    }
+
+    /// Brings the page at `address` and its folio, up to `order`, home.
+    pub(super) fn fetch(&mut self, address: usize, order: Order) -> Result<Range<usize>, Outcome> {
+        let orders = CpuFaultOrders { to_ram: order, populate: Order::ZERO };
+        let fetched = self.engine.fetch(address, orders);
+        let view = self.engine.view();
+        let (stopped, unshown) = (view.take_stopped(), view.take_unshown());
+        match fetched {
+            Ok(Some((finished, brought))) => {
+                self.last_moved = finished.moved;
+                self.limits.resident += (brought.len() / PAGE) as u64;
+                if let Some(unshown) = unshown {
+                    self.store_again(unshown);
+                }
+                Ok(brought)
+            }
+            Ok(None) => Err(Outcome::Exists),
+            Err(_) => Err(stopped.unwrap_or(Outcome::Busy)),
+        }
+    }
+
+    /// Brings what else is stored of a window that has just begun to come home.
+    fn fetch_around(&mut self, window: &Range<usize>, brought: Range<usize>) -> Range<usize> {
+        let mut rest = Vec::new();
+        self.engine.for_stored(window.clone(), |range, _| rest.push(range));
+        if rest.is_empty() || brought.len() >= window.len() {
+            return brought;
+        }
+        for range in rest {
+            let mut at = range.start;
+            while at < range.end && self.limits.room() > 0 {
+                match self.fetch(at, Order::PMD) {
+                    Ok(brought) => at = brought.end,
+                    Err(_) => return brought,
+                }
+            }
+        }
+        window.clone()
+    }
+
+    /// Stores bytes that are in the scratch memory still: a copy into the program stopped half-way.
+    fn store_again(&mut self, range: AddressRange) {
+        self.limits.resident = self.limits.resident.saturating_sub(range.pages() as u64);
+        self.store_scratch(range);
+    }
+
+    /// Shows zeros at a first touch: as much as the program seems to go on to, within what is untouched around.
+    fn fill_zeros(&mut self, address: usize) -> Outcome {
+        let page = page_at(address);
+        let order = self.first_touches.order_at(address).max(ZEROS).min(Order::PMD);
+        self.make_room(order.pages());
+        let fits = Order::largest_fitting(self.limits.room().max(1)).unwrap_or(Order::ZERO).min(order);
+        let range = if fits == Order::ZERO { page } else { self.untouched_around(page, fits) };
+        let outcome = self.uffd.copy(range, self.own.zeros(range.len()), CopyMode::empty());
+        let filled = outcome.bytes();
+        self.limits.resident += (filled / PAGE) as u64;
+        match outcome {
+            Outcome::Done(_) => {
+                self.last_moved = Moved::Populated(AlignedRun::around(0, Order::ZERO));
+                self.first_touches.learn(address, range.start()..range.end());
+                outcome
+            }
+            _ if filled > 0 && address < range.start() + filled => Outcome::Done(filled),
+            // Something was there already, before the page or at it.
+            _ if range != page => {
+                let one = self.uffd.copy(page, self.own.zeros(PAGE), CopyMode::empty());
+                self.limits.resident += (one.bytes() / PAGE) as u64;
+                self.wake_if_there(one, address)
+            }
+            outcome => self.wake_if_there(outcome, address),
+        }
+    }
+
+    fn wake_if_there(&self, outcome: Outcome, address: usize) -> Outcome {
+        if outcome == Outcome::Exists {
+            self.engine.view().wake(address);
+        }
+        outcome
+    }
+
+    /// The pages around a page, up to an aligned `2^order`, that are registered, not there and not stored.
+    fn untouched_around(&self, page: AddressRange, order: Order) -> AddressRange {
+        let Some(region) = self.regions.around(page.start()) else { return page };
+        let window = aligned_window(page.start(), order);
+        let (start, end) = (window.start.max(region.start), window.end.min(region.end));
+        let window = range_of(&(start..end));
+        let mut there = [0; HUGE_PAGE / PAGE];
+        let there = &mut there[..window.pages()];
+        if resident_pages(window, there).is_err() {
+            return page;
+        }
+        self.engine.for_stored(start..end, |stored, _| {
+            there[(stored.start - start) / PAGE..(stored.end - start) / PAGE].fill(1);
+        });
+        let here = (page.start() - start) / PAGE;
+        let first = there[..here].iter().rposition(|byte| byte & 1 == 1).map_or(0, |at| at + 1);
+        let end = there[here..].iter().position(|byte| byte & 1 == 1).map_or(there.len(), |at| here + at);
+        window.part(first * PAGE, end.saturating_sub(first).max(1) * PAGE).unwrap_or(page)
+    }
+}
+
+/// The aligned `2^order` pages around an address.
+pub(super) fn aligned_window(address: usize, order: Order) -> Range<usize> {
+    let len = PAGE << order.get();
+    let start = address & !(len - 1);
+    start..start + len
+}
+
+/// A range that is known to be whole pages and not empty.
+pub(super) fn range_of(range: &Range<usize>) -> AddressRange {
+    AddressRange::new(range.start, range.len()).expect("whole pages, at least one")
+}

@@ -1,0 +1,240 @@
+//! What the command and the service of its program share: a file of two pages, statistics and gauges.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+
+use bifolio_engine::Statistics;
+use bifolio_sys::{MapError, Mapping, Memfd, PAGE, Placement, Protection, SysError};
+
+/// Bytes of the file.
+const LEN: usize = 2 * PAGE;
+/// Words of the second page.
+const NONCE: usize = 0;
+const MANAGED_PEAK: usize = 8;
+const OUTSIDE_PEAK: usize = 16;
+const HOME: usize = 24;
+const FORKS: usize = 32;
+const REASON_LEN: usize = 64;
+const REASON: usize = 72;
+const REASON_MOST: usize = 1024;
+/// Peaks of memory outside, for each reason.
+const BY_REASON: usize = 2048;
+
+/// Why memory is not managed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Outside {
+    /// Stacks, and thread-local variables in them.
+    Stacks,
+    /// Variables of programs and libraries.
+    Variables,
+    /// Code that is made at run time, and memory that is read-only.
+    Protected,
+    /// Locked memory, or what the kernel refused to register.
+    Refused,
+    /// Memory that is shared with forked children.
+    Forked,
+}
+
+impl Outside {
+    /// All reasons.
+    pub const ALL: [Outside; 5] =
+        [Outside::Stacks, Outside::Variables, Outside::Protected, Outside::Refused, Outside::Forked];
+
+    /// In words.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Outside::Stacks => "stacks",
+            Outside::Variables => "variables of programs and libraries",
+            Outside::Protected => "generated code and read-only memory",
+            Outside::Refused => "locked or refused by the kernel",
+            Outside::Forked => "shared with forked children",
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Gauges {
+    file: Arc<Memfd>,
+    page: Arc<Mapping>,
+    statistics: Statistics,
+}
+
+/// What the gauges say. Sizes are in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GaugeReading {
+    /// The most that was managed at once: resident and away.
+    pub managed_peak: u64,
+    /// The most private memory that was not.
+    pub outside_peak: u64,
+    /// The most of it for each reason, in the order of [`Outside::ALL`].
+    pub outside: [u64; Outside::ALL.len()],
+    /// Forks while memory was away or registered.
+    pub forks: u64,
+    /// Why the service failed, if it did.
+    pub failure: Option<String>,
+}
+
+impl Gauges {
+    /// Makes the file. Programs that this process starts inherit its descriptor.
+    ///
+    /// # Errors
+    /// Without descriptors or memory, or where files may not be that large.
+    pub fn create(nonce: u64) -> Result<Gauges, GaugeError> {
+        let file = Memfd::create("bifolio-counters", LEN)?;
+        file.inheritable()?;
+        let gauges = Gauges::open(file)?;
+        gauges.set(NONCE, nonce);
+        Ok(gauges)
+    }
+
+    /// Opens it, if it is the one with this nonce.
+    ///
+    /// # Errors
+    /// If it is another, or cannot be mapped.
+    pub fn open_known(file: Memfd, nonce: u64) -> Result<Gauges, GaugeError> {
+        if file.len()? != LEN as u64 {
+            return Err(GaugeError::Other);
+        }
+        let gauges = Gauges::open(file)?;
+        if gauges.get(NONCE) == nonce { Ok(gauges) } else { Err(GaugeError::Other) }
+    }
+
+    fn open(file: Memfd) -> Result<Gauges, GaugeError> {
+        let statistics = Statistics::shared(&file)?;
+        let page = Mapping::shared(&file, PAGE, PAGE, Protection::ReadWrite, Placement::Anywhere)?;
+        Ok(Gauges { file: Arc::new(file), page: Arc::new(page), statistics })
+    }
+
+    /// Number of its descriptor.
+    #[must_use]
+    pub fn descriptor(&self) -> i32 {
+        self.file.as_fd().as_raw_fd()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Raises the peak of managed memory.
+    pub(super) fn see_managed(&self, bytes: u64) {
+        self.raise(MANAGED_PEAK, bytes);
+    }
+
+    /// Raises the peaks of memory outside, given for each reason.
+    pub(super) fn see_outside(&self, bytes: &[u64; Outside::ALL.len()]) {
+        self.raise(OUTSIDE_PEAK, bytes.iter().sum());
+        for (reason, bytes) in Outside::ALL.into_iter().zip(bytes) {
+            self.raise(BY_REASON + 8 * reason as usize, *bytes);
+        }
+    }
+
+    /// Counts a fork.
+    pub(super) fn see_fork(&self) {
+        self.set(FORKS, self.get(FORKS) + 1);
+    }
+
+    /// Says why the service failed.
+    pub fn set_failure(&self, reason: &str) {
+        let text = &reason.as_bytes()[..reason.len().min(REASON_MOST)];
+        let room = self.page.bytes(REASON, text.len()).expect("within the page");
+        room.write_from(text).expect("both have the same length");
+        self.set(REASON_LEN, text.len() as u64);
+    }
+
+    /// Asks the service to bring everything home and leave it there, or to go on.
+    pub fn ask_home(&self, home: bool) {
+        self.set(HOME, u64::from(home));
+    }
+
+    /// Whether everything is wanted at home.
+    pub(super) fn is_home_wanted(&self) -> bool {
+        self.get(HOME) != 0
+    }
+
+    /// Says that everything is at home now.
+    pub(super) fn say_home(&self) {
+        self.set(HOME, 2);
+    }
+
+    /// Tells whether everything that was asked home is there.
+    #[must_use]
+    pub fn is_home(&self) -> bool {
+        self.get(HOME) == 2
+    }
+
+    /// Reads the gauges.
+    #[must_use]
+    pub fn read(&self) -> GaugeReading {
+        let len = usize::try_from(self.get(REASON_LEN)).unwrap_or(0).min(REASON_MOST);
+        let mut text = vec![0; len];
+        let failure = self.page.bytes(REASON, len).ok().and_then(|bytes| bytes.read_into(&mut text).ok());
+        let failure = failure.filter(|()| len > 0).map(|()| String::from_utf8_lossy(&text).into_owned());
+        GaugeReading {
+            managed_peak: self.get(MANAGED_PEAK),
+            outside_peak: self.get(OUTSIDE_PEAK),
+            outside: Outside::ALL.map(|reason| self.get(BY_REASON + 8 * reason as usize)),
+            forks: self.get(FORKS),
+            failure,
+        }
+    }
+
+    fn raise(&self, word: usize, value: u64) {
+        if value > self.get(word) {
+            self.set(word, value);
+        }
+    }
+
+    fn get(&self, word: usize) -> u64 {
+        self.page.all().load_u64(word).expect("a word of the page")
+    }
+
+    fn set(&self, word: usize, value: u64) {
+        self.page.all().store_u64(word, value).expect("a word of the page");
+    }
+}
+
+/// Why the file cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GaugeError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] SysError),
+    /// It cannot be mapped.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// It is another file.
+    #[error("counters of another program")]
+    Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_see_the_same_peaks() {
+        let command = Gauges::create(7).expect("memory");
+        let copy = command.file.as_fd().try_clone_to_owned().expect("descriptors");
+        let service = Gauges::open_known(Memfd::from(copy), 7).expect("the same file");
+        service.see_managed(100);
+        service.see_managed(50);
+        service.see_outside(&[1, 2, 3, 0, 0]);
+        service.see_outside(&[4, 0, 0, 0, 0]);
+        service.set_failure("no memory");
+        let read = command.read();
+        assert_eq!((read.managed_peak, read.outside_peak, read.outside), (100, 6, [4, 2, 3, 0, 0]));
+        assert_eq!(read.failure.as_deref(), Some("no memory"));
+    }
+
+    #[test]
+    fn file_with_another_nonce_is_refused() {
+        let command = Gauges::create(7).expect("memory");
+        let copy = command.file.as_fd().try_clone_to_owned().expect("descriptors");
+        assert_eq!(Gauges::open_known(Memfd::from(copy), 8).err(), Some(GaugeError::Other));
+    }
+}

@@ -1,0 +1,69 @@
+//! Private pages of ours among those of the program: each part between guards, so that no mapping of the program can grow
+//! together with it.
+//!
+//! ```text
+//!   | guard bell guard | landing 2 MiB | guard | trash 2 MiB | guard | zeros 2 MiB | guard |
+//! ```
+
+use bifolio_sys::{
+    AddressRange, HUGE_PAGE, MapError, Mapping, PAGE, Placement, Protection, SharedBytes, advise,
+};
+
+/// The pages. Children do not inherit them.
+pub(super) struct OwnPages {
+    whole: Mapping,
+    landing: AddressRange,
+    trash: AddressRange,
+    zeros: AddressRange,
+    bell: AddressRange,
+}
+
+impl OwnPages {
+    pub(super) fn new() -> Result<OwnPages, MapError> {
+        let whole = Mapping::reserve(7 * HUGE_PAGE, Placement::Aligned(HUGE_PAGE))?;
+        let part =
+            |offset: usize, len: usize| whole.span().part(offset, len).expect("within the reservation");
+        // A guard of a page would do; a whole 2 MiB keeps the parts aligned as huge pages are.
+        let [landing, trash, zeros] = [1, 3, 5].map(|index| part(index * HUGE_PAGE, HUGE_PAGE));
+        let bell = part(PAGE, PAGE);
+        for readable in [landing, trash, bell] {
+            whole.replace_anonymous(readable, Protection::ReadWrite)?;
+        }
+        whole.replace_anonymous(zeros, Protection::Read)?;
+        let own = OwnPages { whole, landing, trash, zeros, bell };
+        advise::dontfork(own.whole.all())?;
+        advise::dontdump(own.whole.all())?;
+        // Copies of zeros read it; what is not there yet is found as the zero page by the first of them.
+        let _: Result<(), _> = advise::populate_read(own.zeros(HUGE_PAGE));
+        Ok(own)
+    }
+
+    /// All of it, guards included.
+    pub(super) fn range(&self) -> AddressRange {
+        self.whole.span()
+    }
+
+    /// Where pages of the program wait while they are copied: one block of it.
+    pub(super) fn landing(&self) -> SharedBytes<'_> {
+        self.at(self.landing)
+    }
+
+    /// Where pages of the program go to be dropped.
+    pub(super) fn trash(&self) -> SharedBytes<'_> {
+        self.at(self.trash)
+    }
+
+    /// `len` bytes of zeros.
+    pub(super) fn zeros(&self, len: usize) -> SharedBytes<'_> {
+        self.at(self.zeros).part(0, len.min(HUGE_PAGE)).expect("part of the zeros")
+    }
+
+    /// The page that a thread touches to wake the service.
+    pub(super) fn bell(&self) -> SharedBytes<'_> {
+        self.at(self.bell)
+    }
+
+    fn at(&self, range: AddressRange) -> SharedBytes<'_> {
+        self.whole.at(range).expect("part of the pages")
+    }
+}

@@ -1,0 +1,318 @@
+//! The service: one process beside the program that answers its faults, keeps its limit and does what it asks.
+//!
+//! ```text
+//!   read messages: events are applied at once, in their order; faults queue up
+//!   requests of the board
+//!   a look at the memory, if it is time            watch    sample, scan, register
+//!   else one fault                                 faults   fetch, or zeros
+//!   else one slice of eviction, if room is short   evict    a block through the landing to the store
+//!   else sleep until a message, a ring, the end of the program, or the next look
+//! ```
+//!
+//! It is alone: no lock here is ever contended. It must never touch memory of the program, since its own fault would
+//! wait for itself; what it copies, it has moved away before.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bifolio_engine::clock::MachineClock;
+use bifolio_engine::node::NodeParts;
+use bifolio_engine::{Budget, Engine, Parts};
+use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
+use bifolio_migrate::{AlignedRun, Moved, NodeId, PageSet};
+use bifolio_policy::FixedOrders;
+use bifolio_pool::PoolName;
+use bifolio_sys::{
+    Access, AddressRange, Features, MapsFile, MemoryMeter, Message, MessageBuf, Modes, PAGE, ProgramMemory,
+    Reads, USER_SPACE, Uffd, process,
+};
+
+use crate::heap::streams::Streams;
+use crate::in_place::board::Board;
+use crate::in_place::child::Plan;
+use crate::in_place::eligible::Exclusions;
+use crate::in_place::gauges::Gauges;
+use crate::in_place::own_pages::OwnPages;
+use crate::in_place::regions::Regions;
+use crate::in_place::store::Store;
+use crate::in_place::view::InPlaceView;
+use crate::setup::{SetupError, pages};
+
+/// What the service is to be like, and where it stands.
+pub struct ServiceConfig {
+    /// Private memory that may be resident, in bytes; at least [`RAM_LEAST`](crate::in_place::RAM_LEAST).
+    pub ram: usize,
+    /// Bytes of the store.
+    pub vram: usize,
+    /// Who hands out memory of the store.
+    pub pool: PoolName,
+    /// When the words of folios that ended are made clean.
+    pub reset: Reset,
+    /// Whether the rules are checked after every transaction.
+    pub checked: bool,
+    /// Where it is counted.
+    pub gauges: Gauges,
+    /// Process number of the program.
+    pub program: u32,
+    /// The right to its memory.
+    pub memory: ProgramMemory,
+    /// Memory that is no data of the program.
+    pub own: Vec<AddressRange>,
+    /// Where it is asked.
+    pub board: &'static Board,
+}
+
+/// A fault that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fault {
+    pub(super) address: usize,
+    pub(super) tries: u32,
+}
+
+/// See the module.
+pub struct Service {
+    pub(super) board: &'static Board,
+    pub(super) memory: ProgramMemory,
+    pub(super) own: Arc<OwnPages>,
+    /// Serves the program's memory and the landing, with events.
+    pub(super) uffd: Arc<Uffd>,
+    /// Serves the trash and the bell, without: what is dropped there raises nothing.
+    pub(super) quiet: Uffd,
+    pub(super) engine: Arc<Engine<InPlaceView>>,
+    pub(super) store: Arc<Store>,
+    pub(super) gauges: Gauges,
+    pub(super) program: u32,
+    pub(super) ended: OwnedFd,
+    pub(super) meter: MemoryMeter,
+    pub(super) maps: MapsFile,
+    pub(super) exclusions: Exclusions,
+    pub(super) regions: Regions,
+    /// Mappings that cannot be registered; tried again after a while.
+    pub(super) refused: Regions,
+    /// Mappings that are too small to be registered yet: their starts, with their ends and since when those are so.
+    pub(super) growing: BTreeMap<usize, (usize, Instant)>,
+    /// Starts of all mappings, as they were at the last scan.
+    pub(super) borders: Vec<usize>,
+    pub(super) faults: VecDeque<Fault>,
+    pub(super) walks: Streams,
+    pub(super) first_touches: Streams,
+    pub(super) limits: Limits,
+    pub(super) hand: Hand,
+    pub(super) plans: Vec<Plan>,
+    /// Pages in the landing that are neither stored nor back yet, and the block they are of.
+    pub(super) landed: Option<(usize, PageSet)>,
+    pub(super) engaged: bool,
+    /// Since something is registered, all mappings were looked at.
+    pub(super) first_scan_done: bool,
+    messages: MessageBuf,
+    /// What the fault that is answered just now has moved.
+    pub(super) last_moved: Moved,
+    pub(super) next_look: Instant,
+    pub(super) next_scan: Instant,
+    pub(super) next_measure: Instant,
+    pub(super) fits_since: Instant,
+    pub(super) refused_since: Instant,
+    /// Everything is kept at home.
+    pub(super) held: bool,
+    /// Room for one look at which pages are there.
+    pub(super) presence: Vec<u8>,
+}
+
+/// Pages that may be resident, and that are.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) limit: u64,
+    /// Room that is kept free while there is something to evict.
+    pub(super) reserve: u64,
+    /// As counted since the last sample.
+    pub(super) resident: u64,
+    /// Address space at the last scan, in pages.
+    pub(super) mapped: u64,
+}
+
+/// Where eviction goes on.
+#[derive(Debug)]
+pub(super) struct Hand {
+    pub(super) at: usize,
+    /// Pages that went in this round through all regions.
+    pub(super) gone: u64,
+    /// Nothing can go before this time.
+    pub(super) stuck_until: Instant,
+}
+
+/// Room that is kept free: this share of the limit, within these bounds (in pages).
+const RESERVE_SHARE: u64 = 32;
+const RESERVE: std::ops::RangeInclusive<u64> = 32..=2048;
+/// Folios of the largest order that either memory must have room for.
+const FOLIOS_MIN: u64 = 16;
+
+impl Service {
+    /// Opens everything. To be called in the process that is to serve.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn new(config: ServiceConfig) -> Result<Service, SetupError> {
+        let vram = pages("device memory", config.vram, PAGE)?;
+        let ram = pages("system memory", config.ram, crate::in_place::RAM_LEAST)?;
+        let events = Features::EVENT_REMAP | Features::EVENT_REMOVE | Features::EVENT_UNMAP;
+        let wished = Features::POISON | Features::THREAD_ID;
+        let (uffd, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE | events, wished)?;
+        let (quiet, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE, Features::empty())?;
+        let (uffd, own) = (Arc::new(uffd), Arc::new(OwnPages::new()?));
+        uffd.register(own.landing(), Modes::MISSING)?;
+        quiet.register(own.trash(), Modes::MISSING)?;
+        quiet.register(own.bell(), Modes::MISSING)?;
+        let largest =
+            Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
+        let store = Arc::new(Store::new(vram)?);
+        let view = InPlaceView::new(Arc::clone(&uffd), Arc::clone(&own))?;
+        let engine = engine(view, Arc::clone(&store), vram, largest, &config)?;
+        let mut exclusions = Exclusions { own: config.own, addresses: Vec::new() };
+        exclusions.own.push(own.range());
+        let now = Instant::now();
+        Ok(Service {
+            board: config.board,
+            memory: config.memory,
+            own,
+            uffd,
+            quiet,
+            engine,
+            store,
+            gauges: config.gauges,
+            program: config.program,
+            ended: process::watch_end(config.program)?,
+            meter: MemoryMeter::open_own()?,
+            maps: MapsFile::open_own()?,
+            exclusions,
+            regions: Regions::default(),
+            refused: Regions::default(),
+            growing: BTreeMap::new(),
+            borders: Vec::new(),
+            faults: VecDeque::new(),
+            walks: Streams::new(largest),
+            first_touches: Streams::new(largest),
+            limits: Limits::new(ram),
+            hand: Hand { at: 0, gone: 0, stuck_until: now },
+            plans: Vec::new(),
+            landed: None,
+            engaged: false,
+            first_scan_done: false,
+            messages: MessageBuf::new(),
+            last_moved: Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO)),
+            next_look: now,
+            next_scan: now,
+            next_measure: now,
+            fits_since: now,
+            refused_since: now,
+            held: false,
+            presence: Vec::new(),
+        })
+    }
+
+    /// Which faults are caught.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.uffd.access()
+    }
+
+    /// Serves until the program has ended or runs another program.
+    pub fn run(&mut self) {
+        self.board.say_ready(self.program, self.own.bell().address());
+        while self.step() {}
+        self.measure();
+    }
+
+    /// Does one thing; `false` once there is nothing to serve any more.
+    fn step(&mut self) -> bool {
+        self.read_messages();
+        self.serve_requests();
+        let now = Instant::now();
+        if now >= self.next_look {
+            return self.look(now);
+        }
+        if let Some(fault) = self.faults.pop_front() {
+            self.serve(fault);
+            return true;
+        }
+        if self.is_short_of_room() {
+            self.evict_some();
+            return true;
+        }
+        self.sleep(self.next_look - now)
+    }
+
+    /// Waits for something to do; `false` if the program has ended.
+    fn sleep(&mut self, limit: Duration) -> bool {
+        let descriptors = [self.uffd.as_fd(), self.quiet.as_fd(), self.ended.as_fd()];
+        match process::wait_readable(descriptors, limit) {
+            Ok([_, _, ended]) => !ended,
+            Err(_) => true,
+        }
+    }
+
+    /// Reads all messages that wait: applies events, and queues faults.
+    pub(super) fn read_messages(&mut self) {
+        loop {
+            let mut buffer = std::mem::take(&mut self.messages);
+            let mut events: Vec<Message> = Vec::new();
+            let mut count = 0;
+            if let Ok(messages) = self.uffd.read(&mut buffer) {
+                for message in messages {
+                    count += 1;
+                    match message {
+                        Message::Pagefault { address, .. } => {
+                            self.faults.push_back(Fault { address, tries: 0 });
+                        }
+                        event => events.push(event),
+                    }
+                }
+            }
+            self.messages = buffer;
+            events.into_iter().for_each(|event| self.apply(&event));
+            if count == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl Limits {
+    fn new(limit: u64) -> Limits {
+        let reserve = (limit / RESERVE_SHARE).clamp(*RESERVE.start(), *RESERVE.end()).min(limit / 2);
+        Limits { limit, reserve, resident: 0, mapped: 0 }
+    }
+
+    /// Pages that can come without anything going.
+    pub(super) fn room(&self) -> u64 {
+        self.limit.saturating_sub(self.resident)
+    }
+}
+
+/// The store's number among the devices of the engine.
+pub(super) const STORE: NodeId = NodeId(0);
+
+fn engine(
+    view: InPlaceView,
+    store: Arc<Store>,
+    vram: u64,
+    largest: Order,
+    config: &ServiceConfig,
+) -> Result<Arc<Engine<InPlaceView>>, SetupError> {
+    let pool = config.pool.make(vram)?;
+    let pagemap = PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, pool)?;
+    let statistics = config.gauges.statistics();
+    let engine = Engine::new(Parts {
+        view,
+        nodes: vec![NodeParts { device: store, pagemap }],
+        // What is resident is counted by the service, over all of the program's memory.
+        budget: Budget::new(u64::MAX / 2, 0),
+        policy: Box::new(FixedOrders { largest, smallest: Order::ZERO, populate: Order::ZERO }),
+        clock: Arc::new(MachineClock::new()),
+        observers: vec![Arc::new(statistics.clone())],
+        checked: config.checked.then(|| statistics.clone()),
+    })?;
+    engine.blocks().add_region(0..USER_SPACE)?;
+    Ok(engine)
+}

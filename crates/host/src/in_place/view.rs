@@ -1,0 +1,179 @@
+//! The engine's view of a program's private memory: pages leave through the landing, and come back as copies.
+//!
+//! ```text
+//!   out   the service moves what is there of a block to the landing (UFFDIO_MOVE), and lets the engine store it from there
+//!   in    the engine copies a folio to the scratch memory, and UFFDIO_COPY makes pages of it
+//! ```
+//!
+//! A copy needs no flush of other cores, and works where a move is refused: into read-only and locked memory.
+
+use std::sync::Arc;
+
+use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
+use bifolio_migrate::{DevicePage, PageRun, PageSet};
+use bifolio_sys::{
+    AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, Outcome, PAGE, Placement, SharedBytes, Uffd, Wake,
+};
+
+use crate::in_place::own_pages::OwnPages;
+use crate::sync::{Mutex, MutexGuard};
+
+/// See the module.
+pub struct InPlaceView {
+    uffd: Arc<Uffd>,
+    own: Arc<OwnPages>,
+    scratch: Mapping,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The block whose pages are out of the program's sight, and whether they are in the landing or in the scratch memory.
+    isolated: Option<(usize, bool)>,
+    /// Why the last copy into the program stopped.
+    stopped: Option<Outcome>,
+    /// What the last install could not show of a folio of which it had shown a part: its bytes are in the scratch memory.
+    unshown: Option<AddressRange>,
+}
+
+/// Where bytes of a span are.
+#[derive(Debug)]
+pub enum Staged {
+    /// In the landing.
+    Landed,
+    /// In the scratch memory.
+    Scratch,
+}
+
+impl InPlaceView {
+    pub(super) fn new(uffd: Arc<Uffd>, own: Arc<OwnPages>) -> Result<InPlaceView, MapError> {
+        let scratch = Mapping::common(HUGE_PAGE, Placement::Aligned(HUGE_PAGE))?;
+        Ok(InPlaceView { uffd, own, scratch, state: Mutex::default() })
+    }
+
+    /// Says which block has pages out of the program's sight, and whether they are in the landing (`true`) or in the
+    /// scratch memory.
+    pub(super) fn set_isolated(&self, block: Option<(usize, bool)>) {
+        self.state().isolated = block;
+    }
+
+    /// Why the last copy into the program stopped, if it did since this was last asked.
+    pub(super) fn take_stopped(&self) -> Option<Outcome> {
+        self.state().stopped.take()
+    }
+
+    /// What is left in the scratch memory of a folio that was shown in part.
+    pub(super) fn take_unshown(&self) -> Option<AddressRange> {
+        self.state().unshown.take()
+    }
+
+    /// The place in the landing of pages of a block.
+    pub(super) fn landing_of(&self, range: AddressRange) -> SharedBytes<'_> {
+        let offset = range.start() % HUGE_PAGE;
+        self.own.landing().part(offset, range.len()).expect("pages of one block")
+    }
+
+    /// The place in the scratch memory of pages of a block.
+    pub(super) fn scratch_of(&self, range: AddressRange) -> SharedBytes<'_> {
+        let offset = range.start() % HUGE_PAGE;
+        self.scratch.bytes(offset, range.len()).expect("pages of one block")
+    }
+
+    /// Copies pages into missing pages of the program, as far as it goes; pages that are there already are passed over.
+    /// Returns the bytes that are done.
+    pub(super) fn copy_in(&self, range: AddressRange, source: SharedBytes<'_>) -> usize {
+        let mut done = 0;
+        while done < range.len() {
+            let target = range.part(done, range.len() - done).expect("within the range");
+            let from = source.part(done, source.len() - done).expect("as long as the range");
+            match self.uffd.copy(target, from, CopyMode::empty()) {
+                Outcome::Done(bytes) => done += bytes,
+                Outcome::Again(bytes) if bytes > 0 => done += bytes,
+                // It was dropped and touched again, or made a guard: what is there now is what it is.
+                Outcome::Exists => {
+                    let page = target.part(0, PAGE).expect("ranges are not empty");
+                    let _: Outcome = self.uffd.wake(page);
+                    done += PAGE;
+                }
+                stopped => {
+                    self.state().stopped = Some(stopped);
+                    break;
+                }
+            }
+        }
+        done
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl CpuView for InPlaceView {
+    type Staged = Staged;
+
+    fn isolate(&self, place: BlockSpan, _: &PageSet) -> Result<Staged, Refused> {
+        match self.state().isolated {
+            Some((base, true)) if base == place.base => Ok(Staged::Landed),
+            Some((base, false)) if base == place.base => Ok(Staged::Scratch),
+            _ => Err(Refused::Busy),
+        }
+    }
+
+    fn reserve(&self, _: BlockSpan) -> Result<Staged, Refused> {
+        Ok(Staged::Scratch)
+    }
+
+    fn bytes<'v>(&'v self, place: BlockSpan, staged: &Staged, run: PageRun) -> SharedBytes<'v> {
+        let range = span_of(place.base, run);
+        match staged {
+            Staged::Landed => self.landing_of(range),
+            Staged::Scratch => self.scratch_of(range),
+        }
+    }
+
+    /// Nothing: what could not be stored is in the landing, and the service puts it back.
+    fn remap(&self, _: BlockSpan, _: &PageSet, _: Option<Staged>) {}
+
+    fn install(&self, place: BlockSpan, staged: Staged, _: Option<u16>) -> Result<(), (Refused, Staged)> {
+        let range = place.span();
+        let done = self.copy_in(range, self.scratch_of(range));
+        if done == 0 {
+            let why = self.state().stopped.unwrap_or(Outcome::Missing);
+            return Err((Refused::Kernel(why), staged));
+        }
+        // A part may have been written by now, so the folio has come home; the rest goes on from the scratch memory.
+        self.state().unshown = range.part(done, range.len() - done).ok();
+        Ok(())
+    }
+
+    /// Nothing: what is not there reads as zero when it is touched.
+    fn install_zero(&self, _: BlockSpan, _: Staged) -> Result<(), (Refused, Staged)> {
+        Ok(())
+    }
+
+    fn release(&self, _: BlockSpan, _: Staged) {}
+
+    /// Nothing: the kernel drops pages itself.
+    fn discard(&self, _: usize, _: PageRun, _: &PageSet) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn map_coherent(&self, _: BlockSpan, _: DevicePage) -> Result<(), Refused> {
+        Err(Refused::Busy)
+    }
+
+    fn unmap_coherent(&self, _: BlockSpan) -> Result<(), Refused> {
+        Err(Refused::Busy)
+    }
+
+    fn wake(&self, address: usize) {
+        let _: Outcome = self.uffd.wake(page_at(address));
+    }
+
+    fn poison(&self, address: usize) {
+        if !self.uffd.poison(page_at(address), Wake::Now).is_done() {
+            self.wake(address);
+        }
+    }
+}

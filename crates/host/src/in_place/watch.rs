@@ -1,0 +1,158 @@
+//! Watching the program's memory: how much there is, and what is new.
+//!
+//! Below nine tenths of the limit nothing is registered, and a look is one system call, the less often the farther the limit
+//! is. From there on all private data is registered, mapping by mapping, so that growth waits for room; and when everything
+//! has long fitted into eight tenths, nothing is again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bifolio_sys::{AddressRange, Errno, Modes, USER_SPACE, advise, process};
+
+use crate::in_place::eligible::{Place, places};
+use crate::in_place::faults::range_of;
+use crate::in_place::service::Service;
+
+/// Sampling, while nothing is registered.
+const LOOK_LEAST: Duration = Duration::from_millis(1);
+const LOOK_MOST: Duration = Duration::from_millis(50);
+/// Sampling, while something is.
+const ENGAGED_LOOK: Duration = Duration::from_millis(2);
+/// Mappings are looked at anew at least as often, while something is registered.
+const SCAN_MOST: Duration = Duration::from_millis(100);
+/// Mappings that were refused are tried again after this time.
+const REFUSED_TIME: Duration = Duration::from_secs(1);
+/// Everything must have fitted for so long before nothing is registered any more.
+const FITS_TIME: Duration = Duration::from_secs(2);
+/// A mapping that appears beside registered ones and was touched before stays a mapping of its own for ever, so one that
+/// grows is registered in pieces of this size, or when it has not grown for this time.
+const PIECE: usize = 1 << 20;
+const PIECE_TIME: Duration = Duration::from_millis(200);
+/// Pages that one thread can touch in a microsecond, at most.
+const PAGES_PER_MICROSECOND: u64 = 2;
+
+impl Service {
+    /// Takes a sample and acts on it; `false` if the program has ended or runs another program.
+    pub(super) fn look(&mut self, now: Instant) -> bool {
+        if self.is_left() {
+            return false;
+        }
+        self.drop_plans();
+        self.measure_at_times(now);
+        let Ok(memory) = self.meter.read() else { return true };
+        let resident = memory.anonymous();
+        let grown = resident > self.limits.resident + self.limits.reserve / 4;
+        self.limits.resident = resident;
+        if !self.engaged {
+            let threshold = self.limits.limit - self.limits.limit / 10;
+            if resident < threshold {
+                self.next_look = now + pause(threshold - resident);
+                return true;
+            }
+            self.engage();
+        } else if grown || memory.mapped != self.limits.mapped || now >= self.next_scan {
+            self.scan();
+        }
+        self.limits.mapped = memory.mapped;
+        self.obey_home();
+        self.disengage_if_all_fits(now);
+        self.next_look = now + ENGAGED_LOOK;
+        true
+    }
+
+    /// Tells whether the program does not use this memory any more: it has ended, or runs another program.
+    fn is_left(&self) -> bool {
+        match process::share_memory(process::pid(), self.program) {
+            Ok(same) => !same,
+            Err(error) => error.errno == Errno::SRCH,
+        }
+    }
+
+    /// Begins to manage the program's data.
+    fn engage(&mut self) {
+        self.engaged = self.board.engage();
+        if self.engaged {
+            self.scan();
+        }
+    }
+
+    /// Stops to manage it, once everything has fitted for a while.
+    fn disengage_if_all_fits(&mut self, now: Instant) {
+        let all = self.limits.resident + self.stored_pages();
+        if all > self.limits.limit / 10 * 8 || !self.plans.is_empty() {
+            self.fits_since = now;
+        } else if now - self.fits_since > FITS_TIME && self.bring_home(0..USER_SPACE) == 0 {
+            for range in self.regions.take() {
+                // A mapping that has just gone has no registration either.
+                let _: Result<(), _> = self.uffd.unregister(range);
+                let _: Result<(), _> = advise::dofork(self.memory.window(range));
+            }
+            self.engaged = false;
+            self.first_scan_done = false;
+            self.board.disengage();
+        }
+    }
+
+    /// Keeps everything at home while that is wanted.
+    fn obey_home(&mut self) {
+        self.held = self.gauges.is_home_wanted();
+        if self.held && !self.gauges.is_home() && self.bring_home(0..USER_SPACE) == 0 {
+            self.gauges.say_home();
+        }
+    }
+
+    /// Registers what is there and not registered yet.
+    pub(super) fn scan(&mut self) {
+        let now = Instant::now();
+        self.next_scan = now + SCAN_MOST;
+        if now - self.refused_since > REFUSED_TIME {
+            self.refused.take();
+            self.refused_since = now;
+        }
+        self.exclusions.addresses.clear();
+        self.exclusions.addresses.extend(self.board.thread_pointers());
+        let Ok(entries) = self.maps.read() else { return };
+        self.borders.clear();
+        let mut found = Vec::new();
+        for (entry, place) in places(entries, &self.exclusions) {
+            self.borders.push(entry.range.start());
+            if place == Some(Place::Data) {
+                found.push(entry.range.start()..entry.range.end());
+            }
+        }
+        let mut growing = BTreeMap::new();
+        for range in found {
+            if self.regions.contains_all(&range) || self.refused.contains_all(&range) {
+                continue;
+            }
+            let since = self.growing.get(&range.start).filter(|(end, _)| *end == range.end);
+            let since = since.map_or(now, |(_, since)| *since);
+            if !self.first_scan_done || range.len() >= PIECE || now - since > PIECE_TIME {
+                let registered = self.register(range_of(&range));
+                let list = if registered { &mut self.regions } else { &mut self.refused };
+                list.insert(range);
+            } else {
+                growing.insert(range.start, (range.end, since));
+            }
+        }
+        self.growing = growing;
+        self.first_scan_done = true;
+    }
+
+    /// Catches the faults of a mapping, and keeps it from children that were not announced: they would read zeros.
+    fn register(&self, range: AddressRange) -> bool {
+        let window = self.memory.window(range);
+        if self.uffd.register(window, Modes::MISSING).is_err() {
+            return false;
+        }
+        if self.plans.is_empty() {
+            // Only a mapping that has just gone refuses.
+            let _: Result<(), _> = advise::dontfork(window);
+        }
+        true
+    }
+}
+
+fn pause(distance_pages: u64) -> Duration {
+    Duration::from_micros(distance_pages / PAGES_PER_MICROSECOND).clamp(LOOK_LEAST, LOOK_MOST)
+}

@@ -1,0 +1,42 @@
+//! The memory of the program that shares this address space with us, and that knows nothing of us.
+
+use crate::{AddressRange, Mapping, SharedBytes};
+
+/// The right to move, drop and fill pages of the program anywhere in this address space. There is one at most, made where
+/// it is known that the program is not ourselves.
+#[derive(Debug)]
+pub struct ProgramMemory {
+    /// All of user space, adopted.
+    whole: Mapping,
+}
+
+/// First address after user space, as far as programs get it without asking for more.
+pub const USER_SPACE: usize = 1 << 47;
+
+impl ProgramMemory {
+    /// Takes charge of it.
+    ///
+    /// # Safety
+    ///
+    /// Windows of the result are used for memory of the program only: of ranges that hold Rust data of this library, no
+    /// page is moved, dropped or filled, and none is written. What the program may lose by it is for the caller to judge;
+    /// the compiler knows nothing of those bytes.
+    #[must_use]
+    pub unsafe fn take() -> ProgramMemory {
+        let Ok(span) = AddressRange::new(crate::PAGE, USER_SPACE - crate::PAGE) else {
+            unreachable!("user space is whole pages")
+        };
+        // SAFETY: passed on to the caller.
+        ProgramMemory { whole: unsafe { Mapping::adopt(span) } }
+    }
+
+    /// A window of the program's memory, whether or not anything is mapped there.
+    ///
+    /// # Panics
+    ///
+    /// If `range` is not in user space.
+    #[must_use]
+    pub fn window(&self, range: AddressRange) -> SharedBytes<'_> {
+        self.whole.at(range).expect("a range of user space")
+    }
+}
