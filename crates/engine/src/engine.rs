@@ -15,7 +15,7 @@ use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
 use crate::budget::Budget;
 use crate::checked::Checker;
 use crate::clock::Clock;
-use crate::event::{Cause, Observer, Observers};
+use crate::event::{Cause, EventKind, Observer, Observers};
 use crate::lru::LruList;
 use crate::node::{Node, NodeError, NodeFaults, NodeParts, number};
 use crate::run::Request;
@@ -260,7 +260,7 @@ impl<V: CpuView> Engine<V> {
 
     /// Waits for a block, and tells observers so.
     pub(crate) fn lock<'b>(&self, found: &BlockRef<'b>) -> MutexGuard<'b, BlockState> {
-        self.observers.tell(None, || crate::event::EventKind::Waiting { block: found.base });
+        self.observers.tell_detail(None, || EventKind::Waiting { block: found.base });
         found.lock()
     }
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Statistics, the checker of rules and traces are observers; the engine knows none of them. An engine without observers
-//! makes no event: each place that could tell one tests whether there is a listener, and nothing else is different.
+//! makes no event: each place that could tell one tests whether there is a listener, and nothing else is different. The
+//! same holds for the steps within transactions if no observer wants them.
 
 use std::sync::Arc;
 
@@ -26,10 +27,25 @@ pub trait Observer: Send + Sync {
     /// call the engine, wait for another thread, or touch memory that the engine manages.
     fn observe(&self, event: &Event<'_>);
 
+    /// How much it wants to hear.
+    fn detail(&self) -> Detail {
+        Detail::Steps
+    }
+
     /// Whether forming a folio has to look at the word of every page of its range, for this observer to judge.
     fn checks_every_page(&self) -> bool {
         false
     }
+}
+
+/// How much an observer wants to hear.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Detail {
+    /// What came of requests and transactions, and what was moved.
+    Results,
+    /// Also the steps of transactions, the folios that are formed, and the waiting for blocks: the kinds of events that are
+    /// marked as details.
+    Steps,
 }
 
 /// Number of a transaction, unique in its engine.
@@ -77,21 +93,21 @@ pub struct Event<'e> {
 #[non_exhaustive]
 #[derive(Clone, Copy)]
 pub enum EventKind<'e> {
-    /// A transaction begins on a block that its thread has locked.
+    /// Detail: a transaction begins on a block that its thread has locked.
     Begin {
         /// Address of the block.
         block: usize,
         /// What it is for.
         cause: Cause,
     },
-    /// A step is about to be done.
+    /// Detail: a step is about to be done.
     Step {
         /// The step.
         step: &'e Step,
         /// The block and the bytes, before it.
         context: &'e dyn StepContext,
     },
-    /// A step was done.
+    /// Detail: a step was done.
     Done {
         /// The step.
         step: &'e Step,
@@ -127,7 +143,7 @@ pub enum EventKind<'e> {
         /// How long it took to answer.
         wait_ns: u64,
     },
-    /// A folio is about to be formed.
+    /// Detail: a folio is about to be formed.
     Forming {
         /// The device.
         node: &'e Node,
@@ -136,7 +152,7 @@ pub enum EventKind<'e> {
         /// The pool's number for it.
         data: u32,
     },
-    /// A folio was formed, and is still locked.
+    /// Detail: a folio was formed, and is still locked.
     Formed {
         /// The device.
         node: &'e Node,
@@ -147,7 +163,7 @@ pub enum EventKind<'e> {
         /// Whether the pagemap had been killed before.
         after_kill: bool,
     },
-    /// No folio was formed since a page of the range is in one already.
+    /// Detail: no folio was formed since a page of the range is in one already.
     FormRefused {
         /// The device.
         node: &'e Node,
@@ -167,7 +183,7 @@ pub enum EventKind<'e> {
         /// How long it took.
         time_ns: u64,
     },
-    /// A folio is about to be evicted.
+    /// Detail: a folio is about to be evicted.
     Victim {
         /// The device.
         node: NodeId,
@@ -201,7 +217,7 @@ pub enum EventKind<'e> {
     },
     /// A transaction found something in use and left all pages where they were.
     Busy,
-    /// A thread is about to wait for the lock of a block.
+    /// Detail: a thread is about to wait for the lock of a block.
     Waiting {
         /// Address of the block.
         block: usize,
@@ -286,24 +302,34 @@ pub trait StepContext {
 /// The observers of an engine.
 #[derive(Default)]
 pub(crate) struct Observers {
-    list: Box<[Arc<dyn Observer>]>,
+    all: Box<[Arc<dyn Observer>]>,
+    /// Those of them that want details.
+    detailed: Box<[Arc<dyn Observer>]>,
     sequence: AtomicU64,
     transactions: AtomicU64,
 }
 
 impl Observers {
-    pub(crate) fn new(list: Vec<Arc<dyn Observer>>) -> Observers {
-        Observers { list: list.into(), ..Observers::default() }
+    pub(crate) fn new(all: Vec<Arc<dyn Observer>>) -> Observers {
+        let wants = |observer: &&Arc<dyn Observer>| observer.detail() == Detail::Steps;
+        let detailed = all.iter().filter(wants).cloned().collect();
+        Observers { all: all.into(), detailed, ..Observers::default() }
     }
 
     /// Whether there is any.
     #[inline]
     pub(crate) fn listen(&self) -> bool {
-        !self.list.is_empty()
+        !self.all.is_empty()
+    }
+
+    /// Whether any wants details.
+    #[inline]
+    pub(crate) fn want_details(&self) -> bool {
+        !self.detailed.is_empty()
     }
 
     pub(crate) fn check_every_page(&self) -> bool {
-        self.list.iter().any(|observer| observer.checks_every_page())
+        self.detailed.iter().any(|observer| observer.checks_every_page())
     }
 
     /// A number for a transaction that begins.
@@ -313,19 +339,36 @@ impl Observers {
         self.listen().then(|| TransactionId(self.transactions.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Tells what happened in a transaction, or in none.
+    /// Tells what came of something.
     #[inline]
     pub(crate) fn tell<'e>(&self, transaction: Option<TransactionId>, kind: impl FnOnce() -> EventKind<'e>) {
         if self.listen() {
-            self.tell_all(transaction, kind());
+            self.tell_each(&self.all, transaction, kind());
+        }
+    }
+
+    /// Tells a detail.
+    #[inline]
+    pub(crate) fn tell_detail<'e>(
+        &self,
+        transaction: Option<TransactionId>,
+        kind: impl FnOnce() -> EventKind<'e>,
+    ) {
+        if self.want_details() {
+            self.tell_each(&self.detailed, transaction, kind());
         }
     }
 
     #[inline(never)]
-    fn tell_all(&self, transaction: Option<TransactionId>, kind: EventKind<'_>) {
+    fn tell_each(
+        &self,
+        observers: &[Arc<dyn Observer>],
+        transaction: Option<TransactionId>,
+        kind: EventKind<'_>,
+    ) {
         // Relaxed: the number orders the events; what they tell of is ordered by the locks that are held.
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let event = Event { sequence, transaction, kind };
-        self.list.iter().for_each(|observer| observer.observe(&event));
+        observers.iter().for_each(|observer| observer.observe(&event));
     }
 }

@@ -84,20 +84,25 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         let making_room = request.priority != Priority::Fault;
         let id = engine.observers.next_transaction();
         let executor = StepExecutor { engine, found, request, id, making_room, staged: None, watch };
-        executor.tell(|| EventKind::Begin { block: found.base, cause: request.cause });
+        executor.tell_detail(|| EventKind::Begin { block: found.base, cause: request.cause });
         executor
     }
 
     /// Does one step, and tells observers of it.
     pub(crate) fn perform(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
-        if !self.engine.observers.listen() {
-            return self.execute(step, cell);
+        if self.engine.observers.want_details() {
+            return self.perform_observed(step, cell);
         }
+        self.watch_execute(step, cell)
+    }
+
+    #[inline(never)]
+    fn perform_observed(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
         let context = Context { executor: self, block: &cell.block, step: Some(&step) };
-        self.tell(|| EventKind::Step { step: &step, context: &context });
+        self.tell_detail(|| EventKind::Step { step: &step, context: &context });
         let outcome = self.watch_execute(step, cell);
         let context = Context { executor: self, block: &cell.block, step: Some(&step) };
-        self.tell(|| EventKind::Done { step: &step, outcome, context: &context });
+        self.tell_detail(|| EventKind::Done { step: &step, outcome, context: &context });
         outcome
     }
 
@@ -119,6 +124,10 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
 
     fn tell<'x>(&self, kind: impl FnOnce() -> EventKind<'x>) {
         self.engine.observers.tell(self.id, kind);
+    }
+
+    fn tell_detail<'x>(&self, kind: impl FnOnce() -> EventKind<'x>) {
+        self.engine.observers.tell_detail(self.id, kind);
     }
 
     /// Does one step.
@@ -181,7 +190,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         let rmap = rmap_for(&self.found, run.first());
         let Some(allocated) = pool.allocate(run.order(), rmap, contents) else { return Outcome::NoMemory };
         let Allocation { range, data, cleared } = allocated;
-        self.tell(|| EventKind::Forming { node, range: &range, data });
+        self.tell_detail(|| EventKind::Forming { node, range: &range, data });
         let formed = match &self.engine.checker {
             Some(checker) => checker.form(pagemap, range, data),
             None if self.engine.observers.check_every_page() => pagemap.form_checked(range, data),
@@ -189,7 +198,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         };
         match formed {
             Ok(folio) => {
-                self.tell(|| EventKind::Formed { node, folio: &folio, data, after_kill });
+                self.tell_detail(|| EventKind::Formed { node, folio: &folio, data, after_kill });
                 let (pfn, order) = (folio.head(), folio.order());
                 let (first, whole) = pool.eviction_range(pfn, data, order);
                 let range = DeviceRange { first, order: whole, data };
@@ -199,7 +208,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             }
             Err(refused) => {
                 if let FormErrorKind::Busy { pfn } = refused.kind {
-                    self.tell(|| EventKind::FormRefused { node, range: &refused.range, page: pfn });
+                    self.tell_detail(|| EventKind::FormRefused { node, range: &refused.range, page: pfn });
                 }
                 pool.give_back(refused.range, data);
                 if refused.kind == FormErrorKind::Dead { Outcome::Detached } else { Outcome::NoMemory }

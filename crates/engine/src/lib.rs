@@ -39,7 +39,7 @@ pub use budget::Budget;
 pub use buffer::BufferError;
 pub use checked::{Checker, Violation};
 pub use engine::{Engine, Parts, Side};
-pub use event::{Event, EventKind, Observer};
+pub use event::{Detail, Event, EventKind, Observer};
 pub use node::{Node, NodeError, NodeParts};
 pub use query::Residence;
 pub use statistics::{Counter, Direction, Snapshot, Statistics};

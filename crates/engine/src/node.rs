@@ -9,7 +9,7 @@ use bifolio_sys::SharedBytes;
 
 use crate::buffer::Buffers;
 use crate::device::{
-    Copy, Device, DeviceError, DeviceFault, DeviceRequest, FaultHandler, Served, TableUpdate,
+    Capabilities, Copy, Device, DeviceError, DeviceFault, DeviceRequest, FaultHandler, Served, TableUpdate,
 };
 use crate::device_lru::DeviceLru;
 use crate::engine::Engine;
@@ -62,6 +62,8 @@ pub const NODES_MAX: usize = 16;
 pub struct Node {
     id: NodeId,
     device: Arc<dyn Device>,
+    /// What the device can do, which never changes.
+    capabilities: Capabilities,
     pagemap: NodeMap,
     /// What is on the device, by its last use.
     pub(crate) lru: Mutex<DeviceLru>,
@@ -71,7 +73,8 @@ pub struct Node {
 impl Node {
     fn new(id: NodeId, parts: NodeParts) -> Node {
         let NodeParts { device, pagemap } = parts;
-        Node { id, device, pagemap, lru: Mutex::default(), buffers: Buffers::default() }
+        let capabilities = device.capabilities();
+        Node { id, device, capabilities, pagemap, lru: Mutex::default(), buffers: Buffers::default() }
     }
 
     /// Its number in the engine.
@@ -104,9 +107,15 @@ impl Node {
         self.pagemap.kind()
     }
 
+    /// What the device can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
     /// What mappings of the device may carry.
     pub(crate) fn rights(&self) -> Rights {
-        self.device.capabilities().rights
+        self.capabilities.rights
     }
 
     /// Copies, and waits until it is done.
@@ -133,7 +142,7 @@ pub(crate) fn number(parts: Vec<NodeParts>) -> Result<Box<[Node]>, NodeError> {
     let nodes: Box<[Node]> =
         (0..).zip(parts).map(|(number, parts)| Node::new(NodeId(number), parts)).collect();
     for (at, node) in nodes.iter().enumerate() {
-        let (pages, capacity) = (node.pagemap.pages(), node.device.capabilities().pages);
+        let (pages, capacity) = (node.pagemap.pages(), node.capabilities.pages);
         if pages > capacity {
             return Err(NodeError::TooManyPages { node: node.id.0, pages, capacity });
         }

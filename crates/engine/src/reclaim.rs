@@ -250,7 +250,7 @@ impl<V: CpuView> Engine<V> {
         let there = |piece: &&Piece| piece.node == node.id() && piece.pfn == head;
         let Some(piece) = cell.block.piece_of(page).filter(there) else { return EvictionStats::GONE };
         let (wanted, is_there) = (head, Some(piece.pfn));
-        self.observers.tell(None, || EventKind::Victim { node: node.id(), wanted, found: is_there });
+        self.observers.tell_detail(None, || EventKind::Victim { node: node.id(), wanted, found: is_there });
         if let Some(checker) = &self.checker {
             checker.victim(head, is_there);
         }
@@ -332,7 +332,7 @@ impl<V: CpuView> Engine<V> {
         tally: Option<&Tally>,
     ) -> u64 {
         let OrderRange { largest, smallest } = self.to_device_orders(node.id());
-        let least = node.device().capabilities().smallest_order;
+        let least = node.capabilities().smallest_order;
         let runs = cell.block.movable().aligned_runs(largest);
         let mut runs: Vec<AlignedRun> = runs.filter(|run| run.order() >= least).collect();
         runs.sort_by_key(|run| std::cmp::Reverse(run.order()));

@@ -130,7 +130,7 @@ impl<V: CpuView> Engine<V> {
     /// Orders of folios that go to a device: the policy's, as far as the device's page table can map them.
     pub(crate) fn to_device_orders(&self, node: NodeId) -> OrderRange {
         let OrderRange { largest, smallest } = self.policy.to_device_orders();
-        let smallest = smallest.max(self.node(node).device().capabilities().smallest_order);
+        let smallest = smallest.max(self.node(node).capabilities().smallest_order);
         OrderRange { largest: largest.max(smallest), smallest }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Event, EventKind, Observer};
+use crate::event::{Detail, Event, EventKind, Observer};
 use bifolio_folio::{Order, PAGE_SIZE};
 use bifolio_migrate::{Failure, Finished, Moved};
 use bifolio_rules::Rule;
@@ -166,6 +166,10 @@ impl Statistics {
 }
 
 impl Observer for Statistics {
+    fn detail(&self) -> Detail {
+        Detail::Results
+    }
+
     fn observe(&self, event: &Event<'_>) {
         match event.kind {
             EventKind::End { result: Ok(finished), .. } => self.count_finished(finished),

@@ -19,6 +19,8 @@
 //! Devices do not copy from each other. A folio on another one comes home first, whole or the part of it that may travel
 //! at once; a failure after that leaves its bytes in system memory.
 
+use alloc::boxed::Box;
+
 use bifolio_folio::{MemoryKind, Order};
 
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
@@ -48,7 +50,7 @@ pub struct ToDevice {
 enum Phase {
     Start,
     /// A folio of another device is being brought home.
-    Home(ToRam),
+    Home(Box<ToRam>),
     /// The page is on the device; its page table gets it, or gives more rights to what it has.
     MapOnly {
         has_entry: bool,
@@ -141,11 +143,17 @@ impl ToDevice {
         if !block.live().contains(self.page) {
             return fail(Failure::NotMapped);
         }
-        if let Some(piece) = block.piece_of(self.page).filter(|piece| piece.node == self.node) {
-            return self.already_there(piece);
-        }
-        if let Some(page) = self.elsewhere(block) {
-            return self.bring_home(block, page);
+        let least = AlignedRun::around(self.page, self.smallest);
+        // Mostly nothing near the page is on any device, and then no piece is looked for.
+        if block.device().intersects(least) {
+            match self.piece_near(block, least) {
+                Some(piece) if piece.node != self.node => {
+                    let page = if piece.run.contains(self.page) { self.page } else { piece.run.first() };
+                    return self.bring_home(block, page.max(least.first()));
+                }
+                Some(piece) if piece.run.contains(self.page) => return self.already_there(&piece),
+                _ => {}
+            }
         }
         let mut runs = descending(self.page, self.run.order(), self.smallest);
         match runs.find(|run| block.is_off_device(*run) && !block.is_pinned(*run)) {
@@ -154,7 +162,7 @@ impl ToDevice {
                 self.form()
             }
             // A pinned neighbour keeps the page as well where folios cannot be smaller.
-            None if block.is_pinned(AlignedRun::around(self.page, self.smallest)) => fail(Failure::Pinned),
+            None if block.is_pinned(least) => fail(Failure::Pinned),
             None => fail(Failure::NoDeviceMemory),
         }
     }
@@ -175,12 +183,11 @@ impl ToDevice {
         self.enter(Phase::MapOnly { has_entry }, step)
     }
 
-    /// A page on another device that has to go first: the wanted one, or a neighbour in the smallest run that can go.
-    fn elsewhere(&self, block: &Block) -> Option<u16> {
-        let least = AlignedRun::around(self.page, self.smallest);
-        let is_elsewhere = |piece: &&Piece| piece.node != self.node;
-        let own = block.piece_of(self.page).filter(is_elsewhere).map(|_| self.page);
-        own.or_else(|| Some(block.pieces_in(least).find(is_elsewhere)?.run.first().max(least.first())))
+    /// The folio that holds the page, or else one of another device that has to go first, since it holds a page of the
+    /// smallest run that can go.
+    fn piece_near(&self, block: &Block, least: AlignedRun) -> Option<Piece> {
+        let own = block.piece_of(self.page);
+        own.or_else(|| block.pieces_in(least).find(|piece| piece.node != self.node)).copied()
     }
 
     fn bring_home(&mut self, block: &mut Block, page: u16) -> Step {
@@ -189,7 +196,7 @@ impl ToDevice {
         self.homes_left = left;
         let mut home = ToRam::new(page, self.run.order(), false);
         let first = home.step(block, Outcome::Start);
-        self.enter(Phase::Home(home), first)
+        self.enter(Phase::Home(Box::new(home)), first)
     }
 
     fn came_home(&mut self, block: &mut Block, result: Result<Finished, Failure>) -> Step {
