@@ -11,6 +11,7 @@ use bifolio_buddy_cases::fragmented;
 use bifolio_buddy_cases::marks::Marks;
 use bifolio_buddy_cases::trace::{LIVE, POOL, SCALE_LIVE, SCALES, Trace};
 
+use crate::progress::{Watch, repeat};
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::{Samples, middle};
 
@@ -23,7 +24,7 @@ const SCALE: f64 = 2.0;
 
 /// How often all is repeated, and steps of a trace.
 struct Plan {
-    rounds: u32,
+    rounds: usize,
     steps: u32,
 }
 
@@ -31,49 +32,52 @@ struct Plan {
 ///
 /// # Errors
 /// If the allocator does not serve a trace that fits.
-pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
+pub fn rows(effort: Effort, watch: &mut Watch<'_>) -> Result<Vec<Row>, BenchError> {
     let plan = match effort {
         Effort::Quick => Plan { rounds: 3, steps: 100_000 },
         Effort::Full => Plan { rounds: 31, steps: 1_000_000 },
     };
-    let [alloc, reverse_free] = fragmented(&plan);
-    Ok(vec![alloc, reverse_free, mixed(&plan)?, scale(&plan)?])
+    let [alloc, reverse_free] = fragmented(&plan, watch)?;
+    Ok(vec![alloc, reverse_free, mixed(&plan, watch)?, scale(&plan, watch)?])
 }
 
-fn fragmented(plan: &Plan) -> [Row; 2] {
+fn fragmented(plan: &Plan, watch: &mut Watch<'_>) -> Result<[Row; 2], BenchError> {
     let mut times: [Samples; 4] = Default::default();
-    for _ in 0..plan.rounds {
+    repeat("buddy.fragmented", plan.rounds, watch, |_| {
         times[0].push(fragmented::alloc());
         times[1].push(fragmented::alloc_floor());
         times[2].push(fragmented::reverse_free());
         times[3].push(fragmented::reverse_free_floor());
-    }
+        Ok::<(), BenchError>(())
+    })?;
     let [alloc, alloc_floor, reverse_free, reverse_free_floor] = times.map(|time| time.median_us() / 1e3);
-    [
+    Ok([
         Row::limited("buddy.fragmented.alloc", "ms", alloc, alloc_floor, FRAGMENTED_MS),
         Row::limited("buddy.fragmented.reverse_free", "ms", reverse_free, reverse_free_floor, FRAGMENTED_MS),
-    ]
+    ])
 }
 
-fn mixed(plan: &Plan) -> Result<Row, BenchError> {
+fn mixed(plan: &Plan, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for seed in 1..=plan.rounds {
-        let trace = Trace::new(seed.into(), LIVE, plan.steps);
+    repeat("buddy.mixed", plan.rounds, watch, |round| {
+        let trace = Trace::new(round as u64 + 1, LIVE, plan.steps);
         ours.push(ns_per_call(&trace, POOL)?);
         bare.push(trace.run::<Marks>(POOL).ns_per_call());
-    }
+        Ok::<(), BenchError>(())
+    })?;
     Ok(Row::limited("buddy.mixed.absolute", "ns", middle(ours), middle(bare), MIXED_NS))
 }
 
 /// The dearest of all sizes of pools beside the cheapest, with as many live blocks.
-fn scale(plan: &Plan) -> Result<Row, BenchError> {
+fn scale(plan: &Plan, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
     let mut costs = SCALES.map(|order| (order, Vec::new()));
-    for seed in 1..=plan.rounds {
-        let trace = Trace::new(u64::from(seed) + 100, SCALE_LIVE, plan.steps / 4);
-        for (order, costs) in &mut costs {
+    repeat("buddy.scale", plan.rounds, watch, |round| {
+        let trace = Trace::new(round as u64 + 101, SCALE_LIVE, plan.steps / 4);
+        costs.iter_mut().try_for_each(|(order, costs)| {
             costs.push(ns_per_call(&trace, 1 << *order)?);
-        }
-    }
+            Ok::<(), BenchError>(())
+        })
+    })?;
     let medians = costs.map(|(_, costs)| middle(costs));
     let dearest = medians.into_iter().fold(f64::NEG_INFINITY, f64::max);
     let cheapest = medians.into_iter().fold(f64::INFINITY, f64::min);

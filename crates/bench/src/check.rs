@@ -9,6 +9,7 @@ use std::time::Instant;
 use bifolio_explore::set::{StateSet, hash_of};
 use bifolio_explore::{Bounds, Options, Report, find};
 
+use crate::progress::{Watch, repeat};
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::middle;
 
@@ -23,19 +24,20 @@ const WHOLE_S: f64 = 60.0;
 ///
 /// # Errors
 /// If the world could not be explored as a whole.
-pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
+pub fn rows(effort: Effort, watch: &mut Watch<'_>) -> Result<Vec<Row>, BenchError> {
     let rounds = match effort {
         Effort::Quick => 1,
         Effort::Full => 7,
     };
     let (mut whole, mut bare, mut states) = (Vec::new(), Vec::new(), 0);
-    for _ in 0..rounds {
+    repeat("check", rounds, watch, |_| {
         let start = Instant::now();
         let report = explored()?;
         whole.push(start.elapsed().as_secs_f64());
         states = complete(&report)?;
         bare.push(set_s(states));
-    }
+        Ok::<(), BenchError>(())
+    })?;
     let (whole, bare) = (middle(whole), middle(bare));
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let rate = |seconds: f64| states as f64 / seconds / 1e6;

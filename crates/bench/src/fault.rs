@@ -12,9 +12,14 @@ use bifolio_policy::FixedOrders;
 use bifolio_sys::AddressRange;
 
 use crate::floor::{Answered, CopyFloor, FaultFloor};
+use crate::progress::{Watch, prepare, repeat};
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::Samples;
 
+/// Most that a fault may cost, in floors.
+const FAULT: f64 = 1.15;
+/// Most that a checked fault may cost, in unchecked ones.
+const CHECKED: f64 = 10.0;
 /// Handler threads, as a space has.
 const HANDLERS: usize = 2;
 
@@ -22,18 +27,28 @@ const HANDLERS: usize = 2;
 ///
 /// # Errors
 /// If there is no userfaultfd or no memory.
-pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
+pub fn rows(effort: Effort, watch: &mut Watch<'_>) -> Result<Vec<Row>, BenchError> {
     let rounds = match effort {
         Effort::Quick => 4,
         Effort::Full => 40,
     };
+    let faults = |name, order, folios| Faults { name, order, folios, rounds };
     Ok(vec![
-        cpu("fault.cpu.4k", Order::ZERO, 256, rounds, 1.15)?,
-        cpu("fault.cpu.64k", Order::K64, 64, rounds, 1.15)?,
-        cpu("fault.cpu.2m", Order::PMD, 16, rounds, 1.15)?,
-        device("fault.device.2m", Order::PMD, 16, rounds, 1.15)?,
-        checked("checked.fault.2m", Order::PMD, 16, rounds, 10.0)?,
+        cpu(&faults("fault.cpu.4k", Order::ZERO, 256), watch)?,
+        cpu(&faults("fault.cpu.64k", Order::K64, 64), watch)?,
+        cpu(&faults("fault.cpu.2m", Order::PMD, 16), watch)?,
+        device(&faults("fault.device.2m", Order::PMD, 16), watch)?,
+        checked(&faults("checked.fault.2m", Order::PMD, 16), watch)?,
     ])
+}
+
+/// Faults to measure.
+struct Faults {
+    name: &'static str,
+    /// Order of all folios.
+    order: Order,
+    folios: usize,
+    rounds: usize,
 }
 
 /// A space of `folios` folios of one order, all written once, and their addresses.
@@ -67,13 +82,15 @@ pub(crate) fn byte_len(order: Order) -> usize {
 
 /// Faults of the CPU on folios that are on the device, against a bare fault. The smaller folios' floor is
 /// `UFFDIO_COPY`; that of 2 MiB is a plain copy, since `UFFDIO_COPY` of so much is far from the floor.
-fn cpu(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) -> Result<Row, BenchError> {
+fn cpu(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
+    let &Faults { name, order, folios, rounds } = faults;
+    prepare(name, rounds, watch);
     let (space, span) = space_of(order, folios)?;
     let bytes = byte_len(order);
     let answered = if order == Order::PMD { Answered::CopyAside(bytes) } else { Answered::Copy(bytes) };
     let floor = FaultFloor::new(folios, HANDLERS, answered)?;
     let (mut ours, mut bare) = (Samples::default(), Samples::default());
-    for _ in 0..rounds {
+    repeat(name, rounds, watch, |_| {
         move_all(&space, span, Side::DEVICE)?;
         floor.reset()?;
         for folio in 0..folios {
@@ -81,18 +98,21 @@ fn cpu(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) -> Res
             ours.time(touch);
             bare.time(|| floor.touch(folio));
         }
-    }
-    Ok(Row::time(name, ours.median_us(), bare.median_us(), goal))
+        Ok::<(), BenchError>(())
+    })?;
+    Ok(Row::time(name, ours.median_us(), bare.median_us(), FAULT))
 }
 
 /// Faults of the CPU where every rule is judged at every transition, against the same faults unchecked.
-fn checked(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) -> Result<Row, BenchError> {
+fn checked(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
+    let &Faults { name, order, folios, rounds } = faults;
+    prepare(name, rounds, watch);
     let bytes = byte_len(order);
     let plain = space_of(order, folios)?;
     let config = SpaceConfig { checked: true, ..SpaceConfig::new(folios * bytes, folios * bytes) };
     let judged = space_from(config, order)?;
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
-    for _ in 0..rounds {
+    repeat(name, rounds, watch, |_| {
         for ((space, span), samples) in [(&judged, &mut ours), (&plain, &mut floor)] {
             move_all(space, *span, Side::DEVICE)?;
             for folio in 0..folios {
@@ -100,8 +120,9 @@ fn checked(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) ->
                 samples.time(touch);
             }
         }
-    }
-    Ok(Row::time(name, ours.median_us(), floor.median_us(), goal))
+        Ok::<(), BenchError>(())
+    })?;
+    Ok(Row::time(name, ours.median_us(), floor.median_us(), CHECKED))
 }
 
 /// Touches each folio once from the device and notes how long each took.
@@ -116,24 +137,27 @@ impl Kernel for Touch {
         for address in (self.span.start()..self.span.end()).step_by(self.stride) {
             let start = Instant::now();
             memory.load(address)?;
-            self.samples.lock().expect("nobody panics with it").push(start.elapsed());
+            self.samples.lock().expect("no thread panics with it").push(start.elapsed());
         }
         Ok(())
     }
 }
 
 /// Faults of the device on folios in system memory, against a copy of the same bytes.
-fn device(name: &str, order: Order, folios: usize, rounds: usize, goal: f64) -> Result<Row, BenchError> {
+fn device(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
+    let &Faults { name, order, folios, rounds } = faults;
+    prepare(name, rounds, watch);
     let (space, span) = space_of(order, folios)?;
     let bytes = byte_len(order);
     let touch = Touch { span, stride: bytes, samples: Mutex::default() };
     let floor = CopyFloor::new(folios * bytes)?;
     let mut bare = Samples::default();
-    for _ in 0..rounds {
+    repeat(name, rounds, watch, |_| {
         move_all(&space, span, Side::Ram)?;
         space.launch(&touch).map_err(|fault| BenchError::Failed(fault.to_string()))?;
         (0..folios).for_each(|_| bare.time(|| floor.copy(bytes)));
-    }
-    let ours = touch.samples.into_inner().expect("nobody panicked with it");
-    Ok(Row::time(name, ours.median_us(), bare.median_us(), goal))
+        Ok::<(), BenchError>(())
+    })?;
+    let ours = touch.samples.into_inner().expect("no thread panicked with it");
+    Ok(Row::time(name, ours.median_us(), bare.median_us(), FAULT))
 }

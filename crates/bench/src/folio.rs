@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bifolio_folio::{FreeRange, MemoryKind, Order, PageMap, Pfn, Pool, Reset};
 
+use crate::progress::{Watch, repeat};
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::middle;
 
@@ -35,15 +36,13 @@ impl Pool for Forgets {
 ///
 /// # Errors
 /// If there is no memory for the page words.
-pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
+pub fn rows(effort: Effort, watch: &mut Watch<'_>) -> Result<Vec<Row>, BenchError> {
     let rounds = match effort {
         Effort::Quick => 20,
         Effort::Full => 400,
     };
     let mut lives = [Lives::new(Reset::OnFree)?, Lives::new(Reset::OnForm)?];
-    for _ in 0..rounds {
-        lives.iter_mut().try_for_each(Lives::measure)?;
-    }
+    repeat("folio.life", rounds, watch, |_| lives.iter_mut().try_for_each(Lives::measure))?;
     Ok(lives.into_iter().map(Lives::into_row).collect())
 }
 

@@ -11,7 +11,9 @@ pub mod fault;
 pub mod floor;
 pub mod folio;
 pub mod migrate;
+mod progress;
 mod row;
 mod samples;
 
-pub use row::{BenchError, Effort, Goal, Row};
+pub use progress::{Progress, Watch};
+pub use row::{BenchError, Bound, Effort, Goal, Row};

@@ -5,6 +5,7 @@ use bifolio_host::Side;
 
 use crate::fault::{byte_len, move_all, space_of};
 use crate::floor::CopyFloor;
+use crate::progress::{Watch, prepare, repeat};
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::{Samples, rate};
 
@@ -12,19 +13,20 @@ use crate::samples::{Samples, rate};
 ///
 /// # Errors
 /// If there is no userfaultfd or no memory.
-pub fn rows(effort: Effort) -> Result<Vec<Row>, BenchError> {
+pub fn rows(effort: Effort, watch: &mut Watch<'_>) -> Result<Vec<Row>, BenchError> {
     let (folios, rounds) = match effort {
         Effort::Quick => (64, 3),
         Effort::Full => (512, 7),
     };
+    prepare("migrate", rounds, watch);
     let (space, span) = space_of(Order::PMD, folios)?;
     let floor = CopyFloor::new(span.len())?;
     let (mut out, mut back, mut copy) = (Samples::default(), Samples::default(), Samples::default());
-    for _ in 0..rounds {
+    repeat("migrate", rounds, watch, |_| {
         out.time(|| move_all(&space, span, Side::DEVICE))?;
         copy.time(|| (0..folios).for_each(|_| floor.copy(byte_len(Order::PMD))));
-        back.time(|| move_all(&space, span, Side::Ram))?;
-    }
+        back.time(|| move_all(&space, span, Side::Ram))
+    })?;
     let as_rate = |samples: &Samples| rate(span.len(), samples.median_us());
     Ok(vec![
         Row::rate("migrate.out.2m", as_rate(&out), as_rate(&copy), 0.85),

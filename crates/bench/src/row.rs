@@ -25,6 +25,9 @@ pub struct Row {
     /// What `goal` is about; not in the JSON, where `met` says what came of it.
     #[serde(skip)]
     pub goal_is: Goal,
+    /// On which side of `goal` the figure should be; not in the JSON either.
+    #[serde(skip)]
+    pub bound: Bound,
 }
 
 /// What the goal of a row is about.
@@ -34,6 +37,15 @@ pub enum Goal {
     Ratio,
     /// The figure itself.
     Value,
+}
+
+/// On which side of its goal a figure should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bound {
+    /// The goal is the most that is good: of times and costs.
+    AtMost,
+    /// The goal is the least that is good: of rates.
+    AtLeast,
 }
 
 impl Row {
@@ -46,35 +58,46 @@ impl Row {
     /// A cost in any unit, which should be at most `goal` times its floor.
     #[must_use]
     pub fn cost(name: &str, unit: &'static str, value: f64, floor: f64, goal: f64) -> Row {
-        let row = Self::beside(name, unit, value, floor, goal);
-        Row { met: row.ratio <= goal, ..row }
+        Self::judged(name, unit, value, floor, goal, (Goal::Ratio, Bound::AtMost))
     }
 
     /// A rate in GB/s, which should be at least `goal` times its floor.
     #[must_use]
     pub fn rate(name: &str, value: f64, floor: f64, goal: f64) -> Row {
-        let row = Self::beside(name, "GB/s", value, floor, goal);
-        Row { met: row.ratio >= goal, ..row }
+        Self::judged(name, "GB/s", value, floor, goal, (Goal::Ratio, Bound::AtLeast))
     }
 
     /// A cost that should itself be at most `limit`, in its unit, whatever its floor: for goals that do not follow
     /// from what the machine can do. The ratio tells how much is above the floor, and is not judged.
     #[must_use]
     pub fn limited(name: &str, unit: &'static str, value: f64, floor: f64, limit: f64) -> Row {
-        let row = Self::beside(name, unit, value, floor, limit);
-        Row { met: value <= limit, goal_is: Goal::Value, ..row }
+        Self::judged(name, unit, value, floor, limit, (Goal::Value, Bound::AtMost))
     }
 
     /// A rate that should itself be at least `goal`, in its unit, whatever its floor. The ratio is not judged.
     #[must_use]
     pub fn at_least(name: &str, unit: &'static str, value: f64, floor: f64, goal: f64) -> Row {
-        let row = Self::beside(name, unit, value, floor, goal);
-        Row { met: value >= goal, goal_is: Goal::Value, ..row }
+        Self::judged(name, unit, value, floor, goal, (Goal::Value, Bound::AtLeast))
     }
 
-    fn beside(name: &str, unit: &'static str, value: f64, floor: f64, goal: f64) -> Row {
+    fn judged(
+        name: &str,
+        unit: &'static str,
+        value: f64,
+        floor: f64,
+        goal: f64,
+        (goal_is, bound): (Goal, Bound),
+    ) -> Row {
         let ratio = value / floor;
-        Row { name: name.to_owned(), value, unit, floor, ratio, goal, met: false, goal_is: Goal::Ratio }
+        let judged = match goal_is {
+            Goal::Ratio => ratio,
+            Goal::Value => value,
+        };
+        let met = match bound {
+            Bound::AtMost => judged <= goal,
+            Bound::AtLeast => judged >= goal,
+        };
+        Row { name: name.to_owned(), value, unit, floor, ratio, goal, met, goal_is, bound }
     }
 }
 

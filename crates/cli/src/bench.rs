@@ -1,14 +1,16 @@
 //! `bifolio bench`: figures of the hot paths, each with its floor from the same run.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
-use bifolio_bench::{BenchError, Effort, Goal, Row, buddy, check, fault, folio, migrate};
+use bifolio_bench::{BenchError, Bound, Effort, Goal, Progress, Row, buddy, check, fault, folio, migrate};
 use bifolio_host::SetupError;
+use console::Style;
 
 use crate::args::{BenchArgs, BenchGroup};
 use crate::exit::{self, Failure};
 use crate::output::{JsonTarget, OutputError};
-use crate::table;
+use crate::{progress, table};
 
 /// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
@@ -37,70 +39,145 @@ impl Failure for BenchFailure {
 /// If nothing can be measured, or the figures cannot be written.
 pub fn bench(args: &BenchArgs) -> Result<u8, BenchFailure> {
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
-    let rows = match args.group {
-        BenchGroup::Fault => fault::rows(effort),
-        BenchGroup::Migrate => migrate::rows(effort),
-        BenchGroup::Buddy => buddy::rows(effort),
-        BenchGroup::Folio => folio::rows(effort),
-        BenchGroup::Check => check::rows(effort),
-    }?;
+    let rows = measure(args.group, effort)?;
     if args.json {
         JsonTarget::Stdout.write(&rows)?;
     } else {
-        print(&mut io::stdout().lock(), &rows).map_err(OutputError::from)?;
+        let judged = effort == Effort::Full;
+        print(&mut io::stdout().lock(), args.group, &rows, judged).map_err(OutputError::from)?;
     }
     Ok(exit::OK)
 }
 
-fn print(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
+/// Measures a group, and shows on a terminal how far it is.
+fn measure(group: BenchGroup, effort: Effort) -> Result<Vec<Row>, BenchError> {
+    let bar = progress::bar(false);
+    bar.set_style(progress::style("{elapsed_precise} measuring {msg} {bar:30} {pos}/{len}"));
+    bar.enable_steady_tick(TICK);
+    let mut watch = |progress: Progress<'_>| {
+        bar.set_message(progress.name.to_owned());
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    };
+    let rows = match group {
+        BenchGroup::Fault => fault::rows(effort, &mut watch),
+        BenchGroup::Migrate => migrate::rows(effort, &mut watch),
+        BenchGroup::Buddy => buddy::rows(effort, &mut watch),
+        BenchGroup::Folio => folio::rows(effort, &mut watch),
+        BenchGroup::Check => check::rows(effort, &mut watch),
+    };
+    bar.finish_and_clear();
+    rows
+}
+
+/// How often the display moves: seldom, since it is drawn while something is measured.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the floor of a group is.
+fn floor_of(group: BenchGroup) -> &'static str {
+    match group {
+        BenchGroup::Fault => {
+            "a page fault answered by hand and a copy of as many bytes; of checked, unchecked"
+        }
+        BenchGroup::Migrate => "a copy of as many bytes",
+        BenchGroup::Buddy => "one bit turned over for each call; of buddy.scale, the cheapest size of pool",
+        BenchGroup::Folio => "the life of a folio of 4 KiB",
+        BenchGroup::Check => "as many states put into a set, without any step",
+    }
+}
+
+/// Writes the rows; goals only if they are judged, which figures of a short run are not.
+fn print(out: &mut impl Write, group: BenchGroup, rows: &[Row], judged: bool) -> io::Result<()> {
+    writeln!(out, "The floor is the same work without Bifolio, in the same run:")?;
+    writeln!(out, "{}.\n", floor_of(group))?;
     let mut figures = table::plain();
-    figures.set_header(table::row(["", "value", "floor", "ratio", "goal", ""]));
+    let head = ["", "value", "floor", "ratio", "goal", ""];
+    figures.set_header(table::row::<_, 6>(head).into_iter().take(if judged { 6 } else { 4 }));
     for row in rows {
         let measured = |value: f64| format!("{value:.2} {}", row.unit);
-        let goal = match row.goal_is {
-            Goal::Ratio => format!("{:.2}", row.goal),
-            Goal::Value => measured(row.goal),
-        };
-        figures.add_row(table::row([
-            row.name.clone(),
-            measured(row.value),
-            measured(row.floor),
-            format!("{:.2}", row.ratio),
-            goal,
-            if row.met { "met" } else { "NOT MET" }.to_owned(),
-        ]));
+        let ratio = format!("{:.2}", row.ratio);
+        let met = if row.met { "met" } else { NOT_MET }.to_owned();
+        let cells = [row.name.clone(), measured(row.value), measured(row.floor), ratio, goal_of(row), met];
+        figures.add_row(table::row(cells).into_iter().take(if judged { 6 } else { 4 }));
     }
-    table::print(out, &mut figures)?;
+    table::print(
+        out,
+        &mut figures,
+        |line| {
+            if line.ends_with(NOT_MET) { Style::new().red() } else { Style::new() }
+        },
+    )?;
+    if !judged {
+        writeln!(out, "\nA quick look; without --quick the figures are judged by their goals.")?;
+    }
     out.flush()
+}
+
+const NOT_MET: &str = "NOT MET";
+
+fn goal_of(row: &Row) -> String {
+    let bound = match row.bound {
+        Bound::AtMost => "<=",
+        Bound::AtLeast => ">=",
+    };
+    match row.goal_is {
+        Goal::Ratio => format!("{bound} {:.2}", row.goal),
+        Goal::Value => format!("{bound} {:.2} {}", row.goal, row.unit),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn printed(rows: &[Row], judged: bool) -> String {
+        let mut text = Vec::new();
+        print(&mut text, BenchGroup::Buddy, rows, judged).expect("a vector takes all");
+        String::from_utf8(text).expect("text")
+    }
+
     /// The words of the row as the table shows it.
     fn shown(row: Row) -> String {
-        let mut text = Vec::new();
-        print(&mut text, &[row]).expect("a vector takes all");
-        let text = String::from_utf8(text).expect("text");
-        text.lines().last().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+        printed(&[row], true)
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
     fn table_shows_value_and_floor_in_their_unit() {
         let row = Row::time("fault.cpu.4k", 12.0, 8.0, 1.15);
-        assert_eq!(shown(row), "fault.cpu.4k 12.00 us 8.00 us 1.50 1.15 NOT MET");
+        assert_eq!(shown(row), "fault.cpu.4k 12.00 us 8.00 us 1.50 <= 1.15 NOT MET");
     }
 
     #[test]
     fn table_shows_a_rate_with_a_goal_of_its_own() {
         let row = Row::at_least("check.states_per_s", "M/s", 0.5, 5.0, 1.0);
-        assert_eq!(shown(row), "check.states_per_s 0.50 M/s 5.00 M/s 0.10 1.00 M/s NOT MET");
+        assert_eq!(shown(row), "check.states_per_s 0.50 M/s 5.00 M/s 0.10 >= 1.00 M/s NOT MET");
     }
 
     #[test]
     fn table_shows_the_unit_of_a_goal_for_the_value_itself() {
         let row = Row::limited("buddy.fragmented.alloc", "ms", 16.0, 0.5, 20.0);
-        assert_eq!(shown(row), "buddy.fragmented.alloc 16.00 ms 0.50 ms 32.00 20.00 ms met");
+        assert_eq!(shown(row), "buddy.fragmented.alloc 16.00 ms 0.50 ms 32.00 <= 20.00 ms met");
+    }
+
+    #[test]
+    fn quick_looks_are_not_judged() {
+        let text = printed(&[Row::time("fault.cpu.4k", 12.0, 8.0, 1.15)], false);
+        assert!(!text.contains("MET") && !text.contains("goal  ") && text.contains("1.50"), "{text}");
+    }
+
+    #[test]
+    fn table_fits_eighty_columns() {
+        let rows = [
+            Row::limited("buddy.fragmented.reverse_free", "ms", 116.0, 100.5, 20.0),
+            Row::rate("migrate.out.2m", 12.0, 18.0, 0.85),
+        ];
+        let text = printed(&rows, true);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }

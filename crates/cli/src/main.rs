@@ -11,6 +11,7 @@ mod exit;
 mod figures;
 mod output;
 mod printable;
+mod progress;
 mod report;
 mod run;
 mod table;

@@ -28,25 +28,13 @@ pub fn row<T: ToString, const N: usize>(cells: [T; N]) -> Vec<Cell> {
     cells.into_iter().enumerate().map(|(column, text)| Cell::new(text).set_alignment(align(column))).collect()
 }
 
-/// Writes a table, without blanks at the ends of lines.
+/// Writes a table without blanks at the ends of lines, each in the style that `style` gives it, where standard output
+/// has colours.
 ///
 /// # Errors
 ///
 /// If writing fails.
-pub fn print(out: &mut impl Write, table: &mut Table) -> io::Result<()> {
-    print_styled(out, table, |_| Style::new())
-}
-
-/// Writes a table, each line in the style that `style` gives it, where standard output has colours.
-///
-/// # Errors
-///
-/// If writing fails.
-pub fn print_styled(
-    out: &mut impl Write,
-    table: &mut Table,
-    style: impl Fn(&str) -> Style,
-) -> io::Result<()> {
+pub fn print(out: &mut impl Write, table: &mut Table, style: impl Fn(&str) -> Style) -> io::Result<()> {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

@@ -13,7 +13,7 @@ use bifolio_host::{BufferError, SetupError, Space};
 
 use crate::demo::buffers::{BufferFigures, Rivals};
 use crate::demo::plan::Plan;
-use crate::demo::progress::Stages;
+use crate::demo::stages::Stages;
 use crate::report::Figures;
 
 /// What the device is to do.

@@ -88,7 +88,7 @@ fn print(out: &mut impl Write, findings: &Findings, host: &Host, all: bool) -> i
         let works = if ability.works { YES } else { NO };
         rows.add_row([format!("  {}", ability.name), works.to_owned(), ability.note.clone()]);
     }
-    table::print_styled(out, &mut rows, line_style)?;
+    table::print(out, &mut rows, line_style)?;
     print_remedies(out, &findings.abilities)?;
     if all {
         print_grants(out, &findings.grants)?;
@@ -149,5 +149,5 @@ fn print_grants(out: &mut impl Write, grants: &[Grant]) -> io::Result<()> {
         };
         rows.add_row([format!("  {}", grant.name), granted.to_owned(), found]);
     }
-    table::print_styled(out, &mut rows, line_style)
+    table::print(out, &mut rows, line_style)
 }

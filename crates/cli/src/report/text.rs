@@ -166,7 +166,7 @@ impl Rows {
             true => Style::new().red(),
             false => Style::new(),
         };
-        table::print_styled(out, &mut self.0, style)
+        table::print(out, &mut self.0, style)
     }
 }
 

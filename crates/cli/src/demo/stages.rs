@@ -1,9 +1,9 @@
-//! Progress on standard error, where that is a terminal.
-
-use std::io::IsTerminal;
+//! The stages of a job, as progress on a terminal.
 
 use bifolio_demo::run::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
+
+use crate::progress;
 
 /// The stages of a job, shown one after the other; gone from the screen when dropped.
 #[derive(Debug)]
@@ -15,16 +15,14 @@ const STAGE: &str = "{elapsed_precise} {msg}";
 const ROUNDS: &str = "{elapsed_precise} {msg} {bar:30} {pos}/{len}";
 
 impl Stages {
-    /// Shows stages, unless `quiet` or nobody is there to look.
+    /// Shows stages on a terminal, unless `quiet`.
     pub fn new(quiet: bool) -> Self {
-        let watched = !quiet && std::io::stderr().is_terminal();
-        let bar = if watched { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        Self { bar }
+        Self { bar: progress::bar(quiet) }
     }
 
     /// Begins a stage.
     pub fn begin(&self, stage: &'static str) {
-        self.bar.set_style(style(STAGE));
+        self.bar.set_style(progress::style(STAGE));
         self.bar.set_message(stage);
         self.bar.tick();
     }
@@ -33,7 +31,7 @@ impl Stages {
     pub fn advance(&self, progress: Progress) {
         match progress.total {
             Some(total) => {
-                self.bar.set_style(style(ROUNDS));
+                self.bar.set_style(progress::style(ROUNDS));
                 self.bar.set_length(total.into());
                 self.bar.set_position(progress.done.into());
             }
@@ -49,16 +47,12 @@ impl Drop for Stages {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("templates are fixed and well formed")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn templates_are_well_formed() {
-        let _: [ProgressStyle; 2] = [style(STAGE), style(ROUNDS)];
+        [STAGE, ROUNDS].iter().for_each(|template| drop(progress::style(template)));
     }
 }
