@@ -16,6 +16,7 @@ use bifolio_migrate::Rights;
 use bifolio_sys::{HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes, advise};
 
 use super::clock::VirtualClock;
+use super::view::ReachableMemory;
 use crate::sync::{Mutex, MutexGuard};
 
 /// An entry of the device's page table.
@@ -35,6 +36,7 @@ struct Entry {
 pub struct SimDevice {
     memfd: Option<Memfd>,
     memory: Mapping,
+    first: Pfn,
     pages: u64,
     /// Entries by address of the page.
     table: Mutex<BTreeMap<usize, Entry>>,
@@ -50,12 +52,12 @@ struct Timeline {
 }
 
 impl SimDevice {
-    /// Makes a device of `pages` pages of memory, which the CPU reaches as `kind` says.
+    /// Makes a device of `pages` pages of memory, numbered from `first` on, which the CPU reaches as `kind` says.
     ///
     /// # Panics
     /// If the machine that simulates has no memory.
     #[must_use]
-    pub fn new(kind: MemoryKind, pages: u64) -> SimDevice {
+    pub fn new(kind: MemoryKind, first: Pfn, pages: u64) -> SimDevice {
         let len = usize::try_from(pages).expect("a small device") * PAGE;
         let (protection, place) = (Protection::ReadWrite, Placement::Aligned(HUGE_PAGE));
         let memfd = (kind == MemoryKind::Coherent)
@@ -67,7 +69,8 @@ impl SimDevice {
         let memory = memory.expect("address space");
         // Cheaper where the kernel has huge pages, and right where it has none.
         let _: Result<(), _> = advise::hugepage(memory.all());
-        SimDevice { memfd, memory, pages, table: Mutex::default(), handler: OnceLock::new(), time: None }
+        let (table, handler) = (Mutex::default(), OnceLock::new());
+        SimDevice { memfd, memory, first, pages, table, handler, time: None }
     }
 
     /// The same, with copies that take `ns_per_page` for each page.
@@ -77,10 +80,10 @@ impl SimDevice {
         SimDevice { time, ..self }
     }
 
-    /// Its memory, to be shown to the CPU: of the coherent kind alone.
+    /// Its memory, for the view to reach: of the coherent kind alone.
     #[must_use]
-    pub fn memfd(&self) -> Option<&Memfd> {
-        self.memfd.as_ref()
+    pub fn reachable(&self) -> Option<ReachableMemory<'_>> {
+        Some(ReachableMemory { memfd: self.memfd.as_ref()?, first: self.first })
     }
 
     /// The bytes of one page of its memory.
@@ -145,7 +148,8 @@ impl SimDevice {
     fn part(&self, first: Pfn, pages: u64) -> Result<SharedBytes<'_>, DeviceError> {
         let outside = DeviceError::OutOfRange { first, pages };
         let bytes = |pages: u64| usize::try_from(pages).ok()?.checked_mul(PAGE);
-        let (offset, len) = bytes(first.get()).zip(bytes(pages)).ok_or(outside)?;
+        let index = first.get().checked_sub(self.first.get()).ok_or(outside)?;
+        let (offset, len) = bytes(index).zip(bytes(pages)).ok_or(outside)?;
         self.memory.bytes(offset, len).map_err(|_| outside)
     }
 

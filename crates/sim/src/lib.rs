@@ -35,7 +35,7 @@
 //!
 //! use bifolio_engine::device::Device;
 //! use bifolio_engine::view::CpuView;
-//! use bifolio_folio::MemoryKind;
+//! use bifolio_folio::{MemoryKind, Pfn};
 //! use bifolio_sim::faulty::{Call, FailAfter, FaultyDevice};
 //! use bifolio_sim::{SimDevice, SimView, Touch};
 //!
@@ -49,7 +49,7 @@
 //!
 //! // The second copy of this device fails.
 //! let failures = FailAfter::never();
-//! let device = FaultyDevice::over(Arc::new(SimDevice::new(MemoryKind::Private, 64)), failures.clone());
+//! let device = FaultyDevice::over(Arc::new(SimDevice::new(MemoryKind::Private, Pfn::ZERO, 64)), failures.clone());
 //! failures.fail_after(1);
 //! # let _ = (device.capabilities(), Call::Clear);
 //! ```
@@ -64,4 +64,4 @@ pub mod view;
 
 pub use clock::VirtualClock;
 pub use device::SimDevice;
-pub use view::{Entry, Quirks, Sigbus, SimView, Sleeper, Touch};
+pub use view::{Entry, Quirks, ReachableMemory, Sigbus, SimView, Sleeper, Touch};

@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::sync::PoisonError;
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
+use bifolio_folio::Pfn;
 use bifolio_migrate::{DevicePage, PageRun, PageSet};
 use bifolio_sys::{
     AddressRange, HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes, advise,
@@ -85,11 +86,29 @@ struct State {
     inherited: bool,
 }
 
+/// Device memory that the CPU reaches.
+#[derive(Clone, Copy, Debug)]
+pub struct ReachableMemory<'m> {
+    /// The file that holds it.
+    pub memfd: &'m Memfd,
+    /// Number of its first page.
+    pub first: Pfn,
+}
+
+impl ReachableMemory<'_> {
+    fn map(self) -> (Pfn, Mapping) {
+        let len = usize::try_from(self.memfd.len().expect("a memfd")).expect("a small device");
+        let place = Placement::Aligned(HUGE_PAGE);
+        let memory = Mapping::shared(self.memfd, 0, len, Protection::ReadWrite, place);
+        (self.first, memory.expect("address space"))
+    }
+}
+
 /// The view of a simulated process, and its system memory.
 pub struct SimView {
     memory: Mapping,
-    /// Memory of the devices, as far as it can be shown.
-    devices: Vec<Option<Mapping>>,
+    /// Memory of the devices that the CPU reaches, by node, with its first page.
+    devices: Vec<Option<(Pfn, Mapping)>>,
     state: Mutex<State>,
     woken: Condvar,
     queued: Condvar,
@@ -101,12 +120,13 @@ pub struct SimView {
 pub struct InPlace;
 
 impl SimView {
-    /// Makes a view of `blocks` blocks, all absent. For each node, `devices` has its memory if the CPU reaches it.
+    /// Makes a view of `blocks` blocks, all absent. For each node, `devices` has its memory, if the CPU
+    /// reaches it.
     ///
     /// # Panics
     /// If the machine that simulates has no memory.
     #[must_use]
-    pub fn of_blocks(blocks: usize, devices: &[Option<&Memfd>]) -> SimView {
+    pub fn of_blocks(blocks: usize, devices: &[Option<ReachableMemory<'_>>]) -> SimView {
         SimView::with_quirks(blocks, devices, Quirks::default())
     }
 
@@ -115,17 +135,16 @@ impl SimView {
     /// # Panics
     /// If the machine that simulates has no memory.
     #[must_use]
-    pub fn with_quirks(blocks: usize, devices: &[Option<&Memfd>], quirks: Quirks) -> SimView {
+    pub fn with_quirks(blocks: usize, devices: &[Option<ReachableMemory<'_>>], quirks: Quirks) -> SimView {
         let place = Placement::Aligned(HUGE_PAGE);
         let memory =
             Mapping::anonymous(blocks * HUGE_PAGE, Protection::ReadWrite, place).expect("address space");
         // Cheaper where the kernel has huge pages, and right where it has none.
         let _: Result<(), _> = advise::hugepage(memory.all());
-        let len = |memfd: &Memfd| usize::try_from(memfd.len().expect("a memfd")).expect("a small device");
         let pages = blocks * HUGE_PAGE / PAGE;
         SimView {
             memory,
-            devices: devices.iter().map(|memfd| memfd.map(|memfd| shared(memfd, len(memfd)))).collect(),
+            devices: devices.iter().map(|memory| memory.map(ReachableMemory::map)).collect(),
             state: Mutex::new(State {
                 entries: vec![Entry::Absent; pages],
                 backed: vec![false; pages],
@@ -312,9 +331,9 @@ impl SimView {
 
     fn device_page(&self, at: DevicePage) -> SharedBytes<'_> {
         let device = self.devices.get(usize::from(at.node.0)).and_then(Option::as_ref);
-        let page = usize::try_from(at.pfn.get()).expect("a small device");
-        let device = device.expect("only coherent device memory is mapped for the CPU");
-        device.bytes(page * PAGE, PAGE).expect("a page of the device")
+        let (first, memory) = device.expect("only coherent device memory is mapped for the CPU");
+        let page = usize::try_from(at.pfn.get() - first.get()).expect("a small device");
+        memory.bytes(page * PAGE, PAGE).expect("a page of the device")
     }
 
     fn sleep(&self, state: &mut State, page: usize) -> Sleeper {
@@ -376,11 +395,6 @@ impl SimView {
             self.page(page).store_u64(word * 8, GARBAGE).expect("a word of a page");
         }
     }
-}
-
-fn shared(memfd: &Memfd, len: usize) -> Mapping {
-    Mapping::shared(memfd, 0, len, Protection::ReadWrite, Placement::Aligned(HUGE_PAGE))
-        .expect("address space")
 }
 
 impl CpuView for SimView {

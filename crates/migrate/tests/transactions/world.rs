@@ -66,13 +66,13 @@ impl World {
     pub fn new(devices: &[(MemoryKind, u64)], ram_limit: u64) -> World {
         let node = |&(kind, pages): &(MemoryKind, u64)| Node {
             kind,
-            device: SimDevice::new(kind, pages),
+            device: SimDevice::new(kind, Pfn::ZERO, pages),
             folios: BTreeMap::new(),
             backings: BTreeMap::new(),
             ids: BTreeSet::new(),
         };
         let nodes: Vec<Node> = devices.iter().map(node).collect();
-        let memory: Vec<_> = nodes.iter().map(|node| node.device.memfd()).collect();
+        let memory: Vec<_> = nodes.iter().map(|node| node.device.reachable()).collect();
         let view = SimView::of_blocks(1, &memory);
         World {
             block: Block::new(),

@@ -8,7 +8,7 @@ use bifolio_folio::{MemoryKind, Order};
 use bifolio_migrate::{NodeId, Rights};
 use bifolio_pool::PoolName;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Setup};
 
 #[derive(Clone, Copy, Debug)]
 enum Request {
@@ -47,50 +47,78 @@ fn perform(machine: &Machine, request: Request) {
     };
 }
 
-fn survives_every_failure(name: PoolName, kind: MemoryKind, device_pages: u64, ram_pages: u64) {
+fn survives_every_failure(setup: &Setup) {
+    let mut failures = 0;
     for request in REQUESTS {
         for first in [None, Some(Request::ToDevice), Some(Request::DeviceFault)] {
-            for calls in 0.. {
-                let pool = name.make(device_pages).expect("a pool");
-                let machine = Machine::written(kind, device_pages, pool, ram_pages);
+            failures += for_each_failure(|calls| {
+                let machine = Machine::written(setup);
                 first.into_iter().for_each(|first| perform(&machine, first));
                 machine.failures.fail_after(calls);
                 perform(&machine, request);
                 let failed = machine.failures.failed();
                 machine.check();
-                if failed == 0 {
-                    break;
-                }
-            }
+                failed
+            });
+        }
+    }
+    assert!(failures > REQUESTS.len(), "only {failures} calls could fail");
+}
+
+/// Calls `with` for the first call that may fail, for the second, and so on, until it says that none failed; returns how
+/// many there were.
+fn for_each_failure(with: impl FnMut(u64) -> u64) -> usize {
+    (0..).map(with).take_while(|failed| *failed > 0).count()
+}
+
+#[test]
+fn private_memory_survives_every_failure() {
+    survives_every_failure(&Setup::new(MemoryKind::Private, 1024));
+}
+
+#[test]
+fn private_memory_survives_every_failure_when_the_device_is_small() {
+    survives_every_failure(&Setup::new(MemoryKind::Private, 64));
+}
+
+#[test]
+fn private_memory_survives_every_failure_when_system_memory_is_small() {
+    survives_every_failure(&Setup { ram_pages: 128, ..Setup::new(MemoryKind::Private, 1024) });
+}
+
+#[test]
+fn coherent_memory_survives_every_failure() {
+    survives_every_failure(&Setup::new(MemoryKind::Coherent, 1024));
+}
+
+#[test]
+fn memory_of_two_devices_survives_every_failure_on_its_way_between_them() {
+    const OTHER: NodeId = NodeId(1);
+    for kinds in [[MemoryKind::Private, MemoryKind::Coherent], [MemoryKind::Coherent, MemoryKind::Private]] {
+        for ram_pages in [1024, 128] {
+            let setup = Setup { ram_pages, ..Setup::new(kinds[0], 1024) };
+            let setup = Setup { devices: kinds.map(|kind| (kind, 1024)).to_vec(), ..setup };
+            let failures = for_each_failure(|calls| {
+                let machine = Machine::written(&setup);
+                perform(&machine, Request::ToDevice);
+                machine.failures.fail_after(calls);
+                let _: Option<u64> = machine.device_read(OTHER, 300);
+                let _: Result<_, _> = machine.engine.prefetch(machine.all(), Side::Device(OTHER));
+                let failed = machine.failures.failed();
+                machine.check();
+                failed
+            });
+            assert!(failures >= 7, "reserve, copy, install, isolate, copy, map, map: {failures}");
         }
     }
 }
 
 #[test]
-fn private_memory_survives_every_failure() {
-    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 1024, 1024);
-}
-
-#[test]
-fn private_memory_survives_every_failure_when_the_device_is_small() {
-    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 64, 1024);
-}
-
-#[test]
-fn private_memory_survives_every_failure_when_system_memory_is_small() {
-    survives_every_failure(PoolName::Buddy, MemoryKind::Private, 1024, 128);
-}
-
-#[test]
-fn coherent_memory_survives_every_failure() {
-    survives_every_failure(PoolName::Buddy, MemoryKind::Coherent, 1024, 1024);
-}
-
-#[test]
 fn memory_of_every_other_pool_survives_every_failure_on_a_small_device() {
-    for name in [PoolName::FreeList, PoolName::Coherent, PoolName::Mirror] {
-        survives_every_failure(name, MemoryKind::Private, 64, 1024);
-        survives_every_failure(name, MemoryKind::Coherent, 128, 1024);
+    for pool in [PoolName::FreeList, PoolName::Coherent, PoolName::Mirror] {
+        survives_every_failure(&Setup { pool, ..Setup::new(MemoryKind::Private, 64) });
+        survives_every_failure(&Setup { pool, ..Setup::new(MemoryKind::Coherent, 128) });
     }
-    survives_every_failure(PoolName::Coherent, MemoryKind::Coherent, 1024, 1024);
+    let pool = PoolName::Coherent;
+    survives_every_failure(&Setup { pool, ..Setup::new(MemoryKind::Coherent, 1024) });
 }

@@ -1,71 +1,101 @@
-//! An engine over simulated parts, whose faults are answered by whoever meets them.
+//! An engine over simulated parts, whose faults are answered by their own threads.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use bifolio_engine::clock::MachineClock;
 use bifolio_engine::device::Device;
 use bifolio_engine::{Budget, Counter, Engine, NodeParts, Parts, Residence, Statistics};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::Rights;
+use bifolio_migrate::{NodeId, Rights};
 use bifolio_policy::FixedOrders;
-use bifolio_pool::DevicePool;
+use bifolio_pool::PoolName;
 use bifolio_sim::faulty::{FailAfter, FaultyDevice, FaultyView};
-use bifolio_sim::{SimDevice, SimView, Touch};
-use bifolio_sys::{HUGE_PAGE, PAGE};
+use bifolio_sim::{SimDevice, SimView, Touch, VirtualClock};
+use bifolio_sys::{HUGE_PAGE, PAGE, SharedBytes};
+
+/// Pages of the block.
+pub const PAGES: usize = HUGE_PAGE / PAGE;
+
+/// How far apart the page numbers of two devices begin.
+const NODE_STRIDE: u64 = 1 << Order::MAX.get();
+
+/// What a machine is like.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Kind and pages of each device.
+    pub devices: Vec<(MemoryKind, u64)>,
+    /// What hands their memory out.
+    pub pool: PoolName,
+    /// Pages of system memory.
+    pub ram_pages: u64,
+    /// Largest order of folios.
+    pub largest: Order,
+    /// How long a copy takes for each page.
+    pub copy_ns: u64,
+}
+
+impl Setup {
+    /// One device, plenty of system memory, folios of up to 2 MiB, no time.
+    pub fn new(kind: MemoryKind, device_pages: u64) -> Setup {
+        let devices = vec![(kind, device_pages)];
+        Setup { devices, pool: PoolName::Buddy, ram_pages: 1024, largest: Order::PMD, copy_ns: 0 }
+    }
+}
 
 /// The machine: one block, all of it live.
 pub struct Machine {
     pub engine: Arc<Engine<FaultyView<SimView>>>,
     pub statistics: Statistics,
-    pub device: Arc<SimDevice>,
+    pub devices: Vec<Arc<SimDevice>>,
     pub failures: Arc<FailAfter>,
+    pub clock: VirtualClock,
 }
 
-/// What each page holds, if it was written: its number, and something else than zero.
+/// What a page holds that was written once: its number, and something else than zero.
 fn value(page: usize) -> u64 {
     1 + page as u64
 }
 
 impl Machine {
-    /// A machine over `device`, whose memory `pool` hands out.
-    pub fn new(kind: MemoryKind, device: SimDevice, pool: Arc<dyn DevicePool>, ram_pages: u64) -> Machine {
-        let (device, failures) = (Arc::new(device), FailAfter::never());
+    pub fn new(setup: &Setup) -> Machine {
+        let (failures, clock) = (FailAfter::never(), VirtualClock::default());
         let script = || Arc::clone(&failures) as Arc<_>;
-        let view = SimView::of_blocks(1, &[device.memfd()]);
+        let first = |node: usize| Pfn::new(node as u64 * NODE_STRIDE);
+        let device = |(node, &(kind, pages)): (usize, &(MemoryKind, u64))| {
+            Arc::new(SimDevice::new(kind, first(node), pages).timed(clock.clone(), setup.copy_ns))
+        };
+        let devices: Vec<Arc<SimDevice>> = setup.devices.iter().enumerate().map(device).collect();
+        let node = |(node, device): (usize, &Arc<SimDevice>)| {
+            let (kind, pages) = setup.devices[node];
+            let pool = setup.pool.make_at(first(node), pages).expect("a pool");
+            let pagemap = PageMap::new(kind, first(node), pages, pool).expect("a pagemap");
+            let device: Arc<dyn Device> = Arc::new(FaultyDevice::over(Arc::clone(device), script()));
+            NodeParts { device, pagemap }
+        };
+        let reachable: Vec<_> = devices.iter().map(|device| device.reachable()).collect();
+        let view = SimView::of_blocks(1, &reachable);
         let addresses = view.addresses().start()..view.addresses().end();
-        let device_pages = device.capabilities().pages;
-        let faulty: Arc<dyn Device> = Arc::new(FaultyDevice::over(Arc::clone(&device), script()));
         let statistics = Statistics::new().expect("a page");
-        let pagemap = PageMap::new(kind, Pfn::ZERO, device_pages, pool).expect("a pagemap");
+        let populate = setup.largest.min(Order::K64);
         let engine = Engine::new(Parts {
             view: FaultyView::over(view, script()),
-            nodes: vec![NodeParts { device: faulty, pagemap }],
-            budget: Budget::new(ram_pages, 16),
-            policy: Box::new(FixedOrders {
-                largest: Order::PMD,
-                smallest: Order::ZERO,
-                populate: Order::K64,
-            }),
-            clock: Arc::new(MachineClock::new()),
+            nodes: devices.iter().enumerate().map(node).collect(),
+            budget: Budget::new(setup.ram_pages, 16),
+            policy: Box::new(FixedOrders { largest: setup.largest, smallest: Order::ZERO, populate }),
+            clock: Arc::new(clock.clone()),
             observers: vec![Arc::new(statistics.clone())],
             checked: Some(statistics.clone()),
         })
-        .expect("one node");
+        .expect("nodes with pages of their own");
         engine.blocks().add_region(addresses.clone()).expect("a block");
         engine.map(addresses).expect("a block");
-        Machine { engine, statistics, device, failures }
+        Machine { engine, statistics, devices, failures, clock }
     }
 
     /// The same, with every page written by the CPU.
-    pub fn written(
-        kind: MemoryKind,
-        device_pages: u64,
-        pool: Arc<dyn DevicePool>,
-        ram_pages: u64,
-    ) -> Machine {
-        let machine = Machine::new(kind, SimDevice::new(kind, device_pages), pool, ram_pages);
-        (0..HUGE_PAGE / PAGE).for_each(|page| machine.write(page));
+    pub fn written(setup: &Setup) -> Machine {
+        let machine = Machine::new(setup);
+        (0..PAGES).for_each(|page| machine.write(page, value(page)));
         machine
     }
 
@@ -73,20 +103,24 @@ impl Machine {
         self.engine.view().inner()
     }
 
+    pub fn address(&self, page: usize) -> usize {
+        self.view().address(page)
+    }
+
     /// Addresses of some pages.
     pub fn addresses(&self, pages: Range<usize>) -> Range<usize> {
-        self.view().address(pages.start)..self.view().address(pages.end)
+        self.address(pages.start)..self.address(pages.end)
     }
 
     /// Addresses of all pages.
     pub fn all(&self) -> Range<usize> {
-        self.addresses(0..HUGE_PAGE / PAGE)
+        self.addresses(0..PAGES)
     }
 
     /// Does `access` as a thread of the program that answers its own faults.
-    pub fn touch<R>(&self, page: usize, access: impl Fn(bifolio_sys::SharedBytes<'_>) -> R) -> R {
+    fn touch<R>(&self, page: usize, access: impl Fn(SharedBytes<'_>) -> R) -> R {
         loop {
-            match self.view().try_touch(self.view().address(page), &access).expect("no SIGBUS") {
+            match self.view().try_touch(self.address(page), &access).expect("no SIGBUS") {
                 Touch::Done(result) => return result,
                 Touch::Asleep(sleeper) => {
                     let fault = self.view().take_fault().expect("its own");
@@ -97,27 +131,49 @@ impl Machine {
         }
     }
 
-    pub fn write(&self, page: usize) {
-        self.touch(page, |bytes| bytes.store_u64(0, value(page)).expect("a word"));
+    /// Writes the first word of a page as the CPU.
+    pub fn write(&self, page: usize, value: u64) {
+        self.touch(page, |bytes| bytes.store_u64(0, value).expect("a word"));
+    }
+
+    /// Reads the first word of a page as the CPU.
+    pub fn read(&self, page: usize) -> u64 {
+        self.touch(page, |bytes| bytes.load_u64(0).expect("a word"))
+    }
+
+    /// Writes the first word of a page as a device; `false` if its fault is not answered.
+    pub fn device_write(&self, node: NodeId, page: usize, value: u64) -> bool {
+        let store = |bytes: SharedBytes<'_>| bytes.store_u64(0, value).expect("a word");
+        self.device(node).access(self.address(page), Rights::WRITE, store).is_ok()
+    }
+
+    /// Reads the first word of a page as a device; `None` if its fault is not answered.
+    pub fn device_read(&self, node: NodeId, page: usize) -> Option<u64> {
+        let load = |bytes: SharedBytes<'_>| bytes.load_u64(0).expect("a word");
+        self.device(node).access(self.address(page), Rights::READ, load).ok()
+    }
+
+    fn device(&self, node: NodeId) -> &SimDevice {
+        &self.devices[usize::from(node.0)]
+    }
+
+    pub fn is_live(&self, page: usize) -> bool {
+        self.engine.residence(self.address(page)) != Residence::NotMapped
     }
 
     /// Checks every page that is live, by the CPU, and all counts.
     pub fn check(&self) {
-        self.failures.stop();
-        assert_eq!(self.engine.audit(), []);
-        for page in 0..HUGE_PAGE / PAGE {
-            if self.engine.residence(self.view().address(page)) != Residence::NotMapped {
-                let word = self.touch(page, |bytes| bytes.load_u64(0).expect("a word"));
-                assert_eq!(word, value(page), "page {page}");
-            }
+        self.check_counts();
+        for page in (0..PAGES).filter(|page| self.is_live(*page)) {
+            assert_eq!(self.read(page), value(page), "page {page}");
         }
-        assert_eq!(self.engine.audit(), []);
-        assert_eq!(self.statistics.snapshot().get(Counter::Violations), 0);
+        self.check_counts();
     }
 
-    /// Reads the first word of a page as a unit of the device.
-    pub fn device_read(&self, page: usize) -> u64 {
-        let load = |bytes: bifolio_sys::SharedBytes<'_>| bytes.load_u64(0).expect("a word");
-        self.device.access(self.view().address(page), Rights::READ, load).expect("there is room")
+    /// Checks that all counts balance and that no rule was broken. From here on nothing fails.
+    pub fn check_counts(&self) {
+        self.failures.stop();
+        assert_eq!(self.engine.audit(), []);
+        assert_eq!(self.statistics.snapshot().get(Counter::Violations), 0);
     }
 }

@@ -4,3 +4,4 @@
 mod failures;
 mod machine;
 mod time;
+mod walks;

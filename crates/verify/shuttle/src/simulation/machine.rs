@@ -26,7 +26,7 @@ use crate::engine::{Engine, Parts, Side};
 use crate::mutant::{self, Mutant};
 use crate::sim::faulty::{FaultyDevice, FaultyPool, FaultyView};
 use crate::sim::oracle::{Oracle, WORDS};
-use crate::sim::view::{Entry, SimView};
+use crate::sim::view::{Entry, ReachableMemory, SimView};
 use crate::space::Space;
 use crate::statistics::{Counter, Statistics};
 use crate::view::span_of;
@@ -103,7 +103,8 @@ impl Machine {
         let script = || Arc::clone(&faults) as Arc<_>;
         let memory = Memory::new(Pfn::ZERO, setup.device_pages).expect("device memory");
         let shown = (setup.kind == MemoryKind::Coherent).then(|| Arc::clone(memory.memfd()));
-        let view = SimView::with_quirks(setup.blocks, &[shown.as_deref()], quirks());
+        let shown = shown.as_deref().map(|memfd| ReachableMemory { memfd, first: Pfn::ZERO });
+        let view = SimView::with_quirks(setup.blocks, &[shown], quirks());
         let addresses = view.addresses().start()..view.addresses().end();
         let device = Arc::new(Builtin::new(memory, setup.units, addresses.clone()));
         let pool = PoolName::Buddy.make(setup.device_pages).expect("a pool");
