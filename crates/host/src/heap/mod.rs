@@ -115,7 +115,7 @@ impl Heap {
         view.add_region(blocks)?;
         view.watch(whole)?;
         let in_handler = config.in_handler.unwrap_or(|| ());
-        let mut heap = Heap::over(view, access, whole, (vram, ram), config)?;
+        let mut heap = Heap::over(view, access, whole, (vram, ram), &config)?;
         let answer = Arc::clone(&heap.inner);
         let answer: Arc<Answer> = Arc::new(move |address| {
             in_handler();
@@ -132,13 +132,13 @@ impl Heap {
         access: Access,
         whole: AddressRange,
         (vram, ram): (u64, u64),
-        config: HeapConfig,
+        config: &HeapConfig,
     ) -> Result<Heap, SetupError> {
         let addresses = whole.start()..whole.end();
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
         let statistics = config.statistics.clone().map_or_else(Statistics::new, Ok)?;
-        let engine = engine(view, vram, Budget::new(ram, 0), largest, statistics.clone(), &config)?;
+        let engine = engine(view, vram, Budget::new(ram, 0), largest, statistics.clone(), config)?;
         engine.blocks().add_region(addresses.clone())?;
         let arena = Mutex::new(Arena::new(whole.start(), whole.len())?);
         let streams = Mutex::new(Streams::new(largest));

@@ -53,7 +53,7 @@ impl Process {
         };
         let sizes = (DEVICE_PAGES, ram_pages);
         let view = FaultyView::over(view, Arc::new(Faults::per_mille(0)));
-        let heap = Heap::over(view, Access::UserModeOnly, whole, sizes, config).expect("a small heap");
+        let heap = Heap::over(view, Access::UserModeOnly, whole, sizes, &config).expect("a small heap");
         let oracle = Oracle::new(whole.pages());
         let address = heap.allocate(pages * PAGE, PAGE, 0).expect("address space");
         let first = (address - whole.start()) / PAGE;
