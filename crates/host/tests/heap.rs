@@ -26,7 +26,7 @@ fn heap(ram: usize, vram: usize) -> Option<Heap> {
         statistics: None,
         in_handler: None,
     };
-    match Heap::new(config) {
+    match Heap::new(&config) {
         Ok(heap) => Some(heap),
         Err(SetupError::Uffd(refused)) => {
             kernel::skip(std::thread::current().name().unwrap_or("a test"), &refused);

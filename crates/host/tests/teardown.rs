@@ -196,7 +196,7 @@ fn memory_of_unmodified_programs_comes_home_too() {
         statistics: None,
         in_handler: None,
     };
-    let heap = Heap::new(config).expect("a heap");
+    let heap = Heap::new(&config).expect("a heap");
     let block = heap.allocate(BYTES, PAGE, 0).expect("address space");
     let window = heap.window(AddressRange::new(block, BYTES).expect("pages"));
     (0..WORDS).for_each(|word| window.store_u64(word * 8, word as u64 + 1).expect("inside"));

@@ -99,7 +99,7 @@ fn start_heap(settings: &Settings) -> Result<(), StartError> {
 fn open_heap(settings: &Settings, statistics: &Statistics) -> Result<Heap, SetupError> {
     let mut space = SPACE.max(settings.ram.saturating_add(settings.vram).saturating_mul(2));
     loop {
-        let result = Heap::new(HeapConfig {
+        let result = Heap::new(&HeapConfig {
             space,
             vram: settings.vram,
             ram: settings.ram,

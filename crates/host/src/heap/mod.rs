@@ -102,7 +102,7 @@ impl Heap {
     ///
     /// # Errors
     /// See [`SetupError`]; nothing is left behind.
-    pub fn new(config: HeapConfig) -> Result<Heap, SetupError> {
+    pub fn new(config: &HeapConfig) -> Result<Heap, SetupError> {
         let (vram, ram) =
             (pages("device memory", config.vram, PAGE)?, pages("system memory", config.ram, RAM_LEAST)?);
         let space =
@@ -115,7 +115,7 @@ impl Heap {
         view.add_region(blocks)?;
         view.watch(whole)?;
         let in_handler = config.in_handler.unwrap_or(|| ());
-        let mut heap = Heap::over(view, access, whole, (vram, ram), &config)?;
+        let mut heap = Heap::over(view, access, whole, (vram, ram), config)?;
         let answer = Arc::clone(&heap.inner);
         let answer: Arc<Answer> = Arc::new(move |address| {
             in_handler();
