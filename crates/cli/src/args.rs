@@ -107,9 +107,12 @@ pub struct JobArgs {
     /// Lines of two names or numbers, `#` comments, packed with gzip or not.
     #[arg(value_name = "FILE")]
     pub file: Option<String>,
-    /// Device memory, such as 16M, or a share of the data, such as 1/4.
+    /// Memory of each device, such as 16M, or a share of the data, such as 1/4.
     #[arg(long, value_name = "SIZE", default_value = "1/4")]
     pub vram: Amount,
+    /// Devices that share the job, 1 to 8; what several want goes from one to the other.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = devices)]
+    pub devices: NonZeroUsize,
     /// System memory that the data may use at once; without it, there is no limit.
     #[arg(long, value_name = "SIZE")]
     pub ram: Option<Amount>,
@@ -125,7 +128,7 @@ pub struct JobArgs {
     /// When the page words of folios are made clean: as they end, or as the next folio is formed there.
     #[arg(long, value_name = "WHEN", default_value_t, value_parser = resets())]
     pub reset: Reset,
-    /// Threads of the device, 1 to 64.
+    /// Threads of each device, 1 to 64.
     #[arg(long, value_name = "N", default_value = "2", value_parser = units)]
     pub units: NonZeroUsize,
     /// Check the rules after every move of a folio, and not only at the end.
@@ -367,11 +370,20 @@ fn bound(least: u8, most: u8) -> impl TypedValueParser<Value = u8> {
 }
 
 const UNITS_MAX: usize = 64;
+const DEVICES_MAX: usize = 8;
 
 fn units(text: &str) -> Result<NonZeroUsize, String> {
-    let units: Option<NonZeroUsize> = text.parse().ok();
-    let within = units.filter(|units| units.get() <= UNITS_MAX);
-    within.ok_or_else(|| format!("expected a number from 1 to {UNITS_MAX}"))
+    number_up_to(UNITS_MAX, text)
+}
+
+fn devices(text: &str) -> Result<NonZeroUsize, String> {
+    number_up_to(DEVICES_MAX, text)
+}
+
+fn number_up_to(most: usize, text: &str) -> Result<NonZeroUsize, String> {
+    let number: Option<NonZeroUsize> = text.parse().ok();
+    let within = number.filter(|number| number.get() <= most);
+    within.ok_or_else(|| format!("expected a number from 1 to {most}"))
 }
 
 #[cfg(test)]

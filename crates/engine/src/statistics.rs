@@ -137,7 +137,6 @@ impl Statistics {
         self.add(Counter::Fallbacks, u64::from(finished.fallbacks));
         match finished.moved {
             Moved::ToDevice(run) => self.add_folio(Direction::ToDevice, run.order()),
-            Moved::ToRam(run) => self.add_folio(Direction::ToRam, run.order()),
             _ => {}
         }
     }
@@ -190,6 +189,10 @@ impl Observer for Statistics {
             }
             EventKind::Copied { to_device: false, bytes, time_ns, .. } => {
                 self.count_copy(Counter::BytesToRam, bytes, time_ns);
+                // Each folio that comes home is one copy, also one that goes on to another device.
+                if let Some(order) = Order::largest_fitting(bytes / PAGE_SIZE) {
+                    self.add_folio(Direction::ToRam, order);
+                }
             }
             EventKind::BufferCopied { bytes, time_ns, .. } => {
                 self.count_copy(Counter::BytesBuffers, bytes, time_ns);

@@ -131,6 +131,7 @@ fn write(asked: &Asked<'_>, done: &Done) -> Result<(), OutputError> {
         result: rows,
         verified,
         data: plan.data,
+        devices: plan.devices.get(),
         device_memory: plan.vram,
         plain_seconds: done.plain.as_secs_f64(),
         buffers,

@@ -28,7 +28,9 @@ pub struct Plan {
     pub pool: PoolName,
     /// When the words of folios that ended are made clean.
     pub reset: Reset,
-    /// Threads of the device.
+    /// Devices.
+    pub devices: NonZeroUsize,
+    /// Threads of each device.
     pub units: NonZeroUsize,
     /// Whether every transaction is followed by a check.
     pub checked: bool,
@@ -115,6 +117,7 @@ impl Plan {
             kind: args.memory.map_or(args.pool.memory(), Memory::kind),
             pool: args.pool,
             reset: args.reset,
+            devices: args.devices,
             units: args.units,
             checked: args.checked,
         };
@@ -123,7 +126,7 @@ impl Plan {
     }
 
     fn check(&self, machine: u64) -> Result<(), PlanError> {
-        self.check_machine("--vram", self.vram, machine)?;
+        self.check_machine("--vram", self.vram.saturating_mul(self.devices.get() as u64), machine)?;
         self.check_vram()?;
         self.check_machine("--buffers", self.buffers, machine)?;
         self.ram.map_or(Ok(()), |ram| self.check_ram(ram, machine))
@@ -187,6 +190,7 @@ impl Plan {
             kind: self.kind,
             pool: self.pool,
             reset: self.reset,
+            devices: self.devices,
             units: self.units,
             checked: self.checked,
             ..SpaceConfig::new(usize_of(self.kept() * 2 + SPACE_SLACK), usize_of(self.vram))
@@ -214,6 +218,7 @@ mod tests {
             kind: MemoryKind::Private,
             pool: PoolName::Buddy,
             reset: Reset::OnFree,
+            devices: NonZeroUsize::MIN,
             units,
             checked: false,
         }

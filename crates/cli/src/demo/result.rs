@@ -36,7 +36,9 @@ pub struct DemoReport<'a> {
     pub verified: bool,
     /// Bytes of the data.
     pub data: u64,
-    /// Bytes of device memory.
+    /// Number of devices.
+    pub devices: usize,
+    /// Bytes of the memory of each device.
     pub device_memory: u64,
     /// Seconds that the plain run took.
     pub plain_seconds: f64,

@@ -64,12 +64,14 @@ fn print_setting(out: &mut impl Write, asked: &Asked<'_>) -> io::Result<()> {
         writeln!(out, "repeated edges left out: {}", grouped(input.repeated as u64))?;
     }
     let (data, vram, units) = (bytes(plan.data), bytes(plan.vram), plan.units.get() as u64);
+    let devices = plan.devices.get() as u64;
     let share = match args.vram {
         Amount::Share { parts, whole } => format!(" ({parts}/{whole})"),
         Amount::Bytes(_) => String::new(),
     };
-    let (kind, units) = (plan.kind_name(), counted(units, "device unit"));
-    writeln!(out, "{data} of data, {vram} of {kind} device memory{share}, {units}")?;
+    let (kind, units) = (plan.kind_name(), counted(units * devices, "device unit"));
+    let each = if devices > 1 { format!(" on each of {devices} devices") } else { String::new() };
+    writeln!(out, "{data} of data, {vram} of {kind} device memory{share}{each}, {units}")?;
     plan.ram.map_or(Ok(()), |ram| writeln!(out, "{} of system memory for the data", bytes(ram)))
 }
 

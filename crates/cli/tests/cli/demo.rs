@@ -186,6 +186,20 @@ fn coherent_memory_gives_the_same_result() {
 }
 
 #[test]
+fn two_devices_give_the_same_result() {
+    if !device_works("two_devices_give_the_same_result") {
+        return;
+    }
+    let args = ["demo", "pagerank", "--devices", "2", "--vram", "1/8", "--checked", "--json", "-"];
+    let json = check_figures(&bifolio(&args));
+    assert_eq!(json["devices"], json!(2));
+    assert!(count(&json, "evictions") > 0);
+    let refused = bifolio(&["demo", "pagerank", "--devices", "9"]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("expected a number from 1 to 8"), "{}", refused.stderr);
+}
+
+#[test]
 fn folios_reset_on_form_give_the_same_result() {
     if !device_works("folios_reset_on_form_give_the_same_result") {
         return;
@@ -306,7 +320,7 @@ fn json_has_the_promised_fields_in_their_order() {
     assert_data_eq!(
         fields,
         str![[r#"
-{"result":[[,],[,],[,],[,],[,]],"verified":true,"data":,"devicememory":,"plainseconds":,"faults":{"cpu":,"device":},"folios":{"todevice":{"":,"":,"":,"":,"":,"":,"":,"":,"":,"":},"toram":{"":,"":,"":,"":,"":,"":,"":,"":,"":,"":}},"bytes":{"todevice":,"toram":,"useful":},"evictions":,"splits":,"fallbacks":,"violations":,"seconds":{"wait":,"copy":,"compute":,"total":}}
+{"result":[[,],[,],[,],[,],[,]],"verified":true,"data":,"devices":,"devicememory":,"plainseconds":,"faults":{"cpu":,"device":},"folios":{"todevice":{"":,"":,"":,"":,"":,"":,"":,"":,"":,"":},"toram":{"":,"":,"":,"":,"":,"":,"":,"":,"":,"":}},"bytes":{"todevice":,"toram":,"useful":},"evictions":,"splits":,"fallbacks":,"violations":,"seconds":{"wait":,"copy":,"compute":,"total":}}
 
 "#]]
     );
