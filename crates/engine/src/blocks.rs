@@ -44,7 +44,7 @@ impl<'b> BlockRef<'b> {
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the block if nobody has it. Transactions on other blocks use this alone (I24).
+    /// Takes the block if it is free. Transactions on other blocks use this alone (I24).
     #[must_use]
     pub fn try_lock(&self) -> Option<MutexGuard<'b, BlockState>> {
         match self.cell.try_lock() {

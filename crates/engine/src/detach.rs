@@ -5,14 +5,14 @@
 //!   |
 //!  evict    every folio and buffer object comes home, beyond the limit of system memory if need be --Failed--> the rest stays put
 //!   |
-//!  drain    wait until no device page is live --time is up--> somebody else holds folios: say which
+//!  drain    wait until no device page is live --time is up--> folios are still held: say which
 //!   |
 //!  finish   what died goes back to the pool, and what the pool kept to the device
 //! ```
 //!
 //! Each step may be repeated: after a failure all bytes are readable through the CPU, and [`Engine::detach`] goes on
-//! where it stopped. A folio that somebody else holds comes home like the others; what stays behind is its device
-//! pages, without anybody's bytes.
+//! where it stopped. A folio with references outside of the engine comes home like the others; what stays
+//! behind is its device pages, whose bytes no address needs.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub enum DetachError {
     /// All folios are home, but the device uses buffer objects.
     #[error(transparent)]
     StillPinned(#[from] StillPinned),
-    /// All bytes are home, but somebody holds folios (I16).
+    /// All bytes are home, but folios are still held (I16).
     #[error(transparent)]
     StillHeld(#[from] StillHeld),
 }
@@ -63,7 +63,7 @@ pub struct Stuck {
     pub why: Failure,
 }
 
-/// Folios that live although no memory of the engine is on them: somebody else holds references.
+/// Folios that live although no memory of the engine is on them: there are references outside of the engine.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{pages} device pages are still held by others: {}", Listed(folios))]
 pub struct StillHeld {
@@ -73,14 +73,14 @@ pub struct StillHeld {
     pub folios: Vec<Held>,
 }
 
-/// A folio that somebody else holds.
+/// A folio with references outside of the engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
     /// First device page.
     pub first: Pfn,
     /// Order.
     pub order: Order,
-    /// References, all of them somebody else's.
+    /// References, all of them outside of the engine.
     pub references: u32,
 }
 

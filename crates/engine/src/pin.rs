@@ -1,16 +1,16 @@
-//! Pinning: pages come home and stay in system memory for as long as somebody needs them there, as memory that
+//! Pinning: pages come home and stay in system memory for as long as they are needed there, as memory that
 //! another device reads and writes by its physical address.
 //!
 //! A block counts the pins of each of its pages ([`Block::pin`](bifolio_migrate::Block::pin)), so the checks are made
 //! under its lock where spans are chosen, and cost nothing where nothing is pinned. While a page is pinned:
 //!
-//! | who | gets |
+//! | request | gets |
 //! |---|---|
 //! | a CPU access | the page |
 //! | a device access | [`DeviceFault::Unanswered`](crate::device::DeviceFault::Unanswered) with [`Failure::Pinned`], at once: a pin may last for ever |
 //! | a device access to its neighbour | the page, in a folio small enough to leave the pinned one out |
 //! | a prefetch to the device, an unmapping | [`Failure::Pinned`] |
-//! | whoever makes room in system memory | other pages |
+//! | making room in system memory | other pages |
 
 use std::ops::Range;
 

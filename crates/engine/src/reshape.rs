@@ -25,7 +25,7 @@ impl<V: CpuView> Engine<V> {
     /// split, one page the split around it. What else is there is left alone.
     ///
     /// # Errors
-    /// [`Failure::Busy`] if somebody holds a folio: it stays as it is, and so do those after it.
+    /// [`Failure::Busy`] if a folio is held elsewhere: it stays as it is, and so do those after it.
     pub fn split(&self, addresses: Range<usize>, order: Order) -> Result<u64, Failure> {
         self.parts(addresses)?
             .map(|(found, run)| {
@@ -37,14 +37,13 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Collapses the folios on the device that lie in page-aligned `addresses`, as far as they go together: halves of
-    /// a larger folio that have one backing, side by side, are in the device's page table both or neither, and are held by
-    /// nobody else. Nothing moves. As with
-    /// `MADV_COLLAPSE` of the kernel, it is done on return.
+    /// a larger folio that have one backing, side by side, are in the device's page table both or neither, and have
+    /// no other references. Nothing moves. As with `MADV_COLLAPSE` of the kernel, it is done on return.
     ///
-    /// It is for those who split before: nothing collapses by itself, since what splits a folio has a use for the pieces.
+    /// It undoes a split: nothing collapses by itself, since what splits a folio has a use for the pieces.
     ///
     /// # Errors
-    /// [`Failure::Busy`] if somebody holds a folio that could have been a half; all others are collapsed.
+    /// [`Failure::Busy`] if a folio is held elsewhere that could have been a half; all others are collapsed.
     pub fn collapse(&self, addresses: Range<usize>) -> Result<Collapsed, Failure> {
         let (mut sum, mut result) = (Collapsed::default(), Ok(()));
         for (found, run) in self.parts(addresses)? {

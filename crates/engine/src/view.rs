@@ -66,7 +66,7 @@ pub trait CpuView: Send + Sync {
     /// Where the bytes of a span are while it is out of view.
     type Staged: Send;
 
-    /// Takes the pages of `place` that are in `ram` out of view. On return nobody can write them, and every
+    /// Takes the pages of `place` that are in `ram` out of view. On return no thread can write them, and every
     /// touch faults.
     ///
     /// # Errors
@@ -82,11 +82,11 @@ pub trait CpuView: Send + Sync {
     /// The bytes of `run`, within `place`, while they are out of view.
     fn bytes<'v>(&'v self, place: BlockSpan, staged: &Self::Staged, run: PageRun) -> SharedBytes<'v>;
 
-    /// Shows the pages of `place` that are in `ram` again, and wakes who waits for them.
+    /// Shows the pages of `place` that are in `ram` again, and wakes the threads that wait for them.
     fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<Self::Staged>);
 
-    /// Shows the span, filled before, and wakes who waits for it; each page as a whole or not at all. The page
-    /// `wanted`, which somebody waits for, may be shown before the others.
+    /// Shows the span, filled before, and wakes the threads that wait for it; each page as a whole or not at all. The
+    /// page `wanted`, which a thread waits for, may be shown before the others.
     ///
     /// # Errors
     /// If nothing of it can be shown; the reservation stays.
@@ -97,7 +97,7 @@ pub trait CpuView: Send + Sync {
         wanted: Option<u16>,
     ) -> Result<(), (Refused, Self::Staged)>;
 
-    /// Accepts the whole span, filled before, that nobody waits for: it is shown now or at its next touch.
+    /// Accepts the whole span, filled before, that no thread waits for: it is shown now or at its next touch.
     ///
     /// # Errors
     /// As [`CpuView::install`].
@@ -105,7 +105,7 @@ pub trait CpuView: Send + Sync {
         self.install(place, staged, None)
     }
 
-    /// Shows the whole span as zeros and wakes who waits for it.
+    /// Shows the whole span as zeros and wakes the threads that wait for it.
     ///
     /// # Errors
     /// If it cannot be shown; the reservation stays.
@@ -120,7 +120,7 @@ pub trait CpuView: Send + Sync {
     /// If the view cannot be changed; no byte is forgotten then.
     fn discard(&self, base: usize, run: PageRun, coherent: &PageSet) -> Result<(), Refused>;
 
-    /// Shows device memory at `place`, and wakes who waits for it.
+    /// Shows device memory at `place`, and wakes the threads that wait for it.
     ///
     /// # Errors
     /// If it cannot be mapped; then a touch faults.
@@ -146,6 +146,6 @@ pub trait CpuView: Send + Sync {
         let _ = (base, run);
     }
 
-    /// Makes a touch of the page at `address` raise SIGBUS, and wakes who waits for it.
+    /// Makes a touch of the page at `address` raise SIGBUS, and wakes the threads that wait for it.
     fn poison(&self, address: usize);
 }

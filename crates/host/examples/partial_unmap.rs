@@ -1,6 +1,6 @@
 //! What unmapping 4 KiB in the middle of 2 MiB on the device costs: by splitting the folio in place, and by destroying
-//! the range, as GPU SVM does. Both are carried out, and the bytes are compared afterwards. In the end somebody holds a
-//! folio while the space is closed. `cargo run --release -p bifolio-runtime --example partial_unmap`
+//! the range, as GPU SVM does. Both are carried out, and the bytes are compared afterwards. In the end the space is
+//! closed while a folio is held. `cargo run --release -p bifolio-host --example partial_unmap`
 
 use std::error::Error;
 use std::fmt::Write;
@@ -88,9 +88,9 @@ fn close_with_a_holder(text: &mut String) -> Result<(), Box<dyn Error>> {
     let pagemap = space.engine().nodes()[0].pagemap();
     let first = pagemap.folios().next().ok_or("a folio on the device")?.head;
     let held = pagemap.try_get(first)?;
-    writeln!(text, "close while somebody holds the folio")?;
+    writeln!(text, "close while a folio is held")?;
     match space.engine().detach(PATIENCE) {
-        Ok(()) => return Err("somebody holds a folio".into()),
+        Ok(()) => return Err("a folio is held".into()),
         Err(refused) => writeln!(text, "  refused         {refused}")?,
     }
     check(&space, span)?;

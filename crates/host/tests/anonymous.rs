@@ -200,7 +200,7 @@ fn unmapped_memory_gives_its_folios_back() {
     let Some(rig) = rig(4) else { return };
     rig.fill();
     rig.engine.prefetch(rig.addresses(), Side::DEVICE).expect("room on the device");
-    rig.engine.unmap(rig.addresses()).expect("nobody holds folios");
+    rig.engine.unmap(rig.addresses()).expect("no folio is held elsewhere");
     assert_eq!(rig.engine.nodes()[0].pagemap().live_pages(), 0);
     rig.engine.map(rig.addresses()).expect("whole blocks");
     rig.engine.cpu_fault(rig.span.start()).expect("zeros");

@@ -275,7 +275,7 @@ fn split_folios_of_one_buffer_go_together_and_leave_room_for_2_mib() {
     let border = span.part(MIB, MIB).expect("inside");
     // Unmapping splits folios; what stays is in many of them, on one buffer.
     let engine = space.engine();
-    engine.unmap(border.start() + PAGE..border.end() - PAGE).expect("nobody uses it");
+    engine.unmap(border.start() + PAGE..border.end() - PAGE).expect("it is not in use");
     assert!(engine.nodes()[0].pagemap().pool().usage().references > 1);
     let buffer = space.allocate_buffer(2 * MIB).expect("the buffer goes as a whole");
     assert_eq!(engine.nodes()[0].pagemap().pool().usage().objects, 1);
@@ -301,7 +301,7 @@ fn closing_brings_buffers_home_and_waits_for_those_in_use() {
     assert_eq!(still, Err(DetachError::StillPinned(StillPinned { pages: 512 })));
     assert_eq!([&buffers[0], &buffers[1]].map(Buffer::is_on_device), [false, true]);
     drop(pinned);
-    space.close().expect("nobody uses it any more");
+    space.close().expect("it is not in use any more");
     assert_eq!(space.engine().nodes()[0].pagemap().pool().free_pages(), 8 * MIB as u64 / 4096);
     for (number, buffer) in buffers.iter().enumerate() {
         assert_eq!(buffer.validate(), Err(BufferError::Detached));

@@ -84,7 +84,7 @@ fn reset_memory_reads_as_zero_wherever_it_was() {
     let bytes = block(&heap, 8 * MIB);
     fill(bytes);
     let start = bytes.address();
-    heap.reset(start + MIB..start + 7 * MIB).expect("nobody holds folios");
+    heap.reset(start + MIB..start + 7 * MIB).expect("no folio is held elsewhere");
     assert!(bytes.part(MIB, 6 * MIB).expect("inside").is_zero());
     assert_eq!(bytes.load_u64(64), Ok(64));
     assert_eq!(bytes.load_u64(7 * MIB), Ok(7 * MIB as u64));

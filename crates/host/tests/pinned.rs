@@ -1,4 +1,4 @@
-//! Pinned pages: they come home first, stay in system memory whoever wants them elsewhere, and go on as before
+//! Pinned pages: they come home first, stay in system memory against every other request, and go on as before
 //! afterwards.
 
 mod kernel;

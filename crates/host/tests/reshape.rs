@@ -138,7 +138,7 @@ fn folios_of_one_backing_become_one_folio_again_while_the_device_writes() {
         while_the_device_writes(&space, span, || {
             for order in [0, 4, 8] {
                 let order = Order::new(order).expect("small");
-                let pieces = space.split(span, order).expect("nobody holds it") + 1;
+                let pieces = space.split(span, order).expect("no folio is held elsewhere") + 1;
                 assert_eq!(references(&space), pieces);
                 assert_eq!(space.collapse(span), Ok(Collapsed { before: pieces, after: 1 }));
                 assert_eq!((orders(&space, span), references(&space)), (vec![9], 1));
@@ -155,7 +155,7 @@ fn folios_around_one_that_somebody_holds_collapse_without_it() {
         return;
     }
     let (space, span) = one_folio(MemoryKind::Private);
-    space.split(span, Order::ZERO).expect("nobody holds it");
+    space.split(span, Order::ZERO).expect("no folio is held elsewhere");
     let page = space.engine().nodes()[0].pagemap().folios().nth(300).expect("512 folios").head;
     let held = space.engine().nodes()[0].pagemap().try_get(page).expect("it is in use");
     assert_eq!(space.collapse(span), Err(Failure::Busy));
@@ -171,7 +171,7 @@ fn folio_without_a_page_that_was_unmapped_stays_in_pieces() {
         return;
     }
     let (space, span) = one_folio(MemoryKind::Private);
-    space.unmap(span.part(300 * PAGE, PAGE).expect("inside")).expect("nobody holds it");
+    space.unmap(span.part(300 * PAGE, PAGE).expect("inside")).expect("no folio is held elsewhere");
     assert_eq!(space.collapse(span), Ok(Collapsed { before: 9, after: 9 }));
     assert_eq!(orders(&space, span), [8, 5, 3, 2, 0, 1, 4, 6, 7]);
     assert_eq!(space.audit(), []);
@@ -184,7 +184,7 @@ fn every_pool_collapses_what_it_split() {
     }
     for (pool, kind) in PoolName::ALL.iter().flat_map(|pool| KINDS.map(|kind| (*pool, kind))) {
         let (space, span) = one_folio_of(kind, pool);
-        space.split(span, Order::ZERO).expect("nobody holds it");
+        space.split(span, Order::ZERO).expect("no folio is held elsewhere");
         assert_eq!(space.collapse(span), Ok(Collapsed { before: 512, after: 1 }), "{pool:?}");
         assert_eq!(space.audit(), []);
     }

@@ -56,7 +56,7 @@ fn round_trips(space: &Space, bytes: usize) {
     }
     assert_eq!(space.audit(), []);
     assert_eq!(space.statistics().get(Counter::Violations), 0);
-    space.free(address).expect("nobody holds it");
+    space.free(address).expect("no folio is held elsewhere");
     assert_eq!(space.engine().nodes()[0].pagemap().live_pages(), 0);
 }
 
@@ -140,7 +140,7 @@ fn part_of_a_folio_is_freed_and_the_rest_stays_on_the_device_with_every_pool() {
         let span = AddressRange::new(space.allocate(2 << 20).expect("room"), 2 << 20).expect("pages");
         space.prefetch(span, Side::DEVICE).expect("room on the device");
         let hole = span.start() + 100 * PAGE..span.start() + 108 * PAGE;
-        space.engine().unmap(hole.clone()).expect("nobody uses it");
+        space.engine().unmap(hole.clone()).expect("it is not in use");
 
         assert_eq!(space.engine().nodes()[0].pagemap().live_pages(), 512 - 8, "{pool}");
         assert_eq!(space.audit(), [], "{pool}");

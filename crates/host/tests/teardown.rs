@@ -1,4 +1,4 @@
-//! Taking the device away: all bytes come home, whoever holds folios is told of, and nothing goes there any more.
+//! Taking the device away: all bytes come home, folios that are held elsewhere are named, and nothing goes there any more.
 
 mod kernel;
 
@@ -14,7 +14,7 @@ use bifolio_sys::{AddressRange, Features, PAGE};
 
 const BYTES: usize = 8 << 20;
 const WORDS: usize = BYTES / 8;
-/// Long enough for whoever is about to let go, short enough for a test that knows that nobody will.
+/// Long enough for a holder that is about to let go, short enough for a test in which none does.
 const SHORT: Duration = Duration::from_millis(20);
 
 /// A space whose memory was written by the CPU and then sent to the device, with the span of it.
@@ -60,7 +60,7 @@ fn closing_brings_every_byte_home() {
         let (space, span) = on_device(kind, None);
         let moved = space.engine().nodes()[0].pagemap().live_pages() * PAGE as u64;
         let before = space.statistics().get(Counter::BytesToRam);
-        space.close().expect("nobody holds a folio");
+        space.close().expect("no folio is held elsewhere");
         assert_eq!(space.statistics().get(Counter::BytesToRam) - before, moved, "each byte moved once");
         assert!(space.engine().nodes()[0].pagemap().is_drained());
         assert_eq!(space.engine().nodes()[0].pagemap().pool().free_pages(), (2 * BYTES / PAGE) as u64);
@@ -78,7 +78,7 @@ fn closing_exceeds_the_limit_of_system_memory_rather_than_lose_bytes() {
     let limit = 2 << 20;
     let (space, span) = on_device(MemoryKind::Private, Some(limit));
     let fresh = space.allocate(PAGE).expect("room");
-    space.close().expect("nobody holds a folio");
+    space.close().expect("no folio is held elsewhere");
     all_bytes_are_there(&space, span);
     let fresh = space.window(AddressRange::new(fresh, PAGE).expect("a page"));
     assert_eq!(fresh.load_u64(0), Ok(0), "first touches go on as well");
@@ -201,7 +201,7 @@ fn memory_of_unmodified_programs_comes_home_too() {
     let window = heap.window(AddressRange::new(block, BYTES).expect("pages"));
     (0..WORDS).for_each(|word| window.store_u64(word * 8, word as u64 + 1).expect("inside"));
     assert!(heap.engine().nodes()[0].pagemap().live_pages() > 0, "system memory is too small");
-    heap.engine().detach(SHORT).expect("nobody holds a folio");
+    heap.engine().detach(SHORT).expect("no folio is held elsewhere");
     assert!(heap.engine().nodes()[0].pagemap().is_drained());
     (0..WORDS).for_each(|word| assert_eq!(window.load_u64(word * 8), Ok(word as u64 + 1), "word {word}"));
     assert_eq!(heap.audit(), []);

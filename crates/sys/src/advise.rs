@@ -129,6 +129,6 @@ pub fn collapse(at: SharedBytes<'_>) -> Collapse {
 }
 
 fn advise(at: SharedBytes<'_>, advice: u32, call: &'static str) -> Result<(), SysError> {
-    // SAFETY: the window is memory of a living mapping that nobody sees through Rust references.
+    // SAFETY: the window is memory of a living mapping, and no Rust reference leads to it.
     unsafe { raw::madvise(at.address(), at.len(), advice) }.map_err(SysError::of(call))
 }

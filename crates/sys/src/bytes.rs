@@ -8,7 +8,7 @@
 //!    outside of the compiler's sight ([`sweep`](crate::sweep)). Racing accesses then give stale or mixed bytes,
 //!    never undefined behaviour.
 //!
-//! A load from a page that is not there waits for whoever serves its userfaultfd; from memory without access it
+//! A load from a page that is not there waits for the thread that serves its userfaultfd; from memory without access it
 //! raises SIGSEGV, from a poisoned page SIGBUS. That stops the program, it does not corrupt it.
 
 use std::marker::PhantomData;

@@ -27,7 +27,7 @@ impl EventFd {
         Self(crate::process::high_fd(self.0))
     }
 
-    /// Raises it. Raising twice is the same as once for those who poll.
+    /// Raises it. Raising twice is the same as once for a reader that polls.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ pub struct Host {
     pub mthp_64k_shmem: Option<String>,
     /// `vm.max_map_count`: ranges one process may have.
     pub max_map_count: Option<u64>,
-    /// `vm.unprivileged_userfaultfd`: whether the system call gives full mode to everybody.
+    /// `vm.unprivileged_userfaultfd`: whether the system call gives full mode to every process.
     pub unprivileged_userfaultfd: Option<bool>,
     /// `vm.overcommit_memory`: 0 by estimate, 1 always, 2 never.
     pub overcommit_memory: Option<u8>,

@@ -1,4 +1,4 @@
-//! The one unsafe floor of Bifolio: system calls, and memory that somebody else may be writing.
+//! The unsafe floor of Bifolio: system calls, and memory that another thread, a device or another process may write.
 //!
 //! Everything above this crate is `forbid(unsafe_code)`; what it may do with pages, it does through these types:
 //!

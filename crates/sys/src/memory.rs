@@ -1,7 +1,7 @@
 //! Owned ranges of the address space.
 //!
 //! A [`Mapping`] is the right to use a range of addresses by raw access. It never hands out `&` or `&mut` to the
-//! bytes, so anybody (the kernel, a device thread, another process) may change them at any time. Windows of it are
+//! bytes, so the kernel, a device thread or another process may change them at any time. Windows of it are
 //! [`SharedBytes`], which also serve as the permit for page operations.
 //!
 //! ```text
@@ -149,7 +149,7 @@ impl Mapping {
         Self::create(Content::Shared(memfd, offset as u64), len, protection, place)
     }
 
-    /// Takes charge of memory that somebody else mapped. Dropping leaves it mapped.
+    /// Takes charge of memory that was mapped elsewhere. Dropping leaves it mapped.
     ///
     /// # Safety
     ///
@@ -250,7 +250,7 @@ impl Mapping {
     pub fn remap_into(self, target: &Mapping, part: AddressRange) -> Result<(), RemapFailed> {
         match self.move_over(target, part) {
             Ok(()) => {
-                // The old addresses are free already; somebody else may have them by now.
+                // The old addresses are free already; another mapping may have them by now.
                 self.leak();
                 Ok(())
             }
@@ -291,7 +291,7 @@ impl Mapping {
         protection: Protection,
     ) -> Result<(), MapError> {
         self.at(part)?;
-        // SAFETY: 1. the part is inside of this mapping, so MAP_FIXED replaces nothing of anybody else; 2. nothing
+        // SAFETY: 1. the part is inside of this mapping, so MAP_FIXED replaces nothing else; 2. nothing
         // there is seen through Rust references.
         unsafe { map(content, part.start(), part.len(), protection, MapFlags::FIXED) }?;
         Ok(())

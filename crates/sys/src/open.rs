@@ -11,18 +11,18 @@ use rustix::mm::UserfaultfdFlags;
 
 use crate::abi;
 
-/// Path of the device node that gives out full-mode descriptors to whoever may open it.
+/// Path of the device node that gives out full-mode descriptors to every process that may open it.
 pub const DEVICE_NODE: &str = "/dev/userfaultfd";
 
 /// A way to get a userfaultfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// `/dev/userfaultfd`: full mode for whoever may open the file.
+    /// `/dev/userfaultfd`: full mode for every process that may open the file.
     DevNode,
     /// The system call: full mode for `CAP_SYS_PTRACE`, or for all where the sysctl
     /// `vm.unprivileged_userfaultfd` is 1.
     Syscall,
-    /// The system call with `UFFD_USER_MODE_ONLY`: for everybody; system calls that touch a missing page fail with
+    /// The system call with `UFFD_USER_MODE_ONLY`: for every process; system calls that touch a missing page fail with
     /// `EFAULT`.
     UserModeOnly,
 }
@@ -148,7 +148,7 @@ struct NewUffd {
 }
 
 // SAFETY: 1. the opcode is `_IO(0xAA, 0)`, asserted in `abi`; 2. its argument is passed by value, so nothing in memory
-// is read or written; 3. its answer is a new descriptor that nobody else owns.
+// is read or written; 3. its answer is a new descriptor that has no other owner.
 unsafe impl Ioctl for NewUffd {
     type Output = OwnedFd;
 

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 pub enum Outcome {
     /// All of it; the number of bytes.
     Done(usize),
-    /// The first page is already there (EEXIST). Somebody else installed it: wake the waiters.
+    /// The first page is already there (EEXIST). Another thread installed it: wake the waiters.
     Exists,
     /// Stopped after this many bytes (EAGAIN): continue from there. With 0 bytes the address space is changing and
     /// an event message waits to be read first.

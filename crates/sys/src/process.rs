@@ -1,4 +1,4 @@
-//! Facts about this process, and manners of a thread that lives inside somebody else's program.
+//! Facts about this process, and settings of a thread that lives inside of another program.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -156,7 +156,7 @@ pub fn share_memory(one: u32, other: u32) -> Result<bool, SysError> {
 ///
 /// # Errors
 ///
-/// Refuses numbers that are no process or no signal, a process that is gone, and one of somebody else.
+/// Refuses numbers that are no process or no signal, a process that is gone, and one of another user.
 pub fn send_signal(pid: u32, signal: i32) -> Result<(), SysError> {
     use rustix::process::{Pid, Signal, kill_process};
     let invalid = || SysError::of("kill")(Errno::INVAL);

@@ -55,7 +55,7 @@ pub enum Wake {
 pub enum Protect {
     /// Writes fault from now on.
     On,
-    /// Writes pass again, and those who waited are woken or not.
+    /// Writes pass again, and threads that waited are woken or not.
     Off(Wake),
 }
 

@@ -7,8 +7,9 @@
 //!    zeros)            evict: copy, memory back to the pool                     in the order of victims
 //! ```
 //!
-//! Each object has a lock of its own, which ranks with those of blocks: who evicts only tries it. What is being gathered
-//! for an object is in no order of victims, so who finds nothing to evict meanwhile waits, without any lock.
+//! Each object has a lock of its own, which ranks with those of blocks: an eviction only tries it. What is being
+//! gathered for an object is in no order of use, so a transaction that finds nothing to evict meanwhile waits, without
+//! any lock.
 //!
 //! An object's pages are taken from the budget of system memory for as long as it lives, wherever it is: so evicting it
 //! never fails for want of them, and a limit on system memory holds at all times.
@@ -117,7 +118,7 @@ impl Buffer {
     }
 
     pub(crate) fn is_pinned(&self) -> bool {
-        // Relaxed: a hint for those who look for victims; who evicts holds the lock.
+        // Relaxed: a hint for the choice of what to evict; an eviction holds the lock.
         self.pins.load(Ordering::Relaxed) > 0
     }
 
@@ -177,7 +178,7 @@ impl<V: CpuView> Engine<V> {
         Ok(Arc::new(Buffer { node, address, pages, pins: AtomicU32::new(0), place }))
     }
 
-    /// Frees an object's memory, wherever it is. Nobody uses it any more.
+    /// Frees an object's memory, wherever it is. No thread uses it any more.
     pub fn free_buffer(&self, object: &Buffer) {
         let place = std::mem::replace(&mut *lock(&object.place), BufferLocation::System(None));
         if let BufferLocation::Device { memory, turn } = place {

@@ -57,7 +57,7 @@ fn taken_address_is_refused() {
 #[test]
 fn dropping_unmaps_only_what_is_owned() {
     limited("dropping_unmaps_only_what_is_owned", || {
-        // Shared, as nothing else in this process is: whoever is given the addresses next is not taken for it.
+        // Shared, as nothing else in this process is: what is mapped at these addresses next is not taken for it.
         let memfd = Memfd::create("bifolio-test", 3 * PAGE).expect("descriptors are left");
         let wide = Mapping::shared(&memfd, 0, 3 * PAGE, Protection::Read, Placement::Anywhere)
             .expect("memory is left");
