@@ -14,68 +14,72 @@ use crate::amount::{Amount, Size};
 use crate::exit;
 use crate::output::JsonTarget;
 
-/// Shared virtual memory for accelerators, in user space.
+/// Linux's device memory, rebuilt in Rust as an ordinary program.
 ///
-/// A program and a device work on the same pointers; memory moves as folios,
-/// of 4 KiB to 2 MiB, to the side that touches it. The built-in device needs
-/// no hardware, no kernel module and no root.
+/// A program and a simulated accelerator follow the same pointers. Pages move as
+/// folios, of 4 KiB to 2 MiB, to the side that touches them. This needs no GPU,
+/// no kernel module and no root.
 #[derive(Debug, Parser)]
-#[command(name = "bifolio", version, verbatim_doc_comment, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
+#[command(name = "bifolio", version, verbatim_doc_comment, max_term_width = COLUMNS_MAX)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// Widest line of a help.
+const COLUMNS_MAX: usize = 80;
+
 const EXAMPLES: &str = "\
 Examples:
-  bifolio demo pagerank                  rank Debian's packages with a quarter of the memory
-  bifolio demo bfs --vram 1M --json -    search them with 1 MiB, figures as JSON
-  bifolio run --ram 64M -- sort big.txt  sort with 64 MiB of heap in memory, the rest on the device
+  bifolio demo pagerank                  rank the packages of Debian
+  bifolio demo bfs --vram 1M --json -    search them, figures as JSON
+  bifolio run --ram 64M -- sort big.txt  sort with 64 MiB of its heap in memory
   bifolio check --design linux-v3        how a design of device folios breaks
-  bifolio doctor                         what this machine grants";
+  bifolio doctor                         what works on this machine";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Runs a job on the built-in device, over a graph of real pointers, in too little memory.
+    /// Run a job on the built-in device, with less device memory than data.
     #[command(subcommand)]
     Demo(DemoCommand),
-    /// Runs a program with its heap on device memory.
+    /// Run a program with its heap on device memory.
     Run(RunArgs),
-    /// Explores designs of device folios in small worlds, and shows the shortest way to break a rule.
+    /// Explore designs of device folios, and show how they break.
     Check(CheckArgs),
-    /// Tells what this machine grants, what each lack costs, and the one command that grants it.
+    /// Say what works on this machine, and what lifts the limits.
     Doctor(DoctorArgs),
-    /// Measures what faults, migrations and allocations cost, each with its floor from the same run.
+    /// Measure faults, migrations and allocations beside their floors.
     Bench(BenchArgs),
 }
 
 /// The jobs of the demonstration.
 #[derive(Debug, Subcommand)]
 pub enum DemoCommand {
-    /// Ranks the nodes by who points to them.
+    /// Rank the nodes of a graph by the nodes that point to them.
     #[command(after_help = PAGERANK_EXAMPLES)]
     Pagerank(PageRankArgs),
-    /// Searches from one node, level by level.
+    /// Search a graph from one node, level by level.
     #[command(after_help = BFS_EXAMPLES)]
     Bfs(BfsArgs),
 }
 
 const PAGERANK_EXAMPLES: &str = "\
 Examples:
-  bifolio demo pagerank                            Debian's packages, device memory for a quarter
-  bifolio demo pagerank --vram 1/16 --checked      a sixteenth, rules checked after every move
-  bifolio demo pagerank --memory coherent          the CPU reads device memory in place
-  bifolio demo pagerank --pool coherent            the same, with objects that neighbouring folios share
-  bifolio demo pagerank --buffers 1/4              with buffer objects that take device memory too
-  bifolio demo pagerank --json report.json edges   your own edge list";
+  bifolio demo pagerank                     Debian's packages
+  bifolio demo pagerank --vram 1/16         with device memory for a sixteenth
+  bifolio demo pagerank --checked           rules checked after every move
+  bifolio demo pagerank --memory coherent   the CPU reads device memory in place
+  bifolio demo pagerank --buffers 1/4       buffer objects compete for it
+  bifolio demo pagerank --json - edges.txt  your own edge list";
 
 const BFS_EXAMPLES: &str = "\
 Examples:
-  bifolio demo bfs                          Debian's packages, from the one that names most others
-  bifolio demo bfs --root bash --vram 64K   from bash, with 64 KiB of device memory
-  zcat edges.gz | bifolio demo bfs -        your own edge list";
+  bifolio demo bfs                         Debian's packages
+  bifolio demo bfs --root bash --vram 64K  from bash, device memory of 64 KiB
+  zcat edges.gz | bifolio demo bfs -       your own edge list";
 
 /// What PageRank can be told.
 #[derive(Debug, Args)]
@@ -91,7 +95,7 @@ pub struct PageRankArgs {
 /// What a search can be told.
 #[derive(Debug, Args)]
 pub struct BfsArgs {
-    /// Node to start from, by name; without it, the one that points to most others.
+    /// Node to start from, by name; without it, the node that points to most others.
     #[arg(long, value_name = "NAME")]
     pub root: Option<String>,
     /// What every job can be told.
@@ -104,34 +108,41 @@ pub struct BfsArgs {
 pub struct JobArgs {
     /// Edge list to work on, `-` for standard input; without it, Debian's packages.
     ///
-    /// Lines of two names or numbers, `#` comments, packed with gzip or not.
+    /// A line holds two names or numbers. Lines that begin with `#`, `%` or `//` are comments. If the first line is
+    /// `# adjacency list`, a line holds a node and all nodes that it points to. The file may be packed with gzip.
     #[arg(value_name = "FILE")]
     pub file: Option<String>,
-    /// Memory of each device, such as 16M, or a share of the data, such as 1/4.
+    /// Memory of each device: a size such as 16M, or a share of the data such as 1/4.
     #[arg(long, value_name = "SIZE", default_value = "1/4")]
     pub vram: Amount,
-    /// Devices that share the job, 1 to 8; what several want goes from one to the other.
+    /// Devices that share the job, 1 to 8.
+    ///
+    /// Pages that several devices want go from one to the other.
     #[arg(long, value_name = "N", default_value = "1", value_parser = devices)]
     pub devices: NonZeroUsize,
-    /// System memory that the data may use at once; without it, there is no limit.
+    /// Most system memory that the data may use at once; without it, no limit.
     #[arg(long, value_name = "SIZE")]
     pub ram: Option<Amount>,
-    /// Buffer objects beside the data, which compete with it for device memory; their bytes are checked too.
+    /// Buffer objects beside the data, which compete with it for device memory.
+    ///
+    /// Their bytes are checked too.
     #[arg(long, alias = "objects", value_name = "SIZE")]
     pub buffers: Option<Amount>,
-    /// Whether the CPU can map device memory [default: private, with --pool coherent coherent].
+    /// Whether the CPU can map device memory.
+    ///
+    /// Without it private; coherent with `--pool coherent`.
     #[arg(long, value_enum, value_name = "KIND")]
     pub memory: Option<Memory>,
-    /// Who hands out device memory.
+    /// The pool that hands out device memory.
     #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
     pub pool: PoolName,
-    /// When the page words of folios are made clean: as they end, or as the next folio is formed there.
+    /// When the page metadata of a folio is cleared: as it is freed, or as the next folio is formed there.
     #[arg(long, value_name = "WHEN", default_value_t, value_parser = resets())]
     pub reset: Reset,
     /// Threads of each device, 1 to 64.
     #[arg(long, value_name = "N", default_value = "2", value_parser = units)]
     pub units: NonZeroUsize,
-    /// Check the rules after every move of a folio, and not only at the end.
+    /// Check the rules after every move of a folio, not only at the end.
     #[arg(long)]
     pub checked: bool,
     /// Where the report goes.
@@ -143,7 +154,7 @@ pub struct JobArgs {
 #[derive(Debug, Args)]
 #[command(after_help = RUN_HELP)]
 pub struct RunArgs {
-    /// System memory that the program's heap may use at once; without it, half of the machine's.
+    /// Most system memory that the program's heap may use at once; without it, half of the machine's.
     #[arg(long, value_name = "SIZE")]
     pub ram: Option<Size>,
     /// Device memory; without it, half of the machine's memory.
@@ -152,10 +163,10 @@ pub struct RunArgs {
     /// Smallest block of `malloc` or `mmap` that has an address range of its own on the heap.
     #[arg(long, value_name = "SIZE", default_value = "64K")]
     pub threshold: Size,
-    /// Who hands out device memory.
+    /// The pool that hands out device memory.
     #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
     pub pool: PoolName,
-    /// When the page words of folios are made clean: as they end, or as the next folio is formed there.
+    /// When the page metadata of a folio is cleared: as it is freed, or as the next folio is formed there.
     #[arg(long, value_name = "WHEN", default_value_t, value_parser = resets())]
     pub reset: Reset,
     /// Check the rules after every move of a folio.
@@ -175,18 +186,19 @@ Examples:
   bifolio run --ram 64M --json report.json -- python3 script.py
   bifolio run --ram 64M --pool freelist -- sort big.txt
 
-Output, exit status and signals are the program's own; the report goes to standard error. The program must be
-dynamically linked and not setuid. It keeps its heap when it replaces itself by exec; programs that it starts
-run as always. The device memory of a program's heap is private with every pool, also with --pool coherent, as KFD's
-is where the device sits on PCIe: a touch brings the folio home.";
+Output, exit status and signals are the program's own; the report goes to
+standard error. The program must be dynamically linked and not setuid. It keeps
+its heap when it replaces itself by exec; programs that it starts run as always.
+Device memory is private with every pool: a touch brings the folio back to
+system memory.";
 
 /// Where a report goes.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
-    /// Write the figures as JSON to FILE; `-` prints them instead of the text.
+    /// Write the figures as JSON to FILE; `-` prints them in place of the text.
     #[arg(long, value_name = "FILE")]
     pub json: Option<JsonTarget>,
-    /// Print nothing but errors and the JSON that was asked for.
+    /// Print nothing but errors, and JSON if asked for.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -194,9 +206,9 @@ pub struct OutputArgs {
 /// Kinds of device memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Memory {
-    /// It cannot: a touch brings the folio home.
+    /// It cannot: a touch brings the folio back to system memory.
     Private,
-    /// It can: folios of 64 KiB and more are read and written where they are.
+    /// It can: folios of 64 KiB and more are used where they are.
     Coherent,
 }
 
@@ -223,7 +235,7 @@ pub struct DoctorArgs {
 }
 
 const DOCTOR_HELP: &str = "\
-Exits with 0 if the built-in device works, with 3 if it does not. Changes nothing.";
+Exit codes: 0 the built-in device works; 3 it does not. Nothing is changed.";
 
 /// What `check` can be told.
 #[derive(Debug, Args)]
@@ -293,24 +305,25 @@ pub struct CheckArgs {
 
 const CHECK_HELP: &str = "\
 Examples:
-  bifolio check                                the table of all designs
-  bifolio check --design linux-v3              one design, and a story for each rule
-  bifolio check --design linux-v3 --rule I4    that story
-  bifolio check --rules --rule I4              what the rule says, and its source
-  bifolio check --threads 2                    the table, on two cores
-  bifolio check --design bifolio --max-order 3 the shipped code in a larger world
+  bifolio check                              the table of all designs
+  bifolio check --threads 2                  the same, on two cores
+  bifolio check --design linux-v3            one design, a story for each rule
+  bifolio check --design linux-v3 --rule I4  that story
+  bifolio check --rules --rule I4            what the rule says, and its source
+  bifolio check --design bifolio --max-order 3
+                                             the shipped code in a larger world
   bifolio check --design bifolio --pool freelist
-                                               the shipped code over a shipped pool
+                                             the same over a shipped pool
   bifolio check --design bifolio --max-order 3 --save big.check
-                                               Ctrl-C saves, --resume big.check goes on
+                                             Ctrl-C saves, --resume goes on
 
 Rows of --json are {design, rule, holds, states, depth, steps}, and by: the
-reason, where a rule holds by construction. holds is null where a design does not
-express the rule, or not all states were visited.
+reason, where a rule holds by construction. holds is null where a design does
+not express the rule, or not all states were visited.
 
-Exit codes: 0 all rules hold; 1 a rule breaks; 2 wrong use, or a saved file that is
-damaged or does not fit; 4 no rule broke, but not all states were visited, or the
-result could not be written. With --rule that rule alone counts.
+Exit codes: 0 all rules hold; 1 a rule breaks; 2 wrong use, or a saved file that
+is damaged or does not fit; 4 no rule broke, but not all states were visited, or
+the result could not be written. With --rule that rule alone counts.
 docs/the-thread-replayed.md explains the table.";
 
 /// What `bench` can be told.
@@ -320,10 +333,10 @@ pub struct BenchArgs {
     /// What to measure.
     #[arg(value_enum, value_name = "WHAT")]
     pub group: BenchGroup,
-    /// Print a JSON array of rows instead of the table.
+    /// Print the rows as JSON instead of the table.
     #[arg(long)]
     pub json: bool,
-    /// Take a second or two, for a look; such figures are not to be quoted.
+    /// Measure for a second or two. Such figures are for a look: they are not judged.
     #[arg(long)]
     pub quick: bool,
 }
@@ -331,24 +344,28 @@ pub struct BenchArgs {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BenchGroup {
-    /// Page faults, of the CPU and of the device.
+    /// Page faults of the CPU and of the device.
     Fault,
-    /// Migration out and back.
+    /// Migration to the device and back.
     Migrate,
     /// The allocator of device memory; needs no device.
     Buddy,
     /// The life of a folio; needs no device.
     Folio,
-    /// The explorer behind `bifolio check`, in states a second of one core; needs no device.
+    /// The explorer behind `bifolio check`, on one core; needs no device.
     Check,
 }
 
 const BENCH_HELP: &str = "\
-The floor is what the machine can do without Bifolio: a bare page fault, a copy, one bit turned over for each call;
-for buddy.scale it is the size of pool that costs least, for folios the same at order 0, for check states put into a
-set without any step done. The ratio is the result; it should be at most the goal for times, at least the goal for
-rates. A goal with a unit (buddy.fragmented, buddy.mixed, check) is the most that the value itself may be, or the least
-of a rate. Exits with 0 whether or not goals are met.";
+Examples:
+  bifolio bench fault           faults by folio size, and the cost of --checked
+  bifolio bench buddy --quick   the allocator, for a look
+
+The floor of a figure is the same work without Bifolio, in the same run: a bare
+page fault, a copy, one bit turned over for each call of the allocator. The
+ratio of the two is the result. A goal with <= is the most that the ratio may
+be, one with >= the least; a goal with a unit is about the value itself. The
+exit code is 0 whether goals are met or not.";
 
 /// Takes the name of a pool, and lists them all in the help.
 fn pools() -> impl TypedValueParser<Value = PoolName> {
@@ -390,6 +407,40 @@ fn number_up_to(most: usize, text: &str) -> Result<NonZeroUsize, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    /// What follows the options in the help of every subcommand.
+    fn after_help(command: &clap::Command, texts: &mut Vec<String>) {
+        texts.extend(command.get_after_help().map(ToString::to_string));
+        command.get_subcommands().for_each(|command| after_help(command, texts));
+    }
+
+    fn lines() -> Vec<String> {
+        let mut texts = Vec::new();
+        after_help(&Cli::command(), &mut texts);
+        texts.iter().flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn help_is_written_for_eighty_columns() {
+        let long: Vec<_> = lines().into_iter().filter(|line| line.chars().count() > COLUMNS_MAX).collect();
+        assert!(long.is_empty(), "{long:#?}");
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_valid_command() {
+        let lines = lines();
+        let examples = lines.iter().filter(|line| line.starts_with("  ")).filter_map(|line| {
+            let command = line.trim_start().split("  ").next()?;
+            command.rsplit("| ").next().filter(|command| command.starts_with("bifolio "))
+        });
+        let mut count = 0;
+        for example in examples {
+            let parsed = Cli::try_parse_from(example.split(' '));
+            assert!(parsed.is_ok(), "{example}: {parsed:?}");
+            count += 1;
+        }
+        assert!(count > 15, "only {count} examples were found");
+    }
 
     #[test]
     fn command_line_contradicts_itself_nowhere() {

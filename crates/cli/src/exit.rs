@@ -17,12 +17,12 @@ pub const FAILED: u8 = 4;
 /// The codes as `--help` shows them.
 pub const HELP: &str = "\
 Exit codes:
-  0  all went well
+  0  success
   1  a result differs from the plain run, or a rule broke
   2  wrong use: an argument or an input file is not as it must be
-  3  this machine refuses what Bifolio needs (`bifolio doctor` says what)
+  3  this machine refuses what Bifolio needs (see bifolio doctor)
   4  anything else
-`bifolio run` exits as its program does.";
+bifolio run exits as its program does.";
 
 /// An error that knows how the command has to exit.
 pub trait Failure: Error {

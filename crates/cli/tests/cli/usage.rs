@@ -22,20 +22,20 @@ fn help_shows_subcommands_examples_and_exit_codes() {
     assert_data_eq!(
         help(&["--help"]),
         str![[r#"
-Shared virtual memory for accelerators, in user space.
+Linux's device memory, rebuilt in Rust as an ordinary program.
 
-A program and a device work on the same pointers; memory moves as folios,
-of 4 KiB to 2 MiB, to the side that touches it. The built-in device needs
-no hardware, no kernel module and no root.
+A program and a simulated accelerator follow the same pointers. Pages move as
+folios, of 4 KiB to 2 MiB, to the side that touches them. This needs no GPU,
+no kernel module and no root.
 
 Usage: bifolio <COMMAND>
 
 Commands:
-  demo    Runs a job on the built-in device, over a graph of real pointers, in too little memory
-  run     Runs a program with its heap on device memory
-  check   Explores designs of device folios in small worlds, and shows the shortest way to break a rule
-  doctor  Tells what this machine grants, what each lack costs, and the one command that grants it
-  bench   Measures what faults, migrations and allocations cost, each with its floor from the same run
+  demo    Run a job on the built-in device, with less device memory than data
+  run     Run a program with its heap on device memory
+  check   Explore designs of device folios, and show how they break
+  doctor  Say what works on this machine, and what lifts the limits
+  bench   Measure faults, migrations and allocations beside their floors
   help    Print this message or the help of the given subcommand(s)
 
 Options:
@@ -46,19 +46,19 @@ Options:
           Print version
 
 Examples:
-  bifolio demo pagerank                  rank Debian's packages with a quarter of the memory
-  bifolio demo bfs --vram 1M --json -    search them with 1 MiB, figures as JSON
-  bifolio run --ram 64M -- sort big.txt  sort with 64 MiB of heap in memory, the rest on the device
+  bifolio demo pagerank                  rank the packages of Debian
+  bifolio demo bfs --vram 1M --json -    search them, figures as JSON
+  bifolio run --ram 64M -- sort big.txt  sort with 64 MiB of its heap in memory
   bifolio check --design linux-v3        how a design of device folios breaks
-  bifolio doctor                         what this machine grants
+  bifolio doctor                         what works on this machine
 
 Exit codes:
-  0  all went well
+  0  success
   1  a result differs from the plain run, or a rule broke
   2  wrong use: an argument or an input file is not as it must be
-  3  this machine refuses what Bifolio needs (`bifolio doctor` says what)
+  3  this machine refuses what Bifolio needs (see bifolio doctor)
   4  anything else
-`bifolio run` exits as its program does.
+bifolio run exits as its program does.
 
 "#]]
     );
@@ -69,15 +69,19 @@ fn help_of_pagerank_teaches_sizes() {
     assert_data_eq!(
         help(&["demo", "pagerank", "--help"]),
         str![[r#"
-Ranks the nodes by who points to them
+Rank the nodes of a graph by the nodes that point to them
 
 Usage: bifolio demo pagerank [OPTIONS] [FILE]
 
 Arguments:
   [FILE]
-          Edge list to work on, `-` for standard input; without it, Debian's packages.
+          Edge list to work on, `-` for standard input; without it, Debian's
+          packages.
           
-          Lines of two names or numbers, `#` comments, packed with gzip or not.
+          A line holds two names or numbers. Lines that begin with `#`, `%` or
+          `//` are comments. If the first line is `# adjacency list`, a line
+          holds a node and all nodes that it points to. The file may be packed
+          with gzip.
 
 Options:
       --rounds <N>
@@ -86,36 +90,46 @@ Options:
           [default: 20]
 
       --vram <SIZE>
-          Device memory, such as 16M, or a share of the data, such as 1/4
+          Device memory: a size such as 16M, or a share of the data such as 1/4
           
           [default: 1/4]
 
       --ram <SIZE>
-          System memory that the data may use at once; without it, there is no limit
+          Most system memory that the data may use at once; without it, no limit
 
       --buffers <SIZE>
-          Buffer objects beside the data, which compete with it for device memory; their bytes are checked too
+          Buffer objects beside the data, which compete with it for device
+          memory.
+          
+          Their bytes are checked too.
 
       --memory <KIND>
-          Whether the CPU can map device memory [default: private, with --pool coherent coherent]
+          Whether the CPU can map device memory.
+          
+          Without it private; coherent with `--pool coherent`.
 
           Possible values:
-          - private:  It cannot: a touch brings the folio home
-          - coherent: It can: folios of 64 KiB and more are read and written where they are
+          - private:  It cannot: a touch brings the folio back to system memory
+          - coherent: It can: folios of 64 KiB and more are used where they are
 
       --pool <POOL>
-          Who hands out device memory
+          The pool that hands out device memory
 
           Possible values:
-          - buddy:    Objects over a buddy allocator, as Xe; memory is free again with an object's last folio
-          - freelist: Lists of free folios, as Nouveau but repaired; memory is free again with each folio
-          - coherent: Objects of up to 2 MiB that neighbouring folios share, as KFD on coherent memory
-          - mirror:   Free lists that keep all they ever had, as the kernel's HMM test device
+          - buddy:    Objects over a buddy allocator, as Xe; memory is free
+            again with an object's last folio
+          - freelist: Lists of free folios, as Nouveau but repaired; memory is
+            free again with each folio
+          - coherent: Objects of up to 2 MiB that neighbouring folios share, as
+            KFD on coherent memory
+          - mirror:   Free lists that keep all they ever had, as the kernel's
+            HMM test device
           
           [default: buddy]
 
       --reset <WHEN>
-          When the page words of folios are made clean: as they end, or as the next folio is formed there
+          When the page metadata of a folio is cleared: as it is freed, or as
+          the next folio is formed there
           
           [default: split-on-free]
           [possible values: split-on-free, reinit-on-form]
@@ -126,24 +140,25 @@ Options:
           [default: 2]
 
       --checked
-          Check the rules after every move of a folio, and not only at the end
+          Check the rules after every move of a folio, not only at the end
 
       --json <FILE>
-          Write the figures as JSON to FILE; `-` prints them instead of the text
+          Write the figures as JSON to FILE; `-` prints them in place of the
+          text
 
   -q, --quiet
-          Print nothing but errors and the JSON that was asked for
+          Print nothing but errors, and JSON if asked for
 
   -h, --help
           Print help (see a summary with '-h')
 
 Examples:
-  bifolio demo pagerank                            Debian's packages, device memory for a quarter
-  bifolio demo pagerank --vram 1/16 --checked      a sixteenth, rules checked after every move
-  bifolio demo pagerank --memory coherent          the CPU reads device memory in place
-  bifolio demo pagerank --pool coherent            the same, with objects that neighbouring folios share
-  bifolio demo pagerank --buffers 1/4              with buffer objects that take device memory too
-  bifolio demo pagerank --json report.json edges   your own edge list
+  bifolio demo pagerank                     Debian's packages
+  bifolio demo pagerank --vram 1/16         with device memory for a sixteenth
+  bifolio demo pagerank --checked           rules checked after every move
+  bifolio demo pagerank --memory coherent   the CPU reads device memory in place
+  bifolio demo pagerank --buffers 1/4       buffer objects compete for it
+  bifolio demo pagerank --json - edges.txt  your own edge list
 
 "#]]
     );
@@ -154,31 +169,43 @@ fn help_of_bfs_teaches_roots() {
     assert_data_eq!(
         help(&["demo", "bfs", "-h"]),
         str![[r#"
-Searches from one node, level by level
+Search a graph from one node, level by level
 
 Usage: bifolio demo bfs [OPTIONS] [FILE]
 
 Arguments:
-  [FILE]  Edge list to work on, `-` for standard input; without it, Debian's packages
+  [FILE]  Edge list to work on, `-` for standard input; without it, Debian's
+          packages
 
 Options:
-      --root <NAME>     Node to start from, by name; without it, the one that points to most others
-      --vram <SIZE>     Device memory, such as 16M, or a share of the data, such as 1/4 [default: 1/4]
-      --ram <SIZE>      System memory that the data may use at once; without it, there is no limit
-      --buffers <SIZE>  Buffer objects beside the data, which compete with it for device memory; their bytes are checked too
-      --memory <KIND>   Whether the CPU can map device memory [default: private, with --pool coherent coherent] [possible values: private, coherent]
-      --pool <POOL>     Who hands out device memory [default: buddy] [possible values: buddy, freelist, coherent, mirror]
-      --reset <WHEN>    When the page words of folios are made clean: as they end, or as the next folio is formed there [default: split-on-free] [possible values: split-on-free, reinit-on-form]
+      --root <NAME>     Node to start from, by name; without it, the node that
+                        points to most others
+      --vram <SIZE>     Device memory: a size such as 16M, or a share of the
+                        data such as 1/4 [default: 1/4]
+      --ram <SIZE>      Most system memory that the data may use at once;
+                        without it, no limit
+      --buffers <SIZE>  Buffer objects beside the data, which compete with it
+                        for device memory
+      --memory <KIND>   Whether the CPU can map device memory [possible values:
+                        private, coherent]
+      --pool <POOL>     The pool that hands out device memory [default: buddy]
+                        [possible values: buddy, freelist, coherent, mirror]
+      --reset <WHEN>    When the page metadata of a folio is cleared: as it is
+                        freed, or as the next folio is formed there [default:
+                        split-on-free] [possible values: split-on-free,
+                        reinit-on-form]
       --units <N>       Threads of the device, 1 to 64 [default: 2]
-      --checked         Check the rules after every move of a folio, and not only at the end
-      --json <FILE>     Write the figures as JSON to FILE; `-` prints them instead of the text
-  -q, --quiet           Print nothing but errors and the JSON that was asked for
+      --checked         Check the rules after every move of a folio, not only at
+                        the end
+      --json <FILE>     Write the figures as JSON to FILE; `-` prints them in
+                        place of the text
+  -q, --quiet           Print nothing but errors, and JSON if asked for
   -h, --help            Print help (see more with '--help')
 
 Examples:
-  bifolio demo bfs                          Debian's packages, from the one that names most others
-  bifolio demo bfs --root bash --vram 64K   from bash, with 64 KiB of device memory
-  zcat edges.gz | bifolio demo bfs -        your own edge list
+  bifolio demo bfs                         Debian's packages
+  bifolio demo bfs --root bash --vram 64K  from bash, device memory of 64 KiB
+  zcat edges.gz | bifolio demo bfs -       your own edge list
 
 "#]]
     );
@@ -189,7 +216,7 @@ fn help_of_doctor_tells_its_exit_codes() {
     assert_data_eq!(
         help(&["doctor", "--help"]),
         str![[r#"
-Tells what this machine grants, what each lack costs, and the one command that grants it
+Say what works on this machine, and what lifts the limits
 
 Usage: bifolio doctor [OPTIONS]
 
@@ -198,7 +225,7 @@ Options:
       --json  Print JSON instead of the text
   -h, --help  Print help
 
-Exits with 0 if the built-in device works, with 3 if it does not. Changes nothing.
+Exit codes: 0 the built-in device works; 3 it does not. Nothing is changed.
 
 "#]]
     );
@@ -209,7 +236,7 @@ fn help_of_bench_tells_what_a_ratio_means() {
     assert_data_eq!(
         help(&["bench", "--help"]),
         str![[r#"
-Measures what faults, migrations and allocations cost, each with its floor from the same run
+Measure faults, migrations and allocations beside their floors
 
 Usage: bifolio bench [OPTIONS] <WHAT>
 
@@ -218,30 +245,56 @@ Arguments:
           What to measure
 
           Possible values:
-          - fault:   Page faults, of the CPU and of the device
-          - migrate: Migration out and back
+          - fault:   Page faults of the CPU and of the device
+          - migrate: Migration to the device and back
           - buddy:   The allocator of device memory; needs no device
           - folio:   The life of a folio; needs no device
-          - check:   The explorer behind `bifolio check`, in states a second of one core; needs no device
+          - check:   The explorer behind `bifolio check`, on one core; needs no
+            device
 
 Options:
       --json
-          Print a JSON array of rows instead of the table
+          Print the rows as JSON instead of the table
 
       --quick
-          Take a second or two, for a look; such figures are not to be quoted
+          Measure for a second or two. Such figures are for a look: they are not
+          judged
 
   -h, --help
           Print help (see a summary with '-h')
 
-The floor is what the machine can do without Bifolio: a bare page fault, a copy, one bit turned over for each call;
-for buddy.scale it is the size of pool that costs least, for folios the same at order 0, for check states put into a
-set without any step done. The ratio is the result; it should be at most the goal for times, at least the goal for
-rates. A goal with a unit (buddy.fragmented, buddy.mixed, check) is the most that the value itself may be, or the least
-of a rate. Exits with 0 whether or not goals are met.
+Examples:
+  bifolio bench fault           faults by folio size, and the cost of --checked
+  bifolio bench buddy --quick   the allocator, for a look
+
+The floor of a figure is the same work without Bifolio, in the same run: a bare
+page fault, a copy, one bit turned over for each call of the allocator. The
+ratio of the two is the result. A goal with <= is the most that the ratio may
+be, one with >= the least; a goal with a unit is about the value itself. The
+exit code is 0 whether goals are met or not.
 
 "#]]
     );
+}
+
+#[test]
+fn every_help_fits_eighty_columns() {
+    for command in [
+        &[][..],
+        &["demo"],
+        &["demo", "pagerank"],
+        &["demo", "bfs"],
+        &["run"],
+        &["check"],
+        &["doctor"],
+        &["bench"],
+    ] {
+        for flag in ["-h", "--help"] {
+            let text = help(&[command, &[flag]].concat());
+            let long = text.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(long, None, "{command:?} {flag}");
+        }
+    }
 }
 
 #[test]
