@@ -7,6 +7,7 @@ use bifolio_folio::MemoryKind;
 use console::{StyledObject, style};
 
 use crate::amount::Amount;
+use crate::args::JobArgs;
 use crate::demo::Asked;
 use crate::demo::job::{Done, Found, Job};
 use crate::demo::plan::Plan;
@@ -63,15 +64,25 @@ fn print_setting(out: &mut impl Write, asked: &Asked<'_>) -> io::Result<()> {
     if input.repeated > 0 {
         writeln!(out, "repeated edges left out: {}", grouped(input.repeated as u64))?;
     }
-    let (data, vram, units) = (bytes(plan.data), bytes(plan.vram), plan.units.get() as u64);
-    let devices = plan.devices.get() as u64;
+    print_memory(out, args, plan)
+}
+
+fn print_memory(out: &mut impl Write, args: &JobArgs, plan: &Plan) -> io::Result<()> {
     let share = match args.vram {
         Amount::Share { parts, whole } => format!(" ({parts}/{whole})"),
         Amount::Bytes(_) => String::new(),
     };
-    let (kind, units) = (plan.kind_name(), counted(units * devices, "device unit"));
-    let each = if devices > 1 { format!(" on each of {devices} devices") } else { String::new() };
-    writeln!(out, "{data} of data, {vram} of {kind} device memory{share}{each}, {units}")?;
+    let (data, vram, kind) = (bytes(plan.data), bytes(plan.vram), plan.kind_name());
+    match (plan.devices.get(), plan.units.get() as u64) {
+        (1, units) => {
+            let units = counted(units, "device unit");
+            writeln!(out, "{data} of data, {vram} of {kind} device memory{share}, {units}")?;
+        }
+        (devices, units) => {
+            let units = counted(units, "unit");
+            writeln!(out, "{data} of data, {devices} devices: each {vram} of {kind} memory{share}, {units}")?;
+        }
+    }
     plan.ram.map_or(Ok(()), |ram| writeln!(out, "{} of system memory for the data", bytes(ram)))
 }
 
@@ -85,7 +96,8 @@ fn print_hint(out: &mut impl Write, plan: &Plan, figures: &Figures) -> io::Resul
         return Ok(());
     }
     let share = percent(plan.vram, plan.data);
-    writeln!(out, "\nWhy so much? Edges lead all over the data, and {share} of it fits on the device.")?;
+    let device = if plan.devices.get() > 1 { "each device" } else { "the device" };
+    writeln!(out, "\nWhy so much? Edges lead all over the data, and {share} of it fits on {device}.")?;
     if plan.kind == MemoryKind::Coherent {
         writeln!(out, "A folio of coherent memory has 64 KiB at least, of which a visit needs few bytes.")?;
     }

@@ -194,6 +194,13 @@ fn two_devices_give_the_same_result() {
     let json = check_figures(&bifolio(&args));
     assert_eq!(json["devices"], json!(2));
     assert!(count(&json, "evictions") > 0);
+    let ran = bifolio(&["demo", "bfs", "--devices", "2", "--root", "bash"]);
+    assert!(
+        ran.stdout.contains("12.4 MiB of data, 2 devices: each 3.1 MiB of private memory (1/4), 2 units\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
     let refused = bifolio(&["demo", "pagerank", "--devices", "9"]);
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("expected a number from 1 to 8"), "{}", refused.stderr);

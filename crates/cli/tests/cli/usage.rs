@@ -90,9 +90,17 @@ Options:
           [default: 20]
 
       --vram <SIZE>
-          Device memory: a size such as 16M, or a share of the data such as 1/4
+          Memory of each device: a size such as 16M, or a share of the data such
+          as 1/4
           
           [default: 1/4]
+
+      --devices <N>
+          Devices that share the job, 1 to 8.
+          
+          Pages that several devices want go from one to the other.
+          
+          [default: 1]
 
       --ram <SIZE>
           Most system memory that the data may use at once; without it, no limit
@@ -135,7 +143,7 @@ Options:
           [possible values: split-on-free, reinit-on-form]
 
       --units <N>
-          Threads of the device, 1 to 64
+          Threads of each device, 1 to 64
           
           [default: 2]
 
@@ -180,8 +188,9 @@ Arguments:
 Options:
       --root <NAME>     Node to start from, by name; without it, the node that
                         points to most others
-      --vram <SIZE>     Device memory: a size such as 16M, or a share of the
-                        data such as 1/4 [default: 1/4]
+      --vram <SIZE>     Memory of each device: a size such as 16M, or a share of
+                        the data such as 1/4 [default: 1/4]
+      --devices <N>     Devices that share the job, 1 to 8 [default: 1]
       --ram <SIZE>      Most system memory that the data may use at once;
                         without it, no limit
       --buffers <SIZE>  Buffer objects beside the data, which compete with it
@@ -194,7 +203,7 @@ Options:
                         freed, or as the next folio is formed there [default:
                         split-on-free] [possible values: split-on-free,
                         reinit-on-form]
-      --units <N>       Threads of the device, 1 to 64 [default: 2]
+      --units <N>       Threads of each device, 1 to 64 [default: 2]
       --checked         Check the rules after every move of a folio, not only at
                         the end
       --json <FILE>     Write the figures as JSON to FILE; `-` prints them in
