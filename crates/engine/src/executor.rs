@@ -436,7 +436,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     }
 
     fn discard(&self, run: PageRun, cell: &BlockState) -> Outcome {
-        let result = self.view().discard(self.found.base, run, &cell.block.coherent());
+        let result = self.view().discard(self.found.base, run, &cell.block.coherent_in(run));
         if result.is_ok() {
             self.engine.budget.give_back(u64::from(cell.block.ram().count_in(run)));
         }

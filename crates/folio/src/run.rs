@@ -20,6 +20,7 @@ impl AlignedRun {
     /// # Panics
     /// If `page` is outside a block or `order` is larger than a block.
     #[must_use]
+    #[inline]
     pub fn around(page: u16, order: Order) -> AlignedRun {
         assert!(page < BLOCK_PAGES && order <= Order::PMD, "page {page} or {order:?} does not fit a block");
         AlignedRun { first: page & !(pages_of(order) - 1), order }
@@ -27,36 +28,42 @@ impl AlignedRun {
 
     /// Returns the whole block as one run.
     #[must_use]
+    #[inline]
     pub fn block() -> AlignedRun {
         AlignedRun { first: 0, order: Order::PMD }
     }
 
     /// First page, counted from the start of the block.
     #[must_use]
+    #[inline]
     pub fn first(self) -> u16 {
         self.first
     }
 
     /// Order of the run.
     #[must_use]
+    #[inline]
     pub fn order(self) -> Order {
         self.order
     }
 
     /// Number of pages.
     #[must_use]
+    #[inline]
     pub fn pages(self) -> u16 {
         pages_of(self.order)
     }
 
     /// First page after the run.
     #[must_use]
+    #[inline]
     pub fn end(self) -> u16 {
         self.first + self.pages()
     }
 
     /// Tells whether `page` is in the run.
     #[must_use]
+    #[inline]
     pub fn contains(self, page: u16) -> bool {
         (self.first..self.end()).contains(&page)
     }
@@ -66,6 +73,7 @@ impl AlignedRun {
     /// # Panics
     /// If `page` is not in the run.
     #[must_use]
+    #[inline]
     pub fn halves(self, page: u16) -> Option<(AlignedRun, AlignedRun)> {
         assert!(self.contains(page), "page {page} is not in {self:?}");
         let half = self.order.smaller()?;
@@ -78,6 +86,7 @@ impl IntoIterator for AlignedRun {
     type Item = u16;
     type IntoIter = Range<u16>;
 
+    #[inline]
     fn into_iter(self) -> Range<u16> {
         self.first..self.end()
     }
@@ -97,6 +106,7 @@ impl PageRun {
 
     /// Returns the run of `pages` pages from page `first` on; `None` if it has no page or leaves the block.
     #[must_use]
+    #[inline]
     pub const fn new(first: u16, pages: u16) -> Option<PageRun> {
         if pages == 0 || first >= BLOCK_PAGES || pages > BLOCK_PAGES - first {
             return None;
@@ -106,6 +116,7 @@ impl PageRun {
 
     /// Returns the run of the pages `first..end`; `None` if there is none, or `end` is outside of a block.
     #[must_use]
+    #[inline]
     pub const fn between(first: u16, end: u16) -> Option<PageRun> {
         PageRun::new(first, end.saturating_sub(first))
     }
@@ -115,36 +126,42 @@ impl PageRun {
     /// # Panics
     /// If `page` is outside of a block.
     #[must_use]
+    #[inline]
     pub const fn single(page: u16) -> PageRun {
         PageRun::new(page, 1).expect("a page of a block")
     }
 
     /// First page, counted from the start of the block.
     #[must_use]
+    #[inline]
     pub const fn first(self) -> u16 {
         self.first
     }
 
     /// Number of pages; never zero.
     #[must_use]
+    #[inline]
     pub const fn pages(self) -> u16 {
         self.pages
     }
 
     /// First page after the run.
     #[must_use]
+    #[inline]
     pub const fn end(self) -> u16 {
         self.first + self.pages
     }
 
     /// Tells whether `page` is in the run.
     #[must_use]
+    #[inline]
     pub fn contains(self, page: u16) -> bool {
         (self.first..self.end()).contains(&page)
     }
 
     /// Tells whether all pages of `other` are in the run.
     #[must_use]
+    #[inline]
     pub fn covers(self, other: impl Into<PageRun>) -> bool {
         let other = other.into();
         self.first <= other.first && other.end() <= self.end()
@@ -152,6 +169,7 @@ impl PageRun {
 
     /// Returns the pages that are in both runs; `None` if there is none.
     #[must_use]
+    #[inline]
     pub fn intersection(self, other: impl Into<PageRun>) -> Option<PageRun> {
         let other = other.into();
         PageRun::between(self.first.max(other.first), self.end().min(other.end()))
@@ -159,11 +177,13 @@ impl PageRun {
 
     /// Returns the pages of the run that are not before `page`; `None` if there is none.
     #[must_use]
+    #[inline]
     pub fn from_page(self, page: u16) -> Option<PageRun> {
         PageRun::between(self.first.max(page), self.end())
     }
 
     /// Yields the largest aligned runs up to order `largest` that together make up the run, in order.
+    #[inline]
     pub fn aligned(self, largest: Order) -> impl Iterator<Item = AlignedRun> {
         let (mut at, end) = (self.first, self.end());
         core::iter::from_fn(move || {
@@ -181,6 +201,7 @@ impl PageRun {
 }
 
 impl From<AlignedRun> for PageRun {
+    #[inline]
     fn from(run: AlignedRun) -> PageRun {
         PageRun { first: run.first, pages: run.pages() }
     }
@@ -190,12 +211,14 @@ impl IntoIterator for PageRun {
     type Item = u16;
     type IntoIter = Range<u16>;
 
+    #[inline]
     fn into_iter(self) -> Range<u16> {
         self.first..self.end()
     }
 }
 
 /// Pages of an order no larger than a block.
+#[inline]
 fn pages_of(order: Order) -> u16 {
     1 << order.get()
 }

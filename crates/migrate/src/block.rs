@@ -27,24 +27,28 @@ pub struct Piece {
 impl Piece {
     /// The folio as the runner knows it.
     #[must_use]
+    #[inline]
     pub fn folio(&self) -> Folio {
         Folio { node: self.node, pfn: self.pfn, order: self.run.order(), id: self.id }
     }
 
     /// Its first device page.
     #[must_use]
+    #[inline]
     pub fn page(&self) -> DevicePage {
         DevicePage { node: self.node, pfn: self.pfn }
     }
 
     /// Tells whether the device's page table has it.
     #[must_use]
+    #[inline]
     pub fn is_mapped(&self) -> bool {
         !self.rights.is_empty()
     }
 
     /// Tells whether the CPU reaches it where it is.
     #[must_use]
+    #[inline]
     pub fn is_coherent(&self) -> bool {
         self.kind == MemoryKind::Coherent
     }
@@ -76,38 +80,45 @@ impl Block {
 
     /// Pages that belong to an allocation.
     #[must_use]
+    #[inline]
     pub fn live(&self) -> &PageSet {
         &self.live
     }
 
     /// Pages whose bytes are in system memory.
     #[must_use]
+    #[inline]
     pub fn ram(&self) -> &PageSet {
         &self.ram
     }
 
     /// Pages whose bytes are on a device.
     #[must_use]
+    #[inline]
     pub fn device(&self) -> &PageSet {
         &self.device
     }
 
     /// Folios on devices, by their first page.
     #[must_use]
+    #[inline]
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
-    /// Pages whose bytes are on a device where the CPU reaches them.
+    /// Pages of `run` whose bytes are on a device where the CPU reaches them.
     #[must_use]
-    pub fn coherent(&self) -> PageSet {
+    pub fn coherent_in(&self, run: PageRun) -> PageSet {
         let mut pages = PageSet::EMPTY;
-        self.pieces.iter().filter(|piece| piece.is_coherent()).for_each(|piece| pages.insert(piece.run));
+        for piece in self.pieces_in(run).filter(|piece| piece.is_coherent()) {
+            run.intersection(piece.run).into_iter().for_each(|part| pages.insert(part));
+        }
         pages
     }
 
     /// The piece that holds `page`.
     #[must_use]
+    #[inline]
     pub fn piece_of(&self, page: u16) -> Option<&Piece> {
         let after = self.pieces.partition_point(|piece| piece.run.first() <= page);
         self.pieces[..after].last().filter(|piece| piece.run.contains(page))
@@ -159,18 +170,21 @@ impl Block {
 
     /// Whether all pages of `run` are live and none was ever touched.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self, run: AlignedRun) -> bool {
         self.is_off_device(run) && !self.ram.intersects(run)
     }
 
     /// Whether all pages of `run` are live and none is on a device.
     #[must_use]
+    #[inline]
     pub fn is_off_device(&self, run: AlignedRun) -> bool {
         self.live.contains_all(run) && !self.device.intersects(run)
     }
 
     /// Whether any page of `run` is pinned.
     #[must_use]
+    #[inline]
     pub fn is_pinned(&self, run: impl Into<PageRun>) -> bool {
         let run = run.into();
         self.pins.range(run.first()..run.end()).next().is_some()

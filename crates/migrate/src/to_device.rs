@@ -86,7 +86,7 @@ impl ToDevice {
             fallbacks: 0,
             splits: 0,
             reclaimed: false,
-            homes_left: AlignedRun::around(page, smallest.min(Order::PMD)).pages(),
+            homes_left: 1 << smallest.min(Order::PMD).get(),
         }
     }
 

@@ -348,7 +348,7 @@ impl World {
 
     fn discard(&mut self, run: PageRun, block: &Block) {
         self.ram_used -= u64::from(block.ram().count_in(run));
-        self.view.discard(self.address(0), run, &block.coherent()).expect("it never fails");
+        self.view.discard(self.address(0), run, &block.coherent_in(run)).expect("it never fails");
         for page in run {
             self.expected.remove(&page);
         }
