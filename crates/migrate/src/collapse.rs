@@ -37,8 +37,8 @@ enum Phase {
     Start,
     /// Joining the halves of this run.
     Join(AlignedRun),
-    MapCoherent(Piece),
-    Remap(Piece),
+    MapCoherent(AlignedRun),
+    Remap(AlignedRun),
     Unmap(AlignedRun),
 }
 
@@ -64,11 +64,11 @@ impl Collapse {
                 self.next_halves(block)
             }
             // Without a mapping the CPU faults.
-            (Phase::MapCoherent(piece), Done | Failed) => self.remap(block, piece),
-            (Phase::Remap(piece), Done) => self.next_folio(block, piece.run.end()),
-            (Phase::Remap(piece), Failed) => {
-                let step = Step::UnmapDevice { node: piece.node, run: piece.run };
-                self.enter(Phase::Unmap(piece.run), step)
+            (Phase::MapCoherent(run), Done | Failed) => self.remap(block, piece_at(block, run)),
+            (Phase::Remap(run), Done) => self.next_folio(block, run.end()),
+            (Phase::Remap(run), Failed) => {
+                let node = piece_at(block, run).node;
+                self.enter(Phase::Unmap(run), Step::UnmapDevice { node, run })
             }
             (Phase::Unmap(run), Done) => {
                 block.set_rights(run, Rights::empty());
@@ -118,7 +118,7 @@ impl Collapse {
         match rest.find(|piece| self.joined.contains(piece.run.first())) {
             Some(&piece) if piece.is_coherent() => {
                 let step = Step::MapCoherent { run: piece.run, to: piece.page() };
-                self.enter(Phase::MapCoherent(piece), step)
+                self.enter(Phase::MapCoherent(piece.run), step)
             }
             Some(&piece) => self.remap(block, piece),
             None => self.finish(),
@@ -128,7 +128,7 @@ impl Collapse {
     fn remap(&mut self, block: &Block, piece: Piece) -> Step {
         let Piece { run, rights, .. } = piece;
         if piece.is_mapped() {
-            return self.enter(Phase::Remap(piece), Step::RemapDevice { run, to: piece.page(), rights });
+            return self.enter(Phase::Remap(run), Step::RemapDevice { run, to: piece.page(), rights });
         }
         self.next_folio(block, run.end())
     }
@@ -139,6 +139,10 @@ impl Collapse {
             false => Ok(Finished { moved: Moved::Collapsed(self.run), fallbacks: 0, splits: 0 }),
         })
     }
+}
+
+fn piece_at(block: &Block, run: AlignedRun) -> Piece {
+    *block.piece_of(run.first()).expect("a folio that was joined stays where it is")
 }
 
 fn larger(order: Order) -> Order {
