@@ -37,6 +37,7 @@
 //! | `eviction` | making room on the device against the victims' use, and two blocks that evict from each other |
 //! | `scarcity` | making room in system memory against faults of the device, and an audit |
 //! | `fork` | a heap that stands still for a fork against faults and moves |
+//! | `peers` | two devices that want the same pages, through system memory, with little device memory, while one is taken away |
 //! | `pinning` | pages that stay in system memory against faults of the device, making room, unmapping, teardown |
 //! | `reshaping` | splits and collapses against faults of both sides, eviction, unmapping, holders, and each other |
 //! | `buffers` | buffer objects that are made, brought, evicted, pinned, read, written and freed, against each other and folios |

@@ -1,4 +1,4 @@
-//! A whole machine: the engine, a program's view, a device with units, threads that answer faults.
+//! A whole machine: the engine, a program's view, devices with units, threads that answer faults.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{Failure, PageRun};
+use bifolio_migrate::{DevicePage, Failure, NodeId, PageRun};
 use bifolio_policy::FixedOrders;
 use bifolio_pool::{DevicePool, PoolName};
 use bifolio_sys::{PAGE, SharedBytes};
@@ -16,7 +16,6 @@ use shuttle::thread;
 
 use super::View;
 use super::faults::{Faults, quirks};
-use crate::NodeParts;
 use crate::blocks::{BLOCK_LEN, BlockRef};
 use crate::budget::Budget;
 use crate::clock::MachineClock;
@@ -30,13 +29,15 @@ use crate::sim::view::{Entry, ReachableMemory, SimView};
 use crate::space::Space;
 use crate::statistics::{Counter, Statistics};
 use crate::view::span_of;
-use crate::{Builtin, Kernel, Memory, Unit};
+use crate::{Builtin, Kernel, Memory, Node, NodeParts, Unit};
 
 /// What a machine is like.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     /// How the CPU reaches device memory.
     pub kind: MemoryKind,
+    /// The same for a second device of as many pages, if there is one.
+    pub second: Option<MemoryKind>,
     /// Blocks of address space.
     pub blocks: usize,
     /// Pages of device memory.
@@ -59,7 +60,16 @@ impl Setup {
         let orders = FixedOrders { largest: order(2), smallest: Order::ZERO, populate: order(1) };
         let ram_pages = (1 << 20, 16);
         let units = NonZeroUsize::MIN;
-        Setup { kind, blocks: 1, device_pages: 32, units, ram_pages, orders, failures_per_mille: 0 }
+        Setup {
+            kind,
+            second: None,
+            blocks: 1,
+            device_pages: 32,
+            units,
+            ram_pages,
+            orders,
+            failures_per_mille: 0,
+        }
     }
 }
 
@@ -69,7 +79,7 @@ pub type PageOf = (usize, usize);
 /// The machine. Pages are named by block and number.
 pub struct Machine {
     engine: Arc<Engine<View>>,
-    device: Arc<Builtin>,
+    devices: Vec<Arc<Builtin>>,
     statistics: Statistics,
     /// Where buffer objects are.
     pub(super) space: Space,
@@ -85,6 +95,8 @@ pub struct Machine {
 /// A thread of a scenario.
 pub type Actor<'a> = &'a (dyn Fn(&Machine) + Sync);
 
+/// How far apart the page numbers of two devices begin.
+const NODE_STRIDE: u64 = 1 << Order::MAX.get();
 /// Threads that answer faults of the CPU.
 const HANDLERS: usize = 2;
 /// Pages at the end of the last block that are addresses of buffer objects.
@@ -101,29 +113,34 @@ impl Machine {
     pub fn new(setup: Setup) -> Machine {
         let faults = Arc::new(Faults::per_mille(setup.failures_per_mille));
         let script = || Arc::clone(&faults) as Arc<_>;
-        let memory = Memory::new(Pfn::ZERO, setup.device_pages).expect("device memory");
-        let shown = (setup.kind == MemoryKind::Coherent).then(|| Arc::clone(memory.memfd()));
-        let shown = shown.as_deref().map(|memfd| ReachableMemory { memfd, first: Pfn::ZERO });
-        let view = SimView::with_quirks(setup.blocks, &[shown], quirks());
+        let kinds: Vec<MemoryKind> = std::iter::once(setup.kind).chain(setup.second).collect();
+        let first = |node: usize| Pfn::new(node as u64 * NODE_STRIDE);
+        let memory = |node| Memory::new(first(node), setup.device_pages).expect("device memory");
+        let memories: Vec<Memory> = (0..kinds.len()).map(memory).collect();
+        let view = view_of(&setup, &kinds, &memories);
         let addresses = view.addresses().start()..view.addresses().end();
-        let device = Arc::new(Builtin::new(memory, setup.units, addresses.clone()));
-        let pool = PoolName::Buddy.make(setup.device_pages).expect("a pool");
-        let pool: Arc<dyn DevicePool> = Arc::new(FaultyPool::over(pool, script()));
-        let node = NodeParts {
-            device: Arc::new(FaultyDevice::over(Arc::clone(&device), script()).by_page()),
-            pagemap: PageMap::new(setup.kind, Pfn::ZERO, setup.device_pages, pool).expect("a pagemap"),
+        let device = |memory| Arc::new(Builtin::new(memory, setup.units, addresses.clone()));
+        let devices: Vec<Arc<Builtin>> = memories.into_iter().map(device).collect();
+        let node = |(node, device): (usize, &Arc<Builtin>)| {
+            let pool = PoolName::Buddy.make_at(first(node), setup.device_pages).expect("a pool");
+            let pool: Arc<dyn DevicePool> = Arc::new(FaultyPool::over(pool, script()));
+            let pagemap = PageMap::new(kinds[node], first(node), setup.device_pages, pool);
+            NodeParts {
+                device: Arc::new(FaultyDevice::over(Arc::clone(device), script()).by_page()),
+                pagemap: pagemap.expect("a pagemap"),
+            }
         };
         let statistics = Statistics::new().expect("a page");
         let engine = Engine::new(Parts {
             view: FaultyView::over(view, script()),
-            nodes: vec![node],
+            nodes: devices.iter().enumerate().map(node).collect(),
             budget: Budget::new(setup.ram_pages.0, setup.ram_pages.1),
             policy: Box::new(setup.orders),
             clock: Arc::new(MachineClock::new()),
             observers: vec![Arc::new(statistics.clone())],
             checked: Some(statistics.clone()),
         })
-        .expect("one node");
+        .expect("nodes with pages of their own");
         engine.blocks().add_region(addresses.clone()).expect("blocks");
         let oracle = Oracle::new(addresses.len() / PAGE);
         let buffers = addresses.end - BUFFER_PAGES * PAGE..addresses.end;
@@ -131,7 +148,7 @@ impl Machine {
         let (detached, pinned) = (AtomicBool::new(false), Mutex::default());
         Machine {
             engine,
-            device,
+            devices,
             statistics,
             space,
             oracle,
@@ -320,7 +337,16 @@ impl Machine {
         Some(work(order))
     }
 
-    /// Takes the device away; its units may be refused from here on.
+    /// Takes one device away; its units may be refused from here on.
+    ///
+    /// # Errors
+    /// As [`Engine::detach_node`].
+    pub fn detach_node(&self, node: NodeId, patience: Duration) -> Result<(), DetachError> {
+        self.detached.store(true, Relaxed);
+        self.engine.detach_node(node, patience)
+    }
+
+    /// Takes all devices away; their units may be refused from here on.
     ///
     /// # Errors
     /// As [`Engine::detach`].
@@ -339,9 +365,14 @@ impl Machine {
         self.may_fail() || self.detached.load(Relaxed) || self.pinned().contains(&self.number(page))
     }
 
-    /// Runs `job` on each unit of the device, with the unit's number.
+    /// Runs `job` on each unit of the first device, with the unit's number.
     pub fn launch(&self, job: &(dyn Fn(&mut OnUnit<'_, '_>, usize) + Sync)) {
-        let result = self.device.launch(&Job { machine: self, job });
+        self.launch_on(NodeId(0), job);
+    }
+
+    /// Runs `job` on each unit of a device, with the unit's number.
+    pub fn launch_on(&self, node: NodeId, job: &(dyn Fn(&mut OnUnit<'_, '_>, usize) + Sync)) {
+        let result = self.devices[usize::from(node.0)].launch(&Job { machine: self, job });
         assert!(result.is_ok(), "the job itself ends well: {result:?}");
     }
 
@@ -370,16 +401,17 @@ impl Machine {
         let cell = found.lock();
         let (view, number) = (self.view(), self.number_at(address));
         let piece = cell.block.piece_of(page);
-        let pfn = piece.map(|piece| Pfn::new(piece.pfn.get() + u64::from(page - piece.run.first())));
-        let bytes = match pfn {
-            Some(pfn) => Some(self.device.memory().part(pfn, 1).expect("device memory")),
+        let at = piece.map(|piece| piece.page().plus(page - piece.run.first()));
+        let memory = |at: DevicePage| self.devices[usize::from(at.node.0)].memory();
+        let bytes = match at {
+            Some(at) => Some(memory(at).part(at.pfn, 1).expect("device memory")),
             None if cell.block.ram().contains(page) => view.system_memory(address),
             None => None,
         };
         match view.entry(address) {
             Entry::Absent | Entry::Poisoned => {}
             Entry::File => assert!(cell.block.ram().contains(page), "page {number} shows old system memory"),
-            Entry::Device(shown) => assert_eq!(Some(shown.pfn), pfn, "page {number} shows old device memory"),
+            Entry::Device(shown) => assert_eq!(Some(shown), at, "page {number} shows old device memory"),
         }
         for word in 0..WORDS {
             let begun = self.oracle.begin_read(number, word);
@@ -400,14 +432,23 @@ impl Machine {
             }
         }
         assert_eq!(self.engine.audit(), [], "after all was freed");
-        self.engine.nodes()[0].pagemap().kill();
-        assert!(self.engine.nodes()[0].pagemap().is_drained(), "I16");
-        assert_eq!(
-            self.engine.nodes()[0].pagemap().pool().free_pages(),
-            self.engine.nodes()[0].pagemap().pages()
-        );
+        for pagemap in self.engine.nodes().iter().map(Node::pagemap) {
+            pagemap.kill();
+            assert!(pagemap.is_drained(), "I16");
+            assert_eq!(pagemap.pool().free_pages(), pagemap.pages());
+        }
         assert_eq!(self.engine.budget().used_pages(), 0);
     }
+}
+
+/// The view of a program, which reaches the memory of coherent devices.
+fn view_of<'m>(setup: &Setup, kinds: &[MemoryKind], memories: &'m [Memory]) -> SimView {
+    let reachable = |(kind, memory): (&MemoryKind, &'m Memory)| {
+        let (memfd, first) = (memory.memfd(), memory.first());
+        (*kind == MemoryKind::Coherent).then(|| ReachableMemory { memfd, first })
+    };
+    let reachable: Vec<_> = kinds.iter().zip(memories).map(reachable).collect();
+    SimView::with_quirks(setup.blocks, &reachable, quirks())
 }
 
 fn live_runs(found: &BlockRef<'_>) -> impl Iterator<Item = PageRun> {

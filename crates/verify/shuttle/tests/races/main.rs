@@ -5,6 +5,7 @@ mod eviction;
 mod faults;
 mod fork;
 mod mutants;
+mod peers;
 mod pinning;
 mod reshaping;
 mod scarcity;

@@ -5,7 +5,7 @@ use bifolio_shuttle::mutant::Mutant;
 use bifolio_shuttle::runner::finds;
 use bifolio_shuttle::simulation::machine::Setup;
 
-use crate::{buffers, eviction, faults, fork, pinning, reshaping, teardown, unmapping};
+use crate::{buffers, eviction, faults, fork, peers, pinning, reshaping, teardown, unmapping};
 
 macro_rules! mutants {
     ($($test:ident: $mutant:ident by $scenario:path, $kind:ident;)*) => {$(
@@ -36,6 +36,7 @@ mutants! {
     finds_pin_forgets_last_page: PinForgetsLastPage by pinning::against_unmapping, Private;
     finds_collapse_keeps_references: CollapseKeepsReferences by reshaping::in_use, Private;
     finds_device_remaps_to_head: DeviceRemapsToHead by reshaping::in_use, Private;
+    finds_translations_kept_from_a_peer: DeviceKeepsTranslations by peers::two_devices, Private;
     finds_pin_of_an_object_ends_at_once: PinEndsAtOnce by buffers::one_buffer, Private;
     finds_releases_nothing: ReleasesNothing by buffers::against_folios, Private;
     finds_object_is_not_cleared: DeviceDoesNotClear by buffers::freed_while_victims, Private;
