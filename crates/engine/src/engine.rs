@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
-use bifolio_migrate::{Failure, Moved, NodeId, Transaction};
+use bifolio_migrate::{Failure, Moved, NodeId, Rights, Transaction};
 use bifolio_policy::Policy;
 use bifolio_pool::Rmap;
 
@@ -209,6 +209,22 @@ impl<V: CpuView> Engine<V> {
         })
     }
 
+    /// Lets accesses to page-aligned addresses do what is in `rights` and nothing else, on both sides, until their
+    /// allocation ends. Folios that reach over a border are split in place; nothing moves.
+    ///
+    /// A CPU access that is not allowed raises SIGSEGV, one of a device is answered by
+    /// [`DeviceFault::Denied`](crate::device::DeviceFault::Denied).
+    ///
+    /// # Errors
+    /// [`Failure::NotMapped`] if a page belongs to no allocation, [`Failure::Busy`] if a folio on a border is held
+    /// elsewhere, [`Failure::MapFailed`] if the view cannot protect. What comes before it is protected.
+    pub fn protect(&self, addresses: Range<usize>, rights: Rights) -> Result<(), Failure> {
+        self.parts(addresses)?.try_for_each(|(found, run)| {
+            let request = Request::new(Cause::Reshape);
+            self.run_retrying(request, found, |_| Transaction::protect(run, rights)).map(drop)
+        })
+    }
+
     /// Brings page-aligned addresses to a side, folio by folio, as far as there is memory.
     ///
     /// # Errors
@@ -228,7 +244,7 @@ impl<V: CpuView> Engine<V> {
     /// As [`Engine::prefetch`].
     pub fn prepare(&self, addresses: Range<usize>, node: NodeId) -> Result<(), Failure> {
         let orders = self.to_device_orders(node);
-        self.move_each(addresses, |page| Transaction::device_fault(node, page, orders))
+        self.move_each(addresses, |page| Transaction::device_fault(node, page, orders, Rights::READ))
     }
 
     fn move_each(&self, addresses: Range<usize>, plan: impl Fn(u16) -> Transaction) -> Result<(), Failure> {

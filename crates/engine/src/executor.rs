@@ -154,6 +154,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             Step::MapCoherent { run, to } => outcome_of(&self.view().map_coherent(self.place(run), to)),
             Step::UnmapCoherent { run } => outcome_of(&self.view().unmap_coherent(self.place(run))),
             Step::Discard { run } => self.discard(run, cell),
+            Step::Protect { run, rights } => outcome_of(&self.view().protect(self.found.base, run, rights)),
             Step::Finish(_) => unreachable!("the end of a transaction is not a step to do"),
         }
     }
@@ -436,6 +437,12 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     }
 
     fn discard(&self, run: PageRun, cell: &BlockState) -> Outcome {
+        // An allocation that begins there may be read and written.
+        if cell.block.rights_in(run) != Rights::all()
+            && self.view().protect(self.found.base, run, Rights::all()).is_err()
+        {
+            return Outcome::Failed;
+        }
         let result = self.view().discard(self.found.base, run, &cell.block.coherent_in(run));
         if result.is_ok() {
             self.engine.budget.give_back(u64::from(cell.block.ram().count_in(run)));

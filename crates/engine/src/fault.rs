@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use bifolio_folio::Order;
-use bifolio_migrate::{CpuFaultOrders, Failure, Finished, Moved, NodeId, PageRun, Transaction};
+use bifolio_migrate::{CpuFaultOrders, Failure, Finished, Moved, NodeId, PageRun, Rights, Transaction};
 use bifolio_policy::Policy;
 use bifolio_sys::PAGE;
 
@@ -120,12 +120,12 @@ impl<V: CpuView> Engine<V> {
             return Err(DeviceFault::Denied { address, access });
         }
         let tally = Tally::default();
-        let (run, was_there) = self.bring_to(node, address, &tally)?;
+        let (run, was_there) = self.bring_to(node, address, access, &tally)?;
         let end = request.end();
         let mut next = run.end;
         while next < end {
             // What comes after the page is a hint: what cannot be brought will fault.
-            let Ok((run, _)) = self.bring_to(node, next, &tally) else { break };
+            let Ok((run, _)) = self.bring_to(node, next, access, &tally) else { break };
             next = run.end;
         }
         let order = Order::largest_fitting((run.len() / PAGE) as u64).unwrap_or(Order::ZERO);
@@ -139,17 +139,19 @@ impl<V: CpuView> Engine<V> {
         &self,
         node: NodeId,
         address: usize,
+        access: Rights,
         tally: &Tally,
     ) -> Result<(Range<usize>, bool), DeviceFault> {
         let found = self.blocks.find(address).ok_or(DeviceFault::NotMapped { address })?;
         let (page, orders) = (found.page_of(address), self.to_device_orders(node));
-        let plan = |_: &BlockState| Transaction::device_fault(node, page, orders);
+        let plan = |_: &BlockState| Transaction::device_fault(node, page, orders, access);
         let request = Request::new(Cause::DeviceFault).counted(tally);
         match self.run_retrying(request, found, plan).map(|finished| finished.moved) {
             Ok(Moved::AlreadyThere(run)) => Ok((found.addresses_of(run.into()), true)),
             Ok(Moved::ToDevice(run)) => Ok((found.addresses_of(run.into()), false)),
             Ok(moved) => unreachable!("{moved:?} answers no fault of a device"),
             Err(Failure::NotMapped) => Err(DeviceFault::NotMapped { address }),
+            Err(Failure::Denied) => Err(DeviceFault::Denied { address, access }),
             Err(Failure::Detached) => Err(DeviceFault::Detached { address }),
             Err(why) => Err(DeviceFault::Unanswered { address, why }),
         }

@@ -1,7 +1,7 @@
 //! Where the bytes of a page are.
 
 use bifolio_folio::{Order, Pfn};
-use bifolio_migrate::NodeId;
+use bifolio_migrate::{NodeId, Rights};
 
 use crate::engine::Engine;
 use crate::view::CpuView;
@@ -27,6 +27,15 @@ pub enum Residence {
 }
 
 impl<V: CpuView> Engine<V> {
+    /// Tells what accesses to the page that holds `address` may do; nothing if it belongs to no allocation.
+    #[must_use]
+    pub fn rights_at(&self, address: usize) -> Rights {
+        let Some(found) = self.blocks.find(address) else { return Rights::empty() };
+        let page = found.page_of(address);
+        let cell = self.lock(&found);
+        if cell.block.live().contains(page) { cell.block.rights_of(page) } else { Rights::empty() }
+    }
+
     /// Tells where the page that holds `address` is. Another thread may move it at any time.
     #[must_use]
     pub fn residence(&self, address: usize) -> Residence {

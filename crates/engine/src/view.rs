@@ -1,6 +1,6 @@
 //! What the engine asks of the CPU's side: [`CpuView`].
 
-use bifolio_migrate::{AlignedRun, DevicePage, PageRun, PageSet};
+use bifolio_migrate::{AlignedRun, DevicePage, PageRun, PageSet, Rights};
 use bifolio_sys::{PAGE, SharedBytes};
 
 /// Pages of one block, with their address.
@@ -56,6 +56,9 @@ pub enum Refused {
     /// The kernel has no memory, or no mappings left.
     #[error("no memory")]
     NoMemory,
+    /// This view has no way to do it.
+    #[error("not supported by this kind of memory")]
+    Unsupported,
     /// The kernel refused for another reason.
     #[error("kernel refused: {0:?}")]
     Kernel(bifolio_sys::Outcome),
@@ -131,6 +134,16 @@ pub trait CpuView: Send + Sync {
     /// # Errors
     /// If it cannot be; it stays in view then.
     fn unmap_coherent(&self, place: BlockSpan) -> Result<(), Refused>;
+
+    /// Lets accesses of the program to pages of a block do what is in `rights` and nothing else, whatever is mapped there
+    /// now or later.
+    ///
+    /// # Errors
+    /// If that cannot be; the pages may be accessed as before.
+    fn protect(&self, base: usize, run: PageRun, rights: Rights) -> Result<(), Refused> {
+        let _ = (base, run, rights);
+        Err(Refused::Unsupported)
+    }
 
     /// Wakes the threads that wait for the page at `address`; they look again.
     fn wake(&self, address: usize);

@@ -1,5 +1,6 @@
 //! Where the 512 pages of one block are.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -69,6 +70,15 @@ pub struct Block {
     pieces: Vec<Piece>,
     /// How often each pinned page is pinned: never zero.
     pins: BTreeMap<u16, u64>,
+    /// What accesses to live pages may not do; mostly nothing is denied.
+    denied: Option<Box<Denied>>,
+}
+
+/// Pages that may not be read, or not be written.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Denied {
+    read: PageSet,
+    write: PageSet,
 }
 
 impl Block {
@@ -114,6 +124,29 @@ impl Block {
             run.intersection(piece.run).into_iter().for_each(|part| pages.insert(part));
         }
         pages
+    }
+
+    /// What accesses to `page` may do, on either side.
+    #[must_use]
+    pub fn rights_of(&self, page: u16) -> Rights {
+        self.rights_in(PageRun::single(page))
+    }
+
+    /// What accesses may do with every page of `run`.
+    #[must_use]
+    pub fn rights_in(&self, run: impl Into<PageRun>) -> Rights {
+        let (Some(denied), run) = (&self.denied, run.into()) else { return Rights::all() };
+        let mut rights = Rights::all();
+        rights.set(Rights::READ, !denied.read.intersects(run));
+        rights.set(Rights::WRITE, !denied.write.intersects(run));
+        rights
+    }
+
+    /// Whether accesses may do the same with every page of `run`.
+    #[must_use]
+    pub fn has_one_protection(&self, run: impl Into<PageRun>) -> bool {
+        let (Some(denied), run) = (&self.denied, run.into()) else { return true };
+        [&denied.read, &denied.write].iter().all(|set| !set.intersects(run) || set.contains_all(run))
     }
 
     /// The piece that holds `page`.
@@ -165,6 +198,7 @@ impl Block {
         }
         self.ram.remove(run);
         self.live.remove(run);
+        self.commit_protected(run, Rights::all());
         Ok(())
     }
 
@@ -253,9 +287,19 @@ impl Block {
         self.ram.remove(run);
     }
 
+    pub(crate) fn commit_protected(&mut self, run: PageRun, rights: Rights) {
+        let mut denied = self.denied.take().unwrap_or_default();
+        for (set, right) in [(&mut denied.read, Rights::READ), (&mut denied.write, Rights::WRITE)] {
+            if rights.contains(right) { set.remove(run) } else { set.insert(run) }
+        }
+        self.denied = Some(denied).filter(|denied| !(denied.read.is_empty() && denied.write.is_empty()));
+    }
+
     pub(crate) fn commit_unmapped(&mut self, run: PageRun) {
         debug_assert!(!self.device.intersects(run), "unmapped pages {run:?} are still on a device");
         self.live.remove(run);
+        // An allocation that begins there may be read and written.
+        self.commit_protected(run, Rights::all());
     }
 
     pub(crate) fn set_rights(&mut self, run: AlignedRun, rights: Rights) {

@@ -109,6 +109,7 @@ impl Collapse {
                 && (lower.node, lower.rights) == (upper.node, upper.rights)
                 && apart == Some(self.order.pages())
                 && lower.pfn.is_aligned(whole)
+                && block.has_one_protection(AlignedRun::around(lower.run.first(), whole))
         };
         pieces.zip(next).find(is_pair).map(|(lower, upper)| (*lower, *upper))
     }

@@ -60,16 +60,18 @@
 //! | [`block`] | where the pages of one block are |
 //! | [`node`] | names of what is on devices |
 //! | [`step`] | what a transaction asks for, and the answers |
-//! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`], [`split`], [`collapse`] are its kinds |
+//! | [`transaction`] | the machine's interface; [`to_device`], [`to_ram`], [`populate`], [`unmap`], [`protect`], [`split`], [`collapse`] are its kinds |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod block;
+mod border;
 pub mod collapse;
 pub mod node;
 pub mod populate;
+pub mod protect;
 pub mod split;
 pub mod step;
 pub mod to_device;

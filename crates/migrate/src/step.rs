@@ -146,6 +146,14 @@ pub enum Step {
         /// The pages.
         run: PageRun,
     },
+    /// Let accesses of the CPU to these pages do what is in `rights` and nothing else: `Done`, or `Failed`; then they may do
+    /// what they could before.
+    Protect {
+        /// The pages.
+        run: PageRun,
+        /// What accesses may do.
+        rights: Rights,
+    },
     /// The transaction ended.
     Finish(Result<Finished, Failure>),
 }
@@ -178,7 +186,8 @@ impl Step {
             | Step::RemapDevice { .. }
             | Step::MapCoherent { .. }
             | Step::UnmapCoherent { .. }
-            | Step::Discard { .. } => matches!(outcome, Done | Failed),
+            | Step::Discard { .. }
+            | Step::Protect { .. } => matches!(outcome, Done | Failed),
             Step::Finish(_) => false,
         }
     }
@@ -232,6 +241,8 @@ pub enum Moved {
     Populated(AlignedRun),
     /// Pages were unmapped.
     Unmapped(PageRun),
+    /// Pages were given other rights.
+    Protected(PageRun),
     /// Folios that lie in this run were collapsed as far as they go together.
     Collapsed(PageRun),
     /// Folios that hold pages of this run were split, if they were larger than asked.
@@ -245,6 +256,9 @@ pub enum Failure {
     /// The page belongs to no allocation.
     #[error("address belongs to no allocation")]
     NotMapped,
+    /// The page may not be accessed in this way.
+    #[error("access is not allowed")]
+    Denied,
     /// No device memory of any allowed order, and nothing could be evicted.
     #[error("no device memory, and nothing that could be evicted")]
     NoDeviceMemory,

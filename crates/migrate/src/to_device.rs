@@ -35,8 +35,8 @@ pub struct ToDevice {
     page: u16,
     run: AlignedRun,
     smallest: Order,
-    /// What the device may do with the pages; empty if its page table is not to have them.
-    rights: Rights,
+    /// What the device wants to do with the page; empty if its page table is not to have it.
+    access: Rights,
     formed: Option<Formed>,
     phase: Phase,
     fallbacks: u8,
@@ -70,17 +70,17 @@ enum Phase {
 }
 
 impl ToDevice {
-    /// Plans to move `page` to `node`, with neighbours as far as `orders` allows. What the device may do with them is in
-    /// `rights`; without any its page table does not get them.
+    /// Plans to move `page` to `node`, with neighbours as far as `orders` allows. What the device wants to do with the page
+    /// is in `access`; if that is nothing, its page table does not get them. It gets them with all rights that they have.
     #[must_use]
-    pub fn new(node: NodeId, page: u16, orders: OrderRange, rights: Rights) -> ToDevice {
+    pub fn new(node: NodeId, page: u16, orders: OrderRange, access: Rights) -> ToDevice {
         let OrderRange { largest, smallest } = orders;
         ToDevice {
             node,
             page,
             run: AlignedRun::around(page, largest.min(Order::PMD)),
             smallest: smallest.min(Order::PMD),
-            rights,
+            access,
             formed: None,
             phase: Phase::Start,
             fallbacks: 0,
@@ -117,9 +117,9 @@ impl ToDevice {
             (Phase::Copy(_), Failed) => self.undo(block),
             (Phase::Remap, Done) => self.release(Phase::ReleaseFailed),
             (Phase::ReleaseFailed, Done) => fail(Failure::CopyFailed),
-            (Phase::ReleaseRam, Done) => self.map_coherent(),
+            (Phase::ReleaseRam, Done) => self.map_coherent(block),
             // Without a mapping the CPU faults.
-            (Phase::MapCoherent, Done | Failed) => self.map_device(),
+            (Phase::MapCoherent, Done | Failed) => self.map_device(block),
             (Phase::MapDevice, Done) => self.mapped(block, Moved::ToDevice(self.run)),
             (Phase::MapOnly { .. }, Done) => self.mapped(block, Moved::AlreadyThere(self.run)),
             (Phase::MapOnly { has_entry: true }, Failed) => {
@@ -143,6 +143,9 @@ impl ToDevice {
         if !block.live().contains(self.page) {
             return fail(Failure::NotMapped);
         }
+        if !block.rights_of(self.page).contains(self.access) {
+            return fail(Failure::Denied);
+        }
         let least = AlignedRun::around(self.page, self.smallest);
         // Mostly nothing near the page is on any device, and then no piece is looked for.
         if block.device().intersects(least) {
@@ -151,29 +154,33 @@ impl ToDevice {
                     let page = if piece.run.contains(self.page) { self.page } else { piece.run.first() };
                     return self.bring_home(block, page.max(least.first()));
                 }
-                Some(piece) if piece.run.contains(self.page) => return self.already_there(&piece),
+                Some(piece) if piece.run.contains(self.page) => return self.already_there(block, &piece),
                 _ => {}
             }
         }
         let mut runs = descending(self.page, self.run.order(), self.smallest);
-        match runs.find(|run| block.is_off_device(*run) && !block.is_pinned(*run)) {
+        let can_go = |run: &AlignedRun| {
+            block.is_off_device(*run) && !block.is_pinned(*run) && block.has_one_protection(*run)
+        };
+        match runs.find(can_go) {
             Some(run) => {
                 self.run = run;
                 self.form()
             }
             // A pinned neighbour keeps the page as well where folios cannot be smaller.
             None if block.is_pinned(least) => fail(Failure::Pinned),
+            // Nor can folios carry different rights.
+            None if !block.has_one_protection(least) => fail(Failure::Denied),
             None => fail(Failure::NoDeviceMemory),
         }
     }
 
-    fn already_there(&mut self, piece: &Piece) -> Step {
+    fn already_there(&mut self, block: &Block, piece: &Piece) -> Step {
         self.run = piece.run;
-        if piece.rights.contains(self.rights) {
+        if piece.rights.contains(self.access) {
             return self.finish(Moved::AlreadyThere(piece.run));
         }
-        self.rights |= piece.rights;
-        let (run, to, rights) = (piece.run, piece.page(), self.rights);
+        let (run, to, rights) = (piece.run, piece.page(), block.rights_in(piece.run));
         let has_entry = piece.is_mapped();
         let step = if has_entry {
             Step::RemapDevice { run, to, rights }
@@ -274,28 +281,29 @@ impl ToDevice {
         if pages > 0 {
             return self.enter(Phase::ReleaseRam, Step::ReleaseRam { run: self.run, pages });
         }
-        self.map_coherent()
+        self.map_coherent(block)
     }
 
-    fn map_coherent(&mut self) -> Step {
+    fn map_coherent(&mut self, block: &Block) -> Step {
         let Formed { folio, kind, .. } = self.folio();
         if kind == MemoryKind::Coherent {
             let step = Step::MapCoherent { run: self.run, to: folio.page() };
             return self.enter(Phase::MapCoherent, step);
         }
-        self.map_device()
+        self.map_device(block)
     }
 
-    fn map_device(&mut self) -> Step {
-        if self.rights.is_empty() {
+    fn map_device(&mut self, block: &Block) -> Step {
+        if self.access.is_empty() {
             return self.finish(Moved::ToDevice(self.run));
         }
         let to = self.folio().folio.page();
-        self.enter(Phase::MapDevice, Step::MapDevice { run: self.run, to, rights: self.rights })
+        let rights = block.rights_in(self.run);
+        self.enter(Phase::MapDevice, Step::MapDevice { run: self.run, to, rights })
     }
 
     fn mapped(&mut self, block: &mut Block, moved: Moved) -> Step {
-        block.set_rights(self.run, self.rights);
+        block.set_rights(self.run, block.rights_in(self.run));
         self.finish(moved)
     }
 

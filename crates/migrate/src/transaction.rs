@@ -6,6 +6,7 @@ use bifolio_folio::Order;
 
 use crate::collapse::Collapse;
 use crate::populate::Populate;
+use crate::protect::Protect;
 use crate::split::Split;
 use crate::to_device::ToDevice;
 use crate::to_ram::ToRam;
@@ -23,6 +24,8 @@ pub enum Transaction {
     Populate(Populate),
     /// Pages are unmapped.
     Unmap(Unmap),
+    /// Pages are given other rights.
+    Protect(Protect),
     /// Folios are split where they are.
     Split(Split),
     /// Folios are collapsed where they are.
@@ -59,11 +62,11 @@ impl Transaction {
         Transaction::ToRam(ToRam::new(page, orders.to_ram, true))
     }
 
-    /// Answers a fault of the device `node` on `page`: the page and its neighbours go there, from system memory or from
-    /// another device, and its page table gets them with all rights.
+    /// Answers a fault of the device `node` on `page`, which wants to do `access`: the page and its neighbours go there, from
+    /// system memory or from another device, and its page table gets them with all rights that the pages have.
     #[must_use]
-    pub fn device_fault(node: NodeId, page: u16, orders: OrderRange) -> Transaction {
-        Transaction::ToDevice(ToDevice::new(node, page, orders, Rights::all()))
+    pub fn device_fault(node: NodeId, page: u16, orders: OrderRange, access: Rights) -> Transaction {
+        Transaction::ToDevice(ToDevice::new(node, page, orders, access))
     }
 
     /// Moves `page` and its neighbours to the device `node` without mapping them there: a prefetch, or system memory being
@@ -83,6 +86,12 @@ impl Transaction {
     #[must_use]
     pub fn unmap(run: PageRun) -> Transaction {
         Transaction::Unmap(Unmap::new(run))
+    }
+
+    /// Lets accesses to `run` do what is in `rights` and nothing else, on both sides.
+    #[must_use]
+    pub fn protect(run: PageRun, rights: Rights) -> Transaction {
+        Transaction::Protect(Protect::new(run, rights))
     }
 
     /// Splits the folios above order `to` that hold pages of `run`, as far as those pages need it.
@@ -108,6 +117,7 @@ impl Transaction {
             Transaction::ToRam(inner) => inner.step(block, outcome),
             Transaction::Populate(inner) => inner.step(block, outcome),
             Transaction::Unmap(inner) => inner.step(block, outcome),
+            Transaction::Protect(inner) => inner.step(block, outcome),
             Transaction::Split(inner) => inner.step(block, outcome),
             Transaction::Collapse(inner) => inner.step(block, outcome),
         }

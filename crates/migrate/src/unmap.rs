@@ -10,6 +10,7 @@
 //!  commit; then for each folio inside: unmap from the device, release
 //! ```
 
+use crate::border::piece_over_border;
 use crate::step::{Failure, Finished, Moved, Outcome, Step};
 use crate::transaction::illegal;
 use crate::{AlignedRun, Block, PageRun, Rights};
@@ -69,11 +70,7 @@ impl Unmap {
 
     /// Halves a folio that reaches over a border of the run, until none does.
     fn split(&mut self, block: &Block) -> Step {
-        let over_border = |page: u16| {
-            let piece = block.piece_of(page)?;
-            (!self.run.covers(piece.run)).then_some(*piece)
-        };
-        match over_border(self.run.first()).or_else(|| over_border(self.run.end() - 1)) {
+        match piece_over_border(block, self.run) {
             Some(piece) => self.enter(Phase::Split(piece.run), Step::SplitFolio { folio: piece.folio() }),
             None => self.enter(Phase::Discard, Step::Discard { run: self.run }),
         }

@@ -19,7 +19,7 @@ use std::sync::PoisonError;
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
 use bifolio_folio::Pfn;
-use bifolio_migrate::{DevicePage, PageRun, PageSet};
+use bifolio_migrate::{DevicePage, PageRun, PageSet, Rights};
 use bifolio_sys::{
     AddressRange, HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, SharedBytes, advise,
 };
@@ -77,6 +77,8 @@ struct State {
     entries: Vec<Entry>,
     /// Pages that have system memory.
     backed: Vec<bool>,
+    /// What accesses may do, where that is not everything.
+    rights: BTreeMap<usize, Rights>,
     /// Threads that sleep, and the page of each.
     sleepers: BTreeMap<Sleeper, usize>,
     /// Sleepers whose fault is not read yet.
@@ -293,6 +295,15 @@ impl SimView {
         self.state().inherited
     }
 
+    /// What accesses of the CPU to the page at `address` may do.
+    ///
+    /// # Panics
+    /// If the address is not in the view.
+    #[must_use]
+    pub fn rights_at(&self, address: usize) -> Rights {
+        self.state().rights.get(&self.page_of(address)).copied().unwrap_or(Rights::all())
+    }
+
     /// Maps memory of any device for the CPU: see [`CpuView::map_coherent`].
     pub fn map_coherent_at(&self, place: BlockSpan, to: DevicePage) {
         let mut state = self.state();
@@ -460,6 +471,14 @@ impl CpuView for SimView {
         for page in self.pages_of(span_of(base, run)) {
             self.unmap(page);
             self.free(page);
+        }
+        Ok(())
+    }
+
+    fn protect(&self, base: usize, run: PageRun, rights: Rights) -> Result<(), Refused> {
+        let mut state = self.state();
+        for page in self.pages_of(span_of(base, run)) {
+            state.rights.insert(page, rights);
         }
         Ok(())
     }

@@ -312,7 +312,9 @@ impl Watch<'_> {
     /// The pages that it was about, in the end.
     fn concerned(&self, result: &Result<Finished, Failure>) -> PageRun {
         match result.map(|finished| finished.moved) {
-            Ok(Moved::Unmapped(run) | Moved::Split(run) | Moved::Collapsed(run)) => run,
+            Ok(Moved::Unmapped(run) | Moved::Protected(run) | Moved::Split(run) | Moved::Collapsed(run)) => {
+                run
+            }
             Ok(
                 Moved::AlreadyThere(span)
                 | Moved::ToDevice(span)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
-use bifolio_migrate::{Failure, OrderRange};
+use bifolio_migrate::{Failure, OrderRange, Rights};
 use bifolio_policy::{FixedOrders, Policy};
 use bifolio_pool::PoolName;
 use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
@@ -230,6 +230,15 @@ impl Space {
     /// if somebody holds a folio on the border.
     pub fn unmap(&self, span: AddressRange) -> Result<(), Failure> {
         self.engine.unmap(span.start()..span.end())
+    }
+
+    /// Lets accesses to page-aligned addresses of an allocation do what is in `rights` and nothing else, on both sides: see
+    /// [`Engine::protect`]. Call this rather than `mprotect`, of which a device would know nothing.
+    ///
+    /// # Errors
+    /// As [`Engine::protect`].
+    pub fn protect(&self, span: AddressRange, rights: Rights) -> Result<(), Failure> {
+        self.engine.protect(span.start()..span.end(), rights)
     }
 
     /// Splits the folios on the device that hold pages of `span`, where they are: see [`Engine::split`].

@@ -13,10 +13,11 @@
 //! registered already: mapping first and registering second would let a touch in between read a stale page.
 //! That needs `EVENT_REMAP`, so somebody else must be reading events: see [`crate::fault_loop`].
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
 use bifolio_folio::Pfn;
-use bifolio_migrate::{DevicePage, PageRun, PageSet};
+use bifolio_migrate::{DevicePage, PageRun, PageSet, Rights};
 use bifolio_sys::advise::{self, Collapse};
 use bifolio_sys::{
     AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Placement, Protection,
@@ -24,6 +25,8 @@ use bifolio_sys::{
 };
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// Why shared memory cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +68,8 @@ pub struct SharedView {
     alias: Mapping,
     /// The memory of each node that the CPU reaches.
     devices: Vec<ReachableMemory>,
+    /// Protection by address of the page, where it is not the usual one.
+    protections: Mutex<BTreeMap<usize, Protection>>,
     keep: Keep,
 }
 
@@ -93,7 +98,7 @@ impl SharedView {
         uffd.register(view.all(), Modes::MISSING | Modes::MINOR).map_err(SharedError::Register)?;
         // A fork would show the child stale pages: faults of a child are not ours to answer.
         let _: Result<(), SysError> = advise::dontfork(view.all());
-        Ok(SharedView { uffd, memfd, view, alias, devices, keep })
+        Ok(SharedView { uffd, memfd, view, alias, devices, protections: Mutex::default(), keep })
     }
 
     /// The addresses that the program uses.
@@ -117,6 +122,16 @@ impl SharedView {
 
     fn offset(&self, address: usize) -> usize {
         address - self.view.span().start()
+    }
+
+    /// How the program may access the page at `address`.
+    fn protection_of(&self, address: usize) -> Protection {
+        self.protections().get(&address).copied().unwrap_or(Protection::ReadWrite)
+    }
+
+    fn protections(&self) -> MutexGuard<'_, BTreeMap<usize, Protection>> {
+        // Entries are changed one by one, each as a whole.
+        self.protections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn zap(&self, span: AddressRange) {
@@ -230,11 +245,30 @@ impl CpuView for SharedView {
         Ok(())
     }
 
+    fn protect(&self, base: usize, run: PageRun, rights: Rights) -> Result<(), Refused> {
+        let span = span_of(base, run);
+        let protection = match () {
+            () if rights.contains(Rights::WRITE) => Protection::ReadWrite,
+            () if rights.contains(Rights::READ) => Protection::Read,
+            () => Protection::None,
+        };
+        self.view.protect(span, protection).map_err(|_| Refused::NoMemory)?;
+        let mut protections = self.protections();
+        for address in (span.start()..span.end()).step_by(PAGE) {
+            match protection {
+                Protection::ReadWrite => protections.remove(&address),
+                protection => protections.insert(address, protection),
+            };
+        }
+        Ok(())
+    }
+
     fn map_coherent(&self, place: BlockSpan, to: DevicePage) -> Result<(), Refused> {
         let device = self.devices.get(usize::from(to.node.0)).ok_or(Refused::NoMemory)?;
         let index = to.pfn.get().checked_sub(device.first.get()).ok_or(Refused::NoMemory)?;
         let offset = usize::try_from(index).expect("device memory is mapped here") * PAGE;
-        let mapped = self.view.replace_shared(place.span(), &device.memfd, offset, Protection::ReadWrite);
+        let protection = self.protection_of(place.address());
+        let mapped = self.view.replace_shared(place.span(), &device.memfd, offset, protection);
         let _: Outcome = self.uffd.wake(place.span());
         mapped.map_err(|_| Refused::NoMemory)
     }
@@ -256,9 +290,9 @@ impl SharedView {
     /// Moves a registered view of the file over a span that shows device memory.
     fn back_to_ram(&self, span: AddressRange) -> Result<(), Refused> {
         let offset = self.offset(span.start());
-        let fresh =
-            Mapping::shared(&self.memfd, offset, span.len(), Protection::ReadWrite, Placement::Anywhere)
-                .map_err(|_| Refused::NoMemory)?;
+        let protection = self.protection_of(span.start());
+        let fresh = Mapping::shared(&self.memfd, offset, span.len(), protection, Placement::Anywhere)
+            .map_err(|_| Refused::NoMemory)?;
         self.uffd.register(fresh.all(), Modes::MISSING | Modes::MINOR).map_err(|_| Refused::NoMemory)?;
         let _: Result<(), SysError> = advise::dontfork(fresh.all());
         fresh.remap_into(&self.view, span).map_err(|_| Refused::NoMemory)

@@ -1,7 +1,7 @@
 //! Every single injected failure, and random sequences of requests with failures: nothing is lost.
 
 use bifolio_folio::{MemoryKind, Order};
-use bifolio_migrate::{Failure, NodeId, PageRun, Transaction};
+use bifolio_migrate::{Failure, NodeId, PageRun, Rights, Transaction};
 use proptest::prelude::*;
 
 use crate::world::World;
@@ -17,6 +17,7 @@ pub fn every_kind_of_transaction(world: &World) -> Vec<Transaction> {
         cpu_fault(world, 300, 2),
         Transaction::to_ram(300),
         Transaction::unmap(run(3, 250)),
+        Transaction::protect(run(3, 250), Rights::READ),
         Transaction::split(run(3, 30), Order::ZERO),
         Transaction::split(PageRun::single(300), order(1)),
         Transaction::collapse(PageRun::BLOCK),
@@ -140,7 +141,7 @@ fn apply(world: &mut World, request: &Request, value: u64, largest: u8) {
             world.run(fault).map(|_| world.cpu_write(page, value))
         }
         Request::DeviceWrite(node, page) => {
-            let fault = Transaction::device_fault(node, page, orders(largest));
+            let fault = Transaction::device_fault(node, page, orders(largest), Rights::all());
             world.run(fault).map(|_| world.device_write(node, page, value))
         }
         Request::ToRam(page) => world.run(Transaction::to_ram(page)).map(|_| true),

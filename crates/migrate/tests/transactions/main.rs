@@ -4,11 +4,12 @@ mod failures;
 mod moves;
 mod outcomes;
 mod peers;
+mod protections;
 #[expect(clippy::cast_possible_truncation, reason = "simulated memories are small")]
 mod world;
 
 use bifolio_folio::{MemoryKind, Order};
-use bifolio_migrate::{CpuFaultOrders, NodeId, OrderRange, PageRun, Transaction};
+use bifolio_migrate::{CpuFaultOrders, NodeId, OrderRange, PageRun, Rights, Transaction};
 
 use self::world::World;
 
@@ -34,7 +35,7 @@ fn cpu_fault(world: &World, page: u16, largest: u8) -> Transaction {
 }
 
 fn device_fault(page: u16, largest: u8) -> Transaction {
-    Transaction::device_fault(NODE, page, orders(largest))
+    Transaction::device_fault(NODE, page, orders(largest), Rights::all())
 }
 
 /// A world whose whole block was written by the CPU.

@@ -1,7 +1,6 @@
 //! What each kind of transaction moves, and what it refuses.
 
 use bifolio_folio::{MemoryKind, Order};
-use bifolio_migrate::to_device::ToDevice;
 use bifolio_migrate::{AlignedRun, Failure, Moved, OrderRange, PageRun, Rights, Step, Transaction};
 
 use crate::world::World;
@@ -92,7 +91,7 @@ fn pinned_page_keeps_its_neighbours_where_folios_cannot_be_smaller() {
     let mut world = written(&[(MemoryKind::Coherent, 512)], 512);
     world.block.pin(PageRun::single(3));
     let coarse = OrderRange { largest: order(9), smallest: order(4) };
-    assert_eq!(world.run(Transaction::device_fault(NODE, 4, coarse)), Err(Failure::Pinned));
+    assert_eq!(world.run(Transaction::device_fault(NODE, 4, coarse, Rights::all())), Err(Failure::Pinned));
     world.check();
 }
 
@@ -168,10 +167,12 @@ fn cleared_memory_is_not_cleared_again() {
 fn mapping_without_a_right_gets_it_when_it_is_asked_for() {
     for fails in [false, true] {
         let mut world = written(&[(MemoryKind::Private, 512)], 512);
-        let to_read = ToDevice::new(NODE, 5, orders(2), Rights::READ);
-        world.run(Transaction::ToDevice(to_read.clone())).expect("the device is empty");
+        let to_read = Transaction::device_fault(NODE, 5, orders(2), Rights::READ);
+        world.run(Transaction::protect(PageRun::BLOCK, Rights::READ)).expect("nothing is held");
+        world.run(to_read.clone()).expect("the device is empty");
         assert!(!world.device_write(NODE, 5, 7), "it may only read");
-        world.run(Transaction::ToDevice(to_read)).expect("it is there");
+        world.run(Transaction::protect(PageRun::BLOCK, Rights::all())).expect("nothing is held");
+        world.run(to_read).expect("it is there");
         world.fail_in = fails.then_some(0);
         assert_eq!(world.run(device_fault(5, 2)).is_err(), fails);
         assert_eq!(world.device_write(NODE, 5, 7), !fails, "a mapping that fails is taken away");

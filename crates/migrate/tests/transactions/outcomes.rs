@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bifolio_folio::{MemoryKind, Order, Pfn};
-use bifolio_migrate::{Block, Folio, FolioId, Formed, NodeId, Outcome, PageRun, Step, Transaction};
+use bifolio_migrate::{Block, Folio, FolioId, Formed, NodeId, Outcome, PageRun, Rights, Step, Transaction};
 
 use crate::failures::every_kind_of_transaction;
 use crate::world::World;
@@ -78,7 +78,7 @@ fn machines_of_first_touch_and_of_two_devices_refuse_them_too() {
     let touch = cpu_fault(&world, 3, 4);
     answers_are_judged(&mut world, touch);
     answers_are_judged(&mut world, device_fault(100, 4));
-    answers_are_judged(&mut world, Transaction::device_fault(OTHER, 100, orders(3)));
+    answers_are_judged(&mut world, Transaction::device_fault(OTHER, 100, orders(3), Rights::all()));
 }
 
 #[test]

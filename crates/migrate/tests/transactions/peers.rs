@@ -1,7 +1,7 @@
 //! Two devices: a page that is on one and wanted on the other goes through system memory.
 
 use bifolio_folio::{MemoryKind, Order};
-use bifolio_migrate::{AlignedRun, Failure, Moved, NodeId, OrderRange, PageRun, Piece, Transaction};
+use bifolio_migrate::{AlignedRun, Failure, Moved, NodeId, OrderRange, PageRun, Piece, Rights, Transaction};
 
 use crate::failures::each_single_failure;
 use crate::world::World;
@@ -11,7 +11,7 @@ const PRIVATE: MemoryKind = MemoryKind::Private;
 const COHERENT: MemoryKind = MemoryKind::Coherent;
 
 fn to_other(page: u16, largest: u8) -> Transaction {
-    Transaction::device_fault(OTHER, page, orders(largest))
+    Transaction::device_fault(OTHER, page, orders(largest), Rights::all())
 }
 
 /// A world of two devices of 512 pages, with the whole block, written, on the first one.

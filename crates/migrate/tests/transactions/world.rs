@@ -206,6 +206,9 @@ impl World {
                 self.view.unmap_coherent(self.place(run)).expect("it never fails");
             }
             Step::Discard { run } => self.discard(run, block),
+            Step::Protect { run, rights } => {
+                self.view.protect(self.view.addresses().start(), run, rights).expect("it never fails");
+            }
             Step::Finish(_) => unreachable!("finished"),
         }
         Outcome::Done

@@ -34,6 +34,8 @@ pub enum Call {
     InstallZero,
     /// `CpuView::discard`.
     Discard,
+    /// `CpuView::protect`.
+    Protect,
     /// `CpuView::map_coherent`.
     MapCoherent,
     /// `CpuView::unmap_coherent`.

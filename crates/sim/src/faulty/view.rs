@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused};
-use bifolio_migrate::{DevicePage, PageRun, PageSet};
+use bifolio_migrate::{DevicePage, PageRun, PageSet, Rights};
 use bifolio_sys::SharedBytes;
 
 use super::{Call, FaultKind, Script};
@@ -91,6 +91,13 @@ impl<V: CpuView> CpuView for FaultyView<V> {
             Some(FaultKind::Skip) => Ok(()),
             Some(_) => Err(Refused::NoMemory),
         }
+    }
+
+    fn protect(&self, base: usize, run: PageRun, rights: Rights) -> Result<(), Refused> {
+        if self.refuses(Call::Protect) {
+            return Err(Refused::NoMemory);
+        }
+        self.inner.protect(base, run, rights)
     }
 
     fn map_coherent(&self, place: BlockSpan, to: DevicePage) -> Result<(), Refused> {

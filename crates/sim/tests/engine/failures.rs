@@ -16,15 +16,17 @@ enum Request {
     ToDevice,
     ToRam,
     Unmap,
+    Protect,
     Detach,
     Reshape,
 }
 
-const REQUESTS: [Request; 6] = [
+const REQUESTS: [Request; 7] = [
     Request::DeviceFault,
     Request::ToDevice,
     Request::ToRam,
     Request::Unmap,
+    Request::Protect,
     Request::Detach,
     Request::Reshape,
 ];
@@ -38,6 +40,7 @@ fn perform(machine: &Machine, request: Request) {
             .is_ok(),
         Request::ToDevice => engine.prefetch(machine.all(), Side::DEVICE).is_ok(),
         Request::ToRam => engine.prefetch(machine.all(), Side::Ram).is_ok(),
+        Request::Protect => engine.protect(machine.addresses(5..300), Rights::READ).is_ok(),
         Request::Unmap => engine.unmap(machine.addresses(5..300)).is_ok(),
         Request::Reshape => {
             let split = engine.split(machine.addresses(100..103), Order::ZERO).is_ok();

@@ -162,7 +162,7 @@ pub(super) fn end(
         locations.iter().skip(usize::from(run.first())).take(usize::from(run.pages())).all(is)
     };
     let moved = match finished.moved {
-        Moved::AlreadyThere(_) | Moved::Collapsed(_) => true,
+        Moved::AlreadyThere(_) | Moved::Collapsed(_) | Moved::Protected(_) => true,
         Moved::Split(run) => all(run, |location| !matches!(location, Location::Device { order: 1.., .. })),
         Moved::ToDevice(span) => all(span.into(), |location| matches!(location, Location::Device { .. })),
         Moved::ToRam(span) | Moved::Populated(span) => {

@@ -77,6 +77,7 @@ impl Performer<'_> {
             }
             Step::UnmapCoherent { run } => self.each(run, |_, page| page.cpu = View::Fault),
             Step::Discard { run } => self.discard(run),
+            Step::Protect { .. } => unreachable!("no request of these worlds protects"),
             Step::Finish(_) => unreachable!("nothing is to be done"),
         }
     }

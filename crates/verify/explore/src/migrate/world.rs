@@ -3,7 +3,7 @@
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bifolio_folio::{Order, PageMap, Reset};
-use bifolio_migrate::{Block, Failure, NodeId, PageRun, Step, Transaction};
+use bifolio_migrate::{Block, Failure, NodeId, PageRun, Rights, Step, Transaction};
 use bifolio_policy::{FixedOrders, Policy};
 use bifolio_rules::RuleSet;
 
@@ -167,7 +167,9 @@ impl<M: Mutate> Transactions<M> {
     fn transaction(&self, place: &Block, request: Request, page: u16) -> Transaction {
         match request {
             Request::CpuFault => Transaction::cpu_fault(place, page, self.policy.cpu_fault_orders()),
-            Request::DeviceFault => Transaction::device_fault(NODE, page, self.policy.to_device_orders()),
+            Request::DeviceFault => {
+                Transaction::device_fault(NODE, page, self.policy.to_device_orders(), Rights::all())
+            }
             Request::Evict | Request::BringHome => Transaction::to_ram(page),
             Request::Prefetch => Transaction::to_device(NODE, page, self.policy.to_device_orders()),
             Request::Split => Transaction::split(PageRun::single(page), Order::ZERO),
