@@ -135,9 +135,8 @@ impl Statistics {
     /// Counts what came of a transaction.
     fn count_finished(&self, finished: &Finished) {
         self.add(Counter::Fallbacks, u64::from(finished.fallbacks));
-        match finished.moved {
-            Moved::ToDevice(run) => self.add_folio(Direction::ToDevice, run.order()),
-            _ => {}
+        if let Moved::ToDevice(run) = finished.moved {
+            self.add_folio(Direction::ToDevice, run.order());
         }
     }
 
