@@ -16,6 +16,7 @@ use std::ptr::with_exposed_provenance_mut;
 use std::sync::atomic::{
     AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
+    fence,
 };
 
 use crate::{AddressRange, AddressRangeError, Mapping, sweep};
@@ -42,9 +43,37 @@ pub enum AccessError {
 }
 
 /// A number that any bytes are a valid value of. Sealed.
-pub trait Plain: Copy + sealed::Raw {}
+pub trait Plain: Copy + sealed::Raw {
+    /// Makes the number of its bytes, as they are in memory.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is not as long as the number.
+    fn from_bytes(bytes: &[u8]) -> Self;
+
+    /// Writes its bytes as they are in memory.
+    ///
+    /// # Panics
+    ///
+    /// If `to` is not as long as the number.
+    fn put_bytes(self, to: &mut [u8]);
+}
+
+/// An unsigned number that memory holds atomically. Sealed.
+pub trait Word: Plain + PartialEq + sealed::Exchange {}
 
 mod sealed {
+    /// Compare and exchange of one value.
+    pub trait Exchange: Sized {
+        /// Stores `new` at an aligned, mapped address if `current` is there; returns what was there, `Ok` if it was
+        /// `current` (acquire and release). May fail though it was.
+        ///
+        /// # Safety
+        ///
+        /// As [`Raw::load`].
+        unsafe fn exchange(at: *mut Self, current: Self, new: Self) -> Result<Self, Self>;
+    }
+
     /// Access to one value by atomics or bytewise.
     pub trait Raw: Sized {
         /// Loads from an aligned, mapped address.
@@ -80,7 +109,17 @@ mod sealed {
 /// Implements [`Plain`] by the atomic of the same size.
 macro_rules! plain {
     ($($value:ty, $bits:ty, $atomic:ty;)*) => {$(
-        impl Plain for $value {}
+        impl Plain for $value {
+            #[inline]
+            fn from_bytes(bytes: &[u8]) -> Self {
+                Self::from_ne_bytes(bytes.try_into().expect("as many bytes as the number has"))
+            }
+
+            #[inline]
+            fn put_bytes(self, to: &mut [u8]) {
+                to.copy_from_slice(&self.to_ne_bytes());
+            }
+        }
         impl sealed::Raw for $value {
             #[inline]
             unsafe fn load(at: *mut Self) -> Self {
@@ -128,6 +167,28 @@ plain! {
     isize, usize, AtomicUsize;
     f32, u32, AtomicU32;
     f64, u64, AtomicU64;
+}
+
+/// Implements [`Word`] by the atomic of the same type.
+macro_rules! word {
+    ($($value:ty, $atomic:ty;)*) => {$(
+        impl Word for $value {}
+        impl sealed::Exchange for $value {
+            #[inline]
+            unsafe fn exchange(at: *mut Self, current: Self, new: Self) -> Result<Self, Self> {
+                // SAFETY: as in `load`.
+                let cell = unsafe { <$atomic>::from_ptr(at) };
+                cell.compare_exchange_weak(current, new, AcqRel, Acquire)
+            }
+        }
+    )*};
+}
+
+word! {
+    u8, AtomicU8;
+    u16, AtomicU16;
+    u32, AtomicU32;
+    u64, AtomicU64;
 }
 
 /// A borrowed window of a [`Mapping`]: the right to access its bytes raw, and to operate on its pages.
@@ -369,6 +430,36 @@ atomics!(u32, AtomicU32, cell_u32, load_u32, store_u32, swap_u32, compare_exchan
 atomics!(u64, AtomicU64, cell_u64, load_u64, store_u64, swap_u64, compare_exchange_u64, fetch_add_u64);
 
 impl SharedBytes<'_> {
+    /// Replaces the number at `offset` by what `change` makes of it, atomically, and returns what was there (acquire and
+    /// release). While others change it too, `change` is called again; with `None` nothing is stored.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what is not inside or not aligned.
+    #[inline]
+    pub fn update<T: Word>(
+        self,
+        offset: usize,
+        mut change: impl FnMut(T) -> Option<T>,
+    ) -> Result<T, AccessError> {
+        let address = self.part(offset, size_of::<T>())?.start;
+        if !address.is_multiple_of(size_of::<T>()) {
+            return Err(AccessError::Unaligned { address });
+        }
+        let at: *mut T = with_exposed_provenance_mut(address);
+        // SAFETY: aligned; inside of a mapping that lives as long as this window.
+        let mut seen = unsafe { T::load(at) };
+        while let Some(new) = change(seen) {
+            // SAFETY: as above.
+            match unsafe { T::exchange(at, seen, new) } {
+                Ok(old) => return Ok(old),
+                Err(now) => seen = now,
+            }
+        }
+        fence(Acquire);
+        Ok(seen)
+    }
+
     /// Adds `value` to the `f64` at `offset` and returns what was there (acquire and release).
     ///
     /// # Errors

@@ -34,6 +34,7 @@ compile_error!("bifolio-sys needs 64-bit Linux");
 pub mod abi;
 mod address_range;
 pub mod advise;
+mod barrier;
 mod bytes;
 mod doorbell;
 mod error;
@@ -59,7 +60,8 @@ mod uffd;
 
 pub use abi::{CopyMode, Features, Modes, MoveMode, RangeIoctls};
 pub use address_range::{AddressRange, AddressRangeError, HUGE_PAGE, PAGE};
-pub use bytes::{AccessError, Plain, SharedBytes};
+pub use barrier::Barrier;
+pub use bytes::{AccessError, Plain, SharedBytes, Word};
 pub use doorbell::{BellError, Doorbell, Rung};
 pub use error::SysError;
 pub use eventfd::EventFd;

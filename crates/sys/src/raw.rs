@@ -4,8 +4,8 @@
 use rustix::io::Errno;
 
 use linux_raw_sys::general::{
-    __NR_close_range, __NR_exit_group, __NR_kcmp, __NR_madvise, __NR_mincore, __NR_rt_sigprocmask, SIG_BLOCK,
-    SIG_SETMASK,
+    __NR_close_range, __NR_exit_group, __NR_kcmp, __NR_madvise, __NR_membarrier, __NR_mincore,
+    __NR_rt_sigprocmask, SIG_BLOCK, SIG_SETMASK,
 };
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -133,6 +133,13 @@ pub(crate) fn same_memory(one: u32, other: u32) -> Result<bool, Errno> {
     // SAFETY: kcmp takes numbers only.
     let raw = unsafe { syscall4(__NR_kcmp, [one as usize, other as usize, KCMP_VM, 0]) };
     answer(raw).map(|order| order == 0)
+}
+
+/// Calls `membarrier` with a command that takes no flags and no processor.
+pub(crate) fn membarrier(command: usize) -> Result<(), Errno> {
+    // SAFETY: membarrier reads and writes no memory of the caller.
+    let raw = unsafe { syscall4(__NR_membarrier, [command, 0, 0, 0]) };
+    answer(raw).map(drop)
 }
 
 #[cfg(test)]

@@ -116,6 +116,34 @@ fn exchange_tells_what_was_there() {
 }
 
 #[test]
+fn updates_of_every_width_change_their_own_bytes_only() {
+    let mapping = pages(1);
+    let bytes = mapping.all();
+    bytes.store_u64(0, u64::MAX).expect("inside");
+    assert_eq!(bytes.update(1, |old: u8| Some(old.wrapping_add(3))), Ok(0xff));
+    assert_eq!(bytes.update(2, |old: u16| Some(old & 0xf0)), Ok(0xffff));
+    assert_eq!(bytes.update(4, |_: u32| None), Ok(0xffff_ffff));
+    assert_eq!(bytes.load_u64(0).map(u64::to_le_bytes), Ok([0xff, 2, 0xf0, 0, 0xff, 0xff, 0xff, 0xff]));
+    let unaligned = bytes.update(3, |old: u16| Some(old));
+    assert_eq!(unaligned, Err(AccessError::Unaligned { address: bytes.address() + 3 }));
+}
+
+#[test]
+fn updates_by_two_threads_lose_nothing() {
+    let mapping = pages(1);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..10_000 {
+                    mapping.all().update(2, |old: u16| Some(old + 1)).expect("inside");
+                }
+            });
+        }
+    });
+    assert_eq!(mapping.all().read::<u16>(2), Ok(20_000));
+}
+
+#[test]
 fn large_copies_move_the_odd_ends_too() {
     const LEN: usize = (256 << 10) + 3 * 16 + 5;
     let (from, to) = (pages(66), pages(66));
