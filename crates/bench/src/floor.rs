@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bifolio_host::fault_loop::{Answer, Handlers, Readers};
+use bifolio_host::fault_loop::{Answer, Fault, Handlers, Readers};
 use bifolio_sys::{
     AddressRange, CopyMode, Features, HUGE_PAGE, Mapping, Modes, Outcome, PAGE, Placement, Protection, Reads,
     Uffd, Wake, advise,
@@ -77,7 +77,7 @@ impl FaultFloor {
         uffd.register(region.all(), Modes::MISSING)?;
         let copy = CopyFloor::new((64 << 20).max(bytes * 4))?;
         let (from, kernel) = (Arc::clone(&region), Arc::clone(&uffd));
-        let answer = move |address: usize| {
+        let answer = move |Fault { address, .. }: Fault| {
             let page = AddressRange::new(address & !(PAGE - 1), PAGE).expect("one page");
             let _: Outcome = match answered {
                 Answered::Copy(bytes) => {
@@ -91,7 +91,7 @@ impl FaultFloor {
                 }
             };
         };
-        let answer: Arc<Answer> = Arc::new(answer);
+        let answer: Arc<dyn Answer> = Arc::new(answer);
         let handlers = Some(Handlers::start(uffd, threads, Readers::Handlers, &answer)?);
         Ok(FaultFloor { handlers, region, stride: bytes })
     }

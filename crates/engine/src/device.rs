@@ -23,6 +23,8 @@ use bifolio_folio::{Order, PageRun, PageSet, Pfn};
 use bifolio_migrate::Rights;
 use bifolio_sys::{PAGE, SharedBytes};
 
+use crate::sleep::{Seen, Sleeper};
+
 /// What a device can do. The engine honours all of it.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -342,10 +344,18 @@ pub trait Device: Send + Sync {
         false
     }
 
-    /// Which of the `2^order` mapped pages at `address` were used since they were mapped.
+    /// Which of the `2^order` pages at `address` were used since they were mapped last. Asked while they are mapped, it tells
+    /// what was done so far; asked once an unmapping of them is done, all that was done by that mapping.
     fn used_pages(&self, address: usize, order: Order) -> UsedPages {
         let _ = (address, order);
         UsedPages::unknown()
+    }
+
+    /// Takes note that a thread of this process sleeps in a fault of the CPU, and so uses nothing that the device gave it: an
+    /// unmapping need not wait for it. The host says so before it answers the fault.
+    fn thread_sleeps(&self, sleeper: Sleeper) -> Seen {
+        let _ = sleeper;
+        Seen::Known
     }
 
     /// The bytes of `pages` pages of device memory, to check them; `None` if they cannot be had here without a copy.

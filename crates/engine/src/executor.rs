@@ -423,9 +423,10 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
 
     fn unmap_device(&self, id: NodeId, run: AlignedRun) -> Outcome {
         let (address, node) = (self.place(run).address(), self.node(id));
-        self.tell_used(node, address, run.order());
         // A device that is lost uses nothing any more, so the pages are as good as unmapped.
         let _: Result<(), DeviceError> = node.update(&[TableUpdate::Unmap { address, order: run.order() }]);
+        // Only now is it all that was done with them.
+        self.tell_used(node, address, run.order());
         Outcome::Done
     }
 

@@ -20,6 +20,7 @@ use crate::device::{DeviceFault, DeviceRequest, Served};
 use crate::engine::{Engine, lock};
 use crate::event::{Cause, EventKind};
 use crate::run::{Request, Tally};
+use crate::sleep::{Seen, Sleeper};
 use crate::view::CpuView;
 
 /// The orders of a fault that takes memory beyond the limit: one page more than the limit is better than no program.
@@ -48,6 +49,12 @@ impl<V: CpuView> Engine<V> {
         let wait_ns = self.now_ns().saturating_sub(start);
         self.observers.tell(None, || EventKind::CpuFault { address, result: &result, wait_ns });
         result
+    }
+
+    /// Tells all devices that a thread sleeps in a fault of the CPU. To be called before the fault is answered, and before
+    /// anything is waited for.
+    pub fn thread_sleeps(&self, sleeper: Sleeper) -> Seen {
+        self.nodes.iter().map(|node| node.device().thread_sleeps(sleeper)).fold(Seen::Known, Seen::and)
     }
 
     fn serve(&self, address: usize, orders: CpuFaultOrders) -> Result<Finished, Failure> {

@@ -30,6 +30,7 @@ mod release;
 pub mod reshape;
 mod retry;
 mod run;
+pub mod sleep;
 pub mod statistics;
 pub mod stored;
 mod sync;

@@ -10,10 +10,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bifolio_engine::sleep::{Sleeper, begin_look};
 use bifolio_sys::{BellError, Doorbell, Errno, Message, MessageBuf, Uffd};
 
-/// Answers the fault at an address.
-pub type Answer = dyn Fn(usize) + Send + Sync;
+/// A fault of the CPU that waits for an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// The address that was touched, or that of its page.
+    pub address: usize,
+    /// The thread that sleeps; `None` if the userfaultfd does not tell.
+    pub sleeper: Option<Sleeper>,
+}
+
+/// What faults are handed to. A closure that takes a [`Fault`] is one.
+pub trait Answer: Send + Sync {
+    /// Takes note of a fault that was read; `false` if it needs no answer after all. Called before the next one is read, so
+    /// it must not wait for anything.
+    fn was_read(&self, fault: &Fault) -> bool {
+        let _ = fault;
+        true
+    }
+
+    /// Answers a fault.
+    fn answer(&self, fault: Fault);
+}
+
+impl<F: Fn(Fault) + Send + Sync> Answer for F {
+    fn answer(&self, fault: Fault) {
+        self(fault);
+    }
+}
 
 /// Who reads messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +82,7 @@ impl Handlers {
         uffd: Arc<Uffd>,
         count: usize,
         readers: Readers,
-        answer: &Arc<Answer>,
+        answer: &Arc<dyn Answer>,
     ) -> Result<Handlers, HandlersError> {
         let count = count.max(1);
         let reading = if readers == Readers::Separate { 1 } else { count };
@@ -69,31 +95,40 @@ impl Handlers {
         Ok(handlers)
     }
 
-    fn start_readers(&mut self, count: usize, answer: &Arc<Answer>) -> Result<(), HandlersError> {
+    fn start_readers(&mut self, count: usize, answer: &Arc<dyn Answer>) -> Result<(), HandlersError> {
         for _ in 0..count {
-            let answer = Arc::clone(answer);
-            self.start_reader(move |address| answer(address))?;
+            let work = Arc::clone(answer);
+            self.start_reader(answer, move |fault| work.answer(fault))?;
         }
         Ok(())
     }
 
-    fn start_separate(&mut self, count: usize, answer: &Arc<Answer>) -> Result<(), HandlersError> {
-        let (sender, receiver): (Sender<usize>, Receiver<usize>) = channel();
+    fn start_separate(&mut self, count: usize, answer: &Arc<dyn Answer>) -> Result<(), HandlersError> {
+        let (sender, receiver): (Sender<Fault>, Receiver<Fault>) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..count {
             let (receiver, answer) = (Arc::clone(&receiver), Arc::clone(answer));
             let next = move || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let work = move || std::iter::from_fn(|| next().ok()).for_each(|address| answer(address));
+            let work = move || std::iter::from_fn(|| next().ok()).for_each(|fault| answer.answer(fault));
             self.workers.push(thread("bifolio-worker", work)?);
         }
         // The workers end when the reader is gone and drops the sender.
-        self.start_reader(move |address| {
-            sender.send(address).expect("workers wait as long as there is a sender");
+        self.start_reader(answer, move |fault| {
+            sender.send(fault).expect("workers wait as long as there is a sender");
         })
     }
 
-    fn start_reader(&mut self, fault: impl Fn(usize) + Send + 'static) -> Result<(), HandlersError> {
-        let (uffd, bell) = (Arc::clone(&self.uffd), Arc::clone(&self.bell));
+    fn start_reader(
+        &mut self,
+        answer: &Arc<dyn Answer>,
+        pass_on: impl Fn(Fault) + Send + 'static,
+    ) -> Result<(), HandlersError> {
+        let (uffd, bell, answer) = (Arc::clone(&self.uffd), Arc::clone(&self.bell), Arc::clone(answer));
+        let fault = move |fault: Fault| {
+            if answer.was_read(&fault) {
+                pass_on(fault);
+            }
+        };
         self.readers.push(thread("bifolio-fault", move || read_faults(&uffd, &bell, &fault))?);
         Ok(())
     }
@@ -121,9 +156,10 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(HandlersError::Thread)
 }
 
-fn read_faults(uffd: &Uffd, bell: &Doorbell, fault: &dyn Fn(usize)) {
+fn read_faults(uffd: &Uffd, bell: &Doorbell, fault: &dyn Fn(Fault)) {
     let mut buffer = MessageBuf::new();
     loop {
+        let look = begin_look();
         let messages = match uffd.read(&mut buffer) {
             Ok(messages) => messages,
             Err(error) if matches!(error.errno, Errno::INTR | Errno::AGAIN) => continue,
@@ -132,11 +168,12 @@ fn read_faults(uffd: &Uffd, bell: &Doorbell, fault: &dyn Fn(usize)) {
         };
         let mut stop = false;
         for message in messages {
-            if let Message::Pagefault { address, .. } = message {
+            if let Message::Pagefault { address, thread, .. } = message {
                 if bell.answer(uffd, address) {
                     stop = true;
                 } else {
-                    fault(address);
+                    let sleeper = (thread != 0).then(|| Sleeper::found(thread, look));
+                    fault(Fault { address, sleeper });
                 }
             }
         }

@@ -17,7 +17,7 @@ use bifolio_engine::detach::{DetachError, Stuck};
 use bifolio_engine::device::{DeviceFault, DeviceRequest, Served};
 use bifolio_engine::{Budget, NodeParts, Parts, Residence};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_host::fault_loop::{Answer, Handlers, Readers};
+use bifolio_host::fault_loop::{Answer, Fault, Handlers, Readers};
 use bifolio_host::views::shared::{Keep, ReachableMemory, SharedView};
 use bifolio_host::{Counter, Direction, Engine, Side, Statistics};
 use bifolio_migrate::{Failure, NodeId, Rights};
@@ -84,8 +84,8 @@ impl Machine {
         engine.blocks().add_region(span.start()..span.end()).expect("blocks");
         engine.map(span.start()..span.end()).expect("blocks");
         let answering = Arc::clone(&engine);
-        let answer: Arc<Answer> = Arc::new(move |address| {
-            let _: Result<_, Failure> = answering.cpu_fault(address);
+        let answer: Arc<dyn Answer> = Arc::new(move |fault: Fault| {
+            let _: Result<_, Failure> = answering.cpu_fault(fault.address);
         });
         let handlers = Some(Handlers::start(uffd, 2, Readers::Separate, &answer).expect("handlers"));
         let machine = Machine { handlers, engine, statistics, failures, lost, span };

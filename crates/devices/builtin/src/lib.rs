@@ -1,13 +1,10 @@
-//! The built-in device: units that are threads, memory in a memfd, a page table and TLBs of its own.
+//! The built-in device: a hosted device (`bifolio-hosted`) whose units are threads that run kernels.
 #![forbid(unsafe_code)]
 
 mod builtin;
-mod gate;
-mod memory;
 mod sync;
-mod table;
 mod unit;
 
+pub use bifolio_hosted::{AtomicOp, AtomicWidth, Hosted, Memory, MemoryError, Port, Refused, Translation};
 pub use builtin::{Builtin, Kernel};
-pub use memory::{Memory, MemoryError};
 pub use unit::Unit;

@@ -1,12 +1,6 @@
-//! Locks, atomics and threads of this crate. Every other module takes them from here, so that `bifolio-shuttle` can run
-//! the same sources under a scheduler that decides which thread goes on at each of them.
-
-pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock};
-
-pub(crate) mod atomic {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-}
+//! Threads of this crate. Every other module takes them from here, so that `bifolio-shuttle` can run the same sources under
+//! a scheduler that decides which thread goes on.
 
 pub(crate) mod thread {
-    pub(crate) use std::thread::scope;
+    pub(crate) use std::thread::{ScopedJoinHandle, scope};
 }

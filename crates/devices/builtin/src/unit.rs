@@ -1,110 +1,134 @@
-//! A unit of the built-in device: a thread that loads and stores by virtual addresses.
-//!
-//! Each access is translated: by the unit's own TLB, else by a walk of the page table, else the unit takes a
-//! page fault, waits for the answer and tries again.
+//! A unit of the built-in device: a thread that accesses memory by virtual addresses, and waits for its page faults.
 
-use bifolio_engine::device::{DeviceFault, DeviceRequest, FaultHandler};
-use bifolio_folio::Pfn;
-use bifolio_migrate::Rights;
-use bifolio_sys::{PAGE, SharedBytes};
+use std::time::Instant;
 
-use crate::gate::Running;
-use crate::memory::Memory;
-use crate::table::{Table, Translation};
-
-const TLB_ENTRIES: usize = 256;
-/// No page has this number: addresses have 48 bits.
-const NO_PAGE: usize = usize::MAX;
-
-/// One translation: a virtual page, where its bytes begin in device memory, and whether it serves stores, which is so once
-/// a store was marked in the page table.
-#[derive(Clone, Copy, Debug)]
-struct TlbEntry {
-    page: usize,
-    offset: usize,
-    writes: bool,
-}
-
-impl TlbEntry {
-    const EMPTY: TlbEntry = TlbEntry { page: NO_PAGE, offset: 0, writes: false };
-}
+use bifolio_engine::device::DeviceFault;
+use bifolio_hosted::{AtomicOp, AtomicWidth, Port, Refused};
+use bifolio_sys::Plain;
 
 /// A unit that runs a kernel.
-pub struct Unit<'d> {
-    number: usize,
-    running: Running<'d>,
-    table: &'d Table,
-    memory: SharedBytes<'d>,
-    /// The page at the beginning of `memory`.
-    first: Pfn,
-    handler: &'d dyn FaultHandler,
-    tlb: Box<[TlbEntry; TLB_ENTRIES]>,
-    /// The change of the page table up to which the TLB is right.
-    seen: u64,
+pub struct Unit<'p> {
+    port: &'p mut Port,
     /// Nanoseconds this unit waited for faults.
     fault_ns: u64,
 }
 
-impl<'d> Unit<'d> {
-    pub(crate) fn new(
-        number: usize,
-        running: Running<'d>,
-        table: &'d Table,
-        memory: &'d Memory,
-        handler: &'d dyn FaultHandler,
-    ) -> Unit<'d> {
-        let tlb = Box::new([TlbEntry::EMPTY; TLB_ENTRIES]);
-        let seen = running.changes();
-        let (memory, first) = (memory.all(), memory.first());
-        Unit { number, running, table, memory, first, handler, tlb, seen, fault_ns: 0 }
+impl<'p> Unit<'p> {
+    pub(crate) fn new(port: &'p mut Port) -> Unit<'p> {
+        Unit { port, fault_ns: 0 }
+    }
+
+    /// The unit's port, for accesses that are not waited for.
+    pub fn port(&mut self) -> &mut Port {
+        self.port
     }
 
     /// Loads 8 bytes.
     ///
     /// # Errors
-    /// A fault that cannot be answered, or an unaligned address.
+    /// A fault that cannot be answered.
+    #[inline]
     pub fn load(&mut self, address: usize) -> Result<u64, DeviceFault> {
-        let offset = self.translate(address, Rights::READ)?;
-        Ok(self.memory.load_u64(offset).expect(INSIDE))
+        self.load_as(address)
     }
 
     /// Stores 8 bytes.
     ///
     /// # Errors
     /// As [`Unit::load`].
+    #[inline]
     pub fn store(&mut self, address: usize, value: u64) -> Result<(), DeviceFault> {
-        let offset = self.translate(address, Rights::READ | Rights::WRITE)?;
-        self.memory.store_u64(offset, value).expect(INSIDE);
-        Ok(())
+        self.store_as(address, value)
+    }
+
+    /// Loads a number of any size.
+    ///
+    /// # Errors
+    /// As [`Unit::load`].
+    #[inline]
+    pub fn load_as<T: Plain>(&mut self, address: usize) -> Result<T, DeviceFault> {
+        match self.port.try_load(address) {
+            Ok(value) => Ok(value),
+            Err(refused) => self.retry(refused, |port| port.try_load(address)),
+        }
+    }
+
+    /// Stores a number of any size.
+    ///
+    /// # Errors
+    /// As [`Unit::load`].
+    #[inline]
+    pub fn store_as<T: Plain>(&mut self, address: usize, value: T) -> Result<(), DeviceFault> {
+        match self.port.try_store(address, value) {
+            Ok(()) => Ok(()),
+            Err(refused) => self.retry(refused, |port| port.try_store(address, value)),
+        }
+    }
+
+    /// Copies bytes out of memory.
+    ///
+    /// # Errors
+    /// As [`Unit::load`].
+    pub fn read(&mut self, address: usize, to: &mut [u8]) -> Result<(), DeviceFault> {
+        match self.port.try_read(address, to) {
+            Ok(()) => Ok(()),
+            Err(refused) => self.retry(refused, |port| port.try_read(address, to)),
+        }
+    }
+
+    /// Copies bytes into memory.
+    ///
+    /// # Errors
+    /// As [`Unit::load`].
+    pub fn write(&mut self, address: usize, from: &[u8]) -> Result<(), DeviceFault> {
+        match self.port.try_write(address, from) {
+            Ok(()) => Ok(()),
+            Err(refused) => self.retry(refused, |port| port.try_write(address, from)),
+        }
+    }
+
+    /// Does a read-modify-write operation, atomic among all units, and returns what was there.
+    ///
+    /// # Errors
+    /// As [`Unit::load`], or an unaligned address.
+    ///
+    /// # Panics
+    /// If there is no such operation on numbers of this size.
+    pub fn atomic(
+        &mut self,
+        address: usize,
+        op: AtomicOp,
+        width: AtomicWidth,
+        argument: u64,
+    ) -> Result<u64, DeviceFault> {
+        match self.port.try_atomic(address, op, width, argument) {
+            Ok(old) => Ok(old),
+            Err(refused) => self.retry(refused, |port| port.try_atomic(address, op, width, argument)),
+        }
     }
 
     /// Adds to the `f64` at `address`, atomically among all units.
     ///
     /// # Errors
-    /// As [`Unit::load`].
+    /// As [`Unit::atomic`].
     pub fn add_f64(&mut self, address: usize, value: f64) -> Result<(), DeviceFault> {
-        let offset = self.translate(address, Rights::READ | Rights::WRITE)?;
-        self.memory.fetch_add_f64(offset, value).expect(INSIDE);
-        Ok(())
+        self.atomic(address, AtomicOp::AddFloat, AtomicWidth::Eight, value.to_bits()).map(drop)
     }
 
     /// Adds to the 8 bytes at `address`, atomically among all units, and returns what was there.
     ///
     /// # Errors
-    /// As [`Unit::load`].
+    /// As [`Unit::atomic`].
     pub fn fetch_add(&mut self, address: usize, value: u64) -> Result<u64, DeviceFault> {
-        let offset = self.translate(address, Rights::READ | Rights::WRITE)?;
-        Ok(self.memory.fetch_add_u64(offset, value).expect(INSIDE))
+        self.atomic(address, AtomicOp::Add, AtomicWidth::Eight, value)
     }
 
     /// Replaces `old` by `new` at `address`, atomically among all units; returns what was there.
     ///
     /// # Errors
-    /// As [`Unit::load`].
+    /// As [`Unit::atomic`].
     pub fn compare_exchange(&mut self, address: usize, old: u64, new: u64) -> Result<u64, DeviceFault> {
-        let offset = self.translate(address, Rights::READ | Rights::WRITE)?;
-        let result = self.memory.compare_exchange_u64(offset, old, new).expect(INSIDE);
-        Ok(result.unwrap_or_else(|found| found))
+        self.atomic(address, AtomicOp::CompareExchange(old), AtomicWidth::Eight, new)
     }
 
     /// Nanoseconds this unit waited for faults so far.
@@ -112,52 +136,16 @@ impl<'d> Unit<'d> {
         self.fault_ns
     }
 
-    /// The offset in device memory of the 8 bytes at `address`. It may be used until the next call.
-    fn translate(&mut self, address: usize, access: Rights) -> Result<usize, DeviceFault> {
-        if !address.is_multiple_of(8) {
-            return Err(DeviceFault::Unaligned { address });
-        }
-        if self.running.must_give_way() {
-            self.running.give_way();
-        }
-        let (page, writes) = (address / PAGE, access.contains(Rights::WRITE));
-        loop {
-            if self.running.changes() != self.seen {
-                self.flush();
-            }
-            let entry = &self.tlb[page % TLB_ENTRIES];
-            if entry.page == page && entry.writes >= writes {
-                return Ok(entry.offset + address % PAGE);
-            }
-            match self.table.walk(address, access) {
-                Translation::Page(pfn) => self.fill(page, pfn, writes),
-                Translation::Missing | Translation::Denied => self.fault(address, access)?,
-            }
-        }
-    }
-
-    fn fill(&mut self, page: usize, pfn: Pfn, writes: bool) {
-        let index = pfn.get() - self.first.get();
-        let offset = usize::try_from(index).expect("device memory is mapped here") * PAGE;
-        self.tlb[page % TLB_ENTRIES] = TlbEntry { page, offset, writes };
-    }
-
-    fn flush(&mut self) {
-        self.seen = self.running.changes();
-        self.tlb.fill(TlbEntry::EMPTY);
-    }
-
-    /// Waits for the answer to a page fault. The unit does not run meanwhile, so that the answer may change the
-    /// page table.
-    fn fault(&mut self, address: usize, access: Rights) -> Result<(), DeviceFault> {
-        let start = std::time::Instant::now();
-        self.running.pause();
-        let unit = u32::try_from(self.number).unwrap_or(u32::MAX);
-        let answer = self.handler.device_fault(&DeviceRequest::new(address, access).by_unit(unit));
-        self.running.resume();
+    /// Goes on with an access that was refused once.
+    #[inline(never)]
+    fn retry<R>(
+        &mut self,
+        refused: Refused,
+        mut access: impl FnMut(&mut Port) -> Result<R, Refused>,
+    ) -> Result<R, DeviceFault> {
+        let (start, mut first) = (Instant::now(), Some(refused));
+        let result = self.port.resolving(|port| first.take().map_or_else(|| access(port), Err));
         self.fault_ns += u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        answer.map(drop)
+        result
     }
 }
-
-const INSIDE: &str = "translations lead into device memory, at aligned offsets";

@@ -10,6 +10,7 @@ use bifolio_sys::{PAGE, SharedBytes};
 use super::ledger::Held;
 use super::{Checker, stretch};
 use crate::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate, UsedPages};
+use crate::sleep::{Seen, Sleeper};
 use crate::sync::{Mutex, MutexGuard};
 
 /// A device whose every copy and table update is judged.
@@ -182,6 +183,10 @@ impl Device for CheckedDevice {
 
     fn used_pages(&self, address: usize, order: Order) -> UsedPages {
         self.inner.used_pages(address, order)
+    }
+
+    fn thread_sleeps(&self, sleeper: Sleeper) -> Seen {
+        self.inner.thread_sleeps(sleeper)
     }
 
     fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {

@@ -20,7 +20,7 @@ use bifolio_sys::{
     Access, AddressRange, Features, HUGE_PAGE, Mapping, PAGE, Placement, Protection, Reads, SharedBytes, Uffd,
 };
 
-use crate::fault_loop::{Answer, Handlers, Readers};
+use crate::fault_loop::{Answer, Fault, Handlers, Readers};
 use crate::setup::{SetupError, pages};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use crate::views::anonymous::AnonymousView;
@@ -117,9 +117,9 @@ impl Heap {
         let in_handler = config.in_handler.unwrap_or(|| ());
         let mut heap = Heap::over(view, access, whole, (vram, ram), config)?;
         let answer = Arc::clone(&heap.inner);
-        let answer: Arc<Answer> = Arc::new(move |address| {
+        let answer: Arc<dyn Answer> = Arc::new(move |fault: Fault| {
             in_handler();
-            answer.fault(address);
+            answer.fault(fault.address);
         });
         heap.handlers = Some(Handlers::start(uffd, HANDLERS, Readers::Handlers, &answer)?);
         Ok(heap)

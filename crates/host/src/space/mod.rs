@@ -11,7 +11,7 @@ use bifolio_policy::{FixedOrders, Policy};
 use bifolio_pool::PoolName;
 use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
 
-use crate::fault_loop::{Handlers, Readers};
+use crate::fault_loop::{Answer, Fault, Handlers, Readers};
 use crate::setup::{SetupError, pages};
 use crate::views::shared::{Keep, ReachableMemory, SharedView};
 use bifolio_builtin::{Builtin, Kernel, Memory};
@@ -22,7 +22,9 @@ use bifolio_engine::detach::DetachError;
 use bifolio_engine::device::{Device, DeviceFault};
 use bifolio_engine::pin::Pinned;
 use bifolio_engine::reshape::Collapsed;
+use bifolio_engine::sleep::Seen;
 use bifolio_engine::statistics::{Counter, Snapshot, Statistics};
+use bifolio_engine::view::CpuView;
 use bifolio_engine::{Budget, Engine, NodeParts, Parts, Side};
 
 mod allocations;
@@ -52,6 +54,10 @@ pub struct SpaceConfig {
     pub policy: Option<Box<dyn Policy>>,
     /// Whether the rules are checked after every transaction, and not only by [`Space::audit`].
     pub checked: bool,
+    /// Who reads faults of the CPU; `None`: chosen by the kind. A space whose ports give out translations
+    /// ([`Port::translate`](bifolio_builtin::Port::translate)) needs a separate reader: a handler may wait for the holder of one,
+    /// and must be told if that thread falls asleep meanwhile.
+    pub readers: Option<Readers>,
 }
 
 impl SpaceConfig {
@@ -72,6 +78,7 @@ impl SpaceConfig {
             units,
             policy: None,
             checked: false,
+            readers: None,
         }
     }
 }
@@ -117,7 +124,7 @@ impl Space {
         let size = whole_blocks("space", config.size)?;
         let (vram, ram) = memory_sizes(&config)?;
         let coherent = config.kind == MemoryKind::Coherent;
-        let (uffd, _) = Uffd::open_ready(Reads::Blocking, required(config.kind), Features::POISON)?;
+        let (uffd, _) = Uffd::open_ready(Reads::Blocking, required(config.kind), WISHED)?;
         let (access, uffd) = (uffd.access(), Arc::new(uffd));
         let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
         let memories = memories(vram, config.devices.get())?;
@@ -143,8 +150,9 @@ impl Space {
             checked: config.checked.then(|| statistics.clone()),
         })?;
         engine.blocks().add_region(addresses.clone())?;
-        let readers = if coherent { Readers::Separate } else { Readers::Handlers };
-        let answer = answer_with(&engine);
+        let by_kind = if coherent { Readers::Separate } else { Readers::Handlers };
+        let readers = config.readers.unwrap_or(by_kind);
+        let answer: Arc<dyn Answer> = Arc::new(ByEngine(Arc::clone(&engine)));
         let handlers = Some(Handlers::start(uffd, HANDLERS, readers, &answer)?);
         let allocations = Mutex::new(Allocations::new(addresses, 1 << smallest.get())?);
         Ok(Space { handlers, engine, devices, statistics, access, allocations })
@@ -345,6 +353,9 @@ fn launch_on_all(devices: &[Arc<Builtin>], kernel: &dyn Kernel) -> Result<Durati
     })
 }
 
+/// SIGBUS for what is lost, and which thread sleeps, so that no device waits for it.
+const WISHED: Features = Features::POISON.union(Features::THREAD_ID);
+
 /// The features that a space of this kind cannot do without.
 fn required(kind: MemoryKind) -> Features {
     let shared = Features::MISSING_SHMEM | Features::MINOR_SHMEM;
@@ -386,10 +397,21 @@ fn default_policy(kind: MemoryKind, vram: u64, ram: u64) -> Box<dyn Policy> {
     Box::new(policy)
 }
 
-fn answer_with(engine: &Arc<Engine<SharedView>>) -> Arc<crate::fault_loop::Answer> {
-    let engine = Arc::clone(engine);
-    Arc::new(move |address| {
-        // A failure is counted, and the toucher gets SIGBUS.
-        let _: Result<_, Failure> = engine.cpu_fault(address);
-    })
+/// Answers faults by the engine.
+struct ByEngine(Arc<Engine<SharedView>>);
+
+impl Answer for ByEngine {
+    fn was_read(&self, fault: &Fault) -> bool {
+        let known = fault.sleeper.map_or(Seen::Known, |sleeper| self.0.thread_sleeps(sleeper));
+        if known == Seen::Unsure {
+            // It faults again if it still needs the page.
+            self.0.view().wake(fault.address);
+        }
+        known == Seen::Known
+    }
+
+    fn answer(&self, fault: Fault) {
+        // A failure is told to observers, and the toucher gets SIGBUS.
+        let _: Result<_, Failure> = self.0.cpu_fault(fault.address);
+    }
 }

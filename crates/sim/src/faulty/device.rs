@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bifolio_engine::device::{
     Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate, UsedPages,
 };
+use bifolio_engine::sleep::{Seen, Sleeper};
 use bifolio_folio::{Order, Pfn};
 use bifolio_sys::{PAGE, SharedBytes};
 
@@ -157,6 +158,10 @@ impl<D: Device + ?Sized> Device for FaultyDevice<D> {
 
     fn used_pages(&self, address: usize, order: Order) -> UsedPages {
         self.inner.used_pages(address, order)
+    }
+
+    fn thread_sleeps(&self, sleeper: Sleeper) -> Seen {
+        self.inner.thread_sleeps(sleeper)
     }
 
     fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {

@@ -68,6 +68,7 @@
 // What the sources know as other crates is this one.
 extern crate self as bifolio_builtin;
 extern crate self as bifolio_engine;
+extern crate self as bifolio_hosted;
 
 #[path = "../../../engine/src/audit.rs"]
 pub mod audit;
@@ -113,6 +114,8 @@ pub mod reshape;
 mod retry;
 #[path = "../../../engine/src/run.rs"]
 mod run;
+#[path = "../../../engine/src/sleep.rs"]
+pub mod sleep;
 #[path = "../../../engine/src/statistics.rs"]
 pub mod statistics;
 #[path = "../../../engine/src/view.rs"]
@@ -120,14 +123,27 @@ pub mod view;
 
 #[path = "../../../devices/builtin/src/builtin.rs"]
 pub mod builtin;
-#[path = "../../../devices/builtin/src/gate.rs"]
-mod gate;
-#[path = "../../../devices/builtin/src/memory.rs"]
-mod memory;
-#[path = "../../../devices/builtin/src/table.rs"]
-mod table;
 #[path = "../../../devices/builtin/src/unit.rs"]
 mod unit;
+
+#[path = "../../../devices/hosted/src/atomic_op.rs"]
+mod atomic_op;
+#[path = "../../../devices/hosted/src/gate.rs"]
+mod gate;
+#[path = "../../../devices/hosted/src/hosted.rs"]
+pub mod hosted;
+#[path = "../../../devices/hosted/src/memory.rs"]
+mod memory;
+#[path = "../../../devices/hosted/src/owner.rs"]
+mod owner;
+#[path = "../../../devices/hosted/src/port.rs"]
+mod port;
+#[path = "../../../devices/hosted/src/small.rs"]
+mod small;
+#[path = "../../../devices/hosted/src/table.rs"]
+mod table;
+#[path = "../../../devices/hosted/src/tlb.rs"]
+mod tlb;
 
 #[path = "../../../host/src/fault_loop.rs"]
 pub mod fault_loop;
@@ -144,9 +160,12 @@ pub mod space;
 mod sync;
 pub mod views;
 
+pub use atomic_op::{AtomicOp, AtomicWidth};
 pub use budget::Budget;
 pub use builtin::{Builtin, Kernel};
 pub use engine::{Engine, Parts, Side};
+pub use hosted::Hosted;
 pub use memory::{Memory, MemoryError};
 pub use node::{Node, NodeError, NodeParts};
+pub use port::{Port, Refused, Translation};
 pub use unit::Unit;

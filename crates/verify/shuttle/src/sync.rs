@@ -42,18 +42,32 @@ impl<T> PerThread<T> {
 }
 
 pub(crate) mod atomic {
-    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 }
 
 pub(crate) mod thread {
     use std::time::Duration;
 
-    pub(crate) use shuttle::thread::{scope, yield_now};
+    pub(crate) use shuttle::thread::{ScopedJoinHandle, scope, yield_now};
 
     /// Lets others go on. There is no time here.
     pub(crate) fn sleep(_: Duration) {
         yield_now();
     }
+}
+
+/// Stands for `bifolio_sys::Barrier`: atomics are sequentially consistent here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Barrier;
+
+impl Barrier {
+    pub(crate) const fn new() -> Barrier {
+        Barrier
+    }
+
+    pub(crate) fn light(self) {}
+
+    pub(crate) fn heavy(self) {}
 }
 
 /// Stands for `std::sync::Mutex`.

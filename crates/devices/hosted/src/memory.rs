@@ -1,4 +1,4 @@
-//! The memory of the built-in device: a memfd, mapped here.
+//! The memory of a hosted device: a memfd, mapped here.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub enum MemoryError {
     Map(#[source] MapError),
 }
 
-/// The memory of the built-in device.
+/// The memory of a hosted device.
 pub struct Memory {
     memfd: Arc<Memfd>,
     bytes: Mapping,
@@ -64,7 +64,19 @@ impl Memory {
         self.pages
     }
 
+    /// Where a page of it begins.
+    pub(crate) fn offset_of(&self, pfn: Pfn) -> usize {
+        let index = pfn.get() - self.first.get();
+        usize::try_from(index).expect("device memory is mapped here") * PAGE
+    }
+
+    /// The page that begins at `offset`.
+    pub(crate) fn pfn_at(&self, offset: usize) -> Pfn {
+        Pfn::new(self.first.get() + (offset / PAGE) as u64)
+    }
+
     /// All bytes.
+    #[inline]
     pub(crate) fn all(&self) -> SharedBytes<'_> {
         self.bytes.all()
     }

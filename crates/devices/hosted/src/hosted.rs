@@ -1,0 +1,207 @@
+//! The device: memory, a page table, and the ports that use them.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bifolio_engine::device::{
+    Capabilities, Copy, Device, DeviceError, DeviceFault, DeviceRequest, FaultHandler, Point, Served,
+    TableUpdate, UsedPages,
+};
+use bifolio_engine::sleep::{Seen, Sleeper};
+use bifolio_folio::{Order, Pfn};
+use bifolio_sys::SharedBytes;
+
+use crate::gate::Gate;
+use crate::memory::Memory;
+use crate::port::Port;
+use crate::sync::OnceLock;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::table::Table;
+
+/// How long a change of the page table waits for a port that holds a translation, unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A device whose memory and page table are here.
+pub struct Hosted {
+    pub(crate) memory: Memory,
+    pub(crate) table: Table,
+    pub(crate) gate: Gate,
+    capabilities: Capabilities,
+    patience: Duration,
+    handler: OnceLock<Arc<dyn FaultHandler>>,
+    point: AtomicU64,
+    lost: AtomicBool,
+}
+
+impl Hosted {
+    /// Makes a device of this memory, with a page table for `addresses`, that can do everything.
+    #[must_use]
+    pub fn new(memory: Memory, addresses: Range<usize>) -> Hosted {
+        let capabilities = Capabilities::new(memory.pages());
+        Hosted::with_capabilities(memory, addresses, capabilities, PATIENCE)
+    }
+
+    /// Makes a device of this memory, with a page table for `addresses`. A port that holds a translation for longer than
+    /// `patience` after the engine needs the page back is the end of the device: it is lost.
+    ///
+    /// # Panics
+    /// If it is to have more pages than its memory.
+    #[must_use]
+    pub fn with_capabilities(
+        memory: Memory,
+        addresses: Range<usize>,
+        capabilities: Capabilities,
+        patience: Duration,
+    ) -> Hosted {
+        assert!(capabilities.pages <= memory.pages(), "a device has the pages of its memory");
+        Hosted {
+            memory,
+            table: Table::new(addresses),
+            gate: Gate::new(),
+            patience,
+            capabilities,
+            handler: OnceLock::new(),
+            point: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Its memory.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Opens a port for a unit of the device. The number comes back in its requests.
+    #[must_use]
+    pub fn open_port(self: &Arc<Self>, unit: u32) -> Port {
+        Port::new(Arc::clone(self), unit)
+    }
+
+    /// Declares the device lost: no port gets at its memory from its next access on, and no page is brought there. The engine
+    /// brings home what it holds, as pages are touched.
+    pub fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.gate.next_epoch();
+    }
+
+    /// Whether it was lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Has the engine answer a page request, on this thread.
+    ///
+    /// # Errors
+    /// As [`FaultHandler::device_fault`]; [`DeviceFault::Detached`] if there is no engine, or the device is lost.
+    pub(crate) fn fault(&self, request: &DeviceRequest) -> Result<Served, DeviceFault> {
+        match self.handler.get() {
+            Some(handler) if !self.is_lost() => handler.device_fault(request),
+            _ => Err(DeviceFault::Detached { address: request.address }),
+        }
+    }
+
+    fn next_point(&self) -> Point {
+        Point(self.point.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Makes the changes. What was removed is out of use before anything else is entered, and in the end.
+    fn apply(&self, batch: &[TableUpdate]) -> Result<(), DeviceError> {
+        let mut removed = false;
+        for update in batch {
+            let unmaps = matches!(update, TableUpdate::Unmap { .. });
+            if removed && !unmaps {
+                self.settle()?;
+            }
+            removed = unmaps;
+            self.apply_one(update)?;
+        }
+        // New translations harm no port: what was not mapped is in no TLB.
+        if removed { self.settle() } else { Ok(()) }
+    }
+
+    fn settle(&self) -> Result<(), DeviceError> {
+        // One port that was waited for in vain is enough.
+        let patience = if self.is_lost() { Duration::ZERO } else { self.patience };
+        self.gate.settle(patience).inspect_err(|_| self.lose())
+    }
+
+    fn apply_one(&self, update: &TableUpdate) -> Result<(), DeviceError> {
+        match *update {
+            TableUpdate::Map { .. } | TableUpdate::Remap { .. } if self.is_lost() => Err(DeviceError::Lost),
+            TableUpdate::Map { address, to, order, rights } => {
+                self.table.map(address, to, order.pages(), rights);
+                Ok(())
+            }
+            TableUpdate::Remap { address, to, order, rights } => {
+                self.table.remap(address, to, order.pages(), rights);
+                Ok(())
+            }
+            TableUpdate::Unmap { address, order } => {
+                self.table.unmap(address, order.pages());
+                Ok(())
+            }
+            _ => Err(DeviceError::Unsupported),
+        }
+    }
+}
+
+impl Device for Hosted {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn attach(&self, handler: Arc<dyn FaultHandler>) {
+        let again = self.handler.set(handler).is_err();
+        debug_assert!(!again, "a device is attached once");
+    }
+
+    fn copy(&self, batch: &[Copy<'_>]) -> Result<Point, DeviceError> {
+        // The memory of a device that is lost is still here, and can be read.
+        let to_device = |copy: &Copy<'_>| !matches!(copy, Copy::ToRam { .. });
+        if self.is_lost() && batch.iter().any(to_device) {
+            return Err(DeviceError::Lost);
+        }
+        batch.iter().try_for_each(|copy| self.memory.copy(*copy))?;
+        Ok(self.next_point())
+    }
+
+    fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError> {
+        for update in batch {
+            let (address, order) = update.pages();
+            if !self.table.covers(address, order.pages()) {
+                return Err(DeviceError::NoTable(address));
+            }
+        }
+        self.apply(batch)?;
+        Ok(self.next_point())
+    }
+
+    fn wait(&self, _point: Point) -> Result<(), DeviceError> {
+        // Everything was done before its point was given out.
+        Ok(())
+    }
+
+    fn test_and_clear_accessed(&self, address: usize, order: Order) -> bool {
+        let accessed = self.table.test_and_clear_accessed(address, order.pages());
+        if accessed {
+            // Ports walk the table again, so that the next use is marked.
+            self.gate.next_epoch();
+        }
+        accessed
+    }
+
+    fn used_pages(&self, address: usize, order: Order) -> UsedPages {
+        self.table.used_pages(address, order.pages())
+    }
+
+    fn inspect(&self, first: Pfn, pages: u64) -> Option<SharedBytes<'_>> {
+        self.memory.part(first, pages).ok()
+    }
+
+    fn thread_sleeps(&self, sleeper: Sleeper) -> Seen {
+        self.gate.see_asleep(sleeper)
+    }
+}
