@@ -7,6 +7,7 @@ use crate::free_index::MAX_ORDER;
 use crate::recent::{DEPTH, RECENT_ORDERS, Recent};
 use crate::region::Region;
 use crate::request::Grant;
+use crate::search::{Cut, Wanted};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -23,6 +24,19 @@ pub struct Buddy {
     /// In address order, disjoint, never empty.
     pub(crate) regions: Vec<Region>,
     pub(crate) recent: Recent,
+}
+
+/// Where to take a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Number of the region.
+    pub(crate) region: usize,
+    /// The free block to cut.
+    pub(crate) from: BuddyBlock,
+    /// First page of the part to take.
+    pub(crate) page: u64,
+    /// Some of the pages are cleared.
+    pub(crate) cleared: bool,
 }
 
 /// Number of the region that holds `page`, if any does.
@@ -75,8 +89,10 @@ impl Buddy {
     /// Allocates a block of `2^order` pages, aligned to its size, and returns its first page.
     ///
     /// Takes the block of that order freed last, if it has not merged yet. Else cuts one from a free block of the
-    /// smallest order that suffices; among those the least aligned, then the lowest. O(1) amortised over the frees,
-    /// else O(order of the block it is cut from).
+    /// smallest order that suffices; among those the least aligned, then the lowest. Where its pages are cleared, it
+    /// takes a place of which all pages are dirty, if there is one. O(1) amortised over the frees, else O(order of the
+    /// block it is cut from). A search for dirty pages costs O(blocks in the groups of 4096 pages that it looks at), and
+    /// looks at none again for nothing until dirty pages were added to it.
     ///
     /// # Errors
     ///
@@ -96,10 +112,7 @@ impl Buddy {
     ///
     /// [`AllocateError::NoSpace`] if no free block is large enough.
     pub fn allocate_grant(&mut self, order: u32, prefer_cleared: bool) -> Result<Grant, AllocateError> {
-        if prefer_cleared
-            && self.cleared_pages() > 0
-            && let Some(grant) = self.allocate_cleared_block(order)
-        {
+        if prefer_cleared && let Some(grant) = self.allocate_cleared_block(order) {
             return Ok(grant);
         }
         match self.recent.pop(order) {
@@ -116,23 +129,74 @@ impl Buddy {
     /// Cuts a block from a free one.
     #[inline]
     fn cut(&mut self, order: u32) -> Result<Grant, AllocateError> {
-        let mut found = self.find(order);
+        let mut found = self.best(|region| region.find(order));
         if found.is_none() && self.recent.pages() > 0 {
             self.merge_waiting();
-            found = self.find(order);
+            found = self.best(|region| region.find(order));
         }
         let Some((at, from)) = found else { return Err(self.no_space_for_order(order)) };
+        if self.regions[at].is_tracked() {
+            return Ok(self.cut_rather_dirty(order, at, from));
+        }
         let block = BuddyBlock { page: from.page, order };
         self.regions[at].carve(from, block);
-        let cleared = self.regions[at].take_cleared(&block.range());
-        Ok(Grant { block, cleared })
+        Ok(Grant { block, cleared: false })
     }
 
-    /// The region and free block to serve an order from.
-    pub(crate) fn find(&self, order: u32) -> Option<(usize, BuddyBlock)> {
-        self.best(
-            |region| if region.cleared().pages() > 0 { region.find_dirty(order) } else { region.find(order) },
-        )
+    /// Cuts a block from a free one that was found, or where all pages are dirty.
+    #[inline(never)]
+    fn cut_rather_dirty(&mut self, order: u32, at: usize, from: BuddyBlock) -> Grant {
+        let mut place = self.rather_dirty_block(order, at, from);
+        if place.cleared && self.recent.pages() > 0 {
+            // Waiting blocks are dirty. The block that was found may have merged with them.
+            self.merge_waiting();
+            let from = self.best(|region| region.find(order)).unwrap_or((at, from));
+            place = self.rather_dirty_block(order, from.0, from.1);
+        }
+        let block = BuddyBlock { page: place.page, order };
+        let region = &mut self.regions[place.region];
+        region.carve(place.from, block);
+        if !place.cleared {
+            region.note_taken_dirty(&block.range());
+        }
+        Grant { block, cleared: place.cleared && region.note_taken(&block.range()) }
+    }
+
+    /// Where to take a block of the order: where it fits best, but where all pages are dirty if there is such a place.
+    pub(crate) fn find(&mut self, order: u32) -> Option<Place> {
+        let (at, from) = self.best(|region| region.find(order))?;
+        Some(self.rather_dirty_block(order, at, from))
+    }
+
+    /// The beginning of the free block that was found, or a place where all pages are dirty, if there is one and this one
+    /// has cleared pages.
+    #[inline]
+    fn rather_dirty_block(&mut self, order: u32, region: usize, from: BuddyBlock) -> Place {
+        let found = Place { region, from, page: from.page, cleared: true };
+        if !self.regions.iter().any(|region| region.may_have_dirty(order)) {
+            return found;
+        }
+        if !self.regions[region].touches_cleared(&(from.page..from.page + (1 << order))) {
+            return Place { cleared: false, ..found };
+        }
+        let dirty = self.regions.iter_mut().enumerate().find_map(|(region, candidate)| {
+            let (from, page) = candidate.find_dirty_block(order)?;
+            Some(Place { region, from, page, cleared: false })
+        });
+        dirty.unwrap_or(found)
+    }
+
+    /// A place for a block, all pages of which are dirty. The caller takes it.
+    pub(crate) fn find_dirty(&mut self, wanted: &Wanted) -> Option<Place> {
+        let mut found = None;
+        for (region, cut) in self.regions.iter_mut().map(|region| region.find_dirty(wanted)).enumerate() {
+            let Some(Cut { from, pages }) = cut else { continue };
+            found = Some(Place { region, from, page: pages.start, cleared: false });
+            if !wanted.top_down {
+                break;
+            }
+        }
+        found
     }
 
     /// The region with the smallest block that `find` returns.

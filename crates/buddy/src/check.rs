@@ -3,6 +3,7 @@
 use crate::block::BuddyBlock;
 use crate::buddy::{Buddy, region_of};
 use crate::free_index::ORDERS;
+use crate::leaf::GROUP_ORDER;
 use crate::region::{Found, Region};
 use core::fmt;
 
@@ -103,11 +104,16 @@ pub(crate) fn check_recent(buddy: &Buddy) -> Result<(), Inconsistency> {
     ensure(pages == buddy.recent.pages(), 0, "waiting pages are counted")?;
     for region in &buddy.regions {
         let mut cleared_pages = 0;
-        for extent in region.cleared().extents() {
+        for extent in region.cleared.extents() {
             ensure(region.is_free(&extent), extent.start, "cleared pages are free")?;
             cleared_pages += extent.end - extent.start;
         }
-        ensure(cleared_pages == region.cleared().pages(), region.range().start, "cleared pages are counted")?;
+        ensure(cleared_pages == region.cleared.pages(), region.range().start, "cleared pages are counted")?;
+        let Some(dirty) = &region.dirty else { continue };
+        for number in dirty.numbers() {
+            let counted = region.count_dirty(number) == dirty.pages(number);
+            ensure(counted, number << GROUP_ORDER, "free dirty pages are counted by group")?;
+        }
     }
     Ok(())
 }

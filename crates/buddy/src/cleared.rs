@@ -62,7 +62,14 @@ impl Tables {
         })
     }
 
+    #[inline]
     fn note_orders(&mut self, group: u64, now: u16) {
+        if self.orders[index(group)] != now {
+            self.change_orders(group, now);
+        }
+    }
+
+    fn change_orders(&mut self, group: u64, now: u16) {
         let mut changed = core::mem::replace(&mut self.orders[index(group)], now) ^ now;
         while changed != 0 {
             let tree = &self.trees[changed.trailing_zeros() as usize];
@@ -78,7 +85,7 @@ impl Tables {
 
 /// The part of a group, as page offsets, that a range covers.
 #[expect(clippy::cast_possible_truncation, reason = "offsets within a group are at most 4096")]
-fn part(range: &Range<u64>, start: u64) -> (u32, u32) {
+fn part_of(range: &Range<u64>, start: u64) -> (u32, u32) {
     let from = range.start.saturating_sub(start) as u32;
     (from, (range.end - start).min(GROUP_PAGES) as u32)
 }
@@ -133,13 +140,29 @@ impl Cleared {
             return;
         }
         for number in range.start >> GROUP_ORDER..range.end.div_ceil(GROUP_PAGES) {
-            let (group, (from, to)) = (number - self.first_group(), part(range, number << GROUP_ORDER));
+            let (group, (from, to)) = (number - self.first_group(), part_of(range, number << GROUP_ORDER));
             if u64::from(to - from) == GROUP_PAGES {
                 self.set_group(group, if cleared { CLEARED } else { DIRTY });
             } else {
-                self.edit_group(group, from, to, cleared);
+                let _: (u64, bool) = self.edit_group(group, from, to, cleared);
             }
         }
+    }
+
+    /// Records pages of one group as dirty; returns how many were cleared, and whether other pages of the group became
+    /// dirty for want of memory.
+    pub(crate) fn remove_in_group(&mut self, part: &Range<u64>) -> (u64, bool) {
+        if self.pages == 0 {
+            return (0, false);
+        }
+        let number = part.start >> GROUP_ORDER;
+        let (group, (from, to)) = (number - self.first_group(), part_of(part, number << GROUP_ORDER));
+        if u64::from(to - from) == GROUP_PAGES {
+            let before = self.pages;
+            self.set_group(group, DIRTY);
+            return (before - self.pages, false);
+        }
+        self.edit_group(group, from, to, false)
     }
 
     fn entry(&mut self, group: u64) -> &mut u32 {
@@ -163,23 +186,31 @@ impl Cleared {
         self.note_orders(group);
     }
 
-    fn edit_group(&mut self, group: u64, from: u32, to: u32, cleared: bool) {
+    /// Changes pages of a group; returns how many changed, and whether the whole group became dirty for want of memory.
+    fn edit_group(&mut self, group: u64, from: u32, to: u32, cleared: bool) -> (u64, bool) {
         let before = *self.entry(group);
         if before == if cleared { CLEARED } else { DIRTY } {
-            return;
+            return (0, false);
         }
         let leaf = if before >= FIRST_LEAF { Some(before) } else { self.new_leaf(before == CLEARED) };
-        let Some(leaf) = leaf else { return self.set_group(group, DIRTY) };
+        let Some(leaf) = leaf else {
+            self.set_group(group, DIRTY);
+            return ((to - from).into(), true);
+        };
         *self.entry(group) = leaf;
         let bits = &mut self.leaves[(leaf - FIRST_LEAF) as usize];
         let changed = u64::from(bits.set(from, to, cleared));
         let uniform = if bits.is_full() { Some(CLEARED) } else { bits.is_empty().then_some(DIRTY) };
         self.pages = if cleared { self.pages + changed } else { self.pages - changed };
+        if changed == 0 {
+            return (0, false);
+        }
         if let Some(entry) = uniform {
             *self.entry(group) = entry;
             self.drop_leaf(leaf);
         }
         self.note_orders(group);
+        (changed, false)
     }
 
     fn new_leaf(&mut self, cleared: bool) -> Option<u32> {
@@ -236,13 +267,54 @@ impl Cleared {
 
     fn next_in_group(&self, group: u64, entry: u32, order: u32, from: u64) -> Option<u64> {
         let start = (group + self.first_group()) << GROUP_ORDER;
-        let (from, _) = part(&(from..u64::MAX), start);
+        let (from, _) = part_of(&(from..u64::MAX), start);
         match entry {
             DIRTY => None,
             CLEARED => Some(start + u64::from(from)),
             leaf => self.leaves[(leaf - FIRST_LEAF) as usize]
                 .next(order, from)
                 .map(|page| start + u64::from(page)),
+        }
+    }
+
+    /// The last naturally aligned block of `2^order` cleared pages that ends at or before page `to`.
+    pub(crate) fn previous(&self, order: u32, to: u64) -> Option<u64> {
+        let tables = self.tables.as_ref().filter(|_| self.pages >> order != 0)?;
+        let to = to.min(self.range.end);
+        let last = to.checked_sub(1).filter(|last| *last >= self.range.start)?;
+        if order > GROUP_ORDER {
+            return self.previous_groups(tables, order, to);
+        }
+        let group = (last >> GROUP_ORDER) - self.first_group();
+        if let Some(page) = self.previous_in_group(group, tables.groups[index(group)], order, to) {
+            return Some(page);
+        }
+        let group = tables.trees[order as usize].previous(&tables.words, group.checked_sub(1)?)?;
+        self.previous_in_group(group, tables.groups[index(group)], order, u64::MAX)
+    }
+
+    fn previous_in_group(&self, group: u64, entry: u32, order: u32, to: u64) -> Option<u64> {
+        let start = (group + self.first_group()) << GROUP_ORDER;
+        let (_, to) = part_of(&(start..to), start);
+        let last = match entry {
+            DIRTY => None,
+            CLEARED => to.checked_sub(1 << order).map(|last| last >> order << order),
+            leaf => self.leaves[(leaf - FIRST_LEAF) as usize].previous(order, to),
+        };
+        last.map(|page| start + u64::from(page))
+    }
+
+    /// [`Cleared::previous`] for blocks of several groups.
+    fn previous_groups(&self, tables: &Tables, order: u32, to: u64) -> Option<u64> {
+        let (groups, first) = (1u64 << (order - GROUP_ORDER), self.first_group());
+        let mut end = (to >> GROUP_ORDER) / groups * groups;
+        loop {
+            let start = end.checked_sub(groups).filter(|start| *start >= first)?;
+            let run = &tables.groups[index(start - first)..index(end - first)];
+            match run.iter().position(|&entry| entry != CLEARED) {
+                None => return Some(start << GROUP_ORDER),
+                Some(gap) => end = (start + gap as u64) / groups * groups,
+            }
         }
     }
 
@@ -267,7 +339,7 @@ impl Cleared {
         let mut at = from;
         while at < self.range.end {
             let start = at >> GROUP_ORDER << GROUP_ORDER;
-            let (from, _) = part(&(at..u64::MAX), start);
+            let (from, _) = part_of(&(at..u64::MAX), start);
             let dirty = match tables.groups[index((at >> GROUP_ORDER) - self.first_group())] {
                 DIRTY => Some(from),
                 CLEARED => None,
@@ -286,6 +358,31 @@ impl Cleared {
         self.pages >= range.end - range.start && self.next_dirty(range.start) >= range.end
     }
 
+    /// The first naturally aligned block of `2^order` pages, none of them cleared, in a range within one group.
+    pub(crate) fn next_dirty_run(&self, order: u32, range: &Range<u64>) -> Option<u64> {
+        let Some(tables) = &self.tables else { return None };
+        let start = range.start >> GROUP_ORDER << GROUP_ORDER;
+        let (from, to) = part_of(range, start);
+        let first = match tables.groups[index((start >> GROUP_ORDER) - self.first_group())] {
+            DIRTY => Some(from.next_multiple_of(1 << order)).filter(|from| from + (1 << order) <= to),
+            CLEARED => None,
+            leaf => self.leaves[(leaf - FIRST_LEAF) as usize].next_dirty_run(order, from, to),
+        };
+        first.map(|page| start + u64::from(page))
+    }
+
+    /// Number of cleared pages in a range within one group.
+    pub(crate) fn count_in(&self, range: &Range<u64>) -> u64 {
+        let Some(tables) = self.tables.as_ref().filter(|_| self.pages > 0) else { return 0 };
+        let number = range.start >> GROUP_ORDER;
+        let (from, to) = part_of(range, number << GROUP_ORDER);
+        match tables.groups[index(number - self.first_group())] {
+            DIRTY => 0,
+            CLEARED => u64::from(to - from),
+            leaf => u64::from(self.leaves[(leaf - FIRST_LEAF) as usize].count_in(from, to)),
+        }
+    }
+
     /// Tells whether any page of the range is known to be cleared.
     pub(crate) fn touches(&self, range: &Range<u64>) -> bool {
         let Some(tables) = self.tables.as_ref().filter(|_| self.pages > 0) else { return false };
@@ -293,7 +390,7 @@ impl Cleared {
         if range.end > (number + 1) << GROUP_ORDER {
             return self.next(0, range.start).is_some_and(|page| page < range.end);
         }
-        let (from, to) = part(range, number << GROUP_ORDER);
+        let (from, to) = part_of(range, number << GROUP_ORDER);
         match tables.groups[index(number - self.first_group())] {
             DIRTY => false,
             CLEARED => true,
@@ -353,6 +450,9 @@ mod tests {
                 let (range, part) = (base + from..base + end, &model[index(from)..index(end)]);
                 prop_assert_eq!(cleared.touches(&range), part.contains(&true));
                 prop_assert_eq!(cleared.contains(&range), !part.contains(&false));
+                let in_group = range.start..range.end.min((range.start / GROUP_PAGES + 1) * GROUP_PAGES);
+                let counted = part[..index(in_group.end - in_group.start)].iter().filter(|&&c| c).count();
+                prop_assert_eq!(cleared.count_in(&in_group), counted as u64);
             }
             let runs = runs_of(&model, base);
             let from = base + from;
@@ -362,6 +462,12 @@ mod tests {
                     (start + (1 << order) <= run.end).then_some(start)
                 };
                 prop_assert_eq!(cleared.next(order, from), runs.iter().find_map(fits), "order {}", order);
+                let fits = |run: &Range<u64>| {
+                    let start = run.end.min(from).checked_sub(1 << order)? >> order << order;
+                    (start >= run.start).then_some(start)
+                };
+                let last = runs.iter().rev().find_map(fits);
+                prop_assert_eq!(cleared.previous(order, from), last, "order {}", order);
             }
         }
 

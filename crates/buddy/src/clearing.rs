@@ -6,6 +6,7 @@
 use crate::block::BuddyBlock;
 use crate::buddy::Buddy;
 use crate::error::FreeError;
+use crate::region::Region;
 use core::ops::Range;
 
 impl Buddy {
@@ -19,9 +20,7 @@ impl Buddy {
         if !self.is_allocated(block) {
             return Err(self.why_not_allocated(block));
         }
-        let region = self.region_mut(page);
-        region.release(block);
-        region.cleared_mut().insert(&block.range());
+        self.region_mut(page).release_cleared(block);
         Ok(())
     }
 
@@ -33,7 +32,7 @@ impl Buddy {
     pub fn free_list_cleared(&mut self, blocks: &[BuddyBlock]) -> Result<(), FreeError> {
         self.free_list(blocks)?;
         for block in blocks {
-            self.region_mut(block.page).cleared_mut().insert(&block.range());
+            self.region_mut(block.page).declare_cleared(&block.range());
         }
         Ok(())
     }
@@ -49,16 +48,13 @@ impl Buddy {
         if let Some(allocated) = self.regions[at].first_used(&range) {
             return Err(FreeError::WrongBlock { page: allocated.page.max(range.start), allocated });
         }
-        self.regions[at].cleared_mut().insert(&range);
+        self.regions[at].declare_cleared(&range);
         Ok(())
     }
 
     /// Declares all free pages to be dirty, as after a loss of power. O(pages / 4096).
     pub fn forget_cleared(&mut self) {
-        for region in &mut self.regions {
-            let all = region.range().clone();
-            region.cleared_mut().remove(&all);
-        }
+        self.regions.iter_mut().for_each(Region::forget_all_cleared);
     }
 
     /// Takes a block of free dirty pages, to be cleared in the background and given back by [`Buddy::free_cleared`]:
@@ -72,23 +68,24 @@ impl Buddy {
             Some((at, (free, BuddyBlock { page: dirty.start, order })))
         })?;
         self.regions[at].carve(block.0, block.1);
+        self.regions[at].note_taken(&block.1.range());
         Some(block.1)
     }
 
     /// Number of free pages known to be cleared. O(regions).
     #[must_use]
     pub fn cleared_pages(&self) -> u64 {
-        self.regions.iter().map(|region| region.cleared().pages()).sum()
+        self.regions.iter().map(|region| region.cleared.pages()).sum()
     }
 
     /// The maximal runs of cleared pages, in address order. O(pages / 4096) for all.
     pub fn cleared_extents(&self) -> impl Iterator<Item = Range<u64>> {
-        self.regions.iter().flat_map(|region| region.cleared().extents())
+        self.regions.iter().flat_map(|region| region.cleared.extents())
     }
 
     /// Tells whether all pages of the range are free and known to be cleared. O(pages / 4096).
     #[must_use]
     pub fn is_cleared(&self, range: Range<u64>) -> bool {
-        self.region_holding(&range).is_ok_and(|at| self.regions[at].cleared().contains(&range))
+        self.region_holding(&range).is_ok_and(|at| self.regions[at].cleared.contains(&range))
     }
 }

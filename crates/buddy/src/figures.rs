@@ -96,6 +96,14 @@ impl Buddy {
         counts
     }
 
+    /// Number of allocated blocks of each order, from order 0 up. O(blocks).
+    #[must_use]
+    pub fn used_by_order(&self) -> [u64; MAX_ORDER as usize + 1] {
+        let mut counts = [0; ORDERS];
+        self.used_blocks().for_each(|block| counts[block.order as usize] += 1);
+        counts
+    }
+
     /// Corrects the counts of free blocks as if all waiting blocks had merged.
     fn count_as_merged(&self, counts: &mut [u64; ORDERS]) {
         let (mut pages, mut length) = ([0u64; CAPACITY], 0);
@@ -140,7 +148,7 @@ impl Buddy {
     /// Bytes of bookkeeping, tracking of cleared pages included. O(regions).
     #[must_use]
     pub fn metadata_bytes(&self) -> u64 {
-        let regions = self.regions.iter().map(|region| region.bytes() + region.cleared().bytes());
+        let regions = self.regions.iter().map(Region::bytes);
         regions.sum::<u64>() + (size_of::<Self>() + self.regions.len() * size_of::<Region>()) as u64
     }
 

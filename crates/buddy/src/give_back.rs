@@ -89,7 +89,9 @@ impl Buddy {
     /// Takes blocks that have just been freed again.
     fn take_again(&mut self, blocks: impl Iterator<Item = BuddyBlock>) {
         for block in blocks {
-            self.region_mut(block.page).take_range(&block.range());
+            let region = self.region_mut(block.page);
+            region.take_range(&block.range());
+            region.note_taken(&block.range());
         }
     }
 

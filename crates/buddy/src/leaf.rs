@@ -73,6 +73,10 @@ impl Leaf {
         let (word, bit) = (self.words[at as usize], 1u64 << at);
         let mut runs = word;
         for (with_run, (below, starts)) in self.with_run.iter_mut().zip((0..).zip(&RUN_STARTS[1..])) {
+            if runs == 0 && *with_run & bit == 0 {
+                // What has no run of an order has none of a larger one.
+                break;
+            }
             *with_run = *with_run & !bit | u64::from(runs != 0) << at;
             runs &= runs >> (1u32 << below) & starts;
         }
@@ -96,16 +100,19 @@ impl Leaf {
 
     /// Orders of which an aligned cleared run exists, as a bit set; order 12 is [`Leaf::is_full`].
     pub(crate) fn orders(&self) -> u16 {
-        let mut set = 0;
-        for (words, order) in self.with_run.iter().zip(0..) {
-            set |= u16::from(*words != 0) << order;
+        let mut orders = 0;
+        while orders < WORD_ORDER && self.with_run[orders as usize] != 0 {
+            orders += 1;
         }
-        let mut order = WORD_ORDER;
-        while order <= GROUP_ORDER && aligned_runs(self.full, order - WORD_ORDER) != 0 {
-            set |= 1 << order;
-            order += 1;
+        let mut runs = if orders == WORD_ORDER { self.full } else { 0 };
+        while runs != 0 {
+            orders += 1;
+            let below = orders - WORD_ORDER - 1;
+            runs &=
+                runs.checked_shr(1 << below).unwrap_or(0) & RUN_STARTS.get(below as usize + 1).unwrap_or(&0);
         }
-        set
+        // What has a run of an order has one of each smaller order.
+        !(u16::MAX << orders)
     }
 
     /// The first aligned run of `2^order` cleared pages at or behind page `from`.
@@ -124,6 +131,58 @@ impl Leaf {
         let behind = self.with_run[order as usize] & (u64::MAX << 1 << at);
         let at = lowest(behind)?;
         Some(at * 64 + aligned_runs(self.words[at as usize], order).trailing_zeros())
+    }
+
+    /// The last aligned run of `2^order` cleared pages that ends at or before page `to`.
+    pub(crate) fn previous(&self, order: u32, to: u32) -> Option<u32> {
+        let highest = |bits: u64| (bits != 0).then(|| 63 - bits.leading_zeros());
+        let last = to.checked_sub(1 << order)?;
+        if order >= WORD_ORDER {
+            let runs = aligned_runs(self.full, order - WORD_ORDER) & (u64::MAX >> (63 - last / 64));
+            return highest(runs).map(|at| at * 64);
+        }
+        let at = last / 64;
+        let here = aligned_runs(self.words[at as usize], order) & (u64::MAX >> (63 - last % 64));
+        if let Some(bit) = highest(here) {
+            return Some(at * 64 + bit);
+        }
+        let at = highest(self.with_run[order as usize] & ((1 << at) - 1))?;
+        Some(at * 64 + highest(aligned_runs(self.words[at as usize], order))?)
+    }
+
+    /// The first aligned run of `2^order` dirty pages within the pages `from..to`.
+    pub(crate) fn next_dirty_run(&self, order: u32, from: u32, to: u32) -> Option<u32> {
+        let fits = |page: u32| page + (1 << order) <= to;
+        if order >= WORD_ORDER {
+            let runs = aligned_runs(!self.with_run[0], order - WORD_ORDER);
+            let runs = runs & u64::MAX.checked_shl(from.div_ceil(64))?;
+            return Some(runs.trailing_zeros() * 64).filter(|page| runs != 0 && fits(*page));
+        }
+        let mut mask = u64::MAX << (from % 64);
+        for at in from / 64..to.div_ceil(64) {
+            let runs = aligned_runs(!self.words[at as usize], order) & mask;
+            if runs != 0 {
+                return Some(at * 64 + runs.trailing_zeros()).filter(|page| fits(*page));
+            }
+            mask = u64::MAX;
+        }
+        None
+    }
+
+    /// Number of the pages `from..to` that are cleared.
+    pub(crate) fn count_in(&self, from: u32, to: u32) -> u32 {
+        let at = from / 64;
+        if to <= at * 64 + 64 {
+            let word = self.words[at as usize] >> (from % 64);
+            return (word & (u64::MAX >> (64 - (to - from)))).count_ones();
+        }
+        let words = (0..).zip(&self.words).skip((from / 64) as usize).take_while(|(at, _)| at * 64 < to);
+        words
+            .map(|(at, word)| {
+                let (low, high) = (from.saturating_sub(at * 64).min(63), (to - at * 64).min(64));
+                (word & (u64::MAX >> (64 - (high - low)) << low)).count_ones()
+            })
+            .sum()
     }
 
     /// Tells whether any of the pages `from..to` is cleared.
@@ -168,6 +227,19 @@ mod tests {
                     (0..4096u32 >> order).map(|n| n << order).filter(|&at| model[at as usize..][..1 << order].iter().all(|&c| c)).collect();
                 prop_assert_eq!(leaf.next(order, from), runs.iter().copied().find(|&at| at >= from));
                 prop_assert_eq!(leaf.orders() >> order & 1 == 1, !runs.is_empty());
+                let ends = |at: &u32| at + (1 << order) <= from;
+                prop_assert_eq!(leaf.previous(order, from), runs.iter().copied().rfind(ends));
+            }
+            for to in [from + 1, (from + 64).min(4096), (from + 1000).min(4096), 4096] {
+                let count = model[from as usize..to as usize].iter().filter(|&&c| c).count();
+                prop_assert_eq!(leaf.count_in(from, to) as usize, count);
+                for order in 0..=GROUP_ORDER {
+                    let is_dirty = |at: u32| {
+                        at >= from && at + (1 << order) <= to && !model[at as usize..][..1 << order].contains(&true)
+                    };
+                    let first = (0..4096u32 >> order).map(|n| n << order).find(|&at| is_dirty(at));
+                    prop_assert_eq!(leaf.next_dirty_run(order, from, to), first);
+                }
             }
             prop_assert_eq!(leaf.next_dirty(from), (from..4096).find(|&at| !model[at as usize]));
             prop_assert_eq!(leaf.is_full(), model.iter().all(|&c| c));

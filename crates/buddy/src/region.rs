@@ -14,6 +14,7 @@ use crate::bit_tree::{index, zeroed};
 use crate::block::BuddyBlock;
 use crate::chunk::{CHUNK_ORDER, CHUNK_PAGES, Chunk, offset_of_pair};
 use crate::cleared::Cleared;
+use crate::dirty::Dirty;
 use crate::error::{FreeError, NewError};
 use crate::free_index::{FreeIndex, ORDERS};
 use alloc::vec::Vec;
@@ -47,7 +48,11 @@ pub(crate) struct Region {
     chunks: Vec<Chunk>,
     free: FreeIndex,
     free_pages: u64,
-    cleared: Cleared,
+    pub(crate) cleared: Cleared,
+    /// Made once dirty pages were searched for among cleared ones, as far as there is memory.
+    pub(crate) dirty: Option<Dirty>,
+    /// A page was declared cleared, and not all were declared dirty since.
+    pub(crate) tracked: bool,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "orders are below 64")]
@@ -79,6 +84,8 @@ impl Region {
             free: FreeIndex::new(&range, pages.ilog2()).ok_or(NewError::OutOfMemory)?,
             free_pages: pages,
             cleared: Cleared::new(range.clone()),
+            dirty: None,
+            tracked: false,
             range,
         };
         for block in BuddyBlock::cut(region.range.clone()) {
@@ -103,38 +110,10 @@ impl Region {
         self.free_pages
     }
 
-    /// The cleared pages among the free ones.
-    pub(crate) fn cleared(&self) -> &Cleared {
-        &self.cleared
-    }
-
-    /// Records pages that have just been taken as dirty.
-    #[inline]
-    pub(crate) fn forget_cleared(&mut self, range: &Range<u64>) {
-        if self.cleared.touches(range) {
-            self.cleared.remove(range);
-        }
-    }
-
-    /// Records pages that have just been taken as dirty, and tells whether all of them were cleared.
-    #[inline]
-    pub(crate) fn take_cleared(&mut self, range: &Range<u64>) -> bool {
-        if !self.cleared.touches(range) {
-            return false;
-        }
-        let cleared = self.cleared.contains(range);
-        self.cleared.remove(range);
-        cleared
-    }
-
-    /// The cleared pages, to change what is known of them.
-    pub(crate) fn cleared_mut(&mut self) -> &mut Cleared {
-        &mut self.cleared
-    }
-
-    /// Bytes of bookkeeping, without what is known of cleared pages.
+    /// Bytes of bookkeeping.
     pub(crate) fn bytes(&self) -> u64 {
-        (self.states.len() + self.chunks.len() * size_of::<Chunk>()) as u64 + self.free.bytes()
+        let blocks = (self.states.len() + self.chunks.len() * size_of::<Chunk>()) as u64 + self.free.bytes();
+        blocks + self.cleared.bytes() + self.dirty.as_ref().map_or(0, Dirty::bytes)
     }
 
     fn chunk_index(&self, page: u64) -> usize {
@@ -269,8 +248,25 @@ impl Region {
         aligned & (self.states[chunk] == expected) & (in_chunk | (order >= CHUNK_ORDER))
     }
 
-    /// Frees a used block and merges it with its buddies as far as they are free.
+    /// Frees a used block with unknown contents, and merges it with its buddies as far as they are free.
     pub(crate) fn release(&mut self, block: BuddyBlock) {
+        self.note_freed(&block.range());
+        self.merge(block);
+    }
+
+    /// Frees a used block whose pages are cleared.
+    pub(crate) fn release_cleared(&mut self, block: BuddyBlock) {
+        self.merge(block);
+        self.note_cleared(&block.range());
+    }
+
+    /// Frees a block that a request took which failed.
+    pub(crate) fn untake(&mut self, block: BuddyBlock, cleared: bool) {
+        self.merge(block);
+        self.note_untaken(&block.range(), cleared);
+    }
+
+    fn merge(&mut self, block: BuddyBlock) {
         self.free_pages += block.pages();
         let merged = if block.order < CHUNK_ORDER { self.release_in_chunk(block) } else { block };
         if merged.order < CHUNK_ORDER {
@@ -395,21 +391,6 @@ impl Region {
     /// Tells whether all pages of the range are free.
     pub(crate) fn is_free(&self, range: &Range<u64>) -> bool {
         self.first_used(range).is_none()
-    }
-
-    /// The first run of dirty pages in a free block, at or behind page `from`, and the block.
-    pub(crate) fn next_dirty_free(&self, from: u64) -> Option<(BuddyBlock, Range<u64>)> {
-        let mut at = from.max(self.range.start);
-        while at < self.range.end {
-            let Found { block, used } = self.block_at(at);
-            let dirty = if used { block.end() } else { self.cleared.next_dirty(at) };
-            if dirty < block.end() {
-                let end = self.cleared.next(0, dirty).map_or(block.end(), |cleared| cleared.min(block.end()));
-                return Some((block, dirty..end));
-            }
-            at = block.end();
-        }
-        None
     }
 
     /// Checks that every page of `range` belongs to a used block and that no block crosses its ends.

@@ -72,14 +72,16 @@ impl Request {
         self
     }
 
-    /// Takes the highest suitable pages rather than those that fit best. Cleared pages are then not preferred.
+    /// Takes the highest suitable pages rather than those that fit best: the highest of the cleared ones, or of the
+    /// dirty ones, as [`prefer_cleared`](Request::prefer_cleared) says.
     pub const fn top_down(mut self) -> Self {
         self.top_down = true;
         self
     }
 
-    /// Takes cleared blocks first, where there are some of a suitable order; without it, dirty ones are taken first.
-    /// A contiguous request does not look for them.
+    /// Takes pages that are all cleared, if there are suitable ones. A request without this takes pages that are all
+    /// dirty, if there are; so does one with it where nothing suitable is cleared. Of several blocks this is decided for
+    /// each, the largest first.
     pub const fn prefer_cleared(mut self) -> Self {
         self.prefer_cleared = true;
         self

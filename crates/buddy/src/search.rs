@@ -33,8 +33,13 @@ impl Wanted {
         Self { pages: 1 << order, align_order: align_order.max(order), within: 0..u64::MAX, top_down: false }
     }
 
+    /// Tells whether any place will do.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.top_down && self.within == (0..u64::MAX) && 1 << self.align_order.min(63) <= self.pages
+    }
+
     /// The place within `free` that suits best.
-    fn place(&self, free: &Range<u64>) -> Option<Range<u64>> {
+    pub(crate) fn place(&self, free: &Range<u64>) -> Option<Range<u64>> {
         let (low, high) = (free.start.max(self.within.start), free.end.min(self.within.end));
         let align = 1u64.checked_shl(self.align_order)?;
         let start = if self.top_down {
@@ -62,17 +67,6 @@ impl Region {
         let orders = self.free().orders().checked_shr(order).filter(|&orders| orders != 0)?;
         let order = order + orders.trailing_zeros();
         Some(self.first(order, self.free().aligns(order).trailing_zeros()))
-    }
-
-    /// Like [`Region::find`], but of the candidates of that order, one per alignment, prefers a dirty one.
-    pub(crate) fn find_dirty(&self, order: u32) -> Option<BuddyBlock> {
-        let best = self.find(order)?;
-        let dirty = |block: &BuddyBlock| !self.cleared().touches(&(block.page..block.page + (1 << order)));
-        if dirty(&best) {
-            return Some(best);
-        }
-        let others = bits(self.free().aligns(best.order)).skip(1).map(|align| self.first(best.order, align));
-        Some({ others }.find(dirty).unwrap_or(best))
     }
 
     /// A cut for a block on an alignment above its own size, from the smallest free block that has such a place.

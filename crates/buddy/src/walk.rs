@@ -13,6 +13,17 @@ pub enum BlockState {
     Used,
 }
 
+/// What a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PageState {
+    /// No region has it.
+    Outside,
+    /// It can be allocated.
+    Free,
+    /// It is part of this allocated block.
+    Allocated(BuddyBlock),
+}
+
 impl Buddy {
     /// All blocks in address order; together they are all pages. O(1) amortised for each.
     pub fn blocks(&self) -> impl Iterator<Item = (BuddyBlock, BlockState)> {
@@ -35,12 +46,12 @@ impl Buddy {
         self.recent.blocks()
     }
 
-    /// The allocated block that holds the page; `None` if the page is free or foreign. O(order).
+    /// What a page is: outside of all regions, free, or part of an allocated block. O(order).
     #[must_use]
-    pub fn allocated_block(&self, page: u64) -> Option<BuddyBlock> {
-        let at = self.region_holding(&(page..page.saturating_add(1))).ok()?;
+    pub fn page_state(&self, page: u64) -> PageState {
+        let Ok(at) = self.region_holding(&(page..page.saturating_add(1))) else { return PageState::Outside };
         let found = self.regions[at].block_at(page);
-        (!self.is_free(found)).then_some(found.block)
+        if self.is_free(found) { PageState::Free } else { PageState::Allocated(found.block) }
     }
 
     fn is_free(&self, found: Found) -> bool {

@@ -77,6 +77,9 @@ fn making_an_allocator_reports_shortage() {
 fn a_request_reports_shortage_and_takes_nothing() {
     let mut buddy = Buddy::new(5000).expect("memory is there");
     buddy.declare_cleared(64..128).expect("free");
+    // A search for dirty pages, which makes an index of them; a request does without if there is no memory for it.
+    let page = buddy.allocate(12).expect("free");
+    buddy.free(page, 12).expect("allocated");
     let before = buddy.snapshot();
     for request in
         [Request::pages(1023), Request::pages(1023).contiguous(), Request::pages(100).prefer_cleared()]
@@ -98,20 +101,29 @@ fn a_request_reports_shortage_and_takes_nothing() {
 
 #[test]
 fn tracking_without_memory_makes_pages_dirty_and_fails_no_call() {
-    let mut buddy = Buddy::new(1 << 16).expect("memory is there");
-    let mut at = 0;
+    // Made before: that is not what is to fail.
+    let mut unused: Vec<Buddy> = (0..20).map(|_| Buddy::new(1 << 16).expect("memory is there")).collect();
     let failures = with_each_allocation_failing(
         || {
-            at += 8192;
-            buddy.declare_cleared(at..at + 5000)
+            let mut buddy = unused.pop().expect("fewer than 20 allocations");
+            let declared = [100..200, 5000..9000, 20_000..20_001].map(|range| buddy.declare_cleared(range));
+            // Where it fits best some pages are cleared, so dirty ones are looked for.
+            let page = buddy.allocate(12);
+            (buddy, declared, page)
         },
-        |result| assert_eq!(result, Ok(())),
+        |(buddy, declared, page)| {
+            assert_eq!(declared, [Ok(()), Ok(()), Ok(())]);
+            assert!(page.is_ok());
+            assert_eq!(buddy.check_consistency(), Ok(()));
+            for extent in buddy.cleared_extents() {
+                let was_declared = [100..200, 5000..9000, 20_000..20_001]
+                    .iter()
+                    .any(|range| range.start <= extent.start && extent.end <= range.end);
+                assert!(was_declared, "{extent:?} was not declared");
+            }
+        },
     );
-    assert!(failures >= 4, "{failures} allocations were made to fail");
-    assert_eq!(buddy.check_consistency(), Ok(()));
-    for extent in buddy.cleared_extents() {
-        assert!(extent.start % 8192 == 0 && extent.end - extent.start <= 5000, "{extent:?} was not declared");
-    }
+    assert!(failures >= 6, "{failures} allocations were made to fail");
 }
 
 #[test]

@@ -117,6 +117,68 @@ fn a_dirty_request_leaves_cleared_blocks_alone_while_there_are_dirty_ones() {
     assert_eq!(buddy.cleared_pages(), 8);
 }
 
+/// 4 KiB pages of which all but the third quarter are cleared.
+fn mostly_cleared() -> Buddy {
+    let mut buddy = Buddy::new(4096).expect("valid size");
+    buddy.declare_cleared(0..2048).expect("free");
+    buddy.declare_cleared(3072..4096).expect("free");
+    buddy
+}
+
+/// The kernel's allocator fills one list with cleared blocks and one with dirty ones; this one index for both.
+#[test]
+fn plain_requests_take_dirty_pages_wherever_they_are() {
+    let dirty = 2048..3072;
+    let mut buddy = mostly_cleared();
+    for order in [0, 5, 8] {
+        let page = buddy.allocate(order).expect("space is left");
+        assert!(dirty.contains(&page), "order {order} at {page}");
+    }
+    assert!(dirty.contains(&buddy.allocate_aligned(2, 7).expect("space is left")));
+    let range = buddy.allocate_contiguous(77).expect("space is left");
+    assert!(dirty.start <= range.start && range.end <= dirty.end, "{range:?}");
+    let top = buddy.allocate_with(&Request::block(3).top_down()).expect("space is left");
+    assert_eq!(top[0], Grant { block: BuddyBlock { page: 3064, order: 3 }, cleared: false });
+    let mut pages = [0; 20];
+    buddy.allocate_many(1, &mut pages).expect("space is left");
+    assert!(pages.iter().all(|page| dirty.contains(page)), "{pages:?}");
+    assert_eq!(buddy.cleared_pages(), 3072);
+}
+
+#[test]
+fn where_no_dirty_place_is_left_plain_requests_take_cleared_pages() {
+    let mut buddy = mostly_cleared();
+    assert_eq!(buddy.allocate(10), Ok(2048));
+    assert_eq!(
+        buddy.allocate_grant(10, false),
+        Ok(Grant { block: BuddyBlock { page: 3072, order: 10 }, cleared: true })
+    );
+}
+
+#[test]
+fn cleared_pages_are_preferred_from_the_top_too() {
+    let mut buddy = mostly_cleared();
+    let request = Request::block(4).prefer_cleared().top_down();
+    let top = buddy.allocate_with(&request).expect("space is left");
+    assert_eq!(top[0], Grant { block: BuddyBlock { page: 4080, order: 4 }, cleared: true });
+    let top = buddy.allocate_with(&request.within(1000..3080)).expect("space is left");
+    assert_eq!(top[0], Grant { block: BuddyBlock { page: 2032, order: 4 }, cleared: true });
+}
+
+#[test]
+fn consecutive_cleared_pages_are_found_where_they_begin() {
+    let mut buddy = Buddy::new(4096).expect("valid size");
+    buddy.declare_cleared(1000..1300).expect("free");
+    let grants =
+        buddy.allocate_with(&Request::pages(290).contiguous().prefer_cleared()).expect("space is left");
+    assert!(grants.iter().all(|grant| grant.cleared));
+    assert_eq!((grants[0].block.page, buddy.cleared_pages()), (1000, 10));
+    let grants =
+        buddy.allocate_with(&Request::pages(290).contiguous().prefer_cleared()).expect("space is left");
+    assert!(grants.iter().all(|grant| !grant.cleared), "what is left is too short");
+    assert_eq!(buddy.cleared_pages(), 10);
+}
+
 #[test]
 fn a_failed_request_restores_what_was_cleared() {
     let mut buddy = Buddy::new(4096).expect("valid size");

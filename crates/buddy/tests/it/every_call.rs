@@ -143,6 +143,8 @@ fn allocate(buddy: &mut Buddy, model: &mut Model, order: u32, align: u32) -> Che
     match result {
         Ok(page) => {
             prop_assert_eq!(page % (1 << align.max(order)), 0);
+            let dirty = Places::of(model, 1 << order, 1 << align.max(order), &ANYWHERE).dirty;
+            prop_assert!(dirty.is_empty() || dirty.contains(&page), "{page} is cleared, {dirty:?} are not");
             model.take(BuddyBlock { page, order });
         }
         Err(error) => {
@@ -154,26 +156,52 @@ fn allocate(buddy: &mut Buddy, model: &mut Model, order: u32, align: u32) -> Che
     Ok(())
 }
 
+/// Pages at which a request can be met, by what is there.
+struct Places {
+    all: Vec<u64>,
+    /// All pages are cleared.
+    cleared: Vec<u64>,
+    /// No page is cleared.
+    dirty: Vec<u64>,
+}
+
+impl Places {
+    fn of(model: &Model, pages: u64, align: u64, within: &Range<u64>) -> Self {
+        let all: Vec<u64> = model.places(pages, align, within).collect();
+        let cleared = all.iter().copied().filter(|page| model.is_cleared(*page..page + pages)).collect();
+        let dirty = all.iter().copied().filter(|page| model.is_dirty(*page..page + pages)).collect();
+        Self { all, cleared, dirty }
+    }
+
+    /// Those to choose from: cleared ones if these are preferred, else dirty ones, else any.
+    fn preferred(&self, prefer_cleared: bool) -> &[u64] {
+        match (&self.cleared[..], &self.dirty[..]) {
+            (cleared @ [_, ..], _) if prefer_cleared => cleared,
+            (_, dirty @ [_, ..]) => dirty,
+            _ => &self.all,
+        }
+    }
+}
+
 fn allocate_with(buddy: &mut Buddy, model: &mut Model, request: &Request, wanted: &Conditions) -> Checked {
     let align = 1 << wanted.align_order.max(wanted.min_order);
     let is_block = wanted.pages == 1 << wanted.min_order;
-    let places: Vec<u64> = model.places(wanted.pages.max(1), align, &wanted.within).collect();
+    let places = Places::of(model, wanted.pages.max(1), align, &wanted.within);
     let Ok(grants) = buddy.allocate_with(request) else {
         if wanted.pages > 0 && (wanted.contiguous || is_block) {
-            prop_assert_eq!(&places, &[]);
+            prop_assert_eq!(&places.all, &[]);
         } else if wanted.pages > 0 && wanted.align_order <= wanted.min_order {
             let enough = model.places(align, align, &wanted.within).count() as u64 * align >= wanted.pages;
             prop_assert!(!enough, "there are enough blocks of the least order");
         }
         return Ok(());
     };
-    if is_block && wanted.top_down {
-        prop_assert_eq!(grants[0].block.page, *places.last().expect("one was found"));
+    let (first, preferred) = (grants[0].block.page, places.preferred(wanted.prefer_cleared));
+    if is_block || wanted.contiguous {
+        prop_assert!(preferred.contains(&first), "{first} is not among {preferred:?}");
     }
-    if is_block && wanted.prefer_cleared && !wanted.top_down && !wanted.contiguous && wanted.align_order == 0
-    {
-        let cleared = places.iter().any(|&page| model.is_cleared(page..page + wanted.pages));
-        prop_assert_eq!(grants[0].cleared, cleared);
+    if is_block && wanted.top_down {
+        prop_assert_eq!(Some(&first), preferred.last());
     }
     prop_assert_eq!(grants.iter().map(|grant| grant.block.pages()).sum::<u64>(), wanted.pages);
     let mut next = grants[0].block.page;
@@ -198,6 +226,8 @@ fn apply_allocation(buddy: &mut Buddy, model: &mut Model, call: &Call) -> Checke
         Call::Contiguous(pages) => match buddy.allocate_contiguous(*pages) {
             Ok(range) => {
                 prop_assert_eq!(range.end - range.start, *pages);
+                let places = Places::of(model, *pages, 1, &ANYWHERE);
+                prop_assert!(places.preferred(false).contains(&range.start), "{range:?}");
                 BuddyBlock::cut(range).for_each(|block| model.take(block));
             }
             Err(_) => prop_assert!(*pages == 0 || model.places(*pages, 1, &ANYWHERE).next().is_none()),
@@ -358,7 +388,11 @@ fn compare(buddy: &Buddy, model: &Model) -> Checked {
     for extent in buddy.cleared_extents() {
         prop_assert!(model.is_cleared(extent.clone()), "{:?} is not cleared", extent);
     }
-    prop_assert_eq!(buddy.used_blocks().collect::<Vec<_>>(), model.used());
+    let used = model.used();
+    prop_assert_eq!(buddy.used_blocks().collect::<Vec<_>>(), &used[..]);
+    let mut used_by_order = [0; 39];
+    used.iter().for_each(|block| used_by_order[block.order as usize] += 1);
+    prop_assert_eq!(buddy.used_by_order(), used_by_order);
     let free = buddy.blocks().filter(|(_, state)| *state == BlockState::Free).map(|(block, _)| block);
     prop_assert_eq!(free.collect::<Vec<_>>(), model.free_blocks());
     Ok(())
@@ -374,8 +408,8 @@ fn run(regions: &[Range<u64>], calls: &[Call]) -> Result<Buddy, TestCaseError> {
         // As the model is changed only by calls that succeed, this also shows that errors change nothing.
         compare(&buddy, &model)?;
     }
-    for page in (0..2100).filter(|&page| model.in_one_region(&(page..page + 1))) {
-        prop_assert_eq!(buddy.allocated_block(page), model.owner(page));
+    for page in 0..2100 {
+        prop_assert_eq!(buddy.page_state(page), model.state(page));
     }
     Ok(buddy)
 }

@@ -10,6 +10,7 @@ mod clearing;
 mod every_call;
 mod exhaustive;
 mod model;
+mod owned;
 mod weaknesses;
 
 /// Allocates exactly the pages of a range.

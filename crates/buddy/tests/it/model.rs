@@ -1,6 +1,6 @@
 //! A naive allocator: one entry per page, every question answered by looking at all pages.
 
-use bifolio_buddy::BuddyBlock;
+use bifolio_buddy::{BuddyBlock, PageState};
 use std::ops::Range;
 
 /// What is known of one page.
@@ -30,6 +30,13 @@ impl Model {
         self.pages[page as usize].owner
     }
 
+    pub fn state(&self, page: u64) -> PageState {
+        match self.in_one_region(&(page..page + 1)) {
+            false => PageState::Outside,
+            true => self.owner(page).map_or(PageState::Free, PageState::Allocated),
+        }
+    }
+
     pub fn in_one_region(&self, range: &Range<u64>) -> bool {
         self.regions.iter().any(|r| r.start <= range.start && range.start < range.end && range.end <= r.end)
     }
@@ -40,6 +47,10 @@ impl Model {
 
     pub fn is_cleared(&self, mut range: Range<u64>) -> bool {
         range.all(|page| self.pages[page as usize].cleared)
+    }
+
+    pub fn is_dirty(&self, mut range: Range<u64>) -> bool {
+        range.all(|page| !self.pages[page as usize].cleared)
     }
 
     pub fn cleared_pages(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Named regression tests for the weaknesses of the kernel's buddy allocators that this one must not share.
 
 use crate::allocate_exact;
-use bifolio_buddy::{AllocateError, Buddy, BuddyBlock, FreeError, NewError, Request};
+use bifolio_buddy::{AllocateError, Buddy, BuddyBlock, FreeError, NewError, PageState, Request};
 
 fn buddy(pages: u64) -> Buddy {
     Buddy::new(pages).expect("valid size")
@@ -35,7 +35,7 @@ fn bad_input_is_an_error_and_changes_nothing() {
         assert!(buddy.free_range(page..page.saturating_add(1)).is_err());
         assert!(buddy.declare_cleared(page..page.saturating_add(1)).is_err());
         assert!(allocate_exact(&mut buddy, page..page.saturating_add(1)).is_err());
-        assert_eq!((buddy.allocated_block(page), buddy.take_dirty(page, 0)), (None, None));
+        assert_eq!((buddy.page_state(page), buddy.take_dirty(page, 0)), (PageState::Outside, None));
     }
     assert!(allocate_exact(&mut buddy, 5..5).is_err());
     assert!(buddy.trim(block, page..page).is_err());
@@ -152,10 +152,10 @@ fn orders_reach_from_a_page_to_a_tebibyte() {
 fn a_block_is_found_by_its_address() {
     let mut buddy = buddy(1 << 12);
     let page = buddy.allocate(9).expect("space is left");
-    assert_eq!(buddy.allocated_block(page + 300), Some(BuddyBlock { page, order: 9 }));
+    assert_eq!(buddy.page_state(page + 300), PageState::Allocated(BuddyBlock { page, order: 9 }));
     assert!(matches!(buddy.free(page + 300, 0), Err(FreeError::WrongBlock { .. })));
     buddy.free(page, 9).expect("allocated");
-    assert_eq!(buddy.allocated_block(page), None);
+    assert_eq!((buddy.page_state(page), buddy.page_state(1 << 12)), (PageState::Free, PageState::Outside));
 }
 
 /// An order-4 block from a free order-9 one, and a live large block turned into pages.
