@@ -10,11 +10,10 @@
 //! The engine (`bifolio-engine`) runs the transactions of `bifolio-migrate` on blocks; [`space`] puts everything together for
 //! memory that is allocated through Bifolio, [`heap`] for private memory of programs that know nothing of it.
 //!
+//! One dependency is enough for a program with the built-in device: what it needs of other crates is named here too.
+//!
 //! ```
-//! use bifolio_engine::device::DeviceFault;
-//! use bifolio_builtin::{Kernel, Unit};
-//! use bifolio_host::{Counter, Space, SpaceConfig};
-//! use bifolio_sys::{PAGE, AddressRange};
+//! use bifolio_host::{AddressRange, Counter, DeviceFault, Kernel, PAGE, Space, SpaceConfig, Unit};
 //!
 //! /// Adds 1 to the first word of every page.
 //! struct Increment(AddressRange);
@@ -58,10 +57,13 @@ pub mod space;
 mod sync;
 pub mod views;
 
+pub use bifolio_builtin::{Kernel, Unit};
+pub use bifolio_engine::device::DeviceFault;
 pub use bifolio_engine::{
     BufferError, Checker, Counter, Direction, Engine, Residence, Side, Snapshot, Statistics, Violation,
 };
 pub use bifolio_pool::PoolName;
+pub use bifolio_sys::{AddressRange, PAGE, SharedBytes};
 pub use heap::{Heap, HeapConfig};
 pub use setup::SetupError;
 pub use space::buffer::{Buffer, Pinned};

@@ -1,4 +1,4 @@
-//! The examples do what the README says they print.
+//! The examples are what the documents show, and print what the documents say.
 
 mod kernel;
 
@@ -7,12 +7,20 @@ mod kernel;
 mod partial_unmap;
 
 const README: &str = include_str!("../../../README.md");
+const PARTIAL_UNMAP: &str = include_str!("../../../docs/partial-unmap.md");
+const INCREMENT: &str = include_str!("../examples/increment.rs");
 
 #[test]
-fn partial_unmap_prints_what_the_readme_shows() {
-    if !kernel::grants("partial_unmap_prints_what_the_readme_shows", kernel::SHARED) {
+fn partial_unmap_prints_what_its_page_shows() {
+    if !kernel::grants("partial_unmap_prints_what_its_page_shows", kernel::SHARED) {
         return;
     }
     let told = partial_unmap::tell().expect("both ways work, and no byte is lost");
-    assert!(README.contains(&told), "the README does not show:\n{told}");
+    assert!(PARTIAL_UNMAP.contains(&told), "the page does not show:\n{told}");
+}
+
+#[test]
+fn readme_shows_the_example_of_a_kernel() {
+    let (_, code) = INCREMENT.split_once("\n\n").expect("a heading before the code");
+    assert!(README.contains(&format!("```rust\n{code}```\n")), "the README does not show:\n{code}");
 }
