@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bifolio_engine::device::Device;
-use bifolio_engine::{Budget, Counter, Engine, NodeParts, Parts, Residence, Statistics};
+use bifolio_engine::{Budget, Counter, Engine, NodeParts, Observer, Parts, Residence, Statistics};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_migrate::{NodeId, Rights};
 use bifolio_policy::FixedOrders;
@@ -58,6 +58,11 @@ fn value(page: usize) -> u64 {
 
 impl Machine {
     pub fn new(setup: &Setup) -> Machine {
+        Machine::observed(setup, None)
+    }
+
+    /// A machine of which `observer` hears too.
+    pub fn observed(setup: &Setup, observer: Option<Arc<dyn Observer>>) -> Machine {
         let (failures, clock) = (FailAfter::never(), VirtualClock::default());
         let script = || Arc::clone(&failures) as Arc<_>;
         let first = |node: usize| Pfn::new(node as u64 * NODE_STRIDE);
@@ -83,7 +88,9 @@ impl Machine {
             budget: Budget::new(setup.ram_pages, 16),
             policy: Box::new(FixedOrders { largest: setup.largest, smallest: Order::ZERO, populate }),
             clock: Arc::new(clock.clone()),
-            observers: vec![Arc::new(statistics.clone())],
+            observers: std::iter::once(Arc::new(statistics.clone()) as Arc<dyn Observer>)
+                .chain(observer)
+                .collect(),
             checked: Some(statistics.clone()),
         })
         .expect("nodes with pages of their own");

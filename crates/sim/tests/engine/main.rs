@@ -3,5 +3,6 @@
 
 mod failures;
 mod machine;
+mod repeat;
 mod time;
 mod walks;
