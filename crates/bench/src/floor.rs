@@ -27,7 +27,7 @@ impl CopyFloor {
     pub fn new(len: usize) -> Result<CopyFloor, BenchError> {
         let side = || -> Result<Mapping, BenchError> {
             let mapping = Mapping::anonymous(len, Protection::ReadWrite, Placement::Aligned(HUGE_PAGE))?;
-            // Small pages copy a little slower; the floor is then a little higher, which only flatters nobody much.
+            // Small pages copy a little slower; the floor is then a little higher, and the ratios a little better.
             let _: Result<(), _> = advise::hugepage(mapping.all());
             mapping.all().fill_zero();
             Ok(mapping)

@@ -55,7 +55,7 @@ pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Passes over the error that nobody reads our output any more: what was found out stands all the same.
+/// Passes over the error that the reader of our output is gone: what was found out stands all the same.
 ///
 /// # Errors
 ///

@@ -31,12 +31,12 @@ pub fn bytes(bytes: u64) -> String {
 
 /// Writes seconds with the digits that matter.
 pub fn seconds(seconds: f64) -> String {
-    let digits = if seconds < 0.1 {
-        3
-    } else if seconds < 10.0 {
-        2
-    } else {
-        1
+    let digits = match seconds {
+        0.0 => 0,
+        ..0.001 => 6,
+        ..0.1 => 3,
+        ..10.0 => 2,
+        _ => 1,
     };
     format!("{seconds:.digits$} s")
 }
@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn short_times_have_more_digits() {
-        assert_eq!([0.0412, 0.95, 12.34].map(seconds), ["0.041 s", "0.95 s", "12.3 s"]);
+        let texts = [0.0, 0.000_765, 0.0412, 0.95, 12.34].map(seconds);
+        assert_eq!(texts, ["0 s", "0.000765 s", "0.041 s", "0.95 s", "12.3 s"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 
 fn skip(test: &str, why: &str) {
-    // Past the test harness, which would hide it from those who count.
+    // Past the test harness, which would hide it from `.ci/run`.
     writeln!(std::io::stderr(), "SKIP {test}: {}", why.trim_end()).expect("standard error is there");
 }
 

@@ -8,11 +8,11 @@
 use bifolio_demo::arena::{Arena, ArenaError};
 use bifolio_demo::debian;
 use bifolio_demo::graph::{Graph, Node};
-use bifolio_demo::kernels::{Kernel, run_unit};
+use bifolio_demo::kernels::{Kernel, Launcher, run_unit};
 use bifolio_demo::layout::{self, job};
-use bifolio_demo::memory::{DeviceMemory, HostMemory, Launcher, Unit};
+use bifolio_demo::memory::{DeviceMemory, HostMemory, Unit};
 use bifolio_demo::reference::PageRank;
-use bifolio_demo::sheet::Sheet;
+use bifolio_demo::shared_graph::SharedGraph;
 use bifolio_demo::{order, reference, run};
 use std::error::Error;
 use std::time::Instant;
@@ -61,10 +61,10 @@ fn misses_by_order(graph: &Graph, page: usize) -> Result<(), Box<dyn Error>> {
         print!("  pages of {:>2} KiB, {name:<23}", page >> 10);
         for part in [2, 4, 16] {
             let mut machine = Tracer::new(&graph, page, part);
-            let sheet = Sheet::build(&mut machine, &graph)?;
-            run::pagerank(&mut machine, &sheet, &PageRank::new(0.85, ROUNDS)?, |_| ())?;
+            let shared = SharedGraph::build(&mut machine, &graph)?;
+            run::pagerank(&mut machine, &shared, &PageRank::new(0.85, ROUNDS)?, |_| ())?;
             let ranking = std::mem::take(&mut machine.resident.misses) / u64::from(ROUNDS);
-            run::bfs(&mut machine, &sheet, root, |_| ())?;
+            run::bfs(&mut machine, &shared, root, |_| ())?;
             print!(" | 1/{part}: {ranking:>6} a round, bfs {:>6}", machine.resident.misses);
         }
         println!();

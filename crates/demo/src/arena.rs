@@ -3,9 +3,9 @@
 //! An arena has made-up addresses far from 0, so a pointer that is really an index or an offset is found out
 //! at once. Its words are atomic, so its units may run one after the other or on threads of their own.
 
-use crate::kernels::{Kernel, run_unit};
+use crate::kernels::{Kernel, Launcher, run_unit};
 use crate::layout::WORD;
-use crate::memory::{DeviceMemory, HostMemory, Launcher, Unit};
+use crate::memory::{DeviceMemory, HostMemory, Unit};
 use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 

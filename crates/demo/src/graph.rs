@@ -7,7 +7,7 @@
 //!
 //! What is kept: an edge that is given twice is kept once and counted ([`Statistics::merged_edges`]); an edge
 //! from a node to itself is an edge like any other. This is the plain form: input is read into it, the
-//! reference runs on it, and [`crate::sheet`] turns it into records that point to each other.
+//! reference runs on it, and [`crate::shared_graph`] turns it into records that point to each other.
 
 use crate::names::Names;
 use thiserror::Error;

@@ -17,6 +17,7 @@
 use crate::layout::{UNREACHED, WORD, job, node};
 use crate::memory::{DeviceMemory, Unit};
 use crate::reference;
+use std::error::Error;
 
 /// Entries of the frontier that a unit takes at a time: one page of pointers.
 const FRONTIER_BLOCK: u64 = 512;
@@ -47,6 +48,22 @@ impl Kernel {
             Self::ExpandFrontier => "expand frontier",
         }
     }
+}
+
+/// The device as the host starts it.
+pub trait Launcher {
+    /// Why a launch failed.
+    type Error: Error + 'static;
+
+    /// Runs a kernel on all units of the device and waits for the last one.
+    ///
+    /// Each unit calls [`run_unit`] with the `job` address. Launches are the barriers
+    /// between phases: all writes of one are seen by the next and by the host.
+    ///
+    /// # Errors
+    ///
+    /// If a unit could not complete an access. The shared memory then holds a part of the phase's work.
+    fn launch(&mut self, kernel: Kernel, job: usize) -> Result<(), Self::Error>;
 }
 
 /// Runs one unit's part of a kernel.

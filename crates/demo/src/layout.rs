@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Records lie in node order, so [`crate::order`] decides which of them share a page. Pure arithmetic; the
-//! records are written by [`crate::sheet`].
+//! records are written by [`crate::shared_graph`].
 
 use crate::graph::Graph;
 

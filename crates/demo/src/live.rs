@@ -5,8 +5,8 @@ use bifolio_engine::device::DeviceFault;
 use bifolio_host::Space;
 use bifolio_sys::SharedBytes;
 
-use crate::kernels::{Kernel, run_unit};
-use crate::memory::{DeviceMemory, HostMemory, Launcher, Unit};
+use crate::kernels::{Kernel, Launcher, run_unit};
+use crate::memory::{DeviceMemory, HostMemory, Unit};
 
 /// A program and the built-in device on the memory of one space.
 pub struct LiveMachine<'s> {

@@ -1,10 +1,9 @@
-//! What the job asks of the machine it runs on: three small traits, and nothing of any runtime.
+//! What the job asks of the memory it runs on: two small traits, and nothing of any runtime.
 //!
-//! The host writes and reads through [`HostMemory`], a unit of the device through [`DeviceMemory`], and the
-//! host starts the device through [`Launcher`]. All three see the same addresses: a pointer that one side
-//! writes is followed by the other as it is. [`crate::arena`] implements them over a plain vector.
+//! The host writes and reads through [`HostMemory`], a unit of the device through [`DeviceMemory`]. Both see the same
+//! addresses: a pointer that one side writes is followed by the other as it is. [`crate::arena`] implements them over a
+//! plain vector.
 
-use crate::kernels::Kernel;
 use std::error::Error;
 
 /// Shared memory as the host program sees it: it allocates, writes and reads like on any heap.
@@ -115,22 +114,6 @@ pub struct Unit {
     pub index: u32,
     /// All units, at least 1; the same for each unit of a launch.
     pub count: u32,
-}
-
-/// The device as the host starts it.
-pub trait Launcher {
-    /// Why a launch failed.
-    type Error: Error + 'static;
-
-    /// Runs a kernel on all units of the device and waits for the last one.
-    ///
-    /// Each unit calls [`crate::kernels::run_unit`] with the `job` address. Launches are the barriers
-    /// between phases: all writes of one are seen by the next and by the host.
-    ///
-    /// # Errors
-    ///
-    /// If a unit could not complete an access. The shared memory then holds a part of the phase's work.
-    fn launch(&mut self, kernel: Kernel, job: usize) -> Result<(), Self::Error>;
 }
 
 /// Turns a pointer read from shared memory into an address of the host.

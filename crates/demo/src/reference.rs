@@ -66,7 +66,7 @@ pub struct NoSuchRoot {
     pub nodes: usize,
 }
 
-/// Returns the rank that every node gets in a round, whoever points to it.
+/// Returns the rank that every node gets in a round, whatever points to it.
 ///
 /// `dangling` is the rank of all nodes without edges in the round before; `nodes` counts all nodes.
 pub fn base(damping: f64, dangling: f64, nodes: f64) -> f64 {

@@ -2,14 +2,14 @@
 //!
 //! The host and the device take turns on the job record: between two phases the host sets or reads a word
 //! of it, which is a CPU access to memory the device has just used. Results stay in the node records; read
-//! them through [`Sheet`].
+//! them through [`SharedGraph`].
 
 use crate::graph::Node;
-use crate::kernels::Kernel;
+use crate::kernels::{Kernel, Launcher};
 use crate::layout::{job, node};
-use crate::memory::{HostMemory, Launcher};
+use crate::memory::HostMemory;
 use crate::reference::{NoSuchRoot, PageRank};
-use crate::sheet::Sheet;
+use crate::shared_graph::SharedGraph;
 use std::error::Error;
 use thiserror::Error;
 
@@ -54,17 +54,17 @@ pub struct Progress {
 /// If the device fails.
 pub fn pagerank<M: HostMemory + Launcher>(
     machine: &mut M,
-    sheet: &Sheet,
+    shared: &SharedGraph,
     settings: &PageRank,
     mut progress: impl FnMut(Progress),
 ) -> Result<(), RunError<<M as Launcher>::Error>> {
-    let record = sheet.job();
+    let record = shared.job();
     machine.write_f64(record + job::DAMPING, settings.damping());
-    launch(machine, Kernel::StartRanks, sheet)?;
+    launch(machine, Kernel::StartRanks, shared)?;
     for round in 0..settings.rounds {
         machine.write_f64(record + job::DANGLING, 0.0);
-        launch(machine, Kernel::PushShares, sheet)?;
-        launch(machine, Kernel::CollectShares, sheet)?;
+        launch(machine, Kernel::PushShares, shared)?;
+        launch(machine, Kernel::CollectShares, shared)?;
         progress(Progress { done: round + 1, total: Some(settings.rounds) });
     }
     Ok(())
@@ -77,18 +77,18 @@ pub fn pagerank<M: HostMemory + Launcher>(
 /// If there is no such root, or the device fails.
 pub fn bfs<M: HostMemory + Launcher>(
     machine: &mut M,
-    sheet: &Sheet,
+    shared: &SharedGraph,
     root: Node,
     mut progress: impl FnMut(Progress),
 ) -> Result<(), RunError<<M as Launcher>::Error>> {
-    let nodes = sheet.plan().nodes;
-    let root_record = sheet.node_address(root).ok_or(NoSuchRoot { root, nodes })?;
-    launch(machine, Kernel::ClearLevels, sheet)?;
-    start_search(machine, sheet, root_record);
+    let nodes = shared.plan().nodes;
+    let root_record = shared.node_address(root).ok_or(NoSuchRoot { root, nodes })?;
+    launch(machine, Kernel::ClearLevels, shared)?;
+    start_search(machine, shared, root_record);
     for level in 1.. {
-        machine.write_u64(sheet.job() + job::REACHED_LEVEL, u64::from(level));
-        launch(machine, Kernel::ExpandFrontier, sheet)?;
-        let reached = advance_frontier(machine, sheet);
+        machine.write_u64(shared.job() + job::REACHED_LEVEL, u64::from(level));
+        launch(machine, Kernel::ExpandFrontier, shared)?;
+        let reached = advance_frontier(machine, shared);
         if reached > nodes as u64 {
             return Err(RunError::Frontier { reached, nodes });
         }
@@ -100,12 +100,16 @@ pub fn bfs<M: HostMemory + Launcher>(
     Ok(())
 }
 
-fn launch<M: Launcher>(machine: &mut M, kernel: Kernel, sheet: &Sheet) -> Result<(), RunError<M::Error>> {
-    machine.launch(kernel, sheet.job()).map_err(|source| RunError::Launch { kernel, source })
+fn launch<M: Launcher>(
+    machine: &mut M,
+    kernel: Kernel,
+    shared: &SharedGraph,
+) -> Result<(), RunError<M::Error>> {
+    machine.launch(kernel, shared.job()).map_err(|source| RunError::Launch { kernel, source })
 }
 
-fn start_search(machine: &mut impl HostMemory, sheet: &Sheet, root_record: usize) {
-    let record = sheet.job();
+fn start_search(machine: &mut impl HostMemory, shared: &SharedGraph, root_record: usize) {
+    let record = shared.job();
     machine.write_u64(root_record + node::LEVEL, 0);
     let frontier = machine.read_u64(record + job::FRONTIER);
     machine.write_u64(crate::memory::host_address(frontier), root_record as u64);
@@ -114,8 +118,8 @@ fn start_search(machine: &mut impl HostMemory, sheet: &Sheet, root_record: usize
 }
 
 /// Makes the reached nodes the frontier and returns how many they are.
-fn advance_frontier(machine: &mut impl HostMemory, sheet: &Sheet) -> u64 {
-    let record = sheet.job();
+fn advance_frontier(machine: &mut impl HostMemory, shared: &SharedGraph) -> u64 {
+    let record = shared.job();
     let frontier = machine.read_u64(record + job::FRONTIER);
     let reached = machine.read_u64(record + job::REACHED);
     let count = machine.read_u64(record + job::REACHED_COUNT);

@@ -8,7 +8,7 @@ use bifolio_demo::memory::HostMemory;
 use bifolio_demo::names::Names;
 use bifolio_demo::reference::{self, PageRank};
 use bifolio_demo::run::{self, Progress, RunError};
-use bifolio_demo::sheet::Sheet;
+use bifolio_demo::shared_graph::SharedGraph;
 use bifolio_demo::{order, verify};
 use proptest::prelude::*;
 
@@ -18,25 +18,25 @@ fn numbered(nodes: usize, edges: &[(Node, Node)]) -> Graph {
     Graph::from_edges(names, edges).expect("all nodes exist")
 }
 
-fn machine_with(graph: &Graph, chain: usize, units: u32, pace: Pace) -> (ArenaMachine, Sheet) {
+fn machine_with(graph: &Graph, chain: usize, units: u32, pace: Pace) -> (ArenaMachine, SharedGraph) {
     let mut machine = ArenaMachine::new(Plan::new(graph, chain).bytes(), units, pace);
-    let sheet = Sheet::build_in_chains(&mut machine, graph, chain).expect("the plan states the bytes");
-    (machine, sheet)
+    let shared = SharedGraph::build_in_chains(&mut machine, graph, chain).expect("the plan states the bytes");
+    (machine, shared)
 }
 
-fn check_pagerank(machine: &mut ArenaMachine, sheet: &Sheet, graph: &Graph, settings: &PageRank) {
-    run::pagerank(machine, sheet, settings, |_| ()).expect("all pointers are right");
-    let found = sheet.ranks(machine).expect("the records are whole");
+fn check_pagerank(machine: &mut ArenaMachine, shared: &SharedGraph, graph: &Graph, settings: &PageRank) {
+    run::pagerank(machine, shared, settings, |_| ()).expect("all pointers are right");
+    let found = shared.ranks(machine).expect("the records are whole");
     let expected = reference::pagerank(graph, settings);
     verify::ranks(graph, &expected, &found, verify::RANK_TOLERANCE).expect("ranks agree");
 }
 
-fn check_bfs(machine: &mut ArenaMachine, sheet: &Sheet, graph: &Graph, root: Node) {
-    run::bfs(machine, sheet, root, |_| ()).expect("all pointers are right");
-    let found = sheet.levels(machine).expect("the records are whole");
+fn check_bfs(machine: &mut ArenaMachine, shared: &SharedGraph, graph: &Graph, root: Node) {
+    run::bfs(machine, shared, root, |_| ()).expect("all pointers are right");
+    let found = shared.levels(machine).expect("the records are whole");
     let expected = reference::bfs(graph, root).expect("the root exists");
     verify::levels(graph, &expected, &found).expect("levels agree");
-    let parents = sheet.parents(machine).expect("the records are whole");
+    let parents = shared.parents(machine).expect("the records are whole");
     verify::tree(graph, &found, &parents).expect("parents lead to their nodes");
 }
 
@@ -48,49 +48,49 @@ fn debian() -> Graph {
 #[test]
 fn packages_rank_as_in_the_reference_on_four_threads() {
     let graph = debian();
-    let (mut machine, sheet) = machine_with(&graph, 512, 4, Pace::AtOnce);
-    check_pagerank(&mut machine, &sheet, &graph, &PageRank::default());
-    let ranks = sheet.ranks(&machine).expect("the records are whole");
+    let (mut machine, shared) = machine_with(&graph, 512, 4, Pace::AtOnce);
+    check_pagerank(&mut machine, &shared, &graph, &PageRank::default());
+    let ranks = shared.ranks(&machine).expect("the records are whole");
     let (best, _) = reference::highest(&ranks, 1)[0];
-    assert_eq!(sheet.name(&machine, best), Ok(Some("libc6".to_owned())));
+    assert_eq!(shared.name(&machine, best), Ok(Some("libc6".to_owned())));
 }
 
 #[test]
 fn packages_are_searched_as_in_the_reference_on_four_threads() {
     let graph = debian();
-    let (mut machine, sheet) = machine_with(&graph, 512, 4, Pace::AtOnce);
+    let (mut machine, shared) = machine_with(&graph, 512, 4, Pace::AtOnce);
     let root = order::busiest(&graph).expect("the graph has nodes");
-    check_bfs(&mut machine, &sheet, &graph, root);
+    check_bfs(&mut machine, &shared, &graph, root);
 }
 
 #[test]
 fn a_second_run_starts_afresh() {
     let graph = numbered(5, &[(0, 1), (1, 2), (2, 0), (3, 0)]);
-    let (mut machine, sheet) = machine_with(&graph, 2, 2, Pace::InTurn);
+    let (mut machine, shared) = machine_with(&graph, 2, 2, Pace::InTurn);
     for root in [0, 3, 4] {
-        check_bfs(&mut machine, &sheet, &graph, root);
-        check_pagerank(&mut machine, &sheet, &graph, &PageRank::default());
+        check_bfs(&mut machine, &shared, &graph, root);
+        check_pagerank(&mut machine, &shared, &graph, &PageRank::default());
     }
 }
 
 #[test]
 fn progress_counts_rounds_and_levels() {
     let graph = numbered(3, &[(0, 1), (1, 2)]);
-    let (mut machine, sheet) = machine_with(&graph, 2, 1, Pace::InTurn);
+    let (mut machine, shared) = machine_with(&graph, 2, 1, Pace::InTurn);
     let mut seen = Vec::new();
     let settings = PageRank::new(0.85, 2).expect("a valid factor");
-    run::pagerank(&mut machine, &sheet, &settings, |progress| seen.push(progress)).expect("no faults");
+    run::pagerank(&mut machine, &shared, &settings, |progress| seen.push(progress)).expect("no faults");
     assert_eq!(seen, [1, 2].map(|done| Progress { done, total: Some(2) }));
     seen.clear();
-    run::bfs(&mut machine, &sheet, 0, |progress| seen.push(progress)).expect("no faults");
+    run::bfs(&mut machine, &shared, 0, |progress| seen.push(progress)).expect("no faults");
     assert_eq!(seen, [1, 2, 3].map(|done| Progress { done, total: None }));
 }
 
 #[test]
 fn a_root_outside_the_graph_is_refused() {
     let graph = numbered(3, &[(0, 1)]);
-    let (mut machine, sheet) = machine_with(&graph, 2, 1, Pace::InTurn);
-    let refused = run::bfs(&mut machine, &sheet, 3, |_| ());
+    let (mut machine, shared) = machine_with(&graph, 2, 1, Pace::InTurn);
+    let refused = run::bfs(&mut machine, &shared, 3, |_| ());
     assert!(matches!(refused, Err(RunError::Root(no)) if no.root == 3 && no.nodes == 3));
 }
 
@@ -98,9 +98,9 @@ fn a_root_outside_the_graph_is_refused() {
 fn a_pointer_out_of_memory_ends_the_kernel_with_its_address() {
     for pace in [Pace::InTurn, Pace::AtOnce] {
         let graph = numbered(3, &[(0, 1)]);
-        let (mut machine, sheet) = machine_with(&graph, 1, 2, pace);
-        machine.write_u64(sheet.job() + job::CHAINS, 64);
-        let failed = run::pagerank(&mut machine, &sheet, &PageRank::default(), |_| ());
+        let (mut machine, shared) = machine_with(&graph, 1, 2, pace);
+        machine.write_u64(shared.job() + job::CHAINS, 64);
+        let failed = run::pagerank(&mut machine, &shared, &PageRank::default(), |_| ());
         let Err(RunError::Launch { kernel, source }) = failed else { panic!("the pointer leads nowhere") };
         assert_eq!(kernel, Kernel::StartRanks);
         assert!(matches!(source, ArenaError::NoSuchWord { address: 64 | 72 }));
@@ -121,8 +121,8 @@ proptest! {
         let edges: Vec<_> = edges.into_iter().map(|(from, to)| (inside(from), inside(to))).collect();
         let graph = numbered(nodes, &edges);
         let pace = if at_once { Pace::AtOnce } else { Pace::InTurn };
-        let (mut machine, sheet) = machine_with(&graph, chain, units, pace);
-        check_bfs(&mut machine, &sheet, &graph, inside(root));
-        check_pagerank(&mut machine, &sheet, &graph, &PageRank::default());
+        let (mut machine, shared) = machine_with(&graph, chain, units, pace);
+        check_bfs(&mut machine, &shared, &graph, inside(root));
+        check_pagerank(&mut machine, &shared, &graph, &PageRank::default());
     }
 }

@@ -29,7 +29,7 @@ struct Rig {
     span: AddressRange,
 }
 
-/// Memory of `BLOCKS` blocks, watched, and nobody to answer faults; `None` where the kernel grants no moves.
+/// Memory of `BLOCKS` blocks, watched, and no thread to answer faults; `None` where the kernel grants no moves.
 fn rig(order: u8) -> Option<Rig> {
     let uffd = match Uffd::open_ready(Reads::Blocking, Features::MOVE, Features::POISON) {
         Ok((uffd, _)) => Arc::new(uffd),

@@ -114,7 +114,7 @@ Rss:                2044 kB
 AnonHugePages:      2048 kB
 ShmemPmdMapped:        0 kB
 VmFlags: rd wr mr um hg 
-7f5000200000-7f5000600000 rw-s 00001000 00:01 42                         /memfd:sheet (deleted)
+7f5000200000-7f5000600000 rw-s 00001000 00:01 42                         /memfd:shared (deleted)
 Rss:                   4 kB
 ShmemPmdMapped:     4096 kB
 ";
@@ -125,7 +125,7 @@ ShmemPmdMapped:     4096 kB
         assert_eq!(first.span, AddressRange::new(0x7f50_0000_0000, 2 << 20).expect("aligned"));
         assert_eq!((first.rss_bytes, first.anon_huge_bytes), (2044 << 10, 2 << 20));
         assert_eq!(first.flags, ["rd", "wr", "mr", "um", "hg"]);
-        assert_eq!((second.name.as_str(), second.permissions.as_str()), ("/memfd:sheet (deleted)", "rw-s"));
+        assert_eq!((second.name.as_str(), second.permissions.as_str()), ("/memfd:shared (deleted)", "rw-s"));
         assert_eq!((second.anon_huge_bytes, second.shmem_huge_bytes), (0, 4 << 20));
     }
 

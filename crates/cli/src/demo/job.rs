@@ -6,7 +6,7 @@ use bifolio_demo::graph::{Graph, Node};
 use bifolio_demo::live::{LiveMachine, NoRoom};
 use bifolio_demo::reference::{self, PageRank};
 use bifolio_demo::run::{self, RunError};
-use bifolio_demo::sheet::{BuildError, Damaged, Sheet};
+use bifolio_demo::shared_graph::{BuildError, Damaged, SharedGraph};
 use bifolio_demo::verify::{self, Mismatch};
 use bifolio_engine::device::DeviceFault;
 use bifolio_host::{BufferError, SetupError, Space};
@@ -121,18 +121,18 @@ impl Job {
         };
         let mut machine = LiveMachine::new(space);
         stages.begin("building the graph in shared memory");
-        let sheet = Sheet::build(&mut machine, graph)?;
+        let shared = SharedGraph::build(&mut machine, graph)?;
         stages.begin("running on the device");
         match self {
             Self::PageRank(settings) => {
-                run::pagerank(&mut machine, &sheet, settings, &mut advance)?;
+                run::pagerank(&mut machine, &shared, settings, &mut advance)?;
                 stages.begin("reading the ranks");
-                Ok(Found::Ranks(sheet.ranks(&machine)?))
+                Ok(Found::Ranks(shared.ranks(&machine)?))
             }
             Self::Bfs { root } => {
-                run::bfs(&mut machine, &sheet, *root, &mut advance)?;
+                run::bfs(&mut machine, &shared, *root, &mut advance)?;
                 stages.begin("reading the levels");
-                Ok(Found::Levels { levels: sheet.levels(&machine)?, parents: sheet.parents(&machine)? })
+                Ok(Found::Levels { levels: shared.levels(&machine)?, parents: shared.parents(&machine)? })
             }
         }
     }

@@ -24,7 +24,7 @@ pub struct Plan {
     pub buffers: u64,
     /// Whether the CPU maps device memory.
     pub kind: MemoryKind,
-    /// Who hands out device memory.
+    /// What hands out device memory.
     pub pool: PoolName,
     /// When the words of folios that ended are made clean.
     pub reset: Reset,

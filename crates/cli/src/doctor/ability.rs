@@ -4,29 +4,8 @@ use bifolio_folio::Order;
 use bifolio_sys::host::Host;
 use serde::Serialize;
 
-use crate::doctor::grant::Grant;
+use crate::doctor::grant::{Grant, Use};
 use crate::figures::{bytes, grouped};
-
-/// What Bifolio is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// The explorer.
-    Check,
-    /// A device whose memory the CPU cannot map.
-    Private,
-    /// A device whose memory the CPU maps.
-    Coherent,
-    /// Unmodified programs.
-    Run,
-    /// Folios of 2 MiB that are one page of the CPU.
-    HugePages,
-    /// System calls that are handed memory which is on the device.
-    SystemCalls,
-    /// SIGBUS for a page whose bytes are lost.
-    Errors,
-    /// Large spaces and heaps.
-    Large,
-}
 
 /// Whether something can be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,37 +18,6 @@ pub struct Ability {
     pub note: String,
     /// Commands or kernels that lift what stands in the way.
     pub lifted_by: Vec<&'static str>,
-}
-
-impl Use {
-    const ALL: [Use; 8] = [
-        Use::Check,
-        Use::Private,
-        Use::Coherent,
-        Use::Run,
-        Use::HugePages,
-        Use::SystemCalls,
-        Use::Errors,
-        Use::Large,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Use::Check => "check",
-            Use::Private => "demo, private memory",
-            Use::Coherent => "demo, coherent memory",
-            Use::Run => "run (unmodified programs)",
-            Use::HugePages => "2 MiB folios as one page",
-            Use::SystemCalls => "system calls on device data",
-            Use::Errors => "SIGBUS for lost pages",
-            Use::Large => "large spaces and heaps",
-        }
-    }
-
-    /// Tells whether it is worth a line where it works.
-    fn is_always_shown(self) -> bool {
-        !matches!(self, Use::Errors | Use::Large)
-    }
 }
 
 /// Says what works; `failure` is why the built-in device does not, if so.

@@ -5,7 +5,59 @@ use bifolio_sys::probe::{Grants, Trial};
 use bifolio_sys::{Access, Attempt, DEVICE_NODE, Errno, Features, Way};
 use serde::Serialize;
 
-use crate::doctor::ability::Use;
+/// What Bifolio is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The explorer.
+    Check,
+    /// A device whose memory the CPU cannot map.
+    Private,
+    /// A device whose memory the CPU maps.
+    Coherent,
+    /// Unmodified programs.
+    Run,
+    /// Folios of 2 MiB that are one page of the CPU.
+    HugePages,
+    /// System calls that are handed memory which is on the device.
+    SystemCalls,
+    /// SIGBUS for a page whose bytes are lost.
+    Errors,
+    /// Large spaces and heaps.
+    Large,
+}
+
+impl Use {
+    /// All of them, as they are listed.
+    pub const ALL: [Use; 8] = [
+        Use::Check,
+        Use::Private,
+        Use::Coherent,
+        Use::Run,
+        Use::HugePages,
+        Use::SystemCalls,
+        Use::Errors,
+        Use::Large,
+    ];
+
+    /// As a user names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Use::Check => "check",
+            Use::Private => "demo, private memory",
+            Use::Coherent => "demo, coherent memory",
+            Use::Run => "run (unmodified programs)",
+            Use::HugePages => "2 MiB folios as one page",
+            Use::SystemCalls => "system calls on device data",
+            Use::Errors => "SIGBUS for lost pages",
+            Use::Large => "large spaces and heaps",
+        }
+    }
+
+    /// Tells whether it is worth a line where it works.
+    pub fn is_always_shown(self) -> bool {
+        !matches!(self, Use::Errors | Use::Large)
+    }
+}
 
 /// Something that the machine grants or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -80,10 +80,10 @@ impl Rows {
         self.0.add_row([label.to_owned(), text.into()]);
     }
 
-    /// Adds a line about something that need not happen, if it did.
-    fn add_if(&mut self, label: &str, count: u64, text: &str) {
+    /// Adds a line about something that need not happen, if it did; the plural of `what` takes an `s`.
+    fn add_if(&mut self, label: &str, count: u64, what: &str, text: &str) {
         if count > 0 {
-            self.add(label, format!("{} {text}", grouped(count)));
+            self.add(label, format!("{} {text}", counted(count, what)));
         }
     }
 
@@ -130,23 +130,17 @@ impl Rows {
         let Faults { cpu, device } = figures.faults;
         let Odd { redundant, busy, reclaims, failures, beyond_ram, collapses, bytes_plain } = figures.odd;
         self.add("faults", format!("{} on the device, {} on the CPU", grouped(device), grouped(cpu)));
-        self.add_if("", redundant, "of them found their page there: another fault had brought it");
-        self.add_if("failed", failures, "faults could not be answered");
+        self.add_if("", redundant, "fault", "found a page that another fault had just brought");
+        self.add_if("failed", failures, "fault", "without an answer");
         self.add("evicted", format!("{}, to make room on the device", counted(figures.evictions, "folio")));
-        self.add_if("reclaimed", reclaims, "folios moved to the device, to make room in system memory");
-        self.add_if(
-            "smaller",
-            figures.fallbacks,
-            "times the next smaller folio was taken, as memory was short",
-        );
-        self.add_if("split", figures.splits, "folios where they were");
-        self.add_if("joined", collapses, "times two halves of a folio became one again");
-        self.add_if("retried", busy, "moves of pages that were in use");
-        self.add_if(
-            "beyond",
-            beyond_ram,
-            "pages over the limit of system memory, as both memories were full",
-        );
+        self.add_if("reclaimed", reclaims, "folio", "moved to the device, to make room in system memory");
+        let smaller = "the next smaller folio was taken, as memory was short";
+        self.add_if("smaller", figures.fallbacks, "time", smaller);
+        self.add_if("split", figures.splits, "folio", "in place");
+        self.add_if("joined", collapses, "time", "two halves of a folio became one again");
+        self.add_if("retried", busy, "move", "of pages that were in use");
+        let beyond = "over the limit of system memory, as both memories were full";
+        self.add_if("beyond", beyond_ram, "page", beyond);
         if bytes_plain > 0 {
             self.add("plain", format!("{} stayed ordinary memory, for lack of room", bytes(bytes_plain)));
         }

@@ -210,7 +210,7 @@ fn report(args: &RunArgs, figures: &Figures, status: ExitStatus) -> Result<(), R
     if !args.output.quiet {
         let mut text = b"\n".to_vec();
         print_program(&mut text, figures).map_err(OutputError::from)?;
-        // Nobody may be listening any more; the program has run all the same.
+        // The reader of the report may be gone; the program has run all the same.
         let _: io::Result<()> = io::stderr().write_all(&text);
     }
     Ok(())

@@ -61,7 +61,7 @@ pub fn device_works(test: &str) -> bool {
         (ran.code != Some(0)).then(|| ran.json()["failure"].to_string())
     });
     if let Some(why_not) = why_not {
-        // Past the test harness, which would hide it from those who count.
+        // Past the test harness, which would hide it from `.ci/run`.
         writeln!(std::io::stderr(), "SKIP {test}: {why_not}").expect("standard error is there");
     }
     why_not.is_none()

@@ -5,5 +5,6 @@ mod check;
 mod command;
 mod demo;
 mod doctor;
+mod pages;
 mod readme;
 mod usage;

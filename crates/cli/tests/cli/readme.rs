@@ -1,8 +1,6 @@
-//! The README shows what the commands print, and its links lead somewhere.
+//! The README shows what the commands print, and names them all.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use crate::command::{bifolio, device_works};
 
@@ -76,47 +74,5 @@ fn readme_names_every_subcommand() {
     let names = commands.lines().map_while(|line| line.strip_prefix("  ")?.split(' ').next());
     for name in names.filter(|name| *name != "help") {
         assert!(README.contains(&format!("| `{name} ")) || README.contains(&format!("| `{name}`")), "{name}");
-    }
-}
-
-/// The pages for readers, by their paths in the project.
-fn pages() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let docs =
-        fs::read_dir(root.join("docs")).expect("a folder").map(|entry| entry.expect("readable").path());
-    let others =
-        ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "data/README.md"].map(|page| root.join(page));
-    others.into_iter().chain(docs.filter(|page| page.extension().is_some_and(|end| end == "md"))).collect()
-}
-
-/// The anchors of a page's headings.
-fn anchors(page: &str) -> BTreeSet<String> {
-    let headings = page
-        .lines()
-        .filter_map(|line| line.strip_prefix('#'))
-        .map(|line| line.trim_start_matches('#').trim());
-    let kept = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
-    headings
-        .map(|text| text.to_lowercase().replace(' ', "-").chars().filter(|&letter| kept(letter)).collect())
-        .collect()
-}
-
-#[test]
-fn links_between_pages_lead_somewhere() {
-    for path in pages() {
-        let page = fs::read_to_string(&path).expect("a page");
-        for target in page.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if target.contains("://") {
-                continue;
-            }
-            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let file =
-                if file.is_empty() { path.clone() } else { path.parent().expect("a folder").join(file) };
-            assert!(file.exists(), "{}: {target}", path.display());
-            if !anchor.is_empty() {
-                let there = anchors(&fs::read_to_string(&file).expect("a page"));
-                assert!(there.contains(anchor), "{}: {target} of {there:?}", path.display());
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Who has which addresses of a space.
+//! Which addresses of a space are allocated.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

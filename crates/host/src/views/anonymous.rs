@@ -1,14 +1,14 @@
 //! Private anonymous memory of a program that knows nothing of Bifolio.
 //!
 //! A span is taken out by moving its pages (`UFFDIO_MOVE`) to a slot of [staging memory](super::staging): the kernel
-//! unmaps and flushes before the page appears there, so the copy that follows reads bytes that nobody can change. It
+//! unmaps and flushes before the page appears there, so the copy that follows reads bytes that no thread can change. It
 //! is shown again by moving a filled slot into place; a page is absent or complete. A whole aligned block moves as one
 //! huge page in both directions. No events are needed: moves raise none, and nothing else is zapped but what was
 //! unmapped by the program.
 //!
 //! Two things are out of our hands. A page that is pinned or shared with a forked child is refused (`EBUSY`): sharing is
 //! undone once, by a write fault that changes nothing; what is refused still stays where it is. And the program
-//! may drop pages by system calls that nobody sees: a page that should be there and is not reads as zero, as the kernel
+//! may drop pages by system calls that we do not see: a page that should be there and is not reads as zero, as the kernel
 //! would have it.
 
 use std::collections::BTreeSet;
@@ -104,7 +104,7 @@ impl AnonymousView {
         Ok(())
     }
 
-    /// Leaves part of a region to the kernel; who waits there is woken.
+    /// Leaves part of a region to the kernel; threads that wait there are woken.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -146,7 +146,7 @@ impl AnonymousView {
         self.regions().find_map(|region| region.at(span).ok()).expect("spans of the engine lie in a region")
     }
 
-    /// Wakes who waits for pages of `span`; they look again.
+    /// Wakes the threads that wait for pages of `span`; they look again.
     pub fn wake_span(&self, span: AddressRange) {
         let _: Outcome = self.uffd.wake(span);
     }
@@ -217,7 +217,7 @@ impl AnonymousView {
         }
     }
 
-    /// Moves pages from a slot into view and wakes who waits. The first move may fail; once one page is in view, the
+    /// Moves pages from a slot into view and wakes the threads that wait. The first move may fail; once one page is in view, the
     /// program may have written it, so the rest must follow.
     fn show(&self, target: AddressRange, source: SharedBytes<'_>, first: Attempt) -> Result<(), Refused> {
         let (mut at, mut tries, mut attempt) = (0, 0, first);
@@ -228,7 +228,7 @@ impl AnonymousView {
             match outcome {
                 Outcome::Done(_) => return Ok(()),
                 Outcome::Again(done) if done > 0 => (at, tries, attempt) = (at + done, 0, Attempt::Must),
-                // Somebody else filled the page, or unmapped it, behind our back: that is what it is now.
+                // The page was filled or unmapped without us: that is what it is now.
                 Outcome::Exists | Outcome::Missing if attempt == Attempt::Must || at > 0 => {
                     self.wake_span(rest.part(0, PAGE).expect("spans are not empty"));
                     at += PAGE;
@@ -255,7 +255,7 @@ impl AnonymousView {
         }
     }
 
-    /// Fills a hole that the program made where pages should be; where none is, wakes who asked.
+    /// Fills a hole that the program made where pages should be; where none is, wakes the thread that asked.
     fn fill_holes(&self, span: AddressRange) {
         for at in (0..span.len()).step_by(PAGE) {
             let page = span.part(at, PAGE).expect("within the span");
@@ -289,7 +289,7 @@ impl Attempt {
     }
 }
 
-/// Ends the process: its bytes are in a slot where nobody will look for them, and reading zeros instead is worse.
+/// Ends the process: its bytes are in a slot where nothing will look for them, and reading zeros instead is worse.
 fn lost(outcome: Outcome) -> ! {
     panic!("memory of this program cannot be brought back: {outcome:?}")
 }
@@ -374,7 +374,7 @@ impl CpuView for AnonymousView {
     fn discard(&self, base: usize, run: PageRun, _coherent: &PageSet) -> Result<(), Refused> {
         let span = span_of(base, run);
         advise::dontneed(self.window(span)).map_err(|_| Refused::Busy)?;
-        // Who sleeps here raced with an unmapping of its memory; it looks again.
+        // The thread that sleeps here raced with an unmapping of its memory; it looks again.
         self.wake_span(span);
         Ok(())
     }

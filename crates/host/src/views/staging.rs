@@ -128,12 +128,12 @@ impl Staging {
             return Some(Slot { kind: Kind::Registered, page, order, holds: Holds::All });
         }
         let page = inner.fresh(order).allocate(u32::from(order.get())).ok()?;
-        // It has no pages yet, but gets some as it is written, which is nobody's duty to tell.
+        // It has no pages yet, but gets some as it is written, which is not told to us.
         Some(Slot { kind: Kind::Fresh, page, order, holds: Holds::Some })
     }
 
     /// Takes a slot back, with whatever bytes are in it.
-    #[expect(clippy::needless_pass_by_value, reason = "a slot that was retired is nobody's any more")]
+    #[expect(clippy::needless_pass_by_value, reason = "a slot that was retired is in use no more")]
     pub(super) fn retire(&self, slot: Slot) {
         if slot.kind == Kind::Registered && slot.holds == Holds::All && self.keep_warm(&slot) {
             return;

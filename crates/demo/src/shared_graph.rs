@@ -1,6 +1,6 @@
 //! A graph in shared memory, written and read by the host through real pointers.
 //!
-//! [`Sheet::build`] writes the records of [`crate::layout`]. Reading starts at the job record and follows the
+//! [`SharedGraph::build`] writes the records of [`crate::layout`]. Reading starts at the job record and follows the
 //! chains; nothing is computed from a node's number, so what the host reads is what the pointers say. What is
 //! read has been in the hands of a device and is checked: a chain that is too long or a number that does not
 //! exist gives [`Damaged`], not a panic or an endless walk.
@@ -83,13 +83,13 @@ pub enum Damaged {
 
 /// Where a graph lies in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sheet {
+pub struct SharedGraph {
     plan: Plan,
     job: usize,
     records: usize,
 }
 
-impl Sheet {
+impl SharedGraph {
     /// Writes a graph into shared memory, in chains of [`NODES_PER_CHAIN`] nodes.
     ///
     /// # Errors
@@ -115,14 +115,14 @@ impl Sheet {
             *address = allocate(memory, section)?;
         }
         let [job, chains, records, edges, names, frontier, reached] = addresses;
-        let sheet = Self { plan, job, records };
-        sheet.write_job(memory, chains, [frontier, reached]);
-        sheet.write_chains(memory, chains);
-        sheet.write_nodes(memory, graph, edges, names);
-        Ok(sheet)
+        let shared = Self { plan, job, records };
+        shared.write_job(memory, chains, [frontier, reached]);
+        shared.write_chains(memory, chains);
+        shared.write_nodes(memory, graph, edges, names);
+        Ok(shared)
     }
 
-    /// Returns the counts the sheet was made with.
+    /// Returns the counts that the graph was made with.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -185,7 +185,7 @@ impl Sheet {
 }
 
 /// Reading, by following pointers.
-impl Sheet {
+impl SharedGraph {
     /// Reads the rank of each node.
     ///
     /// # Errors
@@ -307,29 +307,29 @@ mod tests {
     use crate::arena::Arena;
     use crate::names::Names;
 
-    fn built(nodes_per_chain: usize) -> (Arena, Sheet, Graph) {
+    fn built(nodes_per_chain: usize) -> (Arena, SharedGraph, Graph) {
         let names = ["bash", "libc6", "gcc", "alone"].into_iter().collect();
         let graph = Graph::from_edges(names, &[(0, 1), (2, 0), (2, 1)]).expect("all nodes exist");
         let mut arena = Arena::new(64 * 1024);
-        let sheet = Sheet::build_in_chains(&mut arena, &graph, nodes_per_chain).expect("enough room");
-        (arena, sheet, graph)
+        let shared = SharedGraph::build_in_chains(&mut arena, &graph, nodes_per_chain).expect("enough room");
+        (arena, shared, graph)
     }
 
     #[test]
     fn edges_and_names_are_reached_through_pointers() {
-        let (arena, sheet, _) = built(3);
-        let record = sheet.node_address(2).expect("node 2 exists");
+        let (arena, shared, _) = built(3);
+        let record = shared.node_address(2).expect("node 2 exists");
         let edges = host_address(arena.read_u64(record + node::OUT));
         let target = host_address(arena.read_u64(edges + WORD));
         assert_eq!(arena.read_u64(target + node::ID), 1);
-        assert_eq!(sheet.name(&arena, 1), Ok(Some("libc6".to_owned())));
-        assert_eq!(sheet.name(&arena, 4), Ok(None));
+        assert_eq!(shared.name(&arena, 1), Ok(Some("libc6".to_owned())));
+        assert_eq!(shared.name(&arena, 4), Ok(None));
     }
 
     #[test]
     fn a_node_without_edges_points_to_none() {
-        let (arena, sheet, _) = built(3);
-        let record = sheet.node_address(3).expect("node 3 exists");
+        let (arena, shared, _) = built(3);
+        let record = shared.node_address(3).expect("node 3 exists");
         assert_eq!(arena.read_u64(record + node::OUT), 0);
         assert_eq!(arena.read_u64(record + node::DEGREE), 0);
     }
@@ -337,41 +337,41 @@ mod tests {
     #[test]
     fn a_new_sheet_has_no_ranks_levels_or_parents() {
         for nodes_per_chain in [0, 1, 2, 3, 4, 512] {
-            let (arena, sheet, _) = built(nodes_per_chain);
-            assert_eq!(sheet.ranks(&arena), Ok(vec![0.0; 4]));
-            assert_eq!(sheet.levels(&arena), Ok(vec![reference::UNREACHED; 4]));
-            assert_eq!(sheet.parents(&arena), Ok(vec![None; 4]));
+            let (arena, shared, _) = built(nodes_per_chain);
+            assert_eq!(shared.ranks(&arena), Ok(vec![0.0; 4]));
+            assert_eq!(shared.levels(&arena), Ok(vec![reference::UNREACHED; 4]));
+            assert_eq!(shared.parents(&arena), Ok(vec![None; 4]));
         }
     }
 
     #[test]
     fn a_chain_that_runs_in_a_circle_is_found() {
-        let (mut arena, sheet, _) = built(4);
-        let first = sheet.node_address(0).expect("node 0 exists");
-        let last = sheet.node_address(3).expect("node 3 exists");
+        let (mut arena, shared, _) = built(4);
+        let first = shared.node_address(0).expect("node 0 exists");
+        let last = shared.node_address(3).expect("node 3 exists");
         arena.write_u64(last + node::NEXT, first as u64);
-        assert_eq!(sheet.ranks(&arena), Err(Damaged::Chains { expected: 4, found: 5 }));
+        assert_eq!(shared.ranks(&arena), Err(Damaged::Chains { expected: 4, found: 5 }));
         arena.write_u64(first + node::NEXT, 0);
-        assert_eq!(sheet.ranks(&arena), Err(Damaged::Chains { expected: 4, found: 1 }));
+        assert_eq!(shared.ranks(&arena), Err(Damaged::Chains { expected: 4, found: 1 }));
     }
 
     #[test]
     fn impossible_numbers_and_levels_are_found() {
-        let (mut arena, sheet, _) = built(4);
-        let address = sheet.node_address(1).expect("node 1 exists");
+        let (mut arena, shared, _) = built(4);
+        let address = shared.node_address(1).expect("node 1 exists");
         arena.write_u64(address + node::LEVEL, 4);
-        assert_eq!(sheet.levels(&arena), Err(Damaged::Level { address, level: 4, nodes: 4 }));
+        assert_eq!(shared.levels(&arena), Err(Damaged::Level { address, level: 4, nodes: 4 }));
         arena.write_u64(address + node::ID, 9);
-        assert_eq!(sheet.ranks(&arena), Err(Damaged::Number { address, number: 9, nodes: 4 }));
+        assert_eq!(shared.ranks(&arena), Err(Damaged::Number { address, number: 9, nodes: 4 }));
         arena.write_u64(address + node::NAME_BYTES, 1 << 40);
-        assert_eq!(sheet.name(&arena, 1), Err(Damaged::Name { address, bytes: 1 << 40, limit: 17 }));
+        assert_eq!(shared.name(&arena, 1), Err(Damaged::Name { address, bytes: 1 << 40, limit: 17 }));
     }
 
     #[test]
     fn too_little_memory_names_the_section() {
         let (_, _, graph) = built(4);
         let mut arena = Arena::new(3 * SECTION_ALIGN);
-        let error = Sheet::build(&mut arena, &graph).expect_err("seven sections do not fit");
+        let error = SharedGraph::build(&mut arena, &graph).expect_err("seven sections do not fit");
         assert_eq!(error.to_string(), "allocating 24 bytes for edge arrays failed");
     }
 
@@ -381,7 +381,7 @@ mod tests {
         let nothing = Graph::from_edges(Names::new(), &[]).expect("nothing to refuse");
         for graph in [graph, nothing] {
             let mut arena = Arena::new(crate::layout::bytes_needed(&graph));
-            assert!(Sheet::build(&mut arena, &graph).is_ok());
+            assert!(SharedGraph::build(&mut arena, &graph).is_ok());
         }
     }
 }
