@@ -1,14 +1,16 @@
 //! The command line: what can be said, and what the help teaches.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use bifolio_explore::Bounds;
 use bifolio_folio::{MemoryKind, Reset};
 use bifolio_host::PoolName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::amount::{Amount, Size};
 use crate::exit;
@@ -85,7 +87,7 @@ Examples:
 #[derive(Debug, Args)]
 pub struct PageRankArgs {
     /// Rounds to run.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = number(1_u32, 10_000))]
     pub rounds: u32,
     /// What every job can be told.
     #[command(flatten)]
@@ -118,7 +120,7 @@ pub struct JobArgs {
     /// Devices that share the job, 1 to 8.
     ///
     /// Pages that several devices want go from one to the other.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = devices)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = number(NonZeroUsize::MIN, DEVICES_MAX))]
     pub devices: NonZeroUsize,
     /// Most system memory that the data may use at once; without it, no limit.
     #[arg(long, value_name = "SIZE")]
@@ -140,7 +142,7 @@ pub struct JobArgs {
     #[arg(long, value_name = "WHEN", default_value_t, value_parser = resets())]
     pub reset: Reset,
     /// Threads of each device, 1 to 64.
-    #[arg(long, value_name = "N", default_value = "2", value_parser = units)]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = number(NonZeroUsize::MIN, UNITS_MAX))]
     pub units: NonZeroUsize,
     /// Check the rules after every move of a folio, not only at the end.
     #[arg(long)]
@@ -269,16 +271,16 @@ pub struct CheckArgs {
     #[arg(long)]
     pub worlds: bool,
     /// Device pages of the world, 1 to 8; without it, the design's own choice.
-    #[arg(long, value_name = "N", value_parser = bound(1, Bounds::PAGES_MAX))]
+    #[arg(long, value_name = "N", value_parser = number(1, Bounds::PAGES_MAX))]
     pub pages: Option<u8>,
     /// Largest order of a folio, 0 to 3; a folio of it must divide the pages.
-    #[arg(long, value_name = "K", value_parser = bound(0, Bounds::ORDER_MAX))]
+    #[arg(long, value_name = "K", value_parser = number(0, Bounds::ORDER_MAX))]
     pub max_order: Option<u8>,
     /// Actors that interleave, 1 to 3.
-    #[arg(long, value_name = "T", value_parser = bound(1, Bounds::ACTORS_MAX))]
+    #[arg(long, value_name = "T", value_parser = number(1, Bounds::ACTORS_MAX))]
     pub actors: Option<u8>,
     /// Threads that explore.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = units)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = number(NonZeroUsize::MIN, UNITS_MAX))]
     pub threads: NonZeroUsize,
     /// Memory for the states seen, such as 2G.
     #[arg(long, value_name = "SIZE")]
@@ -381,26 +383,18 @@ fn resets() -> impl TypedValueParser<Value = Reset> {
         .try_map(|name| name.parse::<Reset>())
 }
 
-/// Takes a bound of a world.
-fn bound(least: u8, most: u8) -> impl TypedValueParser<Value = u8> {
-    value_parser!(u8).range(i64::from(least)..=i64::from(most))
-}
+const UNITS_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("not 0");
+const DEVICES_MAX: NonZeroUsize = NonZeroUsize::new(8).expect("not 0");
 
-const UNITS_MAX: usize = 64;
-const DEVICES_MAX: usize = 8;
-
-fn units(text: &str) -> Result<NonZeroUsize, String> {
-    number_up_to(UNITS_MAX, text)
-}
-
-fn devices(text: &str) -> Result<NonZeroUsize, String> {
-    number_up_to(DEVICES_MAX, text)
-}
-
-fn number_up_to(most: usize, text: &str) -> Result<NonZeroUsize, String> {
-    let number: Option<NonZeroUsize> = text.parse().ok();
-    let within = number.filter(|number| number.get() <= most);
-    within.ok_or_else(|| format!("expected a number from 1 to {most}"))
+/// Takes a number within limits, and names the limits for any other.
+fn number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("expected a number from {least} to {most}"))
+    }
 }
 
 #[cfg(test)]

@@ -392,7 +392,7 @@ fn rounds_outside_the_limits_are_refused() {
     assert_data_eq!(
         refused(&["demo", "pagerank", "--rounds", "0"]),
         str![[r#"
-error: invalid value '0' for '--rounds <N>': 0 is not in 1..=10000
+error: invalid value '0' for '--rounds <N>': expected a number from 1 to 10000
 
 For more information, try '--help'.
 
