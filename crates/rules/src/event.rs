@@ -6,7 +6,7 @@
 //! | [`FolioEvent`] | the pagemap of a node, or what calls it | I1, I2, I3, I6, I7, I8, I10, I11, I14, I16, I17, I23, I25, I26 |
 //! | [`DeviceEvent`] | the device of a node, or what stands before it | I5, I20, I21, I22, I25 |
 //! | [`TransactionEvent`] | what runs migrations | I12, I13, I18, I19, I23, I24 |
-//! | [`BytesEvent`] | what copies | I27 |
+//! | [`BytesEvent`] | what copies | I27, I28 |
 //! | [`AuditEvent`] | a walk over everything | I2, I4, I7, I8, I12, I13, I16 |
 //!
 //! Units: `node` is the number of a device; `head`, `page`, `first` count device pages of 4 KiB, as their node numbers

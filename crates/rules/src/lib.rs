@@ -1,4 +1,4 @@
-//! The rules I1 to I27 of device folios: sentence, source and judgement of each, in one place.
+//! The rules I1 to I28 of device folios: sentence, source and judgement of each, in one place.
 //!
 //! There are two ways to be judged:
 //! - **by events**: [`Shadow::observe`] takes [`Event`]s, plain numbers that tell what happened to pages, blocks and

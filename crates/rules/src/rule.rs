@@ -5,7 +5,7 @@ use core::fmt;
 use crate::judge::TEXTS;
 
 /// How many rules there are.
-pub const COUNT: u8 = 27;
+pub const COUNT: u8 = 28;
 
 /// What is known about a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Info {
     pub source: &'static str,
 }
 
-/// Number of a rule, 1 to 27.
+/// Number of a rule, 1 to 28.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rule(u8);
 
@@ -37,7 +37,7 @@ impl Rule {
     pub const fn known(number: u8) -> Rule {
         match Rule::new(number) {
             Some(rule) => rule,
-            None => panic!("rules are numbered 1 to 27"),
+            None => panic!("rules are numbered 1 to 28"),
         }
     }
 
@@ -45,6 +45,12 @@ impl Rule {
     #[must_use]
     pub const fn number(self) -> u8 {
         self.0
+    }
+
+    /// Tells whether those who review Linux's code do not agree that the rule must hold: I10.
+    #[must_use]
+    pub const fn is_debated(self) -> bool {
+        self.0 == 10
     }
 
     /// Returns sentence and source.

@@ -62,7 +62,7 @@ fn tests_that_the_page_names_break_the_rule() {
 fn faults_and_designs_that_the_page_names_are_there() {
     let folios = read("crates/verify/explore/src/folio/mutations.rs");
     let transactions = read("crates/verify/explore/src/migrate/mutations.rs");
-    let designs = ["kernels", "thread", "bifolio", "bifolio_reinit", "buddy_dirty_lost"]
+    let designs = ["kernels", "thread", "bifolio", "bifolio_reinit", "buddy_dirty_lost", "migration"]
         .map(|file| read(&format!("crates/verify/explore/src/designs/{file}.rs")))
         .concat();
     for (rule, cells) in rows() {

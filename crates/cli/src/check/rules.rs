@@ -36,7 +36,8 @@ pub fn print(only: Option<Rule>, json: bool) -> Result<(), OutputError> {
 
 fn print_rule(out: &mut impl Write, rule: Rule) -> io::Result<()> {
     let info = rule.info();
-    writeln!(out, "{:<5}{}", rule.to_string(), info.short)?;
+    let debated = if rule.is_debated() { " (debated)" } else { "" };
+    writeln!(out, "{:<5}{}{debated}", rule.to_string(), info.short)?;
     for line in wrap(info.sentence, 75) {
         writeln!(out, "     {line}")?;
     }

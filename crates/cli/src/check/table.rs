@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bifolio_explore::{Report, Verdict};
+use bifolio_explore::{Report, Subject, Verdict, find};
 use bifolio_rules::Rule;
 use console::{Style, StyledObject};
 
@@ -20,17 +20,25 @@ pub enum Columns {
     All,
 }
 
-/// Verdicts on designs, one row each, in blocks of as many rules as fit.
+/// Designs of one kind, and the rules that have a column for them.
+#[derive(Debug)]
+struct Section<'r> {
+    subject: Subject,
+    reports: Vec<&'r Report>,
+    rules: Vec<Rule>,
+}
+
+/// Verdicts on designs, one row each: a section for each kind of design, in blocks of as many rules as fit.
 #[derive(Debug)]
 pub struct Table<'r> {
-    reports: &'r [Report],
-    rules: Vec<Rule>,
+    sections: Vec<Section<'r>>,
     width: usize,
 }
 
-impl<'r> Table<'r> {
-    /// Makes a table no wider than `width` columns, if names and figures leave room for a verdict.
-    pub fn new(reports: &'r [Report], columns: Columns, width: usize) -> Table<'r> {
+impl<'r> Section<'r> {
+    fn new(subject: Subject, reports: &'r [Report], columns: Columns) -> Section<'r> {
+        let of_subject = |report: &&Report| find(report.design).is_some_and(|entry| entry.subject == subject);
+        let reports: Vec<&Report> = reports.iter().filter(of_subject).collect();
         let shown = |rule: &Rule| {
             reports.iter().any(|report| match report.verdict(*rule) {
                 Verdict::Breaks(_) => true,
@@ -38,26 +46,25 @@ impl<'r> Table<'r> {
                 Verdict::Holds | Verdict::ByConstruction(_) | Verdict::Unfinished => columns == Columns::All,
             })
         };
-        Table { reports, rules: Rule::all().filter(shown).collect(), width }
+        Section { subject, rules: Rule::all().filter(shown).collect(), reports }
     }
 
-    /// The rules that have a column.
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
-    }
-
-    /// Writes the table, with colours where standard output has them.
-    pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let names = self.reports.iter().map(|report| report.design.len()).max().unwrap_or(0);
+    /// Writes the section in blocks, no wider than `width` columns if the names leave room for a verdict.
+    fn print(&self, out: &mut impl Write, width: usize) -> io::Result<()> {
+        let names = self.reports.iter().map(|report| report.design.len());
+        let names = names.chain([self.subject.heading().len()]).max().unwrap_or(0);
         let states =
             self.reports.iter().map(|report| grouped(report.states()).len()).max().unwrap_or(0).max(6);
-        let room = self.width.saturating_sub(names + 2 + states) / VERDICT;
+        let room = width.saturating_sub(names + 2 + states) / VERDICT;
         let mut blocks = self.rules.chunks(room.max(1)).peekable();
+        if blocks.peek().is_none() {
+            return self.print_block(out, &[], names, Some(states));
+        }
         while let Some(rules) = blocks.next() {
             // The number of states stands once, in the last block.
-            let states = if blocks.peek().is_none() { Some(states) } else { None };
-            self.print_block(out, rules, names, states)?;
-            if blocks.peek().is_some() {
+            let last = blocks.peek().is_none();
+            self.print_block(out, rules, names, last.then_some(states))?;
+            if !last {
                 writeln!(out)?;
             }
         }
@@ -71,18 +78,44 @@ impl<'r> Table<'r> {
         names: usize,
         states: Option<usize>,
     ) -> io::Result<()> {
-        write!(out, "{:names$}", "")?;
+        write!(out, "{}", Style::new().bold().apply_to(format!("{:names$}", self.subject.heading())))?;
         for rule in rules {
             write!(out, "{:>VERDICT$}", rule.to_string())?;
         }
         writeln!(out, "{}", states.map(|width| format!("  {:>width$}", "states")).unwrap_or_default())?;
-        for report in self.reports {
+        for report in &self.reports {
             write!(out, "{:names$}", report.design)?;
             for rule in rules {
                 write!(out, "{}", mark(report.verdict(*rule)))?;
             }
             let count = grouped(report.states());
             writeln!(out, "{}", states.map(|width| format!("  {count:>width$}")).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}
+
+impl<'r> Table<'r> {
+    /// Makes a table no wider than `width` columns, if names and figures leave room for a verdict.
+    pub fn new(reports: &'r [Report], columns: Columns, width: usize) -> Table<'r> {
+        let sections = Subject::ALL.map(|subject| Section::new(subject, reports, columns));
+        let sections = sections.into_iter().filter(|section| !section.reports.is_empty()).collect();
+        Table { sections, width }
+    }
+
+    /// The rules that have a column, in their order.
+    pub fn rules(&self) -> Vec<Rule> {
+        let shown = |rule: &Rule| self.sections.iter().any(|section| section.rules.contains(rule));
+        Rule::all().filter(shown).collect()
+    }
+
+    /// Writes the table, with colours where standard output has them.
+    pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        for (at, section) in self.sections.iter().enumerate() {
+            if at > 0 {
+                writeln!(out)?;
+            }
+            section.print(out, self.width)?;
         }
         Ok(())
     }
@@ -97,14 +130,20 @@ impl<'r> Table<'r> {
         let used = marks.iter().filter(|(mark, _)| self.has(mark));
         let used: Vec<String> = used.map(|(mark, meaning)| format!("{mark}  {meaning}")).collect();
         print_columns(out, &used, self.width)?;
-        let shorts = self.rules.iter().map(|rule| format!("{:<4}{}", rule.to_string(), rule.info().short));
+        let shorts =
+            self.rules().into_iter().map(|rule| format!("{:<4}{}", rule.to_string(), rule.info().short));
         print_columns(out, &shorts.collect::<Vec<_>>(), self.width)
     }
 
     fn has(&self, wanted: &str) -> bool {
-        let mut verdicts =
-            self.reports.iter().flat_map(|report| self.rules.iter().map(|rule| report.verdict(*rule)));
-        verdicts.any(|verdict| plain(verdict) == wanted)
+        let marked = |section: &Section<'_>| {
+            let mut pairs = section
+                .reports
+                .iter()
+                .flat_map(|report| section.rules.iter().map(move |rule| (report, *rule)));
+            pairs.any(|(report, rule)| plain(report.verdict(rule)) == wanted)
+        };
+        self.sections.iter().any(marked)
     }
 }
 
@@ -143,7 +182,7 @@ fn mark(verdict: &Verdict) -> StyledObject<String> {
 
 #[cfg(test)]
 mod tests {
-    use bifolio_explore::{Bounds, Options, find};
+    use bifolio_explore::{Bounds, Options};
 
     use super::*;
 

@@ -38,12 +38,12 @@ pub fn print(out: &mut impl Write, found: &Found<'_>) -> io::Result<()> {
 fn print_table(out: &mut impl Write, found: &Found<'_>) -> io::Result<()> {
     let columns = if found.args.all_rules { Columns::All } else { Columns::Broken };
     let table = Table::new(&found.reports, columns, width());
-    if table.rules().is_empty() {
+    if found.is_of_one_design() && table.rules().is_empty() {
         return Ok(());
     }
     if !found.is_of_one_design() {
         let count = found.reports.len();
-        writeln!(out, "Every interleaving of {count} designs of device folios, in small worlds.")?;
+        writeln!(out, "Every interleaving of {count} designs of device memory, in small worlds.")?;
     }
     writeln!(out, "A number: the rule breaks, and the shortest sequence has that many steps.\n")?;
     table.print(out)?;

@@ -8,7 +8,7 @@
 //! | `pool`: ranges handed out and taken back, splits, collapses | I1, I4, I7, I9, I10, I11, I15, I21 |
 //! | `form`: folios formed | I1, I2, I3, I6, I8, I11, I16 |
 //! | `device`: copies, changes of the device's page table | I5, I20, I21, I22, I25 |
-//! | `steps`: steps and ends of transactions | I12, I13, I14, I17, I18, I19, I22, I23, I24, I26, I27 |
+//! | `steps`: steps and ends of transactions | I12, I13, I14, I17, I18, I19, I22, I23, I24, I26, I27, I28 |
 //! | [`audit`](super::audit): everything, when all is quiet | I2, I7, I8, I12, I13, I16 |
 //!
 //! They compare with a shadow `ledger` of device memory: who has each page by what was handed out, formed, split

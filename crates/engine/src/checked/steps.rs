@@ -108,7 +108,7 @@ impl<V: CpuView> StepExecutor<'_, V> {
     }
 
     /// Judges what a step names: a folio that lives (I17), of the order of the span (I14), and the one that the block
-    /// has there now (I26).
+    /// has there now (I26), which is so of a source above all (I28).
     fn judge_names(&self, checker: &Checker, step: Step, cell: &BlockState) {
         match step {
             Step::ReleaseFolio { folio } | Step::SplitFolio { folio } => {
@@ -127,6 +127,11 @@ impl<V: CpuView> StepExecutor<'_, V> {
                 checker.judge(26, facts::i26(pfn, found), || {
                     format!("{step:?}, but the block has {found:?} there")
                 });
+                if matches!(step, Step::CopyToRam { .. }) {
+                    checker.judge(28, facts::i28(found == Some(pfn)), || {
+                        format!("{step:?}, but the block has gone from this folio to {found:?}")
+                    });
+                }
             }
             _ => {}
         }

@@ -21,5 +21,5 @@ pub use life::{
 };
 pub use pages::{PageSet, Pages, Stretch};
 pub use transaction::{
-    Finalized, GaveUp, Removed, Used, i12, i14, i19, i20, i21, i23, i24, i24_holding, i25, i26,
+    Finalized, GaveUp, Removed, Used, i12, i14, i19, i20, i21, i23, i24, i24_holding, i25, i26, i28,
 };

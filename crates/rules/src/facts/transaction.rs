@@ -100,6 +100,12 @@ pub fn i25<P: PageSet>(used: &Used<P>) -> bool {
     used.pages.is_within(used.own)
 }
 
+/// I28: what is copied from a folio is for pages that are on it.
+#[inline]
+pub fn i28(on_it: bool) -> bool {
+    on_it
+}
+
 /// I26: what is worked on under the lock is what was looked for without it.
 #[must_use]
 pub fn i26<T: Copy + PartialEq>(wanted: T, found: Option<T>) -> bool {

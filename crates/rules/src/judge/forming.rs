@@ -128,7 +128,7 @@ pub(super) const I16: Info = Info {
 };
 
 /// How far the teardown of a pagemap is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Teardown {
     /// It has not begun.
     #[default]

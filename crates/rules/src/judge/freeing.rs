@@ -39,7 +39,7 @@ pub fn i5_memory<P: Pages>(used: P, held: Option<P>) -> Verdict {
 pub(super) const I10: Info = Info {
     short: "frozen is not free",
     sentence: "frozen (being split) and free (the allocator's) can be told apart by what the page holds",
-    source: "the thread: Zi Yan and Gunthorpe on compound data left on a folio without references",
+    source: "the thread, where it is debated: Zi Yan asks for it, Gunthorpe says that nothing correct can rely on it",
 };
 
 /// I10: no free page looks as if it were part of a frozen folio.

@@ -41,6 +41,12 @@ pub fn i20_unmapped<P: Pages>(named: P, entered: P) -> Verdict {
     Verdict::new(20, named.is_within(entered))
 }
 
+/// I20: what is unmapped has the size, or the pages, of what was mapped.
+#[inline]
+pub fn i20_whole<P: Copy + PartialEq>(unmapped: P, mapped: P) -> Verdict {
+    Verdict::new(20, unmapped == mapped)
+}
+
 /// I20: the device's page table has of a page what the block says: the same device page, or none.
 #[inline]
 pub fn i20_entry<E: Copy + PartialEq>(table: Option<E>, block: Option<E>) -> Verdict {

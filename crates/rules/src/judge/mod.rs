@@ -13,7 +13,7 @@
 //! | `freeing` | I4, I5, I10, I15, I17: a folio is split, put for the last time, and handed back |
 //! | `references` | I7, I8: counters of objects and of pagemaps |
 //! | `memory` | I9, I20, I21, I22, I25, I27: what pools hand out, what devices map, what pages hold |
-//! | `transaction` | I12, I13, I14, I18, I19, I23, I24, I26: what a migration names, takes, waits for and leaves |
+//! | `transaction` | I12, I13, I14, I18, I19, I23, I24, I26, I28: what a migration names, takes, waits for and leaves |
 
 use crate::{COUNT, Info, Rule};
 
@@ -29,16 +29,16 @@ pub use forming::{
 };
 pub use freeing::{i4_accepted, i4_told, i5_memory, i10_frozen, i15_put, i17_alone, i17_found, i17_lives};
 pub use memory::{
-    i9_granted, i9_refused, i9_whole, i20_entry, i20_live, i20_unmapped, i21_aligned, i21_backing, i22_clear,
-    i25_pagemap, i27_bytes, i27_pages, i27_recent,
+    i9_granted, i9_refused, i9_whole, i20_entry, i20_live, i20_unmapped, i20_whole, i21_aligned, i21_backing,
+    i22_clear, i25_pagemap, i27_bytes, i27_pages, i27_recent,
 };
 pub use references::{
     i7_belongs, i7_consistent, i7_joined, i7_outlives, i7_references, i7_used_is_not_free, i8_at_least,
     i8_counted,
 };
 pub use transaction::{
-    Kept, Residency, i12_consistent, i12_finalized, i12_view, i13_pages, i14_orders, i18_returned,
-    i19_gave_up, i23_failed, i23_moved, i23_piece, i24_holding, i24_no_cycle, i26_rechecked,
+    Kept, Residency, i12_consistent, i12_finalized, i12_view, i13_pages, i14_orders, i18_held, i18_returned,
+    i19_gave_up, i23_failed, i23_moved, i23_piece, i24_holding, i24_no_cycle, i26_rechecked, i28_source,
 };
 
 /// What a judgement came to.
@@ -87,4 +87,5 @@ pub(crate) static TEXTS: [Info; COUNT as usize] = [
     memory::I25,
     transaction::I26,
     memory::I27,
+    transaction::I28,
 ];

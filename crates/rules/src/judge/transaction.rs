@@ -1,4 +1,4 @@
-//! Migrations: what they name, take, wait for and leave: I12, I13, I14, I18, I19, I23, I24, I26.
+//! Migrations: what they name, take, wait for and leave: I12, I13, I14, I18, I19, I23, I24, I26, I28.
 
 use super::Verdict;
 use crate::{Info, Pages};
@@ -74,6 +74,12 @@ pub struct Kept {
 #[inline]
 pub fn i18_returned(kept: &Kept) -> Verdict {
     Verdict::new(18, *kept == Kept::default())
+}
+
+/// I18: of what a way out has to give back - locks, page tables, references of the address space - it kept so many.
+#[inline]
+pub fn i18_held(kept: u64) -> Verdict {
+    Verdict::new(18, kept == 0)
 }
 
 pub(super) const I19: Info = Info {
@@ -158,6 +164,18 @@ pub(super) const I26: Info = Info {
 #[inline]
 pub fn i26_rechecked<T: Copy + PartialEq>(wanted: T, found: Option<T>) -> Verdict {
     Verdict::new(26, found == Some(wanted))
+}
+
+pub(super) const I28: Info = Info {
+    short: "retired is no source",
+    sentence: "a folio whose bytes went home while it is still held is never a source again",
+    source: "the flag MIGRATED that drm_pagemap of 7.3 sets in the driver's word",
+};
+
+/// I28: a folio from which a migration takes bytes has them; those of a retired folio are in system memory.
+#[inline]
+pub fn i28_source(retired: bool) -> Verdict {
+    Verdict::new(28, !retired)
 }
 
 #[cfg(test)]

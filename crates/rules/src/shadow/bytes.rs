@@ -1,4 +1,4 @@
-//! Bytes that were copied and looked at again, by their digests (I27).
+//! Bytes that were copied and looked at again, by their digests (I27), and where they were copied from (I28).
 
 use alloc::format;
 use alloc::string::String;
@@ -28,8 +28,16 @@ impl Shadow {
         self.set_known(place, digests);
     }
 
-    /// Judges a copy: what arrived is what is known of the source. It is known of the destination from here on.
+    /// Judges a copy: its source is needed (I28), and what arrived is what is known of it (I27). It is known of the
+    /// destination from here on.
     fn copied(&mut self, from: Place, to: Place, pages: u64, arrived: Option<&[u64]>, sink: &mut Sink<'_>) {
+        if let Place::Device { node, first } = from
+            && let Some(folio) = self.folio(node, first)
+        {
+            sink.note(judge::i28_source(folio.retired), || {
+                format!("{from:?} was copied to {to:?}, after its block gave up {folio:?}")
+            });
+        }
         let mut known = self.known(from, index(pages)).to_vec();
         known.resize(index(pages), 0);
         if let Some(arrived) = arrived {

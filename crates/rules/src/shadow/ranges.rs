@@ -31,6 +31,8 @@ pub struct Held {
     pub used: Use,
     /// Tells lives of the same pages apart.
     pub birth: u64,
+    /// Whether its block gave it up, though something else still holds it.
+    pub retired: bool,
 }
 
 impl Held {
@@ -62,7 +64,7 @@ impl Ranges {
             Purpose::Folio => Use::HandedOut,
             Purpose::Buffer => Use::Buffer,
         };
-        self.insert(Held { head, order, data, used, birth: self.births });
+        self.insert(Held { head, order, data, used, birth: self.births, retired: false });
         overlapped
     }
 
@@ -94,6 +96,13 @@ impl Ranges {
         {
             held.used = Use::Folio;
             self.live += held.pages().pages;
+        }
+    }
+
+    /// Notes that the block of the folio that begins at a page gave it up.
+    pub(super) fn retire(&mut self, head: u64) {
+        if let Some(held) = self.held.get_mut(&head) {
+            held.retired = true;
         }
     }
 

@@ -41,7 +41,14 @@ impl Shadow {
                 let transaction = self.transactions.remove(&block).unwrap_or_default();
                 transaction.ended(&End { block, ending, now, committed, staged }, sink);
             }
-            event => self.transactions.entry(block).or_default().note(event),
+            event => {
+                if let TransactionEvent::FolioReleased { node, head, .. } = event
+                    && let Some(node) = self.nodes.get_mut(&node)
+                {
+                    node.ranges.retire(head);
+                }
+                self.transactions.entry(block).or_default().note(event);
+            }
         }
     }
 }

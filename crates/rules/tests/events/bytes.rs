@@ -1,4 +1,4 @@
-//! Bytes are copied, cleared and looked at again: I27.
+//! Bytes are copied, cleared and looked at again: I27, I28.
 
 use bifolio_rules::digest::OF_ZEROS;
 use bifolio_rules::{BytesEvent, DeviceEvent, Place, TransactionEvent};
@@ -132,4 +132,22 @@ fn system_memory_is_known_while_it_is_out_of_view() {
     assert_eq!(world.shadow.known_runs(BLOCK), [(0, 4)]);
     world.bytes(BytesEvent::InView { block: BLOCK });
     assert_eq!(world.shadow.known_runs(BLOCK), []);
+}
+
+#[test]
+fn folio_that_its_block_gave_up_is_no_source() {
+    let mut world = on_device(None);
+    home(&mut world, None, BYTES);
+    world.keeps(&[27, 28]).transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16 });
+    home(&mut world, None, BYTES);
+    world.breaks(&[28]);
+}
+
+#[test]
+fn memory_of_a_folio_that_was_given_up_is_a_source_in_its_next_life() {
+    let mut world = on_device(None);
+    world.transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16 });
+    world.freed(16, 2, 1).formed(16, 2, 2);
+    home(&mut world, None, BYTES);
+    world.keeps(&[28]);
 }

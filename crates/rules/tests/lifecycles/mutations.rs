@@ -1,7 +1,7 @@
 //! Single changes of a stream of events, each with the rules that it may break.
 
 use bifolio_rules::{
-    AuditEvent, Counter, DeviceEvent, Ending, Event, FolioEvent, PageRange, PoolEvent, Structure,
+    AuditEvent, Counter, DeviceEvent, Ending, Event, FolioEvent, PageRange, Place, PoolEvent, Structure,
     TransactionEvent,
 };
 
@@ -277,6 +277,21 @@ pub const MUTATIONS: &[Mutation] = &[
         *holding = 1),
     alter!("another folio is found under the lock", [26], folio, FolioEvent::Rechecked { found, .. } =>
         *found = None),
+    Mutation {
+        what: "bytes are taken from a folio that its block gave up",
+        breaks: &[28],
+        change: Change::Before(|record| match *record {
+            Record::Copied {
+                from: Place::Device { node, first: head },
+                to: Place::Ram { block, .. },
+                ..
+            } => {
+                let event = TransactionEvent::FolioReleased { node, head };
+                Some(Record::Plain(Event::Transaction { block, event }))
+            }
+            _ => None,
+        }),
+    },
     alter!("a page arrives changed", [27], bytes, Record::Copied { arrived: Some(arrived), .. } => arrived[0] ^= 1 << 40),
     alter!("a page is changed before or after it is copied", [27], bytes, Record::Seen { digests, .. } => digests[0] ^= 1 << 40),
     alter!("a pool counts a reference too many", [7], audit, AuditEvent::Counted {

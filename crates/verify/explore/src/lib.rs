@@ -45,7 +45,7 @@ mod tests;
 
 pub use bifolio_rules as rules;
 pub use design::{Bounds, BoundsError};
-pub use designs::{Entry, Options, OptionsError, designs, find};
+pub use designs::{Entry, Options, OptionsError, Subject, designs, find};
 pub use explore::{End, Limits, Progress};
 pub use journal::{Journal, JournalError};
 pub use report::{Part, Report, Row, RowStep, Verdict};

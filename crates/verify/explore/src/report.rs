@@ -58,7 +58,7 @@ pub struct Report {
     pub design: &'static str,
     /// Its models.
     pub parts: Vec<Part>,
-    /// Verdicts on I1 to I27, in this order.
+    /// Verdicts on I1 to I28, in this order.
     pub verdicts: Vec<(Rule, Verdict)>,
 }
 

@@ -145,6 +145,36 @@ fn split_without_references_frees_an_object_under_live_folios() {
 }
 
 #[test]
+fn migration_of_7_3_breaks_nothing() {
+    assert_eq!(linux("linux-7.3-migrate"), (Vec::new(), 46_762, 32));
+}
+
+#[test]
+fn each_fault_of_migration_breaks_its_rules_and_no_other() {
+    let faults: [(&str, &[(u8, usize)]); 10] = [
+        ("nouveau-7.3-migrate", &[(12, 4), (14, 10)]),
+        ("nouveau-6.19-rc-migrate", &[(12, 4), (14, 10), (20, 11)]),
+        ("migrate-counts-slots", &[(13, 1)]),
+        ("migrate-without-fallback", &[(19, 8)]),
+        ("migrate-reads-after-put", &[(17, 8)]),
+        ("migrate-caller-frees", &[(7, 7), (23, 7)]),
+        ("migrate-without-mark", &[(28, 14)]),
+        ("migrate-keeps-table-lock", &[(18, 5)]),
+        ("migrate-keeps-mm", &[(18, 3)]),
+        ("migrate-unchecked", &[(26, 9)]),
+    ];
+    for (name, breaks) in faults {
+        assert_eq!(linux(name).0, breaks, "{name}");
+    }
+}
+
+#[test]
+fn gpu_buddy_grants_every_order_that_is_free_because_it_merges_by_force() {
+    assert_eq!(linux("linux-7.3-gpu-buddy").0, []);
+    assert_eq!(linux("gpu-buddy-unmerged").0, [(9, 3)]);
+}
+
+#[test]
 fn buddy_that_loses_its_notes_hands_out_old_bytes_as_clear() {
     let report = report("buddy-dirty-lost");
     assert_eq!(broken(&report), [(22, 4)]);
@@ -236,7 +266,7 @@ fn story_shows_actors_words_and_the_rule() {
 #[test]
 fn rows_have_one_entry_for_each_rule() {
     let rows: Vec<_> = report("linux-v3").rows().collect();
-    assert_eq!(rows.len(), 27);
+    assert_eq!(rows.len(), 28);
     let row = serde_json::to_value(&rows[3]).expect("plain data");
     assert_eq!(
         (&row["design"], &row["rule"], &row["holds"]),

@@ -1,23 +1,26 @@
 //! `buddy-dirty-lost`: an allocator whose record that a range is dirty can be lost for want of memory.
 //!
-//! As read in the kernel's buddy allocator of mid 2026: free memory is one tree per order, and dirty extents are
-//! kept beside it. If the node for an extent cannot be allocated, the range is not recorded, and is reported as
-//! clear when it is handed out next (I22).
+//! As read in a series that was posted for the kernel's gpu_buddy in mid 2026, and is not in 7.3.4: free memory is one tree
+//! per order, and dirty extents are kept beside it. If the node for an extent cannot be allocated, the range is not
+//! recorded, and is reported as clear when it is handed out next (I22). What 7.3.4 does is [`gpu_buddy`].
+//!
+//! [`gpu_buddy`]: crate::designs::gpu_buddy
 //!
 //! This world knows neither folios nor page words: pages, what is in them, and what the allocator believes.
 
+use bifolio_rules::{RuleSet, judge as rules};
+
 use crate::design::{Applied, Bounds, Description, Design};
+use crate::designs::gpu_buddy::WORLD;
 use crate::designs::options::Options;
 use crate::explore::Progress;
 use crate::report::{Report, judge};
-use bifolio_rules::RuleSet;
-use bifolio_rules::facts::{self, Asked, HandedOut, Pages};
 
 /// Name of the design.
 pub const NAME: &str = "buddy-dirty-lost";
 /// What it is.
 pub const ABOUT: &str =
-    "a buddy allocator that forgets that memory is dirty when it has no memory to note it";
+    "a series posted in 2026: dirt is noted beside the free blocks, if there is memory for the note";
 
 /// What a client does, and its number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,17 +48,17 @@ type Owned = Option<(u8, u8)>;
 /// All of a world.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct State {
-    free: Pages,
+    free: u16,
     /// Pages that hold what a client wrote.
-    written: Pages,
+    written: u16,
     /// Pages that the allocator knows to be dirty.
-    noted: Pages,
+    noted: u16,
     clients: [Owned; 3],
 }
 
 impl State {
     /// Pages of the block that a client owns.
-    fn pages_of(&self, actor: u8) -> Pages {
+    fn pages_of(&self, actor: u8) -> u16 {
         self.clients[usize::from(actor)].map_or(0, |(page, order)| block(page, order))
     }
 }
@@ -66,7 +69,7 @@ pub struct DirtyLost {
     bounds: Bounds,
 }
 
-fn block(page: u8, order: u8) -> Pages {
+fn block(page: u8, order: u8) -> u16 {
     ((1u16 << (1 << order)) - 1) << page
 }
 
@@ -81,8 +84,7 @@ impl DirtyLost {
     fn allocate(applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
         let state = &mut applied.state;
         let pages = block(page, order);
-        let handed = HandedOut { said_clear: pages & !state.noted, holding: state.written };
-        applied.broken.require(facts::i22(&handed), 22);
+        applied.broken.note(rules::i22_clear(pages & !state.noted, state.written));
         // What is not said to be clear is cleared by its new owner before use.
         state.free &= !pages;
         (state.written, state.noted) = (state.written & !pages, state.noted & !pages);
@@ -128,7 +130,7 @@ impl Design for DirtyLost {
             Step::Refused { order } => {
                 let free =
                     (0..=self.bounds.order).rev().find(|&k| self.free_blocks(state, k).next().is_some());
-                applied.broken.require(facts::i9(&Asked { order, free, granted: false }), 9);
+                applied.broken.note(rules::i9_refused(order, free));
             }
             Step::Write => after.written |= pages,
             Step::Free { noted } => {
@@ -177,7 +179,7 @@ impl Design for DirtyLost {
 
     fn view(&self, state: &State) -> Vec<String> {
         let line = |page: u8| {
-            let is = |set: Pages, yes, no| if set >> page & 1 == 1 { yes } else { no };
+            let is = |set: u16, yes, no| if set >> page & 1 == 1 { yes } else { no };
             let (owner, bytes) =
                 (is(state.free, "free", "owned"), is(state.written, "a client's bytes", "zeros"));
             format!(
@@ -195,6 +197,6 @@ impl Design for DirtyLost {
 
 /// Explores the design.
 pub fn run(bounds: Bounds, options: &Options, progress: &mut dyn FnMut(Progress)) -> Option<Report> {
-    let explore = || judge(NAME, "allocator", bounds, &DirtyLost { bounds }, &options.limits, progress);
-    options.includes("allocator").then(explore)
+    let explore = || judge(NAME, WORLD, bounds, &DirtyLost { bounds }, &options.limits, progress);
+    options.includes(WORLD).then(explore)
 }

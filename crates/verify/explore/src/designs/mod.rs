@@ -14,7 +14,9 @@ use crate::report::{Report, judge};
 pub(crate) mod bifolio;
 pub(crate) mod bifolio_reinit;
 pub(crate) mod buddy_dirty_lost;
+pub(crate) mod gpu_buddy;
 pub(crate) mod kernels;
+pub(crate) mod migration;
 mod options;
 pub(crate) mod thread;
 
@@ -30,9 +32,41 @@ struct OverPool {
     bounds: fn(PoolName) -> Bounds,
 }
 
+/// What a design is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// How Linux forms and frees device folios.
+    Folios,
+    /// How Linux migrates pages to a device and home.
+    Migration,
+    /// How Linux's allocator keeps device memory.
+    Allocators,
+    /// What Bifolio ships.
+    Shipped,
+}
+
+impl Subject {
+    /// All of them, in the order of the [designs](designs).
+    pub const ALL: [Subject; 4] =
+        [Subject::Folios, Subject::Migration, Subject::Allocators, Subject::Shipped];
+
+    /// A heading for designs of this kind.
+    #[must_use]
+    pub fn heading(self) -> &'static str {
+        match self {
+            Subject::Folios => "Device folios in Linux",
+            Subject::Migration => "Migration in Linux",
+            Subject::Allocators => "Allocators in Linux",
+            Subject::Shipped => "Bifolio",
+        }
+    }
+}
+
 /// A design that can be run.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
+    /// What it is about.
+    pub subject: Subject,
     /// Its name.
     pub name: &'static str,
     /// Names that it had before, by which it is found as well.
@@ -98,11 +132,45 @@ const LINUX_BOUNDS: Bounds = Bounds::of(4, 2, 2);
 macro_rules! linux {
     ($contract:path) => {
         Entry {
+            subject: Subject::Folios,
             name: $contract.name,
             aliases: $contract.aliases,
             about: $contract.about,
             bounds: LINUX_BOUNDS,
             runner: |bounds, options, progress| linux(&$contract, bounds, options, progress),
+            larger: None,
+            over_pool: None,
+        }
+    };
+}
+
+/// Size of the worlds of migration: a huge page of two pages, two threads that migrate.
+const MIGRATION_BOUNDS: Bounds = Bounds::of(2, 1, 2);
+
+macro_rules! migration {
+    ($contract:path) => {
+        Entry {
+            subject: Subject::Migration,
+            name: $contract.name,
+            aliases: &[],
+            about: $contract.about,
+            bounds: MIGRATION_BOUNDS,
+            runner: |bounds, options, progress| migration::run(&$contract, bounds, options, progress),
+            larger: None,
+            over_pool: None,
+        }
+    };
+}
+
+macro_rules! allocator {
+    ($allocator:path) => {
+        Entry {
+            subject: Subject::Allocators,
+            name: $allocator.name,
+            aliases: &[],
+            about: $allocator.about,
+            bounds: LINUX_BOUNDS,
+            runner: |bounds, options, progress| gpu_buddy::run(&$allocator, bounds, options, progress),
             larger: None,
             over_pool: None,
         }
@@ -128,7 +196,21 @@ static DESIGNS: &[Entry] = &[
     linux!(thread::PRIVATE_OFFSETS),
     linux!(thread::REUSE_WITHOUT_RESET),
     linux!(thread::SPLIT_WITHOUT_REFERENCES),
+    migration!(migration::LINUX_7_3),
+    migration!(migration::LINUX_7_3_NOUVEAU),
+    migration!(migration::LINUX_6_19_RC_NOUVEAU),
+    migration!(migration::COUNTS_SLOTS),
+    migration!(migration::NO_FALL_BACK),
+    migration!(migration::READS_AFTER_PUT),
+    migration!(migration::CALLER_FREES),
+    migration!(migration::UNMARKED),
+    migration!(migration::INSERT_KEEPS_LOCK),
+    migration!(migration::EVICT_KEEPS_MM),
+    migration!(migration::UNCHECKED),
+    allocator!(gpu_buddy::LINUX_7_3),
+    allocator!(gpu_buddy::UNMERGED),
     Entry {
+        subject: Subject::Allocators,
         name: buddy_dirty_lost::NAME,
         aliases: &[],
         about: buddy_dirty_lost::ABOUT,
@@ -138,6 +220,7 @@ static DESIGNS: &[Entry] = &[
         over_pool: None,
     },
     Entry {
+        subject: Subject::Shipped,
         name: bifolio::NAME,
         aliases: &[],
         about: bifolio::ABOUT,
@@ -147,6 +230,7 @@ static DESIGNS: &[Entry] = &[
         over_pool: Some(OverPool { reset: Reset::OnFree, bounds: bifolio::bounds_over }),
     },
     Entry {
+        subject: Subject::Shipped,
         name: bifolio_reinit::NAME,
         aliases: &[],
         about: bifolio_reinit::ABOUT,

@@ -1,7 +1,7 @@
 //! Compares an outcome with what the handles that exist say, and names the rule that a difference breaks.
 
 use bifolio_rules::RuleSet;
-use bifolio_rules::facts::{self, Counted, Ended, Formed, Freed, Looked, Pages, Touched};
+use bifolio_rules::judge::{self, Path, Teardown};
 
 use crate::design::Applied;
 use crate::folio::action::{Action, Operation};
@@ -35,7 +35,7 @@ pub(super) fn judge(
         formed(before, action, done, &mut broken);
     }
     if state.dead {
-        broken.require(facts::i16_ended(&Ended { ends: done.drained, live: truth.live() }), 16);
+        broken.note(judge::i16_ended(done.drained, truth.live().into()));
     }
     Applied { state: *state, broken, fatal: false }
 }
@@ -46,18 +46,20 @@ fn answer(before: &State, action: Action, done: &Outcome, broken: &mut RuleSet) 
     let is_done = done.answer == Answer::Done;
     if done.answer == Answer::Unknown {
         // Who has a handle has a reference, so the pagemap must know the folio.
-        broken.require(false, 17);
+        broken.note(judge::i17_lives(None::<u8>));
         return;
     }
     match action.operation {
         // A page number leads to the folio that covers the page, or to nothing.
         Operation::Get { page } => {
-            broken.require(done.answer == Answer::Found(before.folio_over(page)), 17);
+            broken.note(judge::i17_found(Some(done.answer), Some(Answer::Found(before.folio_over(page)))));
         }
-        Operation::Form => broken.require(is_done || before.dead, 9),
-        Operation::TryLock => broken.require(is_done != before.is_locked(handle.page), 11),
+        Operation::Form if !is_done && !before.dead => {
+            broken.note(judge::i9_refused(handle.order, Some(handle.order)));
+        }
+        Operation::TryLock => broken.note(judge::i11_lock(is_done, before.is_locked(handle.page))),
         Operation::Split { .. } | Operation::SplitAround { .. } => {
-            broken.require(is_done == (before.count(handle.page) == 1), 17);
+            broken.note(judge::i17_alone(is_done, u64::from(before.count(handle.page)).wrapping_sub(1)));
         }
         Operation::Collapse { first, to } => {
             let rule = if done.answer == Answer::Busy { 11 } else { 17 };
@@ -129,7 +131,7 @@ fn words(world: &World, state: &State, truth: &Truth, action: Action, done: &Out
         }
     }
     broken.require(!done.word_too_large, 2);
-    broken.require(facts::i10(&Looked { free: Pages::from(state.free), like_frozen: Pages::from(used) }), 10);
+    broken.note(judge::i10_frozen(used, state.free));
     broken.require(!truth.locked_twice, 11);
 }
 
@@ -139,9 +141,8 @@ fn rule_of(page: u8, is: u16, should: u16, action: Action, done: &Outcome) -> u8
     if done.reused.is_some_and(|(head, order)| block(head, order) >> page & 1 == 1) {
         return 5;
     }
-    let touched = Touched { pages: 1 << page, of_others: Pages::from(!done.own) };
     match action.operation {
-        _ if !facts::i6(&touched) => 6,
+        _ if !judge::words_of_others(Path::Forming, 1 << page, !done.own).kept => 6,
         _ if is & FROZEN != 0 => 10,
         Operation::Form if should & LIVE != 0 && (is ^ should) & !BORN == 0 => 11,
         Operation::Form
@@ -156,8 +157,7 @@ fn rule_of(page: u8, is: u16, should: u16, action: Action, done: &Outcome) -> u8
 }
 
 fn counters(state: &State, truth: &Truth, before: &State, action: Action, broken: &mut RuleSet) {
-    let counted = Counted { counter: i32::from(state.live), truth: i32::from(truth.live()) };
-    broken.require(facts::i8(&counted), 8);
+    broken.note(judge::i8_counted(state.live.into(), truth.live().into()));
     broken.require(state.dead == (before.dead || action.operation == Operation::Kill), 16);
 }
 
@@ -165,25 +165,22 @@ fn backings(world: &World, before: &State, state: &State, truth: &Truth, broken:
     let owned = state.owners.pages_with(NAMED_BIT);
     let unchanged = truth.same_shape && state.backings == before.backings && ranges(state) == ranges(before);
     if !unchanged {
-        broken.require(all_have_their_references(state, truth), 7);
+        references(state, truth, broken);
     }
     // What is used must not be free; what is neither is lost and cannot be handed out.
-    broken.require((owned | truth.pages) & state.free == 0, 7);
-    broken.require(owned | state.free == all_pages(world.bounds.pages), 9);
+    broken.note(judge::i7_used_is_not_free(owned | truth.pages, state.free));
+    broken.note(judge::i9_whole(owned, state.free, all_pages(world.bounds.pages)));
 }
 
-/// Whether each backing has a reference for each folio on it, and for each range of it that is not formed yet.
-fn all_have_their_references(state: &State, truth: &Truth) -> bool {
+/// Each backing has a reference for each folio on it, and for each range of it that is not formed yet.
+fn references(state: &State, truth: &Truth, broken: &mut RuleSet) {
     let ranges = ranges(state);
-    state.backings().all(|(first, references, order)| {
+    for (first, references, order) in state.backings() {
         let mine = block(first, order);
         let unformed: u32 = ones(mine).map(|page| ranges >> (4 * page) & 15).sum();
-        let users = (truth.heads & mine).count_ones() + unformed;
-        facts::i7(&Counted {
-            counter: i32::from(references),
-            truth: i32::try_from(users).unwrap_or(i32::MAX),
-        })
-    })
+        let folios = (truth.heads & mine).count_ones();
+        broken.note(judge::i7_references(references.into(), folios.into(), unformed.into()));
+    }
 }
 
 /// How many ranges begin at each page, 4 bits a page.
@@ -197,29 +194,16 @@ fn calls(before: &State, truth: &Truth, action: Action, done: &Outcome, broken: 
     let (count, calls) = done.calls;
     let dropping = matches!(action.operation, Operation::Drop | Operation::DropAndReuse);
     let gone = truth.heads >> handle.page & 1 == 0 || done.reused.is_some();
-    if dropping && gone {
-        let told = (count == 1 && calls[0].0 == handle.page).then_some(calls[0].1);
-        broken.require(facts::i4(&Freed { order: handle.order, told, clean: true }), 4);
-    } else {
-        broken.require(count == 0, 4);
-    }
+    let freed = (dropping && gone).then_some((handle.page, handle.order));
+    // Two calls are noted. More are as wrong as two.
+    broken.note(judge::i4_told(freed, calls.into_iter().take(count.into())));
 }
 
 fn formed(before: &State, action: Action, done: &Outcome, broken: &mut RuleSet) {
     let Handle { page, order, .. } = before.handles[usize::from(action.actor)];
-    let (word, live) = (done.state.words.at(page), Pages::from(done.pages_before));
-    let formed = Formed {
-        range: Pages::from(block(page, order)),
-        live,
-        compound: live,
-        as_from_nothing: order_in(word) == order,
-        pagemap_right: true,
-        references: (word & 15) as u8,
-        locked: word & LOCKED != 0,
-        after_kill: before.dead,
-    };
-    broken.require(facts::i1(&formed), 1);
-    broken.require(facts::i2(&formed), 2);
-    broken.require(facts::i11_born(&formed), 11);
-    broken.require(facts::i16_formed(&formed), 16);
+    let (word, live) = (done.state.words.at(page), done.pages_before);
+    broken.note(judge::i1_formed(block(page, order), live, live));
+    broken.note(judge::i2_words([order_in(word)], [order]));
+    broken.note(judge::i11_born(word & LOCKED != 0, (word & 15).into(), false));
+    broken.note(judge::i16_formed(if before.dead { Teardown::Killed } else { Teardown::Alive }));
 }

@@ -15,6 +15,7 @@ pub mod contract;
 mod describe;
 mod design;
 mod encoded;
+pub mod migration;
 pub mod page;
 pub mod state;
 mod steps;

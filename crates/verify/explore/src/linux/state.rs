@@ -1,7 +1,9 @@
 //! State of a world of `struct page`: words, the driver's books, what is true, and how far each actor is.
 
 use crate::linux::page::{HOT, Page, WORKINGSET};
-use bifolio_rules::facts::Pages;
+
+/// A set of pages, one bit each.
+pub type Pages = u16;
 
 /// Room for pages of the largest world.
 pub const PAGES: usize = 8;
@@ -153,10 +155,10 @@ impl State {
 
     /// Pages that the pagemap should have references for: in folios, or in the hands of a freeing path.
     #[must_use]
-    pub fn counted_pages(&self) -> i32 {
+    pub fn counted_pages(&self) -> u64 {
         let in_folios: u32 = self.true_folios().map(|(_, folio)| 1 << folio.order).sum();
         let handed: u32 = self.actors.iter().map(|actor| actor.handed_pages()).sum();
-        i32::try_from(in_folios + handed).unwrap_or(i32::MAX)
+        u64::from(in_folios + handed)
     }
 
     /// References that the object at `page` should have: one for each folio on it, one for an actor in flight.

@@ -1,4 +1,4 @@
-//! What each step does to the words, and the facts it gives to the rules.
+//! What each step does to the words, and what the rules are told of it.
 
 use crate::design::Applied;
 use crate::linux::action::{Action, Step};
@@ -7,10 +7,10 @@ use crate::linux::page::{
     ACTIVE, Data, HOT, Info, LOCKED, LOW_BYTE, Mapping, Memcg, Page, folio_order, from_nothing, head_of,
     prep_compound, undo_compound,
 };
-use crate::linux::state::{Actor, Folio, Object, Phase, State, block};
+use crate::linux::state::{Actor, Folio, Object, Pages, Phase, State, block};
 use crate::linux::world::World;
-use bifolio_rules::facts::{self, Asked, Counted, Ended, Formed, Freed, Looked, Pages, Touched};
-use bifolio_rules::{Rule, RuleSet};
+use bifolio_rules::Rule;
+use bifolio_rules::judge::{self, Path, Remains, Teardown};
 
 /// Does one step.
 pub(super) fn apply(world: &World, applied: &mut Applied<State>, Action { actor, step }: Action) {
@@ -44,22 +44,21 @@ pub(super) fn apply(world: &World, applied: &mut Applied<State>, Action { actor,
 /// Judges what must hold in every state.
 pub(super) fn judge_everywhere(world: &World, applied: &mut Applied<State>) {
     let (state, broken) = (&applied.state, &mut applied.broken);
-    let pagemap = Counted { counter: i32::from(state.pagemap), truth: state.counted_pages() };
     // A folio formed after the kill may have no references of the pagemap: that is I16.
-    broken.require(facts::i8(&pagemap) || broken.contains(Rule::known(16)), 8);
-    let like_frozen = |page: &Page| page.references == 0 && page.is_compound();
-    let looked = Looked { free: state.free, like_frozen: pages_where(state, like_frozen) };
-    broken.require(facts::i10(&looked), 10);
-    if world.contract.memory == Memory::Objects {
-        broken.require(objects_are_right(state) && state.needing_objects() & !state.owned() == 0, 7);
+    if !broken.contains(Rule::known(16)) {
+        let counted = u64::try_from(state.pagemap).unwrap_or(u64::MAX);
+        broken.note(judge::i8_counted(counted, state.counted_pages()));
     }
-}
-
-fn objects_are_right(state: &State) -> bool {
-    (0u8..).zip(state.objects).filter(|(_, object)| object.references > 0).all(|(page, object)| {
-        let (counter, truth) = (i32::from(object.references), i32::from(state.object_users(page)));
-        facts::i7(&Counted { counter, truth })
-    })
+    let like_frozen = |page: &Page| page.references == 0 && page.is_compound();
+    broken.note(judge::i10_frozen(pages_where(state, like_frozen), state.free));
+    if world.contract.memory == Memory::Objects {
+        for (page, object) in (0u8..).zip(state.objects).filter(|(_, object)| object.references > 0) {
+            let users = state.object_users(page).into();
+            broken.note(judge::i7_references(object.references.into(), users, 0));
+        }
+        let without = state.needing_objects() & !state.owned();
+        broken.note(judge::i7_outlives(without == 0, without.count_ones().into()));
+    }
 }
 
 fn pages_where(state: &State, wanted: impl Fn(&Page) -> bool) -> Pages {
@@ -99,7 +98,7 @@ fn take_from_list(world: &World, state: &mut State, page: u8, order: u8) {
 
 fn refused(world: &World, applied: &mut Applied<State>, order: u8) {
     let free = applied.state.largest_free(world.bounds.pages, world.bounds.order);
-    applied.broken.require(facts::i9(&Asked { order, free, granted: false }), 9);
+    applied.broken.note(judge::i9_refused(order, free));
 }
 
 fn look(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
@@ -114,8 +113,8 @@ fn split_stale(applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
     let state = &mut applied.state;
     let Actor::Looked { stale, .. } = state.actors[usize::from(actor)] else { return };
     if let Some((head, stale_order)) = stale {
-        let touched = Touched { pages: block(head, stale_order), of_others: state.live() };
-        applied.broken.require(facts::i6(&touched), 6);
+        let touched = block(head, stale_order);
+        applied.broken.note(judge::words_of_others(Path::Forming, touched, state.live()));
         undo_compound(&mut state.pages, head, stale_order, Reset::AllFlags, Info::PageMap);
     }
     state.actors[usize::from(actor)] = Actor::Ready { page, order };
@@ -134,8 +133,10 @@ fn init(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order:
 fn init_folio(world: &World, applied: &mut Applied<State>, page: u8, order: u8) {
     let (state, range) = (&mut applied.state, block(page, order));
     let head = usize::from(page);
-    let pagemap_right =
-        world.contract.init_pagemap == PageMapFrom::Caller || state.pages[head].info == Info::PageMap;
+    let pagemap = match world.contract.init_pagemap {
+        PageMapFrom::Caller => Info::PageMap,
+        PageMapFrom::Page => state.pages[head].info,
+    };
     if world.contract.init == Init::Rewrite {
         state.pages[head..head + (1 << order)].iter_mut().for_each(|page| page.rewrite(world.contract.reset));
     }
@@ -152,26 +153,14 @@ fn init_folio(world: &World, applied: &mut Applied<State>, page: u8, order: u8) 
     }
     state.folios[head] = Folio { phase: Phase::New, order };
     let stale = stale_words(world, state, page, order);
-    let formed = Formed {
-        range,
-        live,
-        compound,
-        as_from_nothing: stale == Stale::Nothing,
-        pagemap_right,
-        references: state.pages[head].references,
-        locked: state.pages[head].flags & LOCKED != 0,
-        after_kill: state.killed,
-    };
-    judge_formed(&mut applied.broken, &formed);
-    applied.fatal |= hangs || !pagemap_right || stale == Stale::Words;
-}
-
-fn judge_formed(broken: &mut RuleSet, formed: &Formed) {
-    broken.require(facts::i1(formed), 1);
-    broken.require(facts::i2(formed), 2);
-    broken.require(facts::i3(formed), 3);
-    broken.require(facts::i11_born(formed), 11);
-    broken.require(facts::i16_formed(formed), 16);
+    let Page { references, flags, .. } = state.pages[head];
+    let teardown = if state.killed { Teardown::Killed } else { Teardown::Alive };
+    applied.broken.note(judge::i1_formed(range, live, compound));
+    applied.broken.note(judge::i2_words([stale], [Stale::Nothing]));
+    applied.broken.note(judge::i3_pagemap(pagemap, Info::PageMap));
+    applied.broken.note(judge::i11_born(flags & LOCKED != 0, references.into(), false));
+    applied.broken.note(judge::i16_formed(teardown));
+    applied.fatal |= hangs || pagemap != Info::PageMap || stale == Stale::Words;
 }
 
 /// What a new folio has from the last life of its pages.
@@ -248,8 +237,8 @@ fn put(applied: &mut Applied<State>, actor: u8, page: u8) {
 fn undo(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
     let state = &mut applied.state;
     let live = state.live();
-    let touched = Touched { pages: block(page, order), of_others: live & !block(page, order) };
-    applied.broken.require(facts::i6(&touched), 6);
+    let touched = block(page, order);
+    applied.broken.note(judge::words_of_others(Path::Forming, touched, live & !touched));
     undo_compound(&mut state.pages, page, order, world.contract.reset, Info::PageMap);
     state.actors[usize::from(actor)] = Actor::Undone { page, order };
 }
@@ -260,9 +249,8 @@ fn folio_free(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, 
         OrderFrom::Argument | OrderFrom::Backing => order,
         OrderFrom::Folio => folio_order(&state.pages, page, world.scale),
     };
-    let freed = Freed { order, told: Some(told), clean: is_clean(state, page, order) };
-    applied.broken.require(facts::i4(&freed), 4);
-    applied.broken.require(facts::i11_freed(&freed), 11);
+    applied.broken.note(judge::i4_told(Some((page, order)), [(page, told)]));
+    applied.broken.note(judge::i11_freed(&remains(state, page, order)));
     if world.contract.free == Free::UndoInDriver {
         undo_compound(&mut state.pages, page, order, world.contract.reset, Info::PageMap);
     }
@@ -271,22 +259,23 @@ fn folio_free(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, 
     state.actors[usize::from(actor)] = Actor::HandedBack { page, order };
 }
 
-/// Whether a folio is unlocked, unmapped, uncharged and without references.
-fn is_clean(state: &State, page: u8, order: u8) -> bool {
+/// What a folio still has that is handed back.
+fn remains(state: &State, page: u8, order: u8) -> Remains {
     let range = usize::from(page)..usize::from(page) + (1 << order);
     let head = state.pages[usize::from(page)];
-    head.flags & LOCKED == 0
-        && head.mapping == Mapping::Null
-        && head.memcg != Memcg::Charged
-        && state.pages[range].iter().all(|page| page.references == 0)
+    Remains {
+        locked: head.flags & LOCKED != 0,
+        references: state.pages[range].iter().map(|page| u64::from(page.references)).sum(),
+        mapped: u64::from(head.mapping != Mapping::Null),
+        charged: head.memcg == Memcg::Charged,
+    }
 }
 
 /// Hands one page of a folio back; each call is for a single page.
 fn folio_free_page(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8, number: u8) {
     let state = &mut applied.state;
-    let freed = Freed { order, told: Some(0), clean: is_clean(state, page, order) };
-    applied.broken.require(facts::i4(&freed), 4);
-    applied.broken.require(facts::i11_freed(&freed), 11);
+    applied.broken.note(judge::i4_told(Some((page, order)), [(page, 0)]));
+    applied.broken.note(judge::i11_freed(&remains(state, page, order)));
     let data = state.pages[usize::from(page)].data;
     state.folios[usize::from(page)] = Folio::default();
     state.pages[usize::from(page + number)].data = data;
@@ -326,8 +315,8 @@ fn undo_after(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, 
     let state = &mut applied.state;
     let (pages, live) = (block(page, order), state.live());
     let handed_out = live | state.claimed_by_others(actor);
-    applied.broken.require(facts::i5(&Touched { pages, of_others: handed_out }), 5);
-    applied.broken.require(facts::i6(&Touched { pages, of_others: live }), 6);
+    applied.broken.note(judge::words_of_others(Path::HandedBack, pages, handed_out));
+    applied.broken.note(judge::words_of_others(Path::Forming, pages, live));
     undo_compound(&mut state.pages, page, order, world.contract.reset, Info::Null);
     state.actors[usize::from(actor)] = Actor::UndoneAfter { page, order };
 }
@@ -335,13 +324,15 @@ fn undo_after(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, 
 fn drop_references(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
     let state = &mut applied.state;
     if world.contract.free_pagemap == PageMapFrom::Page {
-        let (info, of_others) =
-            (state.pages[usize::from(page)].info, state.live() | state.claimed_by_others(actor));
+        let (info, pages) = (state.pages[usize::from(page)].info, 1 << page);
         // A link means that the page had another owner meanwhile, be it that it is free again.
-        let kept = facts::i5(&Touched { pages: 1 << page, of_others })
-            && !matches!(info, Info::Link(_) | Info::Mask(_));
-        applied.broken.require(kept, 5);
-        applied.broken.require(info != Info::Null || !kept, 3);
+        let linked = if matches!(info, Info::Link(_) | Info::Mask(_)) { pages } else { 0 };
+        let of_others = state.live() | state.claimed_by_others(actor) | linked;
+        let untouched = judge::words_of_others(Path::HandedBack, pages, of_others);
+        applied.broken.note(untouched);
+        if untouched.kept {
+            applied.broken.note(judge::i3_pagemap(info, Info::PageMap));
+        }
         applied.fatal |= info != Info::PageMap;
     }
     state.pagemap = state.pagemap.saturating_sub(1 << order);
@@ -382,8 +373,7 @@ fn split(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, to: u
 
 fn end(applied: &mut Applied<State>) {
     let state = &mut applied.state;
-    let live = u8::try_from(state.live().count_ones()).unwrap_or(u8::MAX);
     let ends = state.pagemap == 0;
-    applied.broken.require(facts::i16_ended(&Ended { ends, live }), 16);
+    applied.broken.note(judge::i16_ended(ends, state.live().count_ones().into()));
     state.ended = ends;
 }

@@ -91,7 +91,7 @@ impl<M: Mutate> Design for Transactions<M> {
     }
 
     fn expresses(&self) -> RuleSet {
-        RuleSet::of(&[7, 8, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 27])
+        RuleSet::of(&[7, 8, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 27, 28])
     }
 
     fn non_terminal(&self) -> RuleSet {

@@ -1,7 +1,7 @@
 //! What is done to the pagemap of a world: the shipped code, on the words of a state.
 
 use bifolio_folio::{CollapseErrorKind, Folio as Handle, FreeRange, Live, Order, PageMap, Pfn, Reset};
-use bifolio_rules::RuleSet;
+use bifolio_rules::{RuleSet, judge};
 
 use crate::folio::model_pool::ModelPool;
 use crate::folio::packed_words::PAGES;
@@ -100,7 +100,9 @@ pub(super) fn form(
             }
         }
     });
-    broken.require(formed.is_some() || killed, 9);
+    if formed.is_none() && !killed {
+        broken.note(judge::i9_refused(order, Some(order)));
+    }
     formed?;
     state.owners[usize::from(page)] = owner;
     Some(page)

@@ -2,8 +2,7 @@
 //! transaction; each with the rule that says so.
 
 use bifolio_migrate::{Failure, Finished, Moved, PageRun};
-use bifolio_rules::RuleSet;
-use bifolio_rules::facts::{self, Counted, Finalized, GaveUp, Removed};
+use bifolio_rules::{RuleSet, judge};
 
 use crate::folio::state::{LOCKED, backing_parts, data_in, order_in};
 use crate::migrate::action::Request;
@@ -23,7 +22,9 @@ pub(super) fn state(
     state.pages[..blocks * BLOCK_PAGES].iter().for_each(|page| bytes(state, page, broken));
     counters(state, broken);
     device_table(state, broken);
-    broken.require(!may_wait || facts::i24(&waits_for(state)), 24);
+    if may_wait {
+        broken.note(judge::i24_no_cycle(&waits_for(state)));
+    }
     for block in 0..blocks {
         let says = cache.view(state.blocks[block]);
         any_block(state, says, block, broken);
@@ -45,7 +46,8 @@ fn bytes(state: &State, page: &Virtual, broken: &mut RuleSet) {
         View::Device(device) => state.device[usize::from(device)],
     };
     let by_device = page.table.map_or(expected, |device| byte_at(state, device));
-    broken.require(facts::i27(by_cpu, expected) && facts::i27(by_device, expected), 27);
+    broken.note(judge::i27_bytes(by_cpu, expected));
+    broken.note(judge::i27_bytes(by_device, expected));
 }
 
 fn byte_at(state: &State, device: u8) -> u8 {
@@ -55,24 +57,26 @@ fn byte_at(state: &State, device: u8) -> u8 {
 fn counters(state: &State, broken: &mut RuleSet) {
     let folios = || folios::heads(state).map(|(_, word)| word);
     let pages = folios().map(|word| 1 << order_in(word)).sum();
-    broken.require(facts::i8(&Counted { counter: i32::from(state.live), truth: pages }), 8);
+    broken.note(judge::i8_counted(state.live.into(), pages));
     for (first, backing) in (0u8..).zip(state.backings) {
-        let truth = folios().filter(|word| data_in(*word) == first).count() as i32;
-        let references = i32::from(backing_parts(backing).0);
-        broken.require(references == 0 || facts::i7(&Counted { counter: references, truth }), 7);
+        let references = u64::from(backing_parts(backing).0);
+        if references > 0 {
+            let on_it = folios().filter(|word| data_in(*word) == first).count() as u64;
+            broken.note(judge::i7_references(references, on_it, 0));
+        }
     }
-    let reserved = state.pages.iter().filter(|page| page.reserved).count() as i32;
-    broken.require(facts::i13(&Counted { counter: i32::from(state.ram_used), truth: reserved }), 13);
-    let locked = folios().filter(|word| word & LOCKED != 0).count();
-    broken.require(facts::i18(locked as u8), 18);
-    broken.require(state.teardown != Teardown::Ended || folios().next().is_none(), 16);
+    let reserved = state.pages.iter().filter(|page| page.reserved).count() as u64;
+    broken.note(judge::i13_pages(state.ram_used.into(), reserved, 0));
+    broken.note(judge::i18_held(folios().filter(|word| word & LOCKED != 0).count() as u64));
+    if state.teardown == Teardown::Ended {
+        broken.note(judge::i16_ended(true, pages));
+    }
 }
 
 /// The device's table leads to folios only: what was entered was removed before its folio went.
 fn device_table(state: &State, broken: &mut RuleSet) {
     for device in state.pages.iter().filter_map(|page| page.table) {
-        let entered = u16::from(folios::covering(state, device).is_some());
-        broken.require(facts::i20(&Removed { named: 1, entered }), 20);
+        broken.note(judge::i20_live(folios::covering(state, device)));
     }
 }
 
@@ -86,40 +90,35 @@ fn waits_for(state: &State) -> [Option<usize>; ACTORS] {
 
 /// Judges any block: it does not contradict itself, and the bytes of a pinned page are where it is.
 fn any_block(state: &State, says: &BlockView, block: usize, broken: &mut RuleSet) {
-    broken.require(says.consistent, 12);
+    broken.note(judge::i12_consistent((!says.consistent).then_some(block)));
     for (page, _) in state.pages[block * BLOCK_PAGES..].iter().zip(says.pinned).filter(|(_, pinned)| *pinned)
     {
-        broken.require(page.ram == page.expected && !page.taken, 27);
+        broken.note(judge::i27_bytes((page.ram, page.taken), (page.expected, false)));
     }
 }
 
 /// Judges a block that no transaction has.
 fn idle_block(state: &State, says: &BlockView, block: usize, broken: &mut RuleSet) {
-    let (mut out_of_view, mut unaccounted, mut right) = (0, 0, true);
+    let (mut out_of_view, mut unaccounted) = (0, 0);
     for (page, location) in state.pages[block * BLOCK_PAGES..].iter().zip(says.locations) {
-        out_of_view += u8::from(page.taken);
-        unaccounted += u8::from(page.reserved != (location == Location::Ram));
+        out_of_view += u64::from(page.taken);
+        unaccounted += u64::from(page.reserved != (location == Location::Ram));
         let (bytes, mapped) = match location {
             Location::Dead => (None, None),
             Location::Empty => (Some(0), None),
             Location::Ram => (page.ram, None),
             Location::Device { at, mapped, .. } => (Some(byte_at(state, at)), mapped.then_some(at)),
         };
-        right &= is_of_a_folio(state, location) && (page.cpu != View::Ram || location == Location::Ram);
-        broken.require(bytes == page.expected, 27);
-        let entered = u16::from(mapped == page.table);
-        broken.require(facts::i20(&Removed { named: 1, entered }), 20);
+        if let Location::Device { head, order, at, .. } = location {
+            broken.note(judge::i23_piece(folios::covering(state, at), (head, order)));
+        }
+        let seen = (page.cpu == View::Ram).then_some(true);
+        broken.note(judge::i12_view(seen, location == Location::Ram));
+        broken.note(judge::i27_bytes(bytes, page.expected));
+        broken.note(judge::i20_entry(page.table, mapped));
     }
-    broken.require(right && facts::i12(&Finalized { out_of_view, leaked: 0, folios_hold_pages: true }), 12);
-    broken.require(facts::i18(unaccounted), 18);
-}
-
-/// A page on the device is in a live folio of the order that the block knows.
-fn is_of_a_folio(state: &State, location: Location) -> bool {
-    match location {
-        Location::Device { head, order, at, .. } => folios::covering(state, at) == Some((head, order)),
-        _ => true,
-    }
+    broken.note(judge::i12_finalized(out_of_view, 0));
+    broken.note(judge::i18_held(unaccounted));
 }
 
 /// Judges a world in which no transaction is under way: folios are those, and only those, that hold pages, or that
@@ -136,9 +135,9 @@ fn quiet(state: &State, cache: &TransitionCache, broken: &mut RuleSet) {
     if let Some((head, _)) = state.held.and_then(|page| folios::covering(state, page)) {
         references[usize::from(head)] += 1;
     }
-    let hold = state.words.iter().zip(references).all(|(word, references)| word & 15 == references);
-    let finalized = Finalized { out_of_view: 0, leaked: 0, folios_hold_pages: hold };
-    broken.require(facts::i23(&finalized), 23);
+    for (word, references) in state.words.iter().zip(references) {
+        broken.note(judge::i23_piece(Some(word & 15), references));
+    }
 }
 
 /// Judges how a transaction ended. Its block is not yet given up.
@@ -150,25 +149,26 @@ pub(super) fn end(
     broken: &mut RuleSet,
 ) {
     let for_memory = matches!(result, Err(Failure::NoRam | Failure::NoDeviceMemory));
-    broken.require(facts::i19(&GaveUp { for_memory, order: task.tried }), 19);
+    broken.note(judge::i19_gave_up(for_memory, task.tried, 0));
     let Ok(finished) = result else { return };
     let answered = match task.request {
         Request::CpuFault => page.cpu != View::Fault,
         Request::DeviceFault => page.table.is_some(),
         _ => true,
     };
-    broken.require(answered, 12);
-    let all = |run: PageRun, is: fn(&Location) -> bool| {
-        locations.iter().skip(usize::from(run.first())).take(usize::from(run.pages())).all(is)
+    broken.note(judge::i12_finalized((!answered).into(), 0));
+    let (moved, is_there): (PageRun, fn(&Location) -> bool) = match finished.moved {
+        Moved::AlreadyThere(_) | Moved::Collapsed(_) | Moved::Protected(_) => return,
+        Moved::Split(run) => (run, |it| !matches!(it, Location::Device { order: 1.., .. })),
+        Moved::ToDevice(span) => (span.into(), |it| matches!(it, Location::Device { .. })),
+        Moved::ToRam(span) | Moved::Populated(span) => (span.into(), |it| *it == Location::Ram),
+        Moved::Unmapped(run) => (run, |it| *it == Location::Dead),
     };
-    let moved = match finished.moved {
-        Moved::AlreadyThere(_) | Moved::Collapsed(_) | Moved::Protected(_) => true,
-        Moved::Split(run) => all(run, |location| !matches!(location, Location::Device { order: 1.., .. })),
-        Moved::ToDevice(span) => all(span.into(), |location| matches!(location, Location::Device { .. })),
-        Moved::ToRam(span) | Moved::Populated(span) => {
-            all(span.into(), |location| *location == Location::Ram)
-        }
-        Moved::Unmapped(run) => all(run, |location| *location == Location::Dead),
-    };
-    broken.require(moved, 23);
+    let there =
+        (0..).zip(locations).filter(|(_, it)| is_there(it)).fold(0u16, |all, (page, _)| all | 1 << page);
+    let moved = moved
+        .into_iter()
+        .filter(|page| usize::from(*page) < BLOCK_PAGES)
+        .fold(0u16, |all, page| all | 1 << page);
+    broken.note(judge::i23_moved(moved, there));
 }

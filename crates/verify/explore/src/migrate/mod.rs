@@ -38,7 +38,7 @@
 //! | of a block without a transaction | I12, I18 (reservations), I20, I27 |
 //! | when no transaction is under way | I23 |
 //! | at a step | I9, I13, I14, I16, I17, I20, I21, I22 |
-//! | when a victim is begun with | I26 |
+//! | when a victim is begun with | I26, I28 |
 //! | at the end of a transaction | I12 (fault answered), I19, I23 |
 //!
 //! | Module | What it holds |

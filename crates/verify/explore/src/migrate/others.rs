@@ -1,7 +1,7 @@
 //! Actors that run no transactions: pins of pages, a holder of folios, teardown, and a forked child.
 
 use bifolio_folio::PageMap;
-use bifolio_rules::facts::{self, Ended};
+use bifolio_rules::judge;
 
 use crate::design::Applied;
 use crate::folio::model_pool::ModelPool;
@@ -87,7 +87,7 @@ impl<M: Mutate> Transactions<M> {
             let it = state.pages[usize::from(page)];
             let (Some(expected), false) = (it.expected, fetched) else { continue };
             let bytes = if it.cpu == View::Ram { it.ram.unwrap_or(GARBAGE) } else { 0 };
-            applied.broken.require(facts::i27(bytes, expected), 27);
+            applied.broken.note(judge::i27_bytes(bytes, expected));
         }
         state.child = Some(has).filter(|_| has.count_ones() < VIRTUAL as u32);
     }
@@ -101,7 +101,7 @@ impl<M: Mutate> Transactions<M> {
             _ => GARBAGE,
         };
         let expected = state.pages[usize::from(page)].expected;
-        applied.broken.require(expected.is_some_and(|expected| facts::i27(bytes, expected)), 27);
+        applied.broken.note(judge::i27_bytes(Some(bytes), expected));
         let has = state.child.unwrap_or(0) | 1 << page;
         state.child = Some(has).filter(|_| has.count_ones() < VIRTUAL as u32);
     }
@@ -111,8 +111,7 @@ impl<M: Mutate> Transactions<M> {
         let state = &mut applied.state;
         let held_is_all = !self.mutation.keeps(Protocol::EndsWhenDrained) && state.held.is_some();
         let ends = folios::is_drained(map, state) || held_is_all;
-        let live = folios::heads(state).count() as u8;
-        applied.broken.require(facts::i16_ended(&Ended { ends, live }), 16);
+        applied.broken.note(judge::i16_ended(ends, folios::heads(state).count() as u64));
         if ends {
             state.teardown = Teardown::Ended;
         }
@@ -123,6 +122,6 @@ impl<M: Mutate> Transactions<M> {
         let Some(page) = state.held.take() else { return };
         let folio = folios::covering(state, page);
         let was = folio.is_some_and(|folio| folio.0 == page && folios::put(map, state, folio));
-        applied.broken.require(was, 17);
+        applied.broken.note(judge::i17_lives(was.then_some(page)));
     }
 }

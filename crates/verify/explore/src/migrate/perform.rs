@@ -2,10 +2,10 @@
 
 use bifolio_folio::{CollapseErrorKind, MemoryKind, Pfn};
 use bifolio_migrate::{AlignedRun, DevicePage, Folio, FolioId, Formed, NodeId, Outcome, PageRun, Step};
-use bifolio_rules::facts::{self, Counted, HandedOut, Pages, Removed, Used};
+use bifolio_rules::judge;
 
 use crate::migrate::action::Way;
-use crate::migrate::folios;
+use crate::migrate::folios::{self, Named};
 use crate::migrate::mutate::Mutate;
 use crate::migrate::performer::Performer;
 use crate::migrate::setup::Memory;
@@ -44,7 +44,9 @@ impl Performer<'_> {
             }
         };
         let outcome = mutation.afterwards(&before, self, &step, outcome);
-        self.broken.require(!before.is_killed() || !matches!(outcome, Outcome::Formed(_)), 16);
+        if matches!(outcome, Outcome::Formed(_)) {
+            self.broken.note(judge::i16_formed(before.teardown));
+        }
         outcome
     }
 
@@ -93,13 +95,13 @@ impl Performer<'_> {
             _ => return,
         };
         let (first, last) = (u32::from(low(to)), u32::from(low(to)) + u32::from(pages));
-        let used = Used {
-            pages: (first..last).fold(0, |all: Pages, page| all | 1 << page.min(15)),
-            own: Pages::from(folios::own_pages(&self.state, low(to))),
-        };
-        self.broken.require(facts::i21(&used), 21);
+        let used = (first..last).fold(0, |all: u16, page| all | 1 << page.min(15));
+        let backing = u16::from(folios::own_pages(&self.state, low(to)));
+        self.broken.note(judge::i21_backing(used, backing));
         let folio = folios::covering(&self.state, low(to)).map(|(_, order)| order);
-        self.broken.require(order.is_none_or(|order| facts::i14(folio, order)), 14);
+        if let Some(order) = order {
+            self.broken.note(judge::i14_orders(folio, order));
+        }
     }
 
     /// Changes the pages that are in system memory as the block says.
@@ -132,7 +134,7 @@ impl Performer<'_> {
     fn release(&mut self, folio: Folio) -> Outcome {
         let named = (low(folio.pfn), folio.order.get());
         let was = folios::put(self.map, &mut self.state, named);
-        self.broken.require(was, 17);
+        self.broken.note(judge::i17_lives(was.then_some(named)));
         Outcome::Done
     }
 
@@ -142,7 +144,7 @@ impl Performer<'_> {
             Some(true) => Outcome::Split { upper: upper_of(&folio) },
             Some(false) => Outcome::Busy,
             None => {
-                self.broken.require(false, 17);
+                self.broken.note(judge::i17_lives(None::<Named>));
                 Outcome::Busy
             }
         }
@@ -155,7 +157,7 @@ impl Performer<'_> {
             Some(Err(CollapseErrorKind::Shared { .. })) => Outcome::Busy,
             Some(Err(_)) => Outcome::Failed,
             None => {
-                self.broken.require(false, 17);
+                self.broken.note(judge::i17_lives(None::<Named>));
                 Outcome::Failed
             }
         }
@@ -174,15 +176,13 @@ impl Performer<'_> {
     }
 
     fn release_ram(&mut self, span: AlignedRun, pages: u16) -> Outcome {
-        let (mut truth, mut in_view) = (0, false);
+        let mut reserved = 0;
         self.each(span, |_, page| {
-            truth += i32::from(page.reserved);
-            in_view |= page.cpu == View::Ram;
+            reserved += u64::from(page.reserved);
             (page.ram, page.taken, page.reserved) = (None, false, false);
         });
-        self.broken.require(facts::i13(&Counted { counter: i32::from(pages), truth }), 13);
+        self.broken.note(judge::i13_pages(-i64::from(pages), 0, reserved));
         self.state.ram_used = self.state.ram_used.saturating_sub(small(pages));
-        self.broken.require(!in_view, 27);
         Outcome::Done
     }
 
@@ -220,36 +220,37 @@ impl Performer<'_> {
         let (first, mut said_clear) = (low(to), 0);
         let done = self.each(span, |offset, page| {
             page.table = Some(first + offset);
-            said_clear |= Pages::from(page.expected == Some(0)) << (first + offset);
+            said_clear |= u16::from(page.expected == Some(0)) << (first + offset);
         });
         let dirty = (0..16).zip(self.state.device).filter(|(_, bytes)| *bytes != 0);
-        let holding = dirty.fold(0, |all: Pages, (page, _)| all | 1 << page);
-        self.broken.require(facts::i22(&HandedOut { said_clear, holding }), 22);
+        let stale = dirty.fold(0, |all: u16, (page, _)| all | 1 << page);
+        self.broken.note(judge::i22_clear(said_clear, stale));
         done
     }
 
     /// Enters a span in place of the entries of its pages, which lead to the same memory; there is at least one.
     fn remap_device(&mut self, span: AlignedRun, to: Pfn) -> Outcome {
-        let (mut removed, mut any) = (Removed { named: 0, entered: 0 }, false);
+        let (mut named, mut leads_there, mut any) = (0u16, 0u16, false);
         self.each(span, |offset, page| {
-            let leads_there = page.table.is_none_or(|at| at == low(to) + offset);
             any |= page.table.is_some();
-            removed.named |= 1 << offset;
-            removed.entered |= Pages::from(leads_there) << offset;
+            named |= 1 << offset;
+            leads_there |= u16::from(page.table.is_none_or(|at| at == low(to) + offset)) << offset;
         });
-        self.broken.require(any && facts::i20(&removed), 20);
+        self.broken.note(judge::i20_unmapped(named, if any { leads_there } else { 0 }));
         self.map_device(span, to)
     }
 
     fn unmap_device(&mut self, span: AlignedRun) -> Outcome {
-        let mut removed = Removed { named: 0, entered: 0 };
+        let (mut named, mut entered) = (0u16, 0u16);
         let done = self.each(span, |offset, page| {
-            removed.named |= 1 << offset;
-            removed.entered |= Pages::from(page.table.is_some()) << offset;
+            named |= 1 << offset;
+            entered |= u16::from(page.table.is_some()) << offset;
             page.table = None;
         });
         // What could not be entered anew may be gone.
-        self.broken.require(self.task.reshaping || facts::i20(&removed), 20);
+        if !self.task.reshaping {
+            self.broken.note(judge::i20_unmapped(named, entered));
+        }
         done
     }
 

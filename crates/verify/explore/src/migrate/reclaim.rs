@@ -2,13 +2,13 @@
 //! actor, on a block that can be had without waiting.
 //!
 //! On the device, a victim is looked at without a lock; then its block is tried, and the victim is looked at
-//! again (I26). A block of another actor is passed over (I24); the block that the actor has is its own. In system
+//! again (I26): a folio that others hold and no page is on any more is no victim (I28). A block of another actor is passed over (I24); the block that the actor has is its own. In system
 //! memory, spans are chosen under the lock of their block. What is answered in the end is any of: room was made,
 //! if any folio went, evicted by any actor; nothing could be done; contended, if a block was passed over or others are under way.
 
 use bifolio_folio::Order;
 use bifolio_migrate::{OrderRange, Outcome, Step, Transaction};
-use bifolio_rules::facts;
+use bifolio_rules::judge;
 
 use crate::design::Applied;
 use crate::migrate::action::{Action, Request, RoomAnswer};
@@ -90,9 +90,19 @@ impl<M: Mutate> Transactions<M> {
         if found != Some(head) && self.mutation.keeps(Protocol::LooksAgain) {
             return;
         }
-        applied.broken.require(facts::i26(head, found), 26);
+        applied.broken.note(judge::i26_rechecked(head, found));
+        applied.broken.note(judge::i28_source(self.is_retired(&applied.state, head)));
         let inside = page % BLOCK_PAGES as u8;
         self.begin_inner(applied, actor, block, inside, Transaction::to_ram(u16::from(inside)));
+    }
+
+    /// Whether a folio is held by others alone: no page is on it any more.
+    fn is_retired(&self, state: &State, head: u8) -> bool {
+        let cache = self.read();
+        let on_it =
+            |location: &Location| matches!(location, Location::Device { head: on, .. } if *on == head);
+        let needed = state.blocks.iter().any(|number| cache.view(*number).locations.iter().any(on_it));
+        folios::covering(state, head).is_some() && !needed
     }
 
     /// Moves a span of system memory to the device, if its block can be had.

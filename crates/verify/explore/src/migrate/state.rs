@@ -1,5 +1,7 @@
 //! State of a world of transactions.
 
+pub use bifolio_rules::judge::Teardown;
+
 /// Room for device pages.
 pub const DEVICE: usize = 4;
 /// Blocks of virtual memory.
@@ -92,18 +94,6 @@ impl Actor {
     pub fn frames(&self) -> impl Iterator<Item = Frame> + use<> {
         self.outer.into_iter().chain(self.inner)
     }
-}
-
-/// How far teardown of the pagemap has come.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Teardown {
-    /// Not begun.
-    #[default]
-    Alive,
-    /// Nothing can be formed any more.
-    Killed,
-    /// Found drained, and over.
-    Ended,
 }
 
 /// All of a world.

@@ -1,11 +1,14 @@
 //! An independent explorer, stateright, counts the same states on the same designs.
 
 use crate::design::{Bounds, Design};
+use crate::designs::gpu_buddy::{UNMERGED, World as Allocators};
 use crate::designs::kernels::MAINLINE;
+use crate::designs::migration::LINUX_7_3;
 use crate::designs::thread::V3;
 use crate::explore::{Limits, explore};
 use crate::folio::{Folios, Pooled};
 use crate::linux::World;
+use crate::linux::migration::World as Migrations;
 use crate::migrate::{Memory, Others, Setup, Transactions};
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
@@ -61,6 +64,18 @@ fn stateright_counts_the_same_states_of_linux_v3() {
 #[test]
 fn stateright_counts_the_same_states_of_mainline() {
     let world = World::new(MAINLINE, Bounds::of(2, 1, 2));
+    assert_eq!(theirs(world), ours(&world));
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_migration() {
+    let world = Migrations::new(LINUX_7_3, 2);
+    assert_eq!(theirs(world), ours(&world));
+}
+
+#[test]
+fn stateright_counts_the_same_states_of_an_allocator() {
+    let world = Allocators::new(UNMERGED, Bounds::of(4, 2, 2));
     assert_eq!(theirs(world), ours(&world));
 }
 

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bifolio_folio::{Order, Pfn};
-use bifolio_rules::RuleSet;
-use bifolio_rules::facts::{self, Asked, Formed, Pages, Put};
+use bifolio_rules::judge::{self, Verdict};
+use bifolio_rules::{PageRange, RuleSet};
 
 use crate::folio::action::PoolOperation;
 use crate::folio::packed_words::{PAGES, PackedWords};
@@ -68,9 +68,9 @@ impl PoolAdapter {
         data_in(self.owners.get().at(page))
     }
 
-    fn require(&self, kept: bool, rule: u8) {
+    fn note(&self, verdict: Verdict) {
         let mut broken = self.broken.get();
-        broken.require(kept, rule);
+        broken.note(verdict);
         self.broken.set(broken);
     }
 
@@ -99,13 +99,14 @@ impl PoolAdapter {
         // An object keeps its memory as a whole; what died can be had.
         let taken = if self.cache.has_objects() { before.living() } else { used };
         let free = largest_in(all_pages(self.cache.bounds().pages) & !taken, self.cache.bounds().order);
-        self.require(failing || facts::i9(&Asked { order, free, granted: granted.is_some() }), 9);
+        if granted.is_none() && !failing {
+            self.note(judge::i9_refused(order, free));
+        }
         let (page, name) = granted?;
-        let all = u16::from(all_pages(self.cache.bounds().pages));
-        let within = page & ((1 << order) - 1) == 0 && all >> page != 0;
-        self.require(within && Pages::from(block(page, order)) & !all == 0, 21);
-        self.require(facts::i1(&formed(block(page, order), used)), 1);
-        self.require(name != 0, 7);
+        let device = PageRange { first: 0, pages: self.cache.bounds().pages.into() };
+        self.note(judge::i21_aligned(page.into(), order, device));
+        self.note(judge::i1_handed_out(block(page, order), used));
+        self.note(judge::i7_outlives(name != 0, 1));
         self.set_owners(page, order, name, code);
         Some(page)
     }
@@ -123,7 +124,7 @@ impl PoolAdapter {
         let free = self.free();
         self.call(Call::Free { page, order, name: u8::try_from(data).unwrap_or(0) });
         let released = self.cache.has_objects() && self.free() != free;
-        self.require(facts::i15(&Put { may_sleep: released }), 15);
+        self.note(judge::i15_put(released.into()));
     }
 
     /// Reports a split.
@@ -160,18 +161,4 @@ fn largest_in(pages: u8, most: u8) -> Option<u8> {
         aligned.map(move |page| block(page, order)).any(|block| block & !pages == 0)
     };
     (0..=most).rev().find(|order| has(*order))
-}
-
-/// What I1 is judged by: only which pages are in use already counts.
-fn formed(range: u8, used: u8) -> Formed {
-    Formed {
-        range: Pages::from(range),
-        live: Pages::from(used),
-        compound: Pages::from(used),
-        as_from_nothing: true,
-        pagemap_right: true,
-        references: 1,
-        locked: true,
-        after_kill: false,
-    }
 }

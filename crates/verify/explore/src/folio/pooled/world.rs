@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
-use bifolio_rules::RuleSet;
-use bifolio_rules::facts::{self, Counted, HandedOut, Pages, Used};
+use bifolio_rules::{RuleSet, judge as rules};
 
 use crate::design::{Applied, Bounds, Description, Design};
 use crate::folio::action::{Action, Operation, PoolOperation};
@@ -72,7 +71,7 @@ impl Pooled {
     /// Judges what the pool says after a step.
     fn judge_pool(&self, state: &PooledState, action: Action, broken: &mut RuleSet) {
         let (entry, owned) = (self.cache.entry(state.pool), state.folios.owners.pages_with(NAMED_BIT));
-        broken.require(entry.view.free_pages & u64::from(owned) == 0, 7);
+        broken.note(rules::i7_used_is_not_free(u64::from(owned), entry.view.free_pages));
         references(&entry, &state.folios, self.cache.pool() == PoolName::Coherent, broken);
         for page in ones(owned) {
             home_of(&entry, state, page, broken);
@@ -80,12 +79,10 @@ impl Pooled {
         let lost = !self.cache.has_objects() && entry.held != u64::from(owned.count_ones());
         broken.require(entry.consistent && entry.whole && !lost, 9);
         // No page was ever cleared, so all of them hold what a client wrote.
-        let said_clear = Pages::try_from(entry.view.cleared_pages).unwrap_or(Pages::MAX);
-        broken.require(facts::i22(&HandedOut { said_clear, holding: Pages::MAX }), 22);
-        broken.require(
-            action.operation != Operation::Pool(PoolOperation::Close) || facts::i18(entry.chunks),
-            18,
-        );
+        broken.note(rules::i22_clear(entry.view.cleared_pages, u64::MAX));
+        if action.operation == Operation::Pool(PoolOperation::Close) {
+            broken.note(rules::i18_held(entry.chunks));
+        }
     }
 }
 
@@ -95,33 +92,32 @@ fn references(entry: &Entry, state: &State, shared: bool, broken: &mut RuleSet) 
     let heads = ones(state.words.pages_with(LIVE_BIT));
     let ranges =
         state.handles.iter().filter(|handle| handle.kind == HandleKind::Range).map(|handle| handle.page);
-    let mut users = [0i32; 64];
+    let mut users = [0u64; 64];
     for page in heads.chain(ranges) {
         users[usize::from(data_in(state.owners.at(page)) & 63)] += 1;
     }
     for object in &entry.view.objects {
-        let truth = std::mem::take(&mut users[usize::from(name_of(object) & 63)]);
-        let counter = i32::try_from(object.references).unwrap_or(i32::MAX);
-        broken.require(facts::i7(&Counted { counter, truth }), 7);
+        let users = std::mem::take(&mut users[usize::from(name_of(object) & 63)]);
+        broken.note(rules::i7_references(object.references.into(), users, 0));
         // Where folios share an object, it notes which of its pages are handed out.
         let (first, order) = object.place;
         let own = u64::from(block(u8::try_from(first).unwrap_or(u8::MAX), order));
-        broken.require(!shared || object.used << first == owned & own, 7);
+        if shared {
+            broken.note(rules::i7_belongs(object.used << first, Some(owned & own)));
+        }
     }
     // Those that are left use an object that is not there.
-    broken.require(users.iter().all(|users| *users == 0), 7);
+    broken.note(rules::i7_outlives(false, users.iter().sum()));
 }
 
 /// A page in use is one of its object, and the pool knows whose bytes it holds.
 fn home_of(entry: &Entry, state: &PooledState, page: u8, broken: &mut RuleSet) {
     let object = entry.object(data_in(state.folios.owners.at(page)));
-    let own = object.map_or(0, |(_, object)| {
-        Pages::from(block(u8::try_from(object.place.0).unwrap_or(u8::MAX), object.place.1))
-    });
-    let pages = Pages::from(block(page, 0));
-    broken.require(facts::i21(&Used { pages, own }), 21);
+    let own = object
+        .map_or(0, |(_, object)| block(u8::try_from(object.place.0).unwrap_or(u8::MAX), object.place.1));
+    broken.note(rules::i21_backing(block(page, 0), own));
     let told = object.map_or(0, |(at, _)| entry.rmaps[at][usize::from(page)]);
-    broken.require(facts::i27(told, state.rmaps[usize::from(page)]), 27);
+    broken.note(rules::i27_bytes(told, state.rmaps[usize::from(page)]));
 }
 
 impl Design for Pooled {
