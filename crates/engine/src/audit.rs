@@ -58,7 +58,7 @@ struct Sums {
 
 impl Sums {
     fn of(node: &Node, blocks: &[(BlockRef<'_>, MutexGuard<'_, BlockState>)]) -> Sums {
-        let mut sums = Sums { buffer_ranges: lock(&node.lru).buffer_ranges(), ..Sums::default() };
+        let mut sums = Sums { buffer_ranges: lock(&node.residents).buffer_ranges(), ..Sums::default() };
         let pieces = blocks.iter().flat_map(|(_, cell)| cell.block.pieces());
         for piece in pieces.filter(|piece| piece.node == node.id()) {
             sums.device += u64::from(piece.run.pages());

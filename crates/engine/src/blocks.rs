@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::{PoisonError, TryLockError};
 
 use bifolio_migrate::{BLOCK_PAGES, Block, PageRun};
+use bifolio_policy::ObjectId;
 use bifolio_sys::PAGE;
 
 use crate::checked::waits_for_a_block;
-use crate::lru::LruKey;
 use crate::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Number of a block in its [`Blocks`].
@@ -22,8 +22,8 @@ pub const BLOCK_LEN: usize = BLOCK_PAGES as usize * PAGE;
 pub struct BlockState {
     /// Where its pages are.
     pub block: Block,
-    /// Its place among the blocks that have pages in system memory.
-    pub resident: Option<LruKey<BlockId>>,
+    /// Its number among the blocks that have pages in system memory.
+    pub resident: Option<ObjectId>,
 }
 
 /// One block found by its address.

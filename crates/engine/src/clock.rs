@@ -1,11 +1,14 @@
 //! What time it is for an engine: the machine's clock, or a model's.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Tells the time. Only differences matter.
 pub trait Clock: Send + Sync {
     /// Nanoseconds since some moment.
     fn now_ns(&self) -> u64;
+
+    /// Lets time pass.
+    fn sleep(&self, ns: u64);
 }
 
 /// The machine's own clock.
@@ -31,5 +34,9 @@ impl Default for MachineClock {
 impl Clock for MachineClock {
     fn now_ns(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn sleep(&self, ns: u64) {
+        std::thread::sleep(Duration::from_nanos(ns));
     }
 }

@@ -217,12 +217,12 @@ impl<V: CpuView> Engine<V> {
         node.buffers.wait_for_memory();
         let (start, mut retry) = (Instant::now(), Retry::new(0));
         loop {
-            let objects = lock(&node.lru).all_buffers();
+            let objects = lock(&node.residents).all_buffers();
             for (_, object) in objects {
                 // What stays is counted below.
                 let _: (EvictionStats, Option<Pfn>) = self.evict_buffer(&object);
             }
-            let pages = lock(&node.lru).all_buffers().iter().map(|(pages, _)| pages).sum();
+            let pages = lock(&node.residents).all_buffers().iter().map(|(pages, _)| pages).sum();
             if pages > 0 && start.elapsed() >= patience {
                 return Err(StillPinned { pages });
             }

@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
+use bifolio_folio::Order;
 use bifolio_migrate::{Failure, Moved, NodeId, Rights, Transaction};
-use bifolio_policy::Policy;
+pub use bifolio_policy::Side;
+use bifolio_policy::{Decision, Memory, Policies};
 use bifolio_pool::Rmap;
 
 use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
@@ -16,8 +18,8 @@ use crate::budget::Budget;
 use crate::checked::Checker;
 use crate::clock::Clock;
 use crate::event::{Cause, EventKind, Observer, Observers};
-use crate::lru::LruList;
 use crate::node::{Node, NodeError, NodeFaults, NodeParts, number};
+use crate::ram_order::RamOrder;
 use crate::run::Request;
 use crate::statistics::Statistics;
 use crate::sync::atomic::AtomicU32;
@@ -29,10 +31,11 @@ pub struct Engine<V: CpuView> {
     pub(crate) view: V,
     pub(crate) nodes: Box<[Node]>,
     pub(crate) blocks: Blocks,
-    /// Blocks with pages in system memory, by their last fault.
-    pub(crate) resident: Mutex<LruList<BlockId>>,
+    /// Blocks with pages in system memory, and its policy.
+    pub(crate) ram: Mutex<RamOrder>,
+    /// What the policy of system memory decides about every fault, if that never changes.
+    pub(crate) ram_constant: Option<Decision>,
     pub(crate) budget: Budget,
-    pub(crate) policy: Box<dyn Policy>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Observers,
     /// Judges every transition, if asked for.
@@ -51,28 +54,14 @@ pub struct Parts<V> {
     pub nodes: Vec<NodeParts>,
     /// Pages of system memory that may be resident.
     pub budget: Budget,
-    /// How much moves at a time.
-    pub policy: Box<dyn Policy>,
+    /// What moves, how much of it, and what leaves: makes a policy for each device and one for system memory.
+    pub policy: Box<dyn Policies>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What hears of everything that happens.
     pub observers: Vec<Arc<dyn Observer>>,
     /// Where violations are counted, if the rules are to be judged at every transition: see [`checked`](crate::checked).
     pub checked: Option<Statistics>,
-}
-
-/// Where pages are wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// On a device.
-    Device(NodeId),
-    /// In system memory.
-    Ram,
-}
-
-impl Side {
-    /// On the first device.
-    pub const DEVICE: Side = Side::Device(NodeId(0));
 }
 
 impl<V: CpuView + 'static> Engine<V> {
@@ -82,14 +71,20 @@ impl<V: CpuView + 'static> Engine<V> {
     /// [`NodeError`] if the devices do not fit together.
     pub fn new(parts: Parts<V>) -> Result<Arc<Engine<V>>, NodeError> {
         let (checker, nodes) = Checker::install(parts.checked, parts.nodes);
-        let nodes = number(nodes)?;
+        let (policies, pages) = (parts.policy.as_ref(), parts.budget.limit_pages());
+        let sizes = nodes.iter().map(|node| node.pagemap.pages());
+        let least_pages = sizes.min().map_or(pages, |least| least.min(pages));
+        let nodes = number(nodes, policies, least_pages)?;
+        let smallest = Order::ZERO;
+        let ram = policies.make(&Memory { side: Side::Ram, pages, least_pages, smallest, remote: false });
+        let ram_constant = ram.constant();
         let engine = Arc::new(Engine {
             view: parts.view,
             nodes,
             blocks: Blocks::new(),
-            resident: Mutex::default(),
+            ram: Mutex::new(RamOrder::new(ram)),
+            ram_constant,
             budget: parts.budget,
-            policy: parts.policy,
             clock: parts.clock,
             observers: Observers::new(parts.observers),
             checker,
@@ -231,7 +226,7 @@ impl<V: CpuView> Engine<V> {
     /// [`Failure::NotMapped`] if any of them lies in no block, or the first failure; what comes before it was moved.
     pub fn prefetch(&self, addresses: Range<usize>, side: Side) -> Result<(), Failure> {
         let plan = |page| match side {
-            Side::Device(node) => Transaction::to_device(node, page, self.to_device_orders(node)),
+            Side::Device(node) => Transaction::to_device(node, page, self.node(node).orders()),
             Side::Ram => Transaction::to_ram(page),
         };
         self.move_each(addresses, plan)
@@ -243,7 +238,7 @@ impl<V: CpuView> Engine<V> {
     /// # Errors
     /// As [`Engine::prefetch`].
     pub fn prepare(&self, addresses: Range<usize>, node: NodeId) -> Result<(), Failure> {
-        let orders = self.to_device_orders(node);
+        let orders = self.node(node).orders();
         self.move_each(addresses, |page| Transaction::device_fault(node, page, orders, Rights::READ))
     }
 

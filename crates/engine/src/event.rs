@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use bifolio_folio::{FreeRange, Pfn};
 use bifolio_migrate::{Block, Failure, Finished, NodeId, Outcome, PageRun, Step};
+use bifolio_policy::{Coming, Leaving};
 use bifolio_sys::SharedBytes;
 
 use crate::device::{DeviceFault, DeviceRequest, Served, UsedPages};
@@ -76,6 +77,26 @@ pub enum Cause {
     Detach,
     /// Giving memory back to the kernel.
     Release,
+}
+
+impl Cause {
+    /// Why pages come by such a transaction.
+    pub(crate) fn coming(self) -> Coming {
+        match self {
+            Cause::CpuFault | Cause::DeviceFault => Coming::Fault,
+            Cause::Eviction | Cause::Reclaim => Coming::Room,
+            _ => Coming::Prefetch,
+        }
+    }
+
+    /// Why pages leave by such a transaction.
+    pub(crate) fn leaving(self) -> Leaving {
+        match self {
+            Cause::Eviction | Cause::Reclaim => Leaving::Evicted,
+            Cause::Unmap | Cause::Detach | Cause::Release => Leaving::Gone,
+            _ => Leaving::Wanted,
+        }
+    }
 }
 
 /// Something that happened.

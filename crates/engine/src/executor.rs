@@ -11,11 +11,11 @@ use bifolio_sys::SharedBytes;
 use crate::blocks::{BlockRef, BlockState};
 use crate::checked::Watch;
 use crate::device::{Copy, DeviceError, TableUpdate, UsedPages};
-use crate::device_lru::DeviceRange;
 use crate::engine::{Engine, lock, rmap_for};
 use crate::event::{EventKind, StepContext, TransactionId};
 use crate::node::Node;
 use crate::reclaim::{ReclaimResult, Requester, Wanted};
+use crate::residents::{Arrival, DeviceRange};
 use crate::run::Request;
 use crate::view::{BlockSpan, CpuView, Refused};
 
@@ -149,7 +149,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             Step::ClearDevice { run, to } => self.clear_device(run, to),
             Step::CopyToRam { run, from } => self.copy_to_ram(run, from),
             Step::MapDevice { run, to, rights } => self.map_device(run, to, rights),
-            Step::UnmapDevice { node, run } => self.unmap_device(node, run),
+            Step::UnmapDevice { node, run } => self.unmap_device(node, run, cell),
             Step::RemapDevice { run, to, rights } => self.remap_device(run, to, rights),
             Step::MapCoherent { run, to } => outcome_of(&self.view().map_coherent(self.place(run), to)),
             Step::UnmapCoherent { run } => outcome_of(&self.view().unmap_coherent(self.place(run))),
@@ -174,7 +174,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     /// The smallest order that the transaction may go down to where it asks for memory by this step.
     pub(super) fn smallest_order(&self, step: &Step) -> Order {
         match *step {
-            Step::FormFolio { node, .. } => self.engine.to_device_orders(node).smallest,
+            Step::FormFolio { node, .. } => self.node(node).orders().smallest,
             _ => Order::ZERO,
         }
     }
@@ -203,7 +203,9 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
                 let (pfn, order) = (folio.head(), folio.order());
                 let (first, whole) = pool.eviction_range(pfn, data, order);
                 let range = DeviceRange { first, order: whole, data };
-                let key = lock(&node.lru).push_folio(range, folio.unlock().into_raw());
+                let address = self.place(run).address();
+                let arrival = Arrival { address, order, why: self.request.cause.coming() };
+                let key = lock(&node.residents).push_folio(range, arrival, folio.unlock().into_raw());
                 let folio = Folio { node: id, pfn, order, id: key };
                 Outcome::Formed(Formed { folio, kind: node.kind(), cleared })
             }
@@ -219,15 +221,15 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
 
     fn release_folio(&self, folio: Folio) -> Outcome {
         let node = self.node(folio.node);
-        let raw = lock(&node.lru).remove_folio(folio.id);
+        let raw = lock(&node.residents).remove_folio(folio, self.request.cause.leaving());
         drop(node.pagemap().from_raw(raw));
         Outcome::Done
     }
 
     fn split(&self, folio: Folio) -> Outcome {
         let node = self.node(folio.node);
-        let mut lru = lock(&node.lru);
-        let raw = lru.lend(folio.id);
+        let mut residents = lock(&node.residents);
+        let raw = residents.lend(folio.id);
         let half = folio.order.smaller().expect("only orders of 1 and more are split");
         let split = match node.pagemap().from_raw(raw).try_lock() {
             Ok(locked) => locked.split(half).map_err(|refused| refused.folio.unlock()),
@@ -236,14 +238,14 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         match split {
             Ok(mut pieces) => {
                 let mut piece = || pieces.next().expect("a folio has two halves").unlock().into_raw();
-                lru.put_back(folio.id, piece());
-                let upper = lru.push_piece(folio.id, piece());
-                drop(lru);
+                residents.put_back(folio.id, piece());
+                let upper = residents.push_upper(folio, piece());
+                drop(residents);
                 self.tell(|| EventKind::Split { node: folio.node });
                 Outcome::Split { upper }
             }
             Err(live) => {
-                lru.put_back(folio.id, live.into_raw());
+                residents.put_back(folio.id, live.into_raw());
                 Outcome::Busy
             }
         }
@@ -251,21 +253,21 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
 
     fn collapse(&self, lower: Folio, upper: Folio) -> Outcome {
         let node = self.node(lower.node);
-        let mut lru = lock(&node.lru);
-        if !lru.are_siblings(lower.id, upper.id) {
+        let mut residents = lock(&node.residents);
+        if !residents.are_siblings(lower.id, upper.id) {
             return Outcome::Failed;
         }
-        let [one, other] = [lower, upper].map(|folio| node.pagemap().from_raw(lru.lend(folio.id)));
+        let [one, other] = [lower, upper].map(|folio| node.pagemap().from_raw(residents.lend(folio.id)));
         match join(one, other) {
             Ok(whole) => {
-                lru.join(lower.id, upper.id, whole.into_raw());
-                drop(lru);
+                residents.join(lower.id, upper.id, whole.into_raw());
+                drop(residents);
                 self.tell(|| EventKind::Collapsed { node: lower.node });
                 Outcome::Done
             }
             Err((outcome, [one, other])) => {
-                lru.put_back(lower.id, one.into_raw());
-                lru.put_back(upper.id, other.into_raw());
+                residents.put_back(lower.id, one.into_raw());
+                residents.put_back(upper.id, other.into_raw());
                 outcome
             }
         }
@@ -421,19 +423,23 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         outcome_of(&node.update(&[remap]))
     }
 
-    fn unmap_device(&self, id: NodeId, run: AlignedRun) -> Outcome {
+    fn unmap_device(&self, id: NodeId, run: AlignedRun, cell: &BlockState) -> Outcome {
         let (address, node) = (self.place(run).address(), self.node(id));
         // A device that is lost uses nothing any more, so the pages are as good as unmapped.
         let _: Result<(), DeviceError> = node.update(&[TableUpdate::Unmap { address, order: run.order() }]);
         // Only now is it all that was done with them.
-        self.tell_used(node, address, run.order());
+        if self.engine.observers.listen() || node.learns() {
+            self.tell_used(node, address, run, cell);
+        }
         Outcome::Done
     }
 
-    fn tell_used(&self, node: &Node, address: usize, order: Order) {
-        if self.engine.observers.listen() {
-            let used: UsedPages = node.device().used_pages(address, order);
-            self.tell(|| EventKind::Used { node: node.id(), address, used: &used });
+    fn tell_used(&self, node: &Node, address: usize, run: AlignedRun, cell: &BlockState) {
+        let used: UsedPages = node.device().used_pages(address, run.order());
+        self.tell(|| EventKind::Used { node: node.id(), address, used: &used });
+        let piece = cell.block.piece_of(run.first()).filter(|piece| node.learns() && piece.run == run);
+        if let Some(piece) = piece {
+            lock(&node.residents).note_used(piece.id, &used.accessed);
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a fault is served: of the CPU, for shared memory and for heaps alike, and of a device.
 //!
 //! ```text
-//!   address -> block -> policy: which orders? -> transaction, again while something is in use
+//!   address -> block -> policy: how much, and what else? -> transaction, again while something is in use
 //!                                                   |
 //!        no system memory, or still in use -------> one page beyond the limit
 //!                                                   |
@@ -11,8 +11,9 @@
 use std::ops::Range;
 
 use bifolio_folio::Order;
-use bifolio_migrate::{CpuFaultOrders, Failure, Finished, Moved, NodeId, PageRun, Rights, Transaction};
-use bifolio_policy::Policy;
+use bifolio_migrate::{
+    CpuFaultOrders, Failure, Finished, Moved, NodeId, OrderRange, PageRun, Rights, Transaction,
+};
 use bifolio_sys::PAGE;
 
 use crate::blocks::{BlockRef, BlockState};
@@ -27,22 +28,30 @@ use crate::view::CpuView;
 const ONE_PAGE: CpuFaultOrders = CpuFaultOrders { to_ram: Order::ZERO, populate: Order::ZERO };
 
 impl<V: CpuView> Engine<V> {
-    /// Answers a CPU fault at `address` by the engine's policy: see [`Engine::cpu_fault_by`].
-    ///
-    /// # Errors
-    /// As [`Engine::cpu_fault_by`].
-    pub fn cpu_fault(&self, address: usize) -> Result<Finished, Failure> {
-        self.cpu_fault_by(address, self.policy.as_ref())
-    }
-
-    /// Answers a CPU fault at `address`: on return the page is in view, or poisoned so that its toucher gets SIGBUS,
-    /// and all sleepers are awake.
+    /// Answers a CPU fault at `address` as the policy of system memory decides: on return the page is in view, or poisoned
+    /// so that its toucher gets SIGBUS, and all sleepers are awake.
     ///
     /// # Errors
     /// Why the page could not be brought.
-    pub fn cpu_fault_by(&self, address: usize, policy: &dyn Policy) -> Result<Finished, Failure> {
+    pub fn cpu_fault(&self, address: usize) -> Result<Finished, Failure> {
         let start = self.now_ns();
-        let result = self.serve(address, policy.cpu_fault_orders());
+        let decision = self.decide_for_cpu(address);
+        self.wait_for(&decision);
+        let result = self.answer_cpu(address, start, decision.cpu_orders());
+        self.prefetch_to_ram(decision.prefetch);
+        result
+    }
+
+    /// The same with orders that the host has decided.
+    ///
+    /// # Errors
+    /// As [`Engine::cpu_fault`].
+    pub fn cpu_fault_by(&self, address: usize, orders: CpuFaultOrders) -> Result<Finished, Failure> {
+        self.answer_cpu(address, self.now_ns(), orders)
+    }
+
+    fn answer_cpu(&self, address: usize, start: u64, orders: CpuFaultOrders) -> Result<Finished, Failure> {
+        let result = self.serve(address, orders);
         if let Err(why) = result {
             self.give_up(address, why);
         }
@@ -102,7 +111,7 @@ impl<V: CpuView> Engine<V> {
         let poisoned: Vec<_> = lock(&self.poisoned).range(within).copied().collect();
         for (id, page) in poisoned {
             lock(&self.poisoned).remove(&(id, page));
-            let zeros = Transaction::cpu_fault(&cell.block, page, self.cpu_fault_orders());
+            let zeros = Transaction::cpu_fault(&cell.block, page, self.cpu_orders(found.base));
             // Without memory for it the page stays poisoned, and its toucher learns that there is none.
             let _: Result<Finished, Failure> = self.run(found, cell, zeros, Request::new(Cause::CpuFault));
         }
@@ -127,14 +136,19 @@ impl<V: CpuView> Engine<V> {
             return Err(DeviceFault::Denied { address, access });
         }
         let tally = Tally::default();
-        let (run, was_there) = self.bring_to(node, address, access, &tally)?;
+        let decision = self.decide_for_device(node, request);
+        self.wait_for(&decision);
+        let orders = self.node(node).possible(decision.orders);
+        let bring = |address, access| self.bring_to(node, address, orders, access, &tally);
+        let (run, was_there) = bring(address, access)?;
         let end = request.end();
         let mut next = run.end;
         while next < end {
             // What comes after the page is a hint: what cannot be brought will fault.
-            let Ok((run, _)) = self.bring_to(node, next, access, &tally) else { break };
+            let Ok((run, _)) = bring(next, access) else { break };
             next = run.end;
         }
+        self.prefetch_to_device(node, decision.prefetch, &tally);
         let order = Order::largest_fitting((run.len() / PAGE) as u64).unwrap_or(Order::ZERO);
         let (moved_in, moved_out) = (tally.moved_in.get(), tally.moved_out.get());
         Ok(Served { tag, moved_in, moved_out, evicted: tally.evicted.get(), order, was_there })
@@ -142,15 +156,16 @@ impl<V: CpuView> Engine<V> {
 
     /// Brings the page at `address` to a device and into its page table. Returns the addresses of its folio, and whether
     /// it was there already.
-    fn bring_to(
+    pub(crate) fn bring_to(
         &self,
         node: NodeId,
         address: usize,
+        orders: OrderRange,
         access: Rights,
         tally: &Tally,
     ) -> Result<(Range<usize>, bool), DeviceFault> {
         let found = self.blocks.find(address).ok_or(DeviceFault::NotMapped { address })?;
-        let (page, orders) = (found.page_of(address), self.to_device_orders(node));
+        let page = found.page_of(address);
         let plan = |_: &BlockState| Transaction::device_fault(node, page, orders, access);
         let request = Request::new(Cause::DeviceFault).counted(tally);
         match self.run_retrying(request, found, plan).map(|finished| finished.moved) {

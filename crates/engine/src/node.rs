@@ -3,7 +3,8 @@
 use std::sync::{Arc, Weak};
 
 use bifolio_folio::{MemoryKind, PageMap, Pfn};
-use bifolio_migrate::{NodeId, Rights};
+use bifolio_migrate::{NodeId, OrderRange, Rights};
+use bifolio_policy::{Decision, Memory, Policies, Policy, Side};
 use bifolio_pool::DevicePool;
 use bifolio_sys::SharedBytes;
 
@@ -11,8 +12,8 @@ use crate::buffer::Buffers;
 use crate::device::{
     Capabilities, Copy, Device, DeviceError, DeviceFault, DeviceRequest, FaultHandler, Served, TableUpdate,
 };
-use crate::device_lru::DeviceLru;
 use crate::engine::Engine;
+use crate::residents::Residents;
 use crate::sync::Mutex;
 use crate::view::CpuView;
 
@@ -65,16 +66,23 @@ pub struct Node {
     /// What the device can do, which never changes.
     capabilities: Capabilities,
     pagemap: NodeMap,
-    /// What is on the device, by its last use.
-    pub(crate) lru: Mutex<DeviceLru>,
+    /// Orders of what comes without a fault.
+    orders: OrderRange,
+    /// What its policy decides about every fault, if that never changes.
+    constant: Option<Decision>,
+    /// What is on the device, and its policy.
+    pub(crate) residents: Mutex<Residents>,
     pub(crate) buffers: Buffers,
 }
 
 impl Node {
-    fn new(id: NodeId, parts: NodeParts) -> Node {
+    fn new(id: NodeId, parts: NodeParts, policy: Box<dyn Policy>) -> Node {
         let NodeParts { device, pagemap } = parts;
         let capabilities = device.capabilities();
-        Node { id, device, capabilities, pagemap, lru: Mutex::default(), buffers: Buffers::default() }
+        let orders = mappable(policy.orders(), &capabilities);
+        let constant = policy.constant();
+        let (residents, buffers) = (Mutex::new(Residents::new(policy)), Buffers::default());
+        Node { id, device, capabilities, pagemap, orders, constant, residents, buffers }
     }
 
     /// Its number in the engine.
@@ -113,6 +121,28 @@ impl Node {
         &self.capabilities
     }
 
+    /// Orders of folios that come here without a fault, as its policy says. None is ever smaller than the smallest.
+    #[must_use]
+    pub fn orders(&self) -> OrderRange {
+        self.orders
+    }
+
+    /// Whether its policy wants to know what came of what it decided.
+    pub(crate) fn learns(&self) -> bool {
+        self.constant.is_none()
+    }
+
+    /// What its policy decides about every fault, if that never changes.
+    pub(crate) fn constant(&self) -> Option<Decision> {
+        self.constant
+    }
+
+    /// Orders that its policy chose for a fault, as far as they are possible.
+    pub(crate) fn possible(&self, orders: OrderRange) -> OrderRange {
+        let smallest = self.orders.smallest;
+        OrderRange { largest: orders.largest.max(smallest), smallest }
+    }
+
     /// What mappings of the device may carry.
     pub(crate) fn rights(&self) -> Rights {
         self.capabilities.rights
@@ -134,13 +164,28 @@ impl Node {
     }
 }
 
+/// The orders of a policy, as far as the device's page table can map them.
+fn mappable(orders: OrderRange, capabilities: &Capabilities) -> OrderRange {
+    let smallest = orders.smallest.max(capabilities.smallest_order);
+    OrderRange { largest: orders.largest.max(smallest), smallest }
+}
+
 /// Numbers the nodes of an engine, and refuses what does not fit together.
-pub(crate) fn number(parts: Vec<NodeParts>) -> Result<Box<[Node]>, NodeError> {
+pub(crate) fn number(
+    parts: Vec<NodeParts>,
+    policies: &dyn Policies,
+    least_pages: u64,
+) -> Result<Box<[Node]>, NodeError> {
     if parts.is_empty() || parts.len() > NODES_MAX {
         return Err(NodeError::Count(parts.len()));
     }
-    let nodes: Box<[Node]> =
-        (0..).zip(parts).map(|(number, parts)| Node::new(NodeId(number), parts)).collect();
+    let make = |(number, parts): (u8, NodeParts)| {
+        let (id, pages) = (NodeId(number), parts.pagemap.pages());
+        let smallest = parts.device.capabilities().smallest_order;
+        let memory = Memory { side: Side::Device(id), pages, least_pages, smallest, remote: false };
+        Node::new(id, parts, policies.make(&memory))
+    };
+    let nodes: Box<[Node]> = (0..).zip(parts).map(make).collect();
     for (at, node) in nodes.iter().enumerate() {
         let (pages, capacity) = (node.pagemap.pages(), node.capabilities.pages);
         if pages > capacity {

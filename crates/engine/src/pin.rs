@@ -78,7 +78,7 @@ impl<V: CpuView> Engine<V> {
             if cell.block.device().contains(page) {
                 self.run(found, &mut cell, Transaction::to_ram(page), request)?;
             } else if !cell.block.ram().contains(page) {
-                let touch = Transaction::cpu_fault(&cell.block, page, self.cpu_fault_orders());
+                let touch = Transaction::cpu_fault(&cell.block, page, self.cpu_orders(found.base));
                 self.run(found, &mut cell, touch, request)?;
             }
             let (run, _) = cell.block.ram().run_at(page, end).expect("the page is before the end");

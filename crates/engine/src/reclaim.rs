@@ -5,15 +5,15 @@ use bifolio_migrate::{AlignedRun, Failure, Moved, OrderRange, Outcome, Piece, Tr
 use bifolio_pool::Rmap;
 
 use crate::blocks::{BlockId, BlockRef, BlockState};
-use crate::device_lru::Candidate;
 use crate::engine::{Engine, address, lock};
 use crate::event::{Cause, EventKind};
 use crate::node::Node;
+use crate::residents::{Candidate, DeviceRange};
 use crate::run::{Request, Tally};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::view::CpuView;
 
-/// How many of the oldest are looked at before giving up.
+/// How many victims are looked at before giving up.
 const CANDIDATES: usize = 32;
 
 /// What came of making room.
@@ -93,8 +93,8 @@ fn tally_of<'a>(asking: &Option<Requester<'a, '_>>) -> Option<&'a Tally> {
 impl<V: CpuView> Engine<V> {
     /// Evicts objects from the device until what is wanted fits.
     ///
-    /// The victims are the least recently used object and all others that stand in the way of a folio of that order, as
-    /// the pool says. An object whose folios the device used since it was last looked at gets a second chance.
+    /// The victims are the object that the policy chooses and all others that stand in the way of a folio of that order, as
+    /// the pool says.
     pub(crate) fn reclaim_device(
         &self,
         node: &Node,
@@ -103,17 +103,25 @@ impl<V: CpuView> Engine<V> {
     ) -> ReclaimResult {
         let pool = node.pool();
         let mut sweep = EvictionStats::default();
-        for second_chance in [true, false] {
-            let oldest = lock(&node.lru).oldest(CANDIDATES);
-            for candidate in oldest {
-                if second_chance && self.was_used(node, &candidate) {
-                    continue;
-                }
-                sweep.add(self.evict(node, &candidate, wanted, asking));
-                pool.release();
-                if pool.can_allocate(wanted.order, wanted.rmap) {
-                    return ReclaimResult::Room;
-                }
+        for _ in 0..CANDIDATES {
+            let Some(victim) = self.choose_victim(node) else { break };
+            let stats = self.evict(node, &victim, wanted, asking);
+            sweep.add(stats);
+            pool.release();
+            if pool.can_allocate(wanted.order, wanted.rmap) {
+                return ReclaimResult::Room;
+            }
+            if !stats.evicted {
+                // It would be chosen again.
+                break;
+            }
+        }
+        let others = lock(&node.residents).victims(CANDIDATES);
+        for victim in others {
+            sweep.add(self.evict(node, &victim, wanted, asking));
+            pool.release();
+            if pool.can_allocate(wanted.order, wanted.rmap) {
+                return ReclaimResult::Room;
             }
         }
         // What was evicted made room, which somebody else was quick to take.
@@ -129,15 +137,15 @@ impl<V: CpuView> Engine<V> {
     /// Tells whether there is no device memory left, though nobody refused to go: then it is with transactions that have
     /// allocated and not yet formed it, or that free it just now, which nobody sees as victims.
     fn is_device_memory_moving(&self, node: &Node) -> bool {
-        let left = node.pool().free_pages() >= self.to_device_orders(node.id()).smallest.pages();
-        !left && lock(&node.lru).buffer_pages() < node.pagemap().pages()
+        let left = node.pool().free_pages() >= node.orders().smallest.pages();
+        !left && lock(&node.residents).buffer_pages() < node.pagemap().pages()
     }
 
     /// Evicts buffer objects alone, for a transaction that makes room in system memory: they have theirs already.
     pub(crate) fn reclaim_buffers(&self, node: &Node, wanted: Wanted) -> ReclaimResult {
         let mut sweep = EvictionStats::default();
-        let oldest = lock(&node.lru).oldest_buffers(CANDIDATES);
-        for object in oldest {
+        let victims = lock(&node.residents).victim_buffers(CANDIDATES);
+        for object in victims {
             sweep.add(self.evict_buffer(&object).0);
             node.pool().release();
             if sweep.evicted && node.pool().can_allocate(wanted.order, wanted.rmap) {
@@ -147,9 +155,18 @@ impl<V: CpuView> Engine<V> {
         ReclaimResult::failed(sweep.contended)
     }
 
-    /// Tells whether the device used any folio of an object since this was last asked.
-    fn was_used(&self, node: &Node, candidate: &Candidate) -> bool {
-        let Candidate::Folios { place, range } = *candidate else { return false };
+    /// The object that the policy lets go next, in sight of what the device used. After some it is told that nothing
+    /// was used, since a device may use objects faster than they are looked at.
+    fn choose_victim(&self, node: &Node) -> Option<Candidate> {
+        let mut left = CANDIDATES;
+        lock(&node.residents).victim(|range| {
+            left = left.saturating_sub(1);
+            left > 0 && self.was_used(node, range)
+        })
+    }
+
+    /// Tells whether the device used any folio of a range since this was last asked.
+    fn was_used(&self, node: &Node, range: DeviceRange) -> bool {
         let mut used = false;
         for_folios(node, range.first, range.order, |head, order, data| {
             if let Some((found, page)) = self.block_of(node, head, data) {
@@ -157,9 +174,6 @@ impl<V: CpuView> Engine<V> {
                 used |= node.device().test_and_clear_accessed(address(&found, page), order);
             }
         });
-        if used {
-            lock(&node.lru).touch(place, range);
-        }
         used
     }
 
@@ -173,7 +187,7 @@ impl<V: CpuView> Engine<V> {
     ) -> EvictionStats {
         let (pool, order) = (node.pool(), wanted.order);
         match candidate {
-            Candidate::Folios { range, .. } => {
+            Candidate::Folios(range) => {
                 let (first, size) = pool.eviction_range(range.first, range.data, order);
                 if size >= range.order {
                     self.evict_range(node, first, size, asking)
@@ -202,7 +216,7 @@ impl<V: CpuView> Engine<V> {
         asking: &mut Option<Requester<'_, '_>>,
     ) -> EvictionStats {
         let mut sweep = EvictionStats::default();
-        let buffers = lock(&node.lru).buffers_within(first, order);
+        let buffers = lock(&node.residents).buffers_within(first, order);
         if buffers.iter().any(|object| object.is_pinned()) {
             return EvictionStats::REFUSED;
         }
@@ -272,11 +286,10 @@ impl<V: CpuView> Engine<V> {
     /// free.
     pub(crate) fn reclaim_ram(&self, pages: u64, asking: &mut Option<Requester<'_, '_>>) -> ReclaimResult {
         let (held, tally) = (asking.as_ref().map(|asking| asking.found.id), tally_of(asking));
-        let oldest: Vec<BlockId> =
-            lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
-        let all = oldest.len() < CANDIDATES;
+        let victims = lock(&self.ram).victims(CANDIDATES);
+        let all = victims.len() < CANDIDATES;
         let (mut freed, mut left, mut contended) = (0, self.buffer_pages(), false);
-        for found in oldest.into_iter().filter(|id| Some(*id) != held).filter_map(|id| self.blocks.get(id)) {
+        for found in victims.into_iter().filter(|id| Some(*id) != held).filter_map(|id| self.blocks.get(id)) {
             match found.try_lock() {
                 Some(mut other) => {
                     freed += self.move_out(&found, &mut other, pages - freed, tally);
@@ -331,7 +344,7 @@ impl<V: CpuView> Engine<V> {
         pages: u64,
         tally: Option<&Tally>,
     ) -> u64 {
-        let OrderRange { largest, smallest } = self.to_device_orders(node.id());
+        let OrderRange { largest, smallest } = node.orders();
         let least = node.capabilities().smallest_order;
         let runs = cell.block.movable().aligned_runs(largest);
         let mut runs: Vec<AlignedRun> = runs.filter(|run| run.order() >= least).collect();
@@ -401,13 +414,12 @@ impl<V: CpuView> Engine<V> {
         self.budget.used_pages() > self.budget.limit_pages()
     }
 
-    /// Moves the least recently faulted blocks to the device until the limit is kept again; `false` if nothing more can
+    /// Moves the blocks that the policy chooses to the device until the limit is kept again; `false` if nothing more can
     /// go.
     fn shrink(&self) -> bool {
         while self.is_over_limit() {
-            let oldest: Vec<BlockId> =
-                lock(&self.resident).oldest_first().map(|(_, id)| *id).take(CANDIDATES).collect();
-            let blocks = oldest.into_iter().filter_map(|id| self.blocks.get(id));
+            let victims = lock(&self.ram).victims(CANDIDATES);
+            let blocks = victims.into_iter().filter_map(|id| self.blocks.get(id));
             let moved: u64 = blocks.map(|found| self.move_excess_out(&found)).sum();
             if moved == 0 {
                 return false;

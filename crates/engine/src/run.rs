@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use bifolio_migrate::{CpuFaultOrders, Failure, Finished, NodeId, OrderRange, Outcome, Step, Transaction};
+use bifolio_migrate::{Failure, Finished, Outcome, Step, Transaction};
 
 use crate::blocks::{BlockRef, BlockState};
 use crate::engine::{Engine, lock};
@@ -113,30 +113,18 @@ impl<V: CpuView> Engine<V> {
         }
     }
 
-    /// Keeps the order of blocks that have pages in system memory.
+    /// Keeps account of the blocks that have pages in system memory.
     pub(crate) fn account(&self, found: &BlockRef<'_>, cell: &mut BlockState) {
-        let mut resident = lock(&self.resident);
+        let mut ram = lock(&self.ram);
         match (cell.block.ram().is_empty(), cell.resident) {
-            (false, None) => cell.resident = Some(resident.push(found.id)),
-            (true, Some(key)) => {
-                resident.remove(key);
+            (false, None) => cell.resident = Some(ram.push(found.id, found.base)),
+            (true, Some(id)) => {
+                ram.remove(id);
                 cell.resident = None;
             }
-            (false, Some(key)) => resident.touch(key),
+            (false, Some(id)) => ram.touch(id),
             (true, None) => {}
         }
-    }
-
-    /// Orders of folios that go to a device: the policy's, as far as the device's page table can map them.
-    pub(crate) fn to_device_orders(&self, node: NodeId) -> OrderRange {
-        let OrderRange { largest, smallest } = self.policy.to_device_orders();
-        let smallest = smallest.max(self.node(node).capabilities().smallest_order);
-        OrderRange { largest: largest.max(smallest), smallest }
-    }
-
-    /// Orders of what a CPU fault brings by the engine's own policy.
-    pub(crate) fn cpu_fault_orders(&self) -> CpuFaultOrders {
-        self.policy.cpu_fault_orders()
     }
 
     /// The time, if an observer wants it.

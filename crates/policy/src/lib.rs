@@ -1,66 +1,52 @@
-//! Policies of migration, chosen at run time: which orders move.
+//! Policies of migration, chosen at run time: what moves, how much of it, and what leaves.
 //!
-//! A policy decides; it does nothing itself. The engine asks it once for each fault and passes the answer to the
-//! [`Transaction`](bifolio_migrate::Transaction).
+//! A policy decides for one memory; it does nothing itself. The engine asks it at each fault and when there is no room, and
+//! tells it what came of its decisions.
 //!
 //! ```
-//! use bifolio_folio::Order;
-//! use bifolio_policy::{FixedOrders, Policy};
+//! use bifolio_policy::{Fault, Memory, Policies, PolicyName, Side};
 //!
-//! // 16 MiB of device memory and more than enough system memory: 64 folios of 256 KiB fit on the device.
-//! let policy = FixedOrders::for_memory(4096, 1 << 20);
-//! let orders = policy.to_device_orders();
-//! assert_eq!((orders.largest.get(), orders.smallest), (6, Order::ZERO));
+//! let name: PolicyName = "stride+sieve".parse()?;
+//! // A device with 16 MiB of memory.
+//! let mut policy = name.make(&Memory::device(4096));
+//! // Each step of a walk brings four times as much as the one before.
+//! let orders = [7usize, 8, 12].map(|page| {
+//!     policy.decide(&Fault::new(page << 12, Side::DEVICE, 4096)).orders.largest.get()
+//! });
+//! assert_eq!(orders, [0, 2, 4]);
+//! # Ok::<(), bifolio_policy::UnknownPolicy>(())
 //! ```
 #![no_std]
 #![forbid(unsafe_code)]
 
-use bifolio_folio::Order;
-use bifolio_migrate::{CpuFaultOrders, OrderRange};
+extern crate alloc;
 
-/// Decides how much moves at a time.
-pub trait Policy: Send + Sync {
-    /// Orders of folios that go to a device.
-    fn to_device_orders(&self) -> OrderRange;
+pub mod advice;
+pub mod auto;
+pub mod belady;
+pub mod bounces;
+pub mod density;
+pub mod eviction;
+pub mod fact;
+pub mod fault;
+pub mod fixed;
+pub mod memory;
+pub mod name;
+pub mod policy;
+pub mod streams;
+pub mod stride;
+pub mod throttle;
 
-    /// Orders of what a CPU fault brings.
-    fn cpu_fault_orders(&self) -> CpuFaultOrders;
-}
+pub use advice::{Advice, Pattern, Preferred};
+pub use eviction::{Eviction, EvictionName, Object, ObjectId, Removal};
+pub use fact::{Coming, Fact, Leaving};
+pub use fault::{Decision, Fault, Placement, Prefetch};
+pub use fixed::{Fixed, FixedOrders};
+pub use memory::{Memory, Side};
+pub use name::{Granularity, PolicyName, UnknownPolicy};
+pub use policy::{Policies, Policy};
 
-/// The policy of fixed orders.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FixedOrders {
-    /// Largest order in each direction.
-    pub largest: Order,
-    /// Smallest order to the device.
-    pub smallest: Order,
-    /// Largest order at first touch.
-    pub populate: Order,
-}
-
-impl FixedOrders {
-    /// Folios that a device memory of this many pages must be able to hold at once. Fewer, and one fault throws
-    /// out what the last one brought; measured on pagerank at 1/16 of the data.
-    const FOLIOS_MIN: u64 = 64;
-
-    /// Chooses orders that leave room for several folios, both in `device_pages` of device memory and in
-    /// `ram_pages` of system memory.
-    #[must_use]
-    pub fn for_memory(device_pages: u64, ram_pages: u64) -> FixedOrders {
-        let fitting = |pages: u64| {
-            Order::largest_fitting(pages / Self::FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD)
-        };
-        let ram = fitting(ram_pages);
-        FixedOrders { largest: fitting(device_pages).min(ram), smallest: Order::ZERO, populate: ram }
-    }
-}
-
-impl Policy for FixedOrders {
-    fn to_device_orders(&self) -> OrderRange {
-        OrderRange { largest: self.largest, smallest: self.smallest }
-    }
-
-    fn cpu_fault_orders(&self) -> CpuFaultOrders {
-        CpuFaultOrders { to_ram: self.largest, populate: self.populate }
-    }
-}
+/// The worked example of the documentation, tried.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/policies.md")]
+mod documentation {}

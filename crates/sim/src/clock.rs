@@ -27,4 +27,8 @@ impl Clock for VirtualClock {
         // Relaxed: times guard no other memory.
         self.0.load(Ordering::Relaxed)
     }
+
+    fn sleep(&self, ns: u64) {
+        self.advance(ns);
+    }
 }

@@ -1,11 +1,11 @@
 //! Device memory for buffer objects: gathered from the pool, entered in the device's page table, given back.
 
 use bifolio_folio::{Order, Pfn};
+use bifolio_policy::ObjectId;
 use bifolio_sys::PAGE;
 
 use super::{BufferError, Memory};
 use crate::device::{DeviceError, TableUpdate};
-use crate::device_lru::VictimKey;
 use crate::engine::{Engine, lock};
 use crate::node::Node;
 use crate::reclaim::{ReclaimResult, Wanted};
@@ -51,8 +51,8 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Gives device memory back to the pool, and takes it out of the order of victims.
-    pub(super) fn take_back(&self, node: &Node, memory: Memory, turn: Option<VictimKey>) {
-        let mut victims = lock(&node.lru);
+    pub(super) fn take_back(&self, node: &Node, memory: Memory, turn: Option<ObjectId>) {
+        let mut victims = lock(&node.residents);
         turn.into_iter().for_each(|turn| victims.remove_buffer(turn));
         victims.leave(&memory);
         drop(victims);

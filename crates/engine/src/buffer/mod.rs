@@ -18,10 +18,10 @@ use std::sync::{Arc, TryLockError};
 
 use bifolio_folio::{FreeRange, Pfn};
 use bifolio_migrate::NodeId;
+use bifolio_policy::ObjectId;
 use bifolio_sys::{Mapping, PAGE};
 
 use crate::device::DeviceError;
-use crate::device_lru::VictimKey;
 use crate::engine::{Engine, lock};
 use crate::event::EventKind;
 use crate::reclaim::{EvictionStats, ReclaimResult};
@@ -101,7 +101,7 @@ enum BufferLocation {
     /// In system memory; without a mapping they are zeros.
     System(Option<Mapping>),
     /// On the device, with its place in the order of victims, which it has unless it is pinned.
-    Device { memory: Memory, turn: Option<VictimKey> },
+    Device { memory: Memory, turn: Option<ObjectId> },
 }
 
 impl Buffer {
@@ -201,7 +201,7 @@ impl<V: CpuView> Engine<V> {
         let system = match place {
             BufferLocation::System(system) => system,
             BufferLocation::Device { turn, .. } => {
-                turn.iter().for_each(|turn| lock(&node.lru).touch_buffer(*turn));
+                turn.iter().for_each(|turn| lock(&node.residents).touch_buffer(*turn));
                 return Ok(());
             }
         };
@@ -215,7 +215,7 @@ impl<V: CpuView> Engine<V> {
         if system.is_some() {
             self.observers.tell(None, || EventKind::BufferReturned { node: object.node });
         }
-        let mut victims = lock(&node.lru);
+        let mut victims = lock(&node.residents);
         victims.enter(object, &memory);
         *place = BufferLocation::Device { memory, turn: Some(victims.push_buffer(object)) };
         Ok(())
@@ -231,7 +231,7 @@ impl<V: CpuView> Engine<V> {
         if let BufferLocation::Device { memory, turn: turn @ Some(_) } = &mut *place {
             let node = self.node(object.node);
             map_buffer(node, object.address, memory)?;
-            turn.take().into_iter().for_each(|turn| lock(&node.lru).remove_buffer(turn));
+            turn.take().into_iter().for_each(|turn| lock(&node.residents).remove_buffer(turn));
         }
         object.pins.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -245,7 +245,7 @@ impl<V: CpuView> Engine<V> {
         if let (1, BufferLocation::Device { memory, turn }) = (before, &mut *place) {
             let node = self.node(object.node);
             unmap_buffer(node, object.address, memory);
-            *turn = Some(lock(&node.lru).push_buffer(object));
+            *turn = Some(lock(&node.residents).push_buffer(object));
         }
     }
 

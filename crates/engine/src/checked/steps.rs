@@ -102,7 +102,7 @@ impl<V: CpuView> StepExecutor<'_, V> {
     /// The smallest order that a transaction may go down to where it asks for memory by this step.
     fn smallest(&self, step: Step) -> Order {
         match step {
-            Step::FormFolio { .. } => self.engine.policy.to_device_orders().smallest,
+            Step::FormFolio { node, .. } => self.engine.node(node).orders().smallest,
             _ => Order::ZERO,
         }
     }

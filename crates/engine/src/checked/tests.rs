@@ -251,7 +251,7 @@ fn failure_that_moved_pages_all_the_same_breaks_i23() {
     let found = rig.engine.blocks().find(rig.base).expect("the first block");
     let mut cell = found.lock();
     let mut drive = StepExecutor::begin(&rig.engine, found, Request::new(Cause::Prefetch));
-    let mut transaction = Transaction::cpu_fault(&cell.block, 0, rig.engine.policy.cpu_fault_orders());
+    let mut transaction = Transaction::cpu_fault(&cell.block, 0, rig.engine.cpu_orders(rig.base));
     let mut outcome = Outcome::Start;
     loop {
         match transaction.step(&mut cell.block, outcome) {

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
-use bifolio_migrate::{Failure, Moved};
+use bifolio_migrate::{CpuFaultOrders, Failure, Moved};
 use bifolio_policy::FixedOrders;
 use bifolio_pool::PoolName;
 use bifolio_sys::{
@@ -367,8 +367,8 @@ impl Inner {
         let _pass = self.pass();
         let order = self.streams().order_at(address);
         let populate = order.max(ZEROS).min(self.largest);
-        let policy = FixedOrders { largest: order, smallest: Order::ZERO, populate };
-        let finished = self.engine.cpu_fault_by(address, &policy).ok()?;
+        let orders = CpuFaultOrders { to_ram: order, populate };
+        let finished = self.engine.cpu_fault_by(address, orders).ok()?;
         let (Moved::ToRam(span) | Moved::Populated(span)) = finished.moved else { return None };
         let brought = self.engine.blocks().find(address)?.addresses_of(span.into());
         self.streams().learn(address, brought.clone());

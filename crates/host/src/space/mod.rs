@@ -7,7 +7,7 @@ use std::time::Duration;
 use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_migrate::{Failure, OrderRange, Rights};
-use bifolio_policy::{FixedOrders, Policy};
+use bifolio_policy::{FixedOrders, Memory as PolicyMemory, Policies};
 use bifolio_pool::PoolName;
 use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
 
@@ -51,7 +51,7 @@ pub struct SpaceConfig {
     /// Threads of each device.
     pub units: NonZeroUsize,
     /// How much moves at a time; `None`: chosen by the sizes.
-    pub policy: Option<Box<dyn Policy>>,
+    pub policy: Option<Box<dyn Policies>>,
     /// Whether the rules are checked after every transaction, and not only by [`Space::audit`].
     pub checked: bool,
     /// Who reads faults of the CPU; `None`: chosen by the kind. A space whose ports give out translations
@@ -138,7 +138,8 @@ impl Space {
         let nodes = devices.iter().map(|device| node_of(device, &config));
         let nodes = nodes.collect::<Result<Vec<NodeParts>, SetupError>>()?;
         let policy = config.policy.unwrap_or_else(|| default_policy(config.kind, vram, ram));
-        let OrderRange { largest, smallest } = policy.to_device_orders();
+        let memory = PolicyMemory { least_pages: vram.min(ram), ..PolicyMemory::device(vram) };
+        let OrderRange { largest, smallest } = policy.make(&memory).orders();
         let statistics = Statistics::new()?;
         let engine = Engine::new(Parts {
             view,
@@ -388,7 +389,7 @@ const RAM_LEAST: usize = 16 * PAGE;
 /// More pages than there are.
 const UNLIMITED_PAGES: u64 = 1 << 40;
 
-fn default_policy(kind: MemoryKind, vram: u64, ram: u64) -> Box<dyn Policy> {
+fn default_policy(kind: MemoryKind, vram: u64, ram: u64) -> Box<dyn Policies> {
     let mut policy = FixedOrders::for_memory(vram, ram);
     if kind == MemoryKind::Coherent {
         policy.smallest = SMALLEST_COHERENT;

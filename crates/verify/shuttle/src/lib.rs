@@ -82,12 +82,12 @@ pub mod buffer;
 pub mod checked;
 #[path = "../../../engine/src/clock.rs"]
 pub mod clock;
+#[path = "../../../engine/src/decide.rs"]
+mod decide;
 #[path = "../../../engine/src/detach.rs"]
 pub mod detach;
 #[path = "../../../engine/src/device.rs"]
 pub mod device;
-#[path = "../../../engine/src/device_lru.rs"]
-mod device_lru;
 #[path = "../../../engine/src/engine.rs"]
 pub mod engine;
 #[path = "../../../engine/src/event.rs"]
@@ -96,20 +96,22 @@ pub mod event;
 mod executor;
 #[path = "../../../engine/src/fault.rs"]
 mod fault;
-#[path = "../../../engine/src/lru.rs"]
-mod lru;
 #[path = "../../../engine/src/node.rs"]
 pub mod node;
 #[path = "../../../engine/src/pin.rs"]
 pub mod pin;
 #[path = "../../../engine/src/query.rs"]
 mod query;
+#[path = "../../../engine/src/ram_order.rs"]
+mod ram_order;
 #[path = "../../../engine/src/reclaim.rs"]
 mod reclaim;
 #[path = "../../../engine/src/release.rs"]
 mod release;
 #[path = "../../../engine/src/reshape.rs"]
 pub mod reshape;
+#[path = "../../../engine/src/residents.rs"]
+mod residents;
 #[path = "../../../engine/src/retry.rs"]
 mod retry;
 #[path = "../../../engine/src/run.rs"]

@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bifolio_folio::{Order, PageMap, Reset};
 use bifolio_migrate::{Block, Failure, NodeId, PageRun, Rights, Step, Transaction};
-use bifolio_policy::{FixedOrders, Policy};
+use bifolio_policy::FixedOrders;
 use bifolio_rules::RuleSet;
 
 use crate::design::{Applied, Bounds};

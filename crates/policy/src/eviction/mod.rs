@@ -1,0 +1,112 @@
+//! Which object leaves a memory next: [`Eviction`], and five implementations.
+//!
+//! | name | the next victim |
+//! |---|---|
+//! | [`lru`] | the object that was used longest ago |
+//! | [`fifo`] | the object that came first |
+//! | [`clock`] | as `fifo`, but a used object goes round once more |
+//! | [`sieve`] | as `clock`, but used objects stay where they are and the hand passes over them |
+//! | [`s3fifo`] | new objects pass a small queue first; only what is used there again enters the large one |
+//!
+//! An order of use never sees single accesses. It hears of what the engine does ([`Eviction::insert`],
+//! [`Eviction::touch`], [`Eviction::remove`]), and asks whether an object was used when that object's turn comes, since a
+//! device remembers no more than one bit for a page.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub mod clock;
+pub mod fifo;
+pub mod lru;
+mod name;
+mod queue;
+pub mod s3fifo;
+pub mod sieve;
+
+pub use name::{EvictionName, UnknownEviction};
+
+/// Number of an object in its memory. Numbers are small, and used again after the object has left.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ObjectId(pub u32);
+
+impl ObjectId {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What an order of use knows of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Object {
+    /// What it holds, for policies that remember what they evicted: an object that comes back has the same name. The
+    /// engine uses the number of the first page of the address space that it holds.
+    pub name: u64,
+    /// Its size, in pages.
+    pub pages: u32,
+}
+
+/// Why an object leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// To make room.
+    Evicted,
+    /// For another reason: its memory was freed, or the other side touched it.
+    Left,
+}
+
+/// Chooses the victims of one memory. Every call is short: it is made under the lock of the memory's order of use.
+pub trait Eviction: Send + fmt::Debug {
+    /// An object came.
+    ///
+    /// # Panics
+    /// May panic if there is an object of this number already.
+    fn insert(&mut self, id: ObjectId, object: Object);
+
+    /// An object was used.
+    ///
+    /// # Panics
+    /// May panic if there is no such object.
+    fn touch(&mut self, id: ObjectId);
+
+    /// An object leaves.
+    ///
+    /// # Panics
+    /// May panic if there is no such object.
+    fn remove(&mut self, id: ObjectId, why: Removal);
+
+    /// Adds the next `count` victims to `victims`, the first one first, or fewer if there are not so many objects. They
+    /// stay where they are until they are removed.
+    ///
+    /// `was_used` tells whether an object was used since this was last asked for it, and forgets it. An object that was
+    /// used counts as touched. The caller makes sure that it does not answer `true` for ever.
+    fn victims(
+        &mut self,
+        count: usize,
+        was_used: &mut dyn FnMut(ObjectId) -> bool,
+        victims: &mut Vec<ObjectId>,
+    );
+}
+
+impl Eviction for Box<dyn Eviction> {
+    fn insert(&mut self, id: ObjectId, object: Object) {
+        (**self).insert(id, object);
+    }
+
+    fn touch(&mut self, id: ObjectId) {
+        (**self).touch(id);
+    }
+
+    fn remove(&mut self, id: ObjectId, why: Removal) {
+        (**self).remove(id, why);
+    }
+
+    fn victims(
+        &mut self,
+        count: usize,
+        was_used: &mut dyn FnMut(ObjectId) -> bool,
+        victims: &mut Vec<ObjectId>,
+    ) {
+        (**self).victims(count, was_used, victims);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a policy is asked, and what it answers: [`Fault`] and [`Decision`].
+
+use bifolio_folio::{Order, PAGE_SHIFT};
+use bifolio_migrate::{CpuFaultOrders, OrderRange, Rights};
+
+use crate::advice::Advice;
+use crate::memory::Side;
+
+/// A touch of a page that is not where it was touched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// The address that was touched.
+    pub address: usize,
+    /// The side that touched it.
+    pub side: Side,
+    /// Which unit of the device did; 0 for the CPU.
+    pub unit: u32,
+    /// What it wants to do. A fault of the CPU does not say; it counts as a write.
+    pub access: Rights,
+    /// How often the device used the page where it is, since it was mapped there remotely; 0 for a page that was not.
+    pub remote_uses: u32,
+    /// What the program has said of the address.
+    pub advice: Advice,
+    /// Pages of the side's memory that are free.
+    pub free_pages: u64,
+    /// The engine's clock, in nanoseconds.
+    pub now_ns: u64,
+}
+
+impl Fault {
+    /// A first fault of unit 0 in a memory with so many free pages.
+    #[must_use]
+    pub fn new(address: usize, side: Side, free_pages: u64) -> Fault {
+        Fault {
+            address,
+            side,
+            unit: 0,
+            access: Rights::READ | Rights::WRITE,
+            remote_uses: 0,
+            advice: Advice::default(),
+            free_pages,
+            now_ns: 0,
+        }
+    }
+
+    /// The number of the page that was touched, counted from address 0.
+    #[must_use]
+    pub fn page(&self) -> u64 {
+        self.address as u64 >> PAGE_SHIFT
+    }
+}
+
+/// What is done about a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// Whether the page moves.
+    pub placement: Placement,
+    /// Orders of the folio that moves to the side that touched it.
+    pub orders: OrderRange,
+    /// Order of zeros where nothing was touched before.
+    pub populate: Order,
+    /// What comes as well.
+    pub prefetch: Option<Prefetch>,
+    /// How long the touch waits before it is answered, since its page goes back and forth.
+    pub wait_ns: u64,
+}
+
+/// Whether a page moves to the side that touched it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// It moves.
+    Move,
+    /// It stays in system memory, where the device uses it. Where that is impossible it moves.
+    Remote {
+        /// The largest aligned run around the page that is mapped with it.
+        order: Order,
+        /// After this many uses of a page the policy is asked again.
+        notify_after: u32,
+    },
+}
+
+/// Pages that come before they are touched: `count` times `pages` pages, `stride` bytes apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prefetch {
+    /// Address of the first page.
+    pub first: usize,
+    /// Distance from one to the next, in bytes.
+    pub stride: isize,
+    /// How many pages there are each time.
+    pub pages: u32,
+    /// How many times.
+    pub count: u32,
+}
+
+impl Prefetch {
+    /// Pages that follow each other.
+    #[must_use]
+    pub fn range(first: usize, pages: u32) -> Prefetch {
+        Prefetch { first, stride: 0, pages, count: 1 }
+    }
+
+    /// The first address of each time, as far as addresses go.
+    pub fn starts(self) -> impl Iterator<Item = usize> {
+        let start =
+            move |at: u32| self.first.checked_add_signed(self.stride.checked_mul(isize::try_from(at).ok()?)?);
+        (0..self.count).map_while(start)
+    }
+}
+
+impl Decision {
+    /// The page moves in a folio of these orders, and nothing else happens.
+    #[must_use]
+    pub fn moving(orders: OrderRange) -> Decision {
+        Decision { placement: Placement::Move, orders, populate: orders.largest, prefetch: None, wait_ns: 0 }
+    }
+
+    /// The orders, as a fault of the CPU takes them.
+    #[must_use]
+    pub fn cpu_orders(&self) -> CpuFaultOrders {
+        CpuFaultOrders { to_ram: self.orders.largest, populate: self.populate }
+    }
+}

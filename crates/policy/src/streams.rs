@@ -1,0 +1,210 @@
+//! Walks through memory, seen from their faults: several side by side, each with its own trust.
+//!
+//! ```text
+//!   fault:    17         18  19-20      21-24               dense: begins where the last one ended
+//!   fault:  5       25       45       65       85           strided: as far on as the last time
+//! ```
+//!
+//! A lone fault says nothing about its neighbours. A fault just behind (or before) what an earlier one brought, or as far
+//! from it as the one before, is a step of a walk. Trust grows with each step, and falls when what was brought ahead of a
+//! walk leaves unused.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// Walks that are followed at the same time.
+const STREAMS: usize = 32;
+/// How far, in pages, two faults of one strided walk can be apart.
+const REACH: u64 = 16_384;
+/// Trust grows no further.
+const TRUST_MAX: u8 = 8;
+
+/// One walk.
+#[derive(Clone, Debug)]
+struct Stream {
+    unit: u32,
+    /// The page that faulted last.
+    last: u64,
+    /// From one fault to the next, in pages; 0 while there was only one.
+    stride: i64,
+    /// Pages that the last fault brought, or steps of the stride.
+    brought: Range<u64>,
+    ahead: u64,
+    trust: u8,
+    /// When it last went on, in faults.
+    used: u64,
+}
+
+/// What a fault is within its walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// Steps before it that went the same way, less what was in vain; 0 for a lone fault.
+    pub trust: u8,
+    /// Distance from the fault before it, in pages; ±1 for a walk that leaves nothing out, 0 for a lone fault.
+    pub stride: i64,
+    stream: usize,
+}
+
+/// The walks that are followed.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    streams: Vec<Stream>,
+    faults: u64,
+}
+
+impl Streams {
+    /// Follows nothing yet.
+    #[must_use]
+    pub fn new() -> Streams {
+        Streams::default()
+    }
+
+    /// Finds the walk that a fault belongs to, or begins one.
+    pub fn step(&mut self, unit: u32, page: u64) -> Step {
+        self.faults += 1;
+        let (stream, stride) = match self.find(unit, page) {
+            Some(found) => found,
+            None => (self.begin(unit, page), 0),
+        };
+        let walk = &mut self.streams[stream];
+        let goes_on = stride != 0 && (stride.abs() == 1 || stride == walk.stride);
+        walk.trust = if goes_on { (walk.trust + 1).min(TRUST_MAX) } else { 0 };
+        (walk.last, walk.stride, walk.used) = (page, stride, self.faults);
+        (walk.brought, walk.ahead) = (page..page + 1, 0);
+        Step { trust: walk.trust, stride, stream }
+    }
+
+    /// Tells the walk of a fault which pages were decided to come.
+    pub fn brings(&mut self, step: Step, pages: Range<u64>) {
+        let walk = &mut self.streams[step.stream];
+        let (start, end) = (walk.brought.start.min(pages.start), walk.brought.end.max(pages.end));
+        walk.brought = start..end;
+    }
+
+    /// Tells the walk of a fault how many further steps of its stride were decided to come.
+    pub fn runs_ahead(&mut self, step: Step, steps: u32) {
+        self.streams[step.stream].ahead = u64::from(steps);
+    }
+
+    /// What was brought ahead at `page` left unused: the walk that was nearest loses its trust.
+    pub fn distrust(&mut self, page: u64) {
+        let nearest = self.streams.iter_mut().min_by_key(|walk| walk.last.abs_diff(page));
+        if let Some(walk) = nearest {
+            walk.trust /= 2;
+        }
+    }
+
+    /// The walk that a fault continues, and its distance from the last one: a dense walk first, then one of the same
+    /// stride, then the nearest that has no trust yet.
+    fn find(&self, unit: u32, page: u64) -> Option<(usize, i64)> {
+        let dense = self.streams.iter().enumerate().find_map(|(at, walk)| Some((at, walk.dense_step(page)?)));
+        let strided = || {
+            let same = |(at, walk): (usize, &Stream)| walk.is_step(unit, page).then_some((at, walk.stride));
+            self.streams.iter().enumerate().find_map(same)
+        };
+        dense.or_else(strided).or_else(|| self.nearest(unit, page))
+    }
+
+    fn nearest(&self, unit: u32, page: u64) -> Option<(usize, i64)> {
+        let loose = self.streams.iter().enumerate().filter(|(_, walk)| walk.unit == unit && walk.trust == 0);
+        let (at, walk) = loose.min_by_key(|(_, walk)| (walk.last.abs_diff(page), walk.used))?;
+        let apart = walk.last.abs_diff(page);
+        let stride = i64::try_from(apart).ok().filter(|_| (1..=REACH).contains(&apart))?;
+        Some((at, if page > walk.last { stride } else { -stride }))
+    }
+
+    fn begin(&mut self, unit: u32, page: u64) -> usize {
+        let brought = page..page + 1;
+        let fresh = Stream { unit, last: page, stride: 0, brought, ahead: 0, trust: 0, used: self.faults };
+        if self.streams.len() < STREAMS {
+            self.streams.push(fresh);
+            return self.streams.len() - 1;
+        }
+        let oldest = self.streams.iter().enumerate().min_by_key(|(_, walk)| walk.used);
+        let (at, _) = oldest.expect("streams are followed");
+        self.streams[at] = fresh;
+        at
+    }
+}
+
+impl Stream {
+    /// The direction of a step that begins where the last one ended, or leaves out as much as that brought.
+    fn dense_step(&self, page: u64) -> Option<i64> {
+        let Range { start, end } = self.brought;
+        let reach = end - start;
+        if (end..end.saturating_add(reach)).contains(&page) {
+            return Some(1);
+        }
+        (start.saturating_sub(reach)..start).contains(&page).then_some(-1)
+    }
+
+    /// Whether a fault is a step of this walk's stride, or up to as many as were brought.
+    fn is_step(&self, unit: u32, page: u64) -> bool {
+        let (apart, forward) = (page.abs_diff(self.last), page > self.last);
+        let stride = self.stride.unsigned_abs();
+        let same_way = self.unit == unit && stride > 1 && forward == (self.stride > 0);
+        same_way && apart != 0 && apart.is_multiple_of(stride) && apart / stride <= self.ahead + 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(streams: &mut Streams, pages: impl IntoIterator<Item = u64>) -> Vec<(u8, i64)> {
+        let step = |page| {
+            let Step { trust, stride, .. } = streams.step(0, page);
+            (trust, stride)
+        };
+        pages.into_iter().map(step).collect()
+    }
+
+    #[test]
+    fn trust_in_a_dense_walk_grows_with_its_steps() {
+        let mut streams = Streams::new();
+        assert_eq!(steps(&mut streams, 100..104), [(0, 0), (1, 1), (2, 1), (3, 1)]);
+        assert_eq!(steps(&mut streams, [99_000, 98_999, 98_998]), [(0, 0), (1, -1), (2, -1)]);
+    }
+
+    #[test]
+    fn a_stride_is_trusted_when_it_is_seen_again() {
+        let mut streams = Streams::new();
+        let pages = (0..5).map(|at| 1000 + at * 20);
+        assert_eq!(steps(&mut streams, pages), [(0, 0), (0, 20), (1, 20), (2, 20), (3, 20)]);
+    }
+
+    #[test]
+    fn walks_side_by_side_are_told_apart() {
+        let mut streams = Streams::new();
+        let pages = (0..6).flat_map(|at| [1 << 20, 2 << 20, 3 << 20].map(|base| base + at));
+        let found = steps(&mut streams, pages);
+        assert_eq!(found[15..], [(5, 1); 3]);
+    }
+
+    #[test]
+    fn a_step_may_leave_out_what_was_brought_ahead() {
+        let mut streams = Streams::new();
+        steps(&mut streams, [0, 20]);
+        let step = streams.step(0, 40);
+        streams.runs_ahead(step, 4);
+        assert_eq!(steps(&mut streams, [40 + 5 * 20]), [(2, 20)]);
+        let step = streams.step(0, 1 << 30);
+        streams.brings(step, (1 << 30)..(1 << 30) + 16);
+        assert_eq!(steps(&mut streams, [(1 << 30) + 16]), [(1, 1)]);
+    }
+
+    #[test]
+    fn what_left_unused_costs_trust() {
+        let mut streams = Streams::new();
+        steps(&mut streams, 100..109);
+        streams.distrust(112);
+        assert_eq!(steps(&mut streams, [109]), [(5, 1)]);
+    }
+
+    #[test]
+    fn scattered_faults_are_no_walk() {
+        let mut streams = Streams::new();
+        let pages = (0..100u64).map(|at| (at * 7919 % 1009) << 20);
+        assert!(steps(&mut streams, pages).iter().all(|(trust, _)| *trust == 0));
+    }
+}
