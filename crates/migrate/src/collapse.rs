@@ -13,8 +13,7 @@
 
 use bifolio_folio::Order;
 
-use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::transaction::illegal;
+use crate::step::{Failure, Finished, Moved, Outcome, Step, illegal};
 use crate::{AlignedRun, Block, PageRun, PageSet, Piece, Rights};
 
 /// Collapses the folios inside a run, as far as they go together.

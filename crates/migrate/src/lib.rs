@@ -70,6 +70,7 @@ pub mod block;
 mod border;
 pub mod collapse;
 pub mod node;
+mod orders;
 pub mod populate;
 pub mod protect;
 pub mod split;
@@ -82,8 +83,9 @@ pub mod unmap;
 pub use bifolio_folio::{AlignedRun, BLOCK_PAGES, PageRun, PageSet};
 pub use block::{Block, InUse, Piece};
 pub use node::{DevicePage, Folio, FolioId, Formed, NodeId, Rights};
+pub use orders::{CpuFaultOrders, OrderRange};
 pub use step::{Failure, Finished, Moved, Outcome, Step};
-pub use transaction::{CpuFaultOrders, OrderRange, Transaction};
+pub use transaction::Transaction;
 
 /// Bytes in one block.
 pub const BLOCK_BYTES: u64 = BLOCK_PAGES as u64 * bifolio_folio::PAGE_SIZE;

@@ -2,9 +2,8 @@
 
 use bifolio_folio::Order;
 
-use crate::step::{Failure, Finished, Moved, Outcome, Step};
+use crate::step::{Failure, Finished, Moved, Outcome, Step, illegal};
 use crate::to_device::descending;
-use crate::transaction::illegal;
 use crate::{AlignedRun, Block};
 
 /// Installs zeros around one empty page.

@@ -11,8 +11,7 @@
 //! ```
 
 use crate::border::piece_over_border;
-use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::transaction::illegal;
+use crate::step::{Failure, Finished, Moved, Outcome, Step, illegal};
 use crate::{AlignedRun, Block, PageRun, Rights};
 
 /// Gives consecutive pages of one block other rights.

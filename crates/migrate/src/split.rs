@@ -12,8 +12,7 @@
 
 use bifolio_folio::Order;
 
-use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::transaction::illegal;
+use crate::step::{Failure, Finished, Moved, Outcome, Step, illegal};
 use crate::{AlignedRun, Block, PageRun, Piece, Rights};
 
 /// Splits the folios that hold pages of a run.

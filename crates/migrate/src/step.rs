@@ -1,5 +1,7 @@
 //! What a transaction asks of its runner, and the answers.
 
+use core::fmt::Debug;
+
 use crate::{AlignedRun, DevicePage, Folio, FolioId, Formed, NodeId, PageRun, Rights};
 
 /// One thing to do for a transaction. Each names the outcomes it may have; any other is a broken runner.
@@ -280,4 +282,9 @@ pub enum Failure {
     /// The device is being taken away, so nothing goes there any more.
     #[error("the device is being taken away")]
     Detached,
+}
+
+/// Refuses an outcome that the last step cannot have.
+pub(crate) fn illegal(phase: &impl Debug, outcome: Outcome) -> ! {
+    panic!("{outcome:?} is no outcome of the step in phase {phase:?}")
 }

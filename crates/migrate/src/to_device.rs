@@ -23,10 +23,9 @@ use alloc::boxed::Box;
 
 use bifolio_folio::{MemoryKind, Order};
 
-use crate::step::{Failure, Finished, Moved, Outcome, Step};
+use crate::step::{Failure, Finished, Moved, Outcome, Step, illegal};
 use crate::to_ram::ToRam;
-use crate::transaction::{OrderRange, illegal};
-use crate::{AlignedRun, Block, Formed, NodeId, Piece, Rights};
+use crate::{AlignedRun, Block, Formed, NodeId, OrderRange, Piece, Rights};
 
 /// Moves the largest possible aligned run around one page to a device.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

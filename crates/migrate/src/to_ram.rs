@@ -14,8 +14,7 @@
 
 use bifolio_folio::Order;
 
-use crate::step::{Failure, Finished, Moved, Outcome, Step};
-use crate::transaction::illegal;
+use crate::step::{Failure, Finished, Moved, Outcome, Step, illegal};
 use crate::{AlignedRun, Block, Piece, Rights};
 
 /// Brings the folio that holds one page to system memory, or the part of it for which there is memory.

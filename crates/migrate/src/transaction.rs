@@ -1,7 +1,5 @@
 //! The machine: a transaction on one block, advanced step by step.
 
-use core::fmt::Debug;
-
 use bifolio_folio::Order;
 
 use crate::collapse::Collapse;
@@ -11,7 +9,7 @@ use crate::split::Split;
 use crate::to_device::ToDevice;
 use crate::to_ram::ToRam;
 use crate::unmap::Unmap;
-use crate::{Block, NodeId, Outcome, PageRun, Rights, Step};
+use crate::{Block, CpuFaultOrders, NodeId, OrderRange, Outcome, PageRun, Rights, Step};
 
 /// A transaction on one block. Its runner owns the block until [`Step::Finish`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -30,24 +28,6 @@ pub enum Transaction {
     Split(Split),
     /// Folios are collapsed where they are.
     Collapse(Collapse),
-}
-
-/// Orders that a folio may have.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct OrderRange {
-    /// The order to begin with.
-    pub largest: Order,
-    /// The order below which to give up.
-    pub smallest: Order,
-}
-
-/// Orders of what a CPU fault brings.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct CpuFaultOrders {
-    /// Largest order that comes to system memory; larger folios are split around the page.
-    pub to_ram: Order,
-    /// Largest order of zeros at a first touch.
-    pub populate: Order,
 }
 
 impl Transaction {
@@ -122,9 +102,4 @@ impl Transaction {
             Transaction::Collapse(inner) => inner.step(block, outcome),
         }
     }
-}
-
-/// Refuses an outcome that the last step cannot have.
-pub(crate) fn illegal(phase: &impl Debug, outcome: Outcome) -> ! {
-    panic!("{outcome:?} is no outcome of the step in phase {phase:?}")
 }

@@ -14,7 +14,6 @@ use bifolio_sys::SharedBytes;
 
 use crate::gate::Gate;
 use crate::memory::Memory;
-use crate::port::Port;
 use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::table::Table;
@@ -71,12 +70,6 @@ impl Hosted {
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.memory
-    }
-
-    /// Opens a port for a unit of the device. The number comes back in its requests.
-    #[must_use]
-    pub fn open_port(self: &Arc<Self>, unit: u32) -> Port {
-        Port::new(Arc::clone(self), unit)
     }
 
     /// Declares the device lost: no port gets at its memory from its next access on, and no page is brought there. The engine

@@ -76,8 +76,16 @@ pub struct Port {
     between: Vec<u8>,
 }
 
+impl Hosted {
+    /// Opens a port for a unit of the device. The number comes back in its requests.
+    #[must_use]
+    pub fn open_port(self: &Arc<Self>, unit: u32) -> Port {
+        Port::new(Arc::clone(self), unit)
+    }
+}
+
 impl Port {
-    pub(crate) fn new(device: Arc<Hosted>, unit: u32) -> Port {
+    fn new(device: Arc<Hosted>, unit: u32) -> Port {
         let place = device.gate.open();
         Port { device, place, tlb: Tlb::new(), access: 0, unit, offsets: Vec::new(), between: Vec::new() }
     }
