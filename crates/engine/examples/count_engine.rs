@@ -120,7 +120,6 @@ impl World {
             policy: Box::new(orders),
             clock: Arc::new(MachineClock::new()),
             observers,
-            checked: None,
         })
         .expect("one node");
         engine.blocks().add_region(start..end).expect("blocks");

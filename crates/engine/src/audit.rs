@@ -1,53 +1,44 @@
-//! Comparing everything with everything, checked or not. What `--checked` judges meanwhile is in
-//! [`checked`](crate::checked).
+//! Comparing everything with everything, whether the engine is checked or not. A checker judges transitions meanwhile.
 //!
-//! Nobody can tell that no fault is under way: who touches memory is awake once his page is in view, while a handler may
-//! still finish that fault, or have another one of the same page in hand, which brings the page home once more if it left
-//! since. So an audit takes every block before it looks at the first, and keeps them all until the last sum is compared.
+//! It cannot be told that no fault is under way: a thread that touches memory is awake once its page is in view, while a
+//! handler may still finish that fault, or have another one of the same page in hand, which brings the page home once more
+//! if it left since. So an audit takes every block before it looks at the first, and keeps them all until the last sum is
+//! compared.
 
-use bifolio_rules::Rule;
-use bifolio_rules::facts::{self, Counted, Ended, Finalized, Formed, Stretch};
+use bifolio_folio::Pfn;
+use bifolio_migrate::{Block, NodeId};
+use bifolio_rules::{AuditEvent, Counter, Structure, Violation};
 
 use crate::blocks::{BlockRef, BlockState};
-use crate::checked::Violation;
 use crate::engine::{Engine, lock};
-use crate::event::EventKind;
+use crate::event::{EventKind, Observers};
 use crate::node::Node;
-use crate::statistics::Statistics;
 use crate::sync::MutexGuard;
 use crate::view::CpuView;
 
-/// What an audit found.
-struct Audit<'s> {
-    /// Where judgements are counted, in a checked engine.
-    statistics: Option<&'s Statistics>,
+/// An audit under way.
+struct Audit<'e> {
+    observers: &'e Observers,
     found: Vec<Violation>,
 }
 
 impl Audit<'_> {
-    fn judge(&mut self, number: u8, kept: bool, what: impl FnOnce() -> String) {
-        let rule = Rule::known(number);
-        if let Some(statistics) = self.statistics {
-            statistics.add_judged(rule, 1);
-        }
-        if !kept {
-            self.found.push(Violation { rule, what: what() });
-        }
+    /// Tells observers what was seen, and keeps it if it breaks a rule.
+    fn see(&mut self, event: &AuditEvent<'_>) {
+        self.observers.tell(None, || EventKind::Audit(event));
+        self.found.extend(event.judgement().violation());
     }
 
-    /// Judges a counter against what a walk finds, by one of the rules that are about counters.
-    fn count(&mut self, number: u8, what: impl FnOnce() -> String, counter: u64, truth: u64) {
-        let counted = Counted { counter, truth };
-        let kept = match number {
-            7 => facts::i7(&counted),
-            8 => facts::i8(&counted),
-            _ => facts::i13(&counted),
-        };
-        self.judge(number, kept, || format!("{counter} are counted, {truth} are held: {}", what()));
+    fn count(&mut self, counter: Counter, counted: u64, found: u64) {
+        self.see(&AuditEvent::Counted { counter, counted, found });
+    }
+
+    fn walk(&mut self, structure: Structure, fault: Option<&str>) {
+        self.see(&AuditEvent::Walked { structure, fault });
     }
 }
 
-/// What all blocks, and all buffer objects on a device, add up to.
+/// What all blocks, and all buffers on a device, add up to.
 #[derive(Default)]
 struct Sums {
     /// Pages on the device.
@@ -69,19 +60,18 @@ impl Sums {
 }
 
 impl<V: CpuView> Engine<V> {
-    /// Walks everything and returns what breaks a rule, now or, in a checked engine, at any time before: the first
-    /// [`KEPT`](crate::checked::KEPT) of those. Transactions, and so faults, wait meanwhile. Nothing may be
-    /// allocated, and no buffer object made, used or dropped.
+    /// Walks everything and returns what breaks a rule. Transactions, and so faults, wait meanwhile. Nothing may be
+    /// allocated, and no buffer made, used or dropped.
     ///
-    /// What is found is counted as violations too.
+    /// Observers are told of each comparison.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
-        let statistics = self.checker.as_ref().map(|checker| checker.statistics());
-        let mut audit = Audit { statistics, found: Vec::new() };
+        let mut audit = Audit { observers: &self.observers, found: Vec::new() };
         // A thread that holds one of these only tries others, so this waits for no thread that waits for it.
         let blocks: Vec<_> = self.blocks.made().map(|found| (found, self.lock(&found))).collect();
         for (found, cell) in &blocks {
-            self.audit_block(&mut audit, found, &cell.block);
+            let fault = self.fault_of(found, &cell.block);
+            audit.walk(Structure::Block, fault.as_deref());
         }
         for node in &self.nodes {
             let sums = Sums::of(node, &blocks);
@@ -89,35 +79,20 @@ impl<V: CpuView> Engine<V> {
             audit_pool(&mut audit, node, &sums);
         }
         let ram: u64 = blocks.iter().map(|(_, cell)| u64::from(cell.block.ram().count())).sum();
-        let (used, buffers) = (self.budget.used_pages(), self.buffer_pages());
-        let resident =
-            || format!("resident pages, {ram} in {} blocks, {buffers} of buffer objects", blocks.len());
-        audit.count(13, resident, used, ram + buffers);
-        drop(blocks);
-        let count = audit.found.len() as u64;
-        self.observers.tell(None, || EventKind::Violations { count });
-        let before = self.checker.as_ref().map(|checker| checker.violations()).unwrap_or_default();
-        if let Some(checker) = &self.checker {
-            audit.found.iter().cloned().for_each(|violation| checker.keep(violation));
-        }
-        before.into_iter().chain(audit.found).collect()
+        audit.count(Counter::ResidentPages, self.budget.used_pages(), ram + self.buffer_pages());
+        audit.found
     }
 
-    /// Judges whether a block agrees with itself, and with the words of its folios (I12).
-    fn audit_block(&self, audit: &mut Audit<'_>, found: &BlockRef<'_>, block: &bifolio_migrate::Block) {
-        let itself = block.check_consistency();
-        let lost = block.pieces().iter().find(|piece| {
-            let head = self.node(piece.node).pagemap().head_of(piece.pfn);
-            head != Some((piece.pfn, piece.run.order()))
-        });
-        let finalized = Finalized {
-            out_of_view: u8::from(itself.is_err()),
-            leaked: u8::from(lost.is_some()),
-            folios_hold_pages: lost.is_none(),
-        };
-        audit.judge(12, facts::i12(&finalized), || {
-            format!("block at {:#x}: {itself:?}, no live folio for {lost:?}", found.base)
-        });
+    /// Where a block does not agree with itself, or with the words of its folios.
+    fn fault_of(&self, found: &BlockRef<'_>, block: &Block) -> Option<String> {
+        if let Err(fault) = block.check_consistency() {
+            return Some(format!("block at {:#x}: {fault:?}", found.base));
+        }
+        let head_of = |node: NodeId, pfn: Pfn| self.node(node).pagemap().head_of(pfn);
+        let mut pieces = block.pieces().iter();
+        let lost =
+            pieces.find(|piece| head_of(piece.node, piece.pfn) != Some((piece.pfn, piece.run.order())))?;
+        Some(format!("block at {:#x}: no live folio for {lost:?}", found.base))
     }
 }
 
@@ -125,35 +100,19 @@ fn audit_pool(audit: &mut Audit<'_>, node: &Node, sums: &Sums) {
     let pool = node.pool();
     pool.release();
     let (usage, free) = (pool.usage(), pool.free_pages());
-    let what = || format!("pages taken from the pool, which has {free} free and {} objects", usage.objects);
-    audit.count(7, what, node.pagemap().pages() - free, usage.pages);
-    let consistent = pool.check_consistency();
-    audit.judge(7, consistent.is_ok(), || format!("pool: {consistent:?}"));
-    let Sums { folios, buffer_ranges, .. } = *sums;
-    let what =
-        || format!("references of objects, {folios} by folios, {buffer_ranges} by ranges of buffer objects");
-    audit.count(7, what, usage.references, folios + buffer_ranges);
+    audit.see(&AuditEvent::Refusals { node: node.id().0, refusals: usage.refusals });
+    audit.count(Counter::PoolPages, node.pagemap().pages() - free, usage.pages);
+    audit.walk(Structure::Pool, pool.check_consistency().err().as_deref());
+    audit.count(Counter::ObjectReferences, usage.references, sums.folios + sums.buffer_ranges);
 }
 
 fn audit_pagemap(audit: &mut Audit<'_>, node: &Node, sums: &Sums) {
     let pagemap = node.pagemap();
-    let words = pagemap.check_consistency();
-    let facts = Formed {
-        range: Stretch { first: 0, pages: pagemap.pages() },
-        live: Stretch::NONE,
-        compound: Stretch::NONE,
-        as_from_nothing: words.is_ok(),
-        pagemap_right: true,
-        references: 1,
-        locked: true,
-        after_kill: false,
-    };
-    audit.judge(2, facts::i2(&facts), || format!("pagemap: {words:?}"));
-    let what = || format!("live device pages, in {} folios of blocks", sums.folios);
-    audit.count(8, what, pagemap.live_pages(), sums.device);
+    let fault = pagemap.check_consistency().err().map(|fault| format!("{fault:?}"));
+    audit.walk(Structure::Pagemap, fault.as_deref());
+    audit.count(Counter::LivePages, pagemap.live_pages(), sums.device);
     if pagemap.is_dead() {
-        let live: u64 = pagemap.folios().map(|folio| folio.order.pages()).sum();
-        let ended = Ended { ends: pagemap.is_drained(), live };
-        audit.judge(16, facts::i16_ended(&ended), || format!("after the kill: {ended:?}"));
+        let live_pages = pagemap.folios().map(|folio| folio.order.pages()).sum();
+        audit.see(&AuditEvent::Teardown { node: node.id().0, ends: pagemap.is_drained(), live_pages });
     }
 }

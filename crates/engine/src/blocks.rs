@@ -7,7 +7,6 @@ use bifolio_migrate::{BLOCK_PAGES, Block, PageRun};
 use bifolio_policy::ObjectId;
 use bifolio_sys::PAGE;
 
-use crate::checked::waits_for_a_block;
 use crate::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Number of a block in its [`Blocks`].
@@ -39,7 +38,6 @@ pub struct BlockRef<'b> {
 impl<'b> BlockRef<'b> {
     /// Waits for the block.
     pub(crate) fn lock(&self) -> MutexGuard<'b, BlockState> {
-        waits_for_a_block();
         // A transaction that panicked left a state that its own assertions refused; going on is no worse.
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -15,13 +15,11 @@ use bifolio_pool::Rmap;
 
 use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
 use crate::budget::Budget;
-use crate::checked::Checker;
 use crate::clock::Clock;
 use crate::event::{Cause, EventKind, Observer, Observers};
 use crate::node::{Node, NodeError, NodeFaults, NodeParts, number};
 use crate::ram_order::RamOrder;
 use crate::run::Request;
-use crate::statistics::Statistics;
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, MutexGuard};
 use crate::view::{CpuView, address_of};
@@ -38,8 +36,6 @@ pub struct Engine<V: CpuView> {
     pub(crate) budget: Budget,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Observers,
-    /// Judges every transition, if asked for.
-    pub(crate) checker: Option<Arc<Checker>>,
     /// Pages whose touch raises SIGBUS.
     pub(crate) poisoned: Mutex<BTreeSet<(BlockId, u16)>>,
     /// Faults to go until it is tried again to keep the limit of system memory.
@@ -60,8 +56,6 @@ pub struct Parts<V> {
     pub clock: Arc<dyn Clock>,
     /// What hears of everything that happens.
     pub observers: Vec<Arc<dyn Observer>>,
-    /// Where violations are counted, if the rules are to be judged at every transition: see [`checked`](crate::checked).
-    pub checked: Option<Statistics>,
 }
 
 impl<V: CpuView + 'static> Engine<V> {
@@ -70,11 +64,10 @@ impl<V: CpuView + 'static> Engine<V> {
     /// # Errors
     /// [`NodeError`] if the devices do not fit together.
     pub fn new(parts: Parts<V>) -> Result<Arc<Engine<V>>, NodeError> {
-        let (checker, nodes) = Checker::install(parts.checked, parts.nodes);
         let (policies, pages) = (parts.policy.as_ref(), parts.budget.limit_pages());
-        let sizes = nodes.iter().map(|node| node.pagemap.pages());
+        let sizes = parts.nodes.iter().map(|node| node.pagemap.pages());
         let least_pages = sizes.min().map_or(pages, |least| least.min(pages));
-        let nodes = number(nodes, policies, least_pages)?;
+        let nodes = number(parts.nodes, policies, least_pages)?;
         let smallest = Order::ZERO;
         let ram = policies.make(&Memory { side: Side::Ram, pages, least_pages, smallest, remote: false });
         let ram_constant = ram.constant();
@@ -87,7 +80,6 @@ impl<V: CpuView + 'static> Engine<V> {
             budget: parts.budget,
             clock: parts.clock,
             observers: Observers::new(parts.observers),
-            checker,
             poisoned: Mutex::default(),
             stuck: AtomicU32::new(0),
         });
@@ -137,12 +129,6 @@ impl<V: CpuView> Engine<V> {
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
-    }
-
-    /// The checker, if every transition is judged.
-    #[must_use]
-    pub fn checker(&self) -> Option<&Arc<Checker>> {
-        self.checker.as_ref()
     }
 
     /// Makes page-aligned addresses live and empty, as an allocation that begins.

@@ -116,10 +116,10 @@ pub struct Event<'e> {
 pub enum EventKind<'e> {
     /// Detail: a transaction begins on a block that its thread has locked.
     Begin {
-        /// Address of the block.
-        block: usize,
         /// What it is for.
         cause: Cause,
+        /// The block.
+        context: &'e dyn StepContext,
     },
     /// Detail: a step is about to be done.
     Step {
@@ -284,11 +284,8 @@ pub enum EventKind<'e> {
         /// How long it took.
         time_ns: u64,
     },
-    /// An audit found what breaks a rule.
-    Violations {
-        /// How often.
-        count: u64,
-    },
+    /// An audit compared something with a walk over it.
+    Audit(&'e bifolio_rules::AuditEvent<'e>),
     /// A device was killed: no folio is formed there any more.
     Killed {
         /// The device.

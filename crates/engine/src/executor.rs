@@ -9,7 +9,6 @@ use bifolio_pool::{Allocation, Contents};
 use bifolio_sys::SharedBytes;
 
 use crate::blocks::{BlockRef, BlockState};
-use crate::checked::Watch;
 use crate::device::{Copy, DeviceError, TableUpdate, UsedPages};
 use crate::engine::{Engine, lock, rmap_for};
 use crate::event::{EventKind, StepContext, TransactionId};
@@ -39,8 +38,6 @@ pub(crate) struct StepExecutor<'e, V: CpuView> {
     /// Whether it may use the reserve of system memory.
     making_room: bool,
     pub(super) staged: Option<V::Staged>,
-    /// Judges what it does, in a checked engine.
-    watch: Option<Watch<'e>>,
 }
 
 /// What observers may look at while a step is done.
@@ -79,12 +76,20 @@ impl<V: CpuView> StepContext for Context<'_, '_, V> {
 }
 
 impl<'e, V: CpuView> StepExecutor<'e, V> {
-    pub(crate) fn begin(engine: &'e Engine<V>, found: BlockRef<'e>, request: Request<'e>) -> Self {
-        let watch = engine.checker.as_deref().map(Watch::begin);
+    /// Begins a transaction on a block that the caller has locked.
+    pub(crate) fn begin(
+        engine: &'e Engine<V>,
+        found: BlockRef<'e>,
+        cell: &BlockState,
+        request: Request<'e>,
+    ) -> Self {
         let making_room = request.priority != Priority::Fault;
         let id = engine.observers.next_transaction();
-        let executor = StepExecutor { engine, found, request, id, making_room, staged: None, watch };
-        executor.tell_detail(|| EventKind::Begin { block: found.base, cause: request.cause });
+        let executor = StepExecutor { engine, found, request, id, making_room, staged: None };
+        if engine.observers.want_details() {
+            let context = Context { executor: &executor, block: &cell.block, step: None };
+            executor.tell_detail(|| EventKind::Begin { cause: request.cause, context: &context });
+        }
         executor
     }
 
@@ -93,31 +98,21 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         if self.engine.observers.want_details() {
             return self.perform_observed(step, cell);
         }
-        self.watch_execute(step, cell)
+        self.execute(step, cell)
     }
 
     #[inline(never)]
     fn perform_observed(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
         let context = Context { executor: self, block: &cell.block, step: Some(&step) };
         self.tell_detail(|| EventKind::Step { step: &step, context: &context });
-        let outcome = self.watch_execute(step, cell);
+        let outcome = self.execute(step, cell);
         let context = Context { executor: self, block: &cell.block, step: Some(&step) };
         self.tell_detail(|| EventKind::Done { step: &step, outcome, context: &context });
         outcome
     }
 
-    fn watch_execute(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
-        let Some(mut watch) = self.watch.take() else { return self.execute(step, cell) };
-        let outcome = self.perform_watched(&mut watch, step, cell);
-        self.watch = Some(watch);
-        outcome
-    }
-
     /// Ends the transaction: observers see what it left behind.
-    pub(crate) fn end(mut self, result: &Result<Finished, Failure>, cell: &BlockState) {
-        if let Some(watch) = self.watch.take() {
-            self.judge_end(&watch, result, cell);
-        }
+    pub(crate) fn end(self, result: &Result<Finished, Failure>, cell: &BlockState) {
         let context = Context { executor: &self, block: &cell.block, step: None };
         self.tell(|| EventKind::End { result, context: &context });
     }
@@ -192,10 +187,10 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         let Some(allocated) = pool.allocate(run.order(), rmap, contents) else { return Outcome::NoMemory };
         let Allocation { range, data, cleared } = allocated;
         self.tell_detail(|| EventKind::Forming { node, range: &range, data });
-        let formed = match &self.engine.checker {
-            Some(checker) => checker.form(pagemap, range, data),
-            None if self.engine.observers.check_every_page() => pagemap.form_checked(range, data),
-            None => pagemap.form(range, data),
+        let formed = if self.engine.observers.check_every_page() {
+            pagemap.form_checked(range, data)
+        } else {
+            pagemap.form(range, data)
         };
         match formed {
             Ok(folio) => {

@@ -12,7 +12,6 @@ pub mod audit;
 pub mod blocks;
 pub mod budget;
 pub mod buffer;
-pub mod checked;
 pub mod clock;
 mod decide;
 pub mod detach;
@@ -39,7 +38,6 @@ pub mod view;
 
 pub use budget::Budget;
 pub use buffer::BufferError;
-pub use checked::{Checker, Violation};
 pub use engine::{Engine, Parts, Side};
 pub use event::{Detail, Event, EventKind, Observer};
 pub use node::{Node, NodeError, NodeParts};

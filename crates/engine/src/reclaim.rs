@@ -265,9 +265,6 @@ impl<V: CpuView> Engine<V> {
         let Some(piece) = cell.block.piece_of(page).filter(there) else { return EvictionStats::GONE };
         let (wanted, is_there) = (head, Some(piece.pfn));
         self.observers.tell_detail(None, || EventKind::Victim { node: node.id(), wanted, found: is_there });
-        if let Some(checker) = &self.checker {
-            checker.victim(head, is_there);
-        }
         match self.run(found, cell, Transaction::to_ram(page), Request::within(Cause::Eviction, tally)) {
             Ok(_) => {
                 if let Some(tally) = tally {

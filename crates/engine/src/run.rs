@@ -90,7 +90,7 @@ impl<V: CpuView> Engine<V> {
         mut transaction: Transaction,
         request: Request<'_>,
     ) -> Result<Finished, Failure> {
-        let mut executor = StepExecutor::begin(self, *found, request);
+        let mut executor = StepExecutor::begin(self, *found, cell, request);
         let mut outcome = Outcome::Start;
         let result = loop {
             match transaction.step(&mut cell.block, outcome) {

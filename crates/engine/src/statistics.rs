@@ -207,7 +207,7 @@ impl Observer for Statistics {
             EventKind::Collapsed { .. } => self.add(Counter::Collapses, 1),
             EventKind::Busy => self.add(Counter::Busy, 1),
             EventKind::BeyondLimit { pages } => self.add(Counter::BeyondRam, pages),
-            EventKind::Violations { count } => self.add(Counter::Violations, count),
+            EventKind::Audit(event) if event.judgement().broken.is_some() => self.add(Counter::Violations, 1),
             EventKind::Poisoned { .. } => self.add(Counter::Failures, 1),
             _ => {}
         }

@@ -3,8 +3,6 @@
 
 pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock};
 
-pub(crate) use std::thread_local;
-
 pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }

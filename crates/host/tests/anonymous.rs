@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bifolio_builtin::{Builtin, Memory};
+use bifolio_checker::Observed;
 use bifolio_engine::clock::MachineClock;
 use bifolio_engine::{Budget, NodeParts, Parts};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
@@ -57,14 +58,14 @@ fn rig(order: u8) -> Option<Rig> {
         device: Arc::new(FaultyDevice::over(Arc::new(inner), script)),
         pagemap: PageMap::new(MemoryKind::Private, Pfn::ZERO, pages, pool).expect("a pagemap"),
     };
+    let Observed { nodes, observers, .. } = Observed::new(vec![node], &statistics, true);
     let engine = Engine::new(Parts {
         view,
-        nodes: vec![node],
+        nodes,
         budget: Budget::new(1 << 30, 0),
         policy: Box::new(FixedOrders { largest: order, smallest: order, populate: order }),
         clock: Arc::new(MachineClock::new()),
-        observers: vec![Arc::new(statistics.clone())],
-        checked: Some(statistics.clone()),
+        observers,
     })
     .expect("one node");
     engine.blocks().add_region(span.start()..span.end()).expect("whole blocks");

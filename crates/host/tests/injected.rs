@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bifolio_builtin::{Builtin, Memory};
+use bifolio_checker::Observed;
 use bifolio_engine::clock::MachineClock;
 use bifolio_engine::detach::{DetachError, Stuck};
 use bifolio_engine::device::{DeviceFault, DeviceRequest, Served};
@@ -71,14 +72,14 @@ impl Machine {
             device: Arc::new(FaultyDevice::over(Arc::new(inner), script())),
             pagemap: PageMap::new(kind, Pfn::ZERO, device_pages, pool).expect("a pagemap"),
         };
+        let Observed { nodes, observers, .. } = Observed::new(vec![node], &statistics, true);
         let engine = Engine::new(Parts {
             view: FaultyView::over(view, script()),
-            nodes: vec![node],
+            nodes,
             budget: Budget::new(ram_pages, 16),
             policy: Box::new(FixedOrders { largest: Order::PMD, smallest, populate: Order::K64 }),
             clock: Arc::new(MachineClock::new()),
-            observers: vec![Arc::new(statistics.clone())],
-            checked: Some(statistics.clone()),
+            observers,
         })
         .expect("one node");
         engine.blocks().add_region(span.start()..span.end()).expect("blocks");

@@ -311,9 +311,20 @@ pub enum TransactionEvent {
         holding: u64,
     },
     /// A transaction has locked the block, and begins.
-    Began,
-    /// Where the pages of the block are, before the transaction changes that.
-    Resident(Residency),
+    Began {
+        /// Where the pages of the block are.
+        pages: Residency,
+    },
+    /// The transaction waits for others, which make room and may move pages of this block too.
+    Paused {
+        /// Where the pages of the block are.
+        pages: Residency,
+    },
+    /// The transaction goes on after that.
+    Resumed {
+        /// Where the pages of the block are.
+        pages: Residency,
+    },
     /// The transaction asked for memory, on either side.
     MemoryAsked {
         /// Order that it asked for.
@@ -333,19 +344,21 @@ pub enum TransactionEvent {
         /// First page.
         head: u64,
     },
-    /// The transaction released a folio.
+    /// The transaction releases a folio.
     FolioReleased {
         /// The node.
         node: u8,
         /// First page.
         head: u64,
+        /// Order.
+        order: u8,
     },
     /// The transaction has ended; the block is still locked.
     Ended {
         /// How it ended.
         ending: Ending,
         /// Where the pages of the block are.
-        now: Residency,
+        pages: Residency,
         /// Pages of the block that are on the folio that was formed for the transaction; bit i for page i.
         committed: [u64; 8],
         /// Whether pages are still out of the CPU's view.

@@ -25,11 +25,12 @@ use crate::setup::{SetupError, pages};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use crate::views::anonymous::AnonymousView;
 use bifolio_builtin::{Builtin, Memory};
-use bifolio_engine::checked::Violation;
+use bifolio_checker::{Checker, Observed};
 use bifolio_engine::clock::MachineClock;
 use bifolio_engine::device::Device;
 use bifolio_engine::statistics::Statistics;
 use bifolio_engine::{Budget, Engine, NodeParts, Parts};
+use bifolio_rules::Violation;
 
 mod arena;
 mod fork;
@@ -88,6 +89,8 @@ pub struct Heap {
 struct Inner {
     engine: Arc<Engine<AnonymousView>>,
     statistics: Statistics,
+    /// Judges every transition, if asked for.
+    checker: Option<Arc<Checker>>,
     streams: Mutex<Streams>,
     gate: RwLock<()>,
     spare: Mutex<Spare>,
@@ -138,7 +141,16 @@ impl Heap {
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
         let statistics = config.statistics.clone().map_or_else(Statistics::new, Ok)?;
-        let engine = engine(view, vram, Budget::new(ram, 0), largest, statistics.clone(), config)?;
+        let nodes = vec![node(vram, config)?];
+        let Observed { nodes, observers, checker } = Observed::new(nodes, &statistics, config.checked);
+        let engine = Engine::new(Parts {
+            view,
+            nodes,
+            budget: Budget::new(ram, 0),
+            policy: Box::new(FixedOrders { largest, smallest: Order::ZERO, populate: largest }),
+            clock: Arc::new(MachineClock::new()),
+            observers,
+        })?;
         engine.blocks().add_region(addresses.clone())?;
         let arena = Mutex::new(Arena::new(whole.start(), whole.len())?);
         let streams = Mutex::new(Streams::new(largest));
@@ -146,8 +158,8 @@ impl Heap {
         let spare = Mutex::new(Spare::new(spare_pages));
         let gate = RwLock::default();
         let inner =
-            Arc::new(Inner { engine, statistics, streams, gate, spare, arena, addresses, largest, access });
-        Ok(Heap { handlers: None, inner })
+            Inner { engine, statistics, checker, streams, gate, spare, arena, addresses, largest, access };
+        Ok(Heap { handlers: None, inner: Arc::new(inner) })
     }
 
     /// Which faults are caught: all, or only those of user mode.
@@ -330,11 +342,16 @@ impl Heap {
         }
     }
 
-    /// Checks all rules while nothing moves. What breaks one is counted too.
+    /// Checks all rules while nothing moves. What breaks one is counted too. In a checked heap, returns before that what
+    /// transitions broke.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
         let _alone = self.inner.gate.write().unwrap_or_else(PoisonError::into_inner);
-        self.inner.engine.audit()
+        let found = self.inner.engine.audit();
+        match &self.inner.checker {
+            Some(checker) => checker.violations_and(found),
+            None => found,
+        }
     }
 }
 
@@ -376,29 +393,13 @@ impl Inner {
     }
 }
 
-fn engine(
-    view: AnonymousView,
-    vram: u64,
-    budget: Budget,
-    largest: Order,
-    statistics: Statistics,
-    config: &HeapConfig,
-) -> Result<Arc<Engine<AnonymousView>>, SetupError> {
-    // No job runs on this device: it is memory to move to, without a page table.
+/// The device that a heap moves memory to. No job runs on it, so it has no page table.
+fn node(vram: u64, config: &HeapConfig) -> Result<NodeParts, SetupError> {
     let memory = Memory::new(Pfn::ZERO, vram)?;
     let device: Arc<dyn Device> = Arc::new(Builtin::new(memory, std::num::NonZeroUsize::MIN, 0..0));
-    let policy = Box::new(FixedOrders { largest, smallest: Order::ZERO, populate: largest });
     let pool = config.pool.make(vram)?;
     let pagemap = PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, pool)?;
-    Ok(Engine::new(Parts {
-        view,
-        nodes: vec![NodeParts { device, pagemap }],
-        budget,
-        policy,
-        clock: Arc::new(MachineClock::new()),
-        observers: vec![Arc::new(statistics.clone())],
-        checked: config.checked.then_some(statistics),
-    })?)
+    Ok(NodeParts { device, pagemap })
 }
 
 fn span(range: &Range<usize>) -> AddressRange {

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bifolio_checker::Observed;
 use bifolio_engine::clock::MachineClock;
 use bifolio_engine::node::NodeParts;
 use bifolio_engine::{Budget, Engine, Parts};
@@ -302,16 +303,16 @@ fn engine(
 ) -> Result<Arc<Engine<InPlaceView>>, SetupError> {
     let pool = config.pool.make(vram)?;
     let pagemap = PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, pool)?;
-    let statistics = config.gauges.statistics();
+    let (nodes, statistics) = (vec![NodeParts { device: store, pagemap }], config.gauges.statistics());
+    let Observed { nodes, observers, .. } = Observed::new(nodes, statistics, config.checked);
     let engine = Engine::new(Parts {
         view,
-        nodes: vec![NodeParts { device: store, pagemap }],
+        nodes,
         // What is resident is counted by the service, over all of the program's memory.
         budget: Budget::new(u64::MAX / 2, 0),
         policy: Box::new(FixedOrders { largest, smallest: Order::ZERO, populate: Order::ZERO }),
         clock: Arc::new(MachineClock::new()),
-        observers: vec![Arc::new(statistics.clone())],
-        checked: config.checked.then(|| statistics.clone()),
+        observers,
     })?;
     engine.blocks().add_region(0..USER_SPACE)?;
     Ok(engine)

@@ -15,8 +15,8 @@ use crate::fault_loop::{Answer, Fault, Handlers, Readers};
 use crate::setup::{SetupError, pages};
 use crate::views::shared::{Keep, ReachableMemory, SharedView};
 use bifolio_builtin::{Builtin, Kernel, Memory};
+use bifolio_checker::{Checker, Observed};
 use bifolio_engine::blocks::BLOCK_LEN;
-use bifolio_engine::checked::Violation;
 use bifolio_engine::clock::MachineClock;
 use bifolio_engine::detach::DetachError;
 use bifolio_engine::device::{Device, DeviceFault};
@@ -26,6 +26,7 @@ use bifolio_engine::sleep::Seen;
 use bifolio_engine::statistics::{Counter, Snapshot, Statistics};
 use bifolio_engine::view::CpuView;
 use bifolio_engine::{Budget, Engine, NodeParts, Parts, Side};
+use bifolio_rules::Violation;
 
 mod allocations;
 pub mod buffer;
@@ -106,6 +107,8 @@ pub struct Space {
     engine: Arc<Engine<SharedView>>,
     devices: Vec<Arc<Builtin>>,
     statistics: Statistics,
+    /// Judges every transition, if asked for.
+    checker: Option<Arc<Checker>>,
     access: Access,
     allocations: Mutex<Allocations>,
 }
@@ -141,14 +144,14 @@ impl Space {
         let memory = PolicyMemory { least_pages: vram.min(ram), ..PolicyMemory::device(vram) };
         let OrderRange { largest, smallest } = policy.make(&memory).orders();
         let statistics = Statistics::new()?;
+        let Observed { nodes, observers, checker } = Observed::new(nodes, &statistics, config.checked);
         let engine = Engine::new(Parts {
             view,
             nodes,
             budget: Budget::new(ram, largest.pages() * 4),
             policy,
             clock: Arc::new(MachineClock::new()),
-            observers: vec![Arc::new(statistics.clone())],
-            checked: config.checked.then(|| statistics.clone()),
+            observers,
         })?;
         engine.blocks().add_region(addresses.clone())?;
         let by_kind = if coherent { Readers::Separate } else { Readers::Handlers };
@@ -156,7 +159,7 @@ impl Space {
         let answer: Arc<dyn Answer> = Arc::new(ByEngine(Arc::clone(&engine)));
         let handlers = Some(Handlers::start(uffd, HANDLERS, readers, &answer)?);
         let allocations = Mutex::new(Allocations::new(addresses, 1 << smallest.get())?);
-        Ok(Space { handlers, engine, devices, statistics, access, allocations })
+        Ok(Space { handlers, engine, devices, statistics, checker, access, allocations })
     }
 
     /// Allocates `bytes` of zeros and returns their address, aligned to a page, and to 2 MiB if that long.
@@ -296,10 +299,15 @@ impl Space {
         self.statistics.snapshot()
     }
 
-    /// Checks all rules, while faults wait: see [`Engine::audit`]. What breaks one is counted too.
+    /// Checks all rules, while faults wait: see [`Engine::audit`]. What breaks one is counted too. In a checked space, returns
+    /// before that what transitions broke.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
-        self.engine.audit()
+        let found = self.engine.audit();
+        match &self.checker {
+            Some(checker) => checker.violations_and(found),
+            None => found,
+        }
     }
 
     /// Takes the device away from the space, and waits up to a second for others who hold folios: see

@@ -1,5 +1,7 @@
 //! Migrations: what they name, take, wait for and leave: I12, I13, I14, I18, I19, I23, I24, I26, I28.
 
+use core::array;
+
 use super::Verdict;
 use crate::{Info, Pages};
 
@@ -109,13 +111,18 @@ pub struct Residency {
     pub device: [u64; 8],
 }
 
-/// I23: of a transaction that failed, only the pages that it had committed to a folio moved.
+/// I23: what a transaction moved that failed is consistent. Pages that it had committed to its folio are on a device, pages
+/// that it had brought home are in system memory, and all others are where they were. Pages that left a device, or moved
+/// on it to another folio, are those of the folios that it released: `released` pages.
 #[inline]
-pub fn i23_failed(before: &Residency, now: &Residency, committed: &[u64; 8]) -> Verdict {
+pub fn i23_failed(before: &Residency, now: &Residency, committed: &[u64; 8], released: u64) -> Verdict {
+    let home: [u64; 8] = array::from_fn(|at| now.ram[at] & before.device[at] & !committed[at]);
     let moved_so = |at: usize| {
-        now.ram[at] == before.ram[at] & !committed[at] && now.device[at] == before.device[at] | committed[at]
+        now.ram[at] == before.ram[at] & !committed[at] | home[at]
+            && now.device[at] == before.device[at] & !home[at] | committed[at]
     };
-    Verdict::new(23, (0..8).all(moved_so))
+    let left = |at: usize| u64::from((before.device[at] & (home[at] | committed[at])).count_ones());
+    Verdict::new(23, (0..8).all(moved_so) && (0..8).map(left).sum::<u64>() == released)
 }
 
 /// I23: pages that are said to have moved are where they were to go.
@@ -229,10 +236,23 @@ mod tests {
         let bits = |low| [low, 0, 0, 0, 0, 0, 0, 0];
         let at = |ram, device| Residency { ram: bits(ram), device: bits(device) };
         let before = at(0x0f, 0xf0);
-        assert!(i23_failed(&before, &before, &bits(0)).kept);
-        assert!(i23_failed(&before, &at(0x0c, 0xf3), &bits(0x03)).kept);
-        assert!(!i23_failed(&before, &at(0x0c, 0xf3), &bits(0x01)).kept);
-        assert!(!i23_failed(&before, &at(0x0c, 0xf0), &bits(0)).kept);
+        assert!(i23_failed(&before, &before, &bits(0), 0).kept);
+        assert!(i23_failed(&before, &at(0x0c, 0xf3), &bits(0x03), 0).kept);
+        assert!(!i23_failed(&before, &at(0x0c, 0xf3), &bits(0x01), 0).kept);
+        assert!(!i23_failed(&before, &at(0x0c, 0xf0), &bits(0), 0).kept);
+        assert!(!i23_failed(&before, &at(0x10f, 0xf0), &bits(0), 1).kept, "from nowhere");
+    }
+
+    #[test]
+    fn i23_wants_pages_that_came_home_to_have_left_their_folio() {
+        let bits = |low| [low, 0, 0, 0, 0, 0, 0, 0];
+        let at = |ram, device| Residency { ram: bits(ram), device: bits(device) };
+        let (before, now) = (at(0x0f, 0xf0), at(0x3f, 0xc0));
+        assert!(i23_failed(&before, &now, &bits(0), 2).kept);
+        assert!(!i23_failed(&before, &now, &bits(0), 0).kept);
+        assert!(!i23_failed(&before, &before, &bits(0), 2).kept);
+        // From one device to another.
+        assert!(i23_failed(&before, &before, &bits(0x30), 2).kept);
     }
 
     #[test]

@@ -143,12 +143,6 @@ impl Shadow {
         self.transactions.get(&block).map_or_else(Vec::new, Transaction::known_runs)
     }
 
-    /// Whether it is known where the pages of a block were before its transaction changed that.
-    #[must_use]
-    pub fn knows_residency(&self, block: u64) -> bool {
-        self.transactions.get(&block).is_some_and(Transaction::knows_residency)
-    }
-
     /// Node and first page of the folio that was formed for the transaction of a block and not released.
     #[must_use]
     pub fn folio_of_transaction(&self, block: u64) -> Option<(u8, u64)> {

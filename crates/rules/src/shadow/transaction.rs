@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::{Shadow, Sink};
 use crate::judge::{self, Kept, Residency};
+use crate::pages::pages_of;
 use crate::{Ending, TransactionEvent};
 
 /// Pages of a block.
@@ -14,11 +15,13 @@ const BLOCK_PAGES: usize = 512;
 /// What is remembered of a transaction while it has its block locked.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    /// Where the pages of the block were, before it changed anything.
-    before: Option<Residency>,
+    /// Where the pages of the block were before it changed anything, or since it was paused last.
+    before: Residency,
     /// Node and first page of the folio that was formed for it and not released.
     formed: Option<(u8, u64)>,
-    /// Pages taken from the budget of system memory, less those given back.
+    /// Pages of folios that it released, that were not formed for it, and that were on them since `before`.
+    released: u64,
+    /// Pages taken from the budget of system memory, less those given back, and less those that came by `before`.
     reserved: i64,
     /// The order that it asked memory for last, and the smallest one that it may ask for.
     asked: Option<(u8, u8)>,
@@ -34,10 +37,10 @@ impl Shadow {
                     format!("a thread that has {holding} blocks locked waits for that at {block:#x}")
                 });
             }
-            TransactionEvent::Began => {
-                self.transactions.insert(block, Transaction::default());
+            TransactionEvent::Began { pages } => {
+                self.transactions.insert(block, Transaction { before: pages, ..Transaction::default() });
             }
-            TransactionEvent::Ended { ending, now, committed, staged } => {
+            TransactionEvent::Ended { ending, pages: now, committed, staged } => {
                 let transaction = self.transactions.remove(&block).unwrap_or_default();
                 transaction.ended(&End { block, ending, now, committed, staged }, sink);
             }
@@ -66,13 +69,15 @@ impl Transaction {
     /// Notes what the transaction did.
     fn note(&mut self, event: TransactionEvent) {
         match event {
-            TransactionEvent::Resident(pages) => self.before = Some(pages),
+            TransactionEvent::Paused { pages } => self.settle(pages),
+            TransactionEvent::Resumed { pages } => self.before = pages,
             TransactionEvent::MemoryAsked { order, smallest } => self.asked = Some((order, smallest)),
             TransactionEvent::Reserved { pages } => self.reserved = self.reserved.saturating_add(pages),
             TransactionEvent::FolioTaken { node, head } => self.formed = Some((node, head)),
-            TransactionEvent::FolioReleased { node, head } => {
-                self.formed = self.formed.filter(|formed| *formed != (node, head));
+            TransactionEvent::FolioReleased { node, head, .. } if self.formed == Some((node, head)) => {
+                self.formed = None;
             }
+            TransactionEvent::FolioReleased { order, .. } => self.released += pages_of(order),
             _ => {}
         }
     }
@@ -97,9 +102,14 @@ impl Transaction {
         self.digests.clear();
     }
 
-    /// Whether it is known where the pages of the block were.
-    pub(super) fn knows_residency(&self) -> bool {
-        self.before.is_some()
+    /// Counts what it moved so far, and looks at what moves from here on.
+    fn settle(&mut self, now: Residency) {
+        let before = self.before;
+        let (came, left) = (count_new(&before.ram, &now.ram), count_new(&now.ram, &before.ram));
+        let signed = |pages| i64::try_from(pages).unwrap_or(i64::MAX);
+        self.reserved = self.reserved.saturating_sub(signed(came)).saturating_add(signed(left));
+        self.released = self.released.saturating_sub(count_new(&now.device, &before.device));
+        self.before = now;
     }
 
     /// Node and first page of the folio that was formed for it and not released.
@@ -123,7 +133,7 @@ impl Transaction {
     /// Judges what it left behind (I12, I13, I18, I19, I23).
     fn ended(self, end: &End, sink: &mut Sink<'_>) {
         let End { block, ending, now, .. } = end;
-        let before = self.before.unwrap_or(*now);
+        let before = self.before;
         let leaked = self.formed.filter(|_| end.committed == [0; 8]);
         let (staged, folios) = (u64::from(end.staged), u64::from(leaked.is_some()));
         sink.note(judge::i12_finalized(staged, folios), || {
@@ -145,7 +155,7 @@ impl Transaction {
             });
         }
         if *ending != Ending::Done {
-            sink.note(judge::i23_failed(&before, now, &end.committed), || {
+            sink.note(judge::i23_failed(&before, now, &end.committed, self.released), || {
                 let device = count_new(&before.device, &now.device);
                 format!("block at {block:#x}, {ending:?}: {}, {device} came to a device", pages())
             });

@@ -1,6 +1,7 @@
 //! Bytes are copied, cleared and looked at again: I27, I28.
 
 use bifolio_rules::digest::OF_ZEROS;
+use bifolio_rules::judge::Residency;
 use bifolio_rules::{BytesEvent, DeviceEvent, Place, TransactionEvent};
 
 use crate::world::{BLOCK, NEAR, World, pages};
@@ -29,7 +30,7 @@ fn home(world: &mut World, sent: Option<&[u64]>, arrived: &[u64]) {
 /// A world with a folio at page 16, in a transaction.
 fn world() -> World {
     let mut world = World::new();
-    world.formed(16, 2, 1).transaction(TransactionEvent::Began);
+    world.formed(16, 2, 1).transaction(TransactionEvent::Began { pages: Residency::default() });
     world
 }
 
@@ -138,7 +139,7 @@ fn system_memory_is_known_while_it_is_out_of_view() {
 fn folio_that_its_block_gave_up_is_no_source() {
     let mut world = on_device(None);
     home(&mut world, None, BYTES);
-    world.keeps(&[27, 28]).transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16 });
+    world.keeps(&[27, 28]).transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16, order: 2 });
     home(&mut world, None, BYTES);
     world.breaks(&[28]);
 }
@@ -146,7 +147,7 @@ fn folio_that_its_block_gave_up_is_no_source() {
 #[test]
 fn memory_of_a_folio_that_was_given_up_is_a_source_in_its_next_life() {
     let mut world = on_device(None);
-    world.transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16 });
+    world.transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16, order: 2 });
     world.freed(16, 2, 1).formed(16, 2, 2);
     home(&mut world, None, BYTES);
     world.keeps(&[28]);

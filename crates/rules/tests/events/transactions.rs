@@ -16,19 +16,23 @@ const fn at(ram: u64, device: u64) -> Residency {
 
 /// A transaction that begins with pages 0..16 in system memory.
 fn begun() -> World {
+    begun_with(at(0xffff, 0))
+}
+
+fn begun_with(pages: Residency) -> World {
     let mut world = World::new();
-    world.transaction(TransactionEvent::Began).transaction(TransactionEvent::Resident(at(0xffff, 0)));
+    world.transaction(TransactionEvent::Began { pages });
     world
 }
 
-const fn ended(ending: Ending, now: Residency) -> TransactionEvent {
-    TransactionEvent::Ended { ending, now, committed: bits(0), staged: false }
+const fn ended(ending: Ending, pages: Residency) -> TransactionEvent {
+    TransactionEvent::Ended { ending, pages, committed: bits(0), staged: false }
 }
 
 /// A folio of 16 pages takes the place of 16 pages of system memory.
 const MOVED: TransactionEvent = TransactionEvent::Ended {
     ending: Ending::Done,
-    now: at(0, 0xffff),
+    pages: at(0, 0xffff),
     committed: bits(0xffff),
     staged: false,
 };
@@ -48,16 +52,21 @@ fn transaction_that_fails_and_puts_all_back_keeps_every_rule() {
     begun()
         .transaction(TransactionEvent::MemoryAsked { order: 0, smallest: 0 })
         .transaction(TransactionEvent::FolioTaken { node: NEAR, head: 16 })
-        .transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16 })
+        .transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16, order: 4 })
         .transaction(ended(Ending::NoMemory, at(0xffff, 0)))
         .keeps(&[12, 13, 18, 19, 23]);
 }
 
 #[test]
 fn pages_left_out_of_view_break_i12_and_i18() {
-    let now = at(0xffff, 0);
+    let pages = at(0xffff, 0);
     begun()
-        .transaction(TransactionEvent::Ended { ending: Ending::Done, now, committed: bits(0), staged: true })
+        .transaction(TransactionEvent::Ended {
+            ending: Ending::Done,
+            pages,
+            committed: bits(0),
+            staged: true,
+        })
         .breaks(&[12, 18]);
 }
 
@@ -100,18 +109,51 @@ fn failure_that_moved_pages_all_the_same_breaks_i23() {
 
 #[test]
 fn failure_after_a_part_was_committed_keeps_i23() {
-    let now = at(0x00ff, 0xff00);
+    let pages = at(0x00ff, 0xff00);
     let event =
-        TransactionEvent::Ended { ending: Ending::Failed, now, committed: bits(0xff00), staged: false };
+        TransactionEvent::Ended { ending: Ending::Failed, pages, committed: bits(0xff00), staged: false };
     begun().transaction(TransactionEvent::Reserved { pages: -8 }).transaction(event).keeps(&[23]);
 }
 
 #[test]
-fn pages_that_others_moved_before_the_transaction_looked_again_are_not_its_own() {
+fn failure_after_pages_came_home_keeps_i23_if_their_folio_was_released() {
+    let released = TransactionEvent::FolioReleased { node: NEAR, head: 16, order: 4 };
+    let came_home = |world: &mut World| {
+        world.transaction(TransactionEvent::Reserved { pages: 16 });
+        world.transaction(ended(Ending::Failed, at(0xffff, 0)));
+    };
+    let mut world = begun_with(at(0, 0xffff));
+    came_home(world.transaction(released));
+    world.keeps(&[23]);
+    let mut world = begun_with(at(0, 0xffff));
+    came_home(&mut world);
+    world.breaks(&[23]);
+}
+
+#[test]
+fn pages_that_others_moved_while_it_was_paused_are_not_its_own() {
     begun()
-        .transaction(TransactionEvent::Resident(at(0x00ff, 0xff00)))
+        .transaction(TransactionEvent::Paused { pages: at(0xffff, 0) })
+        .transaction(TransactionEvent::Resumed { pages: at(0x00ff, 0xff00) })
         .transaction(ended(Ending::Failed, at(0x00ff, 0xff00)))
         .keeps(&[13, 23]);
+}
+
+#[test]
+fn pages_that_it_moved_before_it_was_paused_are_its_own() {
+    let (out, home) = (at(0, 0xffff), at(0xffff, 0));
+    let brought = |pages| {
+        let mut world = begun_with(out);
+        world
+            .transaction(TransactionEvent::Reserved { pages })
+            .transaction(TransactionEvent::FolioReleased { node: NEAR, head: 16, order: 4 })
+            .transaction(TransactionEvent::Paused { pages: home })
+            .transaction(TransactionEvent::Resumed { pages: home })
+            .transaction(ended(Ending::Failed, home));
+        world
+    };
+    brought(16).keeps(&[13, 23]);
+    brought(1).breaks(&[13, 18]);
 }
 
 #[test]
@@ -125,8 +167,7 @@ fn transaction_that_ended_leaves_nothing_to_the_next_one() {
     let mut world = begun();
     world.transaction(TransactionEvent::Reserved { pages: -16 }).transaction(MOVED).keeps(&[13]);
     world
-        .transaction(TransactionEvent::Began)
-        .transaction(TransactionEvent::Resident(at(0, 0xffff)))
+        .transaction(TransactionEvent::Began { pages: at(0, 0xffff) })
         .transaction(ended(Ending::Failed, at(0, 0xffff)))
         .keeps(&[13, 18, 23]);
     assert_eq!(world.shadow.known_runs(BLOCK), []);

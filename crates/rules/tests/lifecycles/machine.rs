@@ -205,14 +205,13 @@ impl Machine {
 
     fn begin(&mut self, block: usize) {
         self.transaction(block, TransactionEvent::Waiting { holding: 0 });
-        self.transaction(block, TransactionEvent::Began);
-        self.transaction(block, TransactionEvent::Resident(self.residency(block)));
+        self.transaction(block, TransactionEvent::Began { pages: self.residency(block) });
     }
 
     fn end(&mut self, block: usize, ending: Ending, committed: u64) {
         let committed = [committed, 0, 0, 0, 0, 0, 0, 0];
-        let now = self.residency(block);
-        self.transaction(block, TransactionEvent::Ended { ending, now, committed, staged: false });
+        let pages = self.residency(block);
+        self.transaction(block, TransactionEvent::Ended { ending, pages, committed, staged: false });
     }
 
     fn bits((_, first, order): Run) -> u64 {
@@ -327,7 +326,7 @@ impl Machine {
         if fails {
             self.pool(node, PoolEvent::Freed { head, order, data });
             self.pool(node, PoolEvent::PutDone { head, order, released: 0 });
-            self.transaction(block, TransactionEvent::FolioReleased { node, head });
+            self.transaction(block, TransactionEvent::FolioReleased { node, head, order });
             return self.end(block, Ending::Failed, 0);
         }
         self.transaction(block, TransactionEvent::Reserved { pages: -(1 << order) });
@@ -399,7 +398,7 @@ impl Machine {
         if let Some(left) = self.folios.iter().find(|folio| folio.data == data) {
             self.pool(node, PoolEvent::ObjectAsked { head: left.head, data, exists: true });
         }
-        self.transaction(block, TransactionEvent::FolioReleased { node, head });
+        self.transaction(block, TransactionEvent::FolioReleased { node, head, order });
         for (page, digest) in self.blocks[block][first..].iter_mut().zip(bytes) {
             *page = Page::Ram(digest);
         }

@@ -271,8 +271,8 @@ pub const MUTATIONS: &[Mutation] = &[
             _ => None,
         }),
     },
-    alter!("a transaction that failed moved a page", [23], transaction, TransactionEvent::Ended { ending, now, .. }
-        if *ending != Ending::Done => now.device[3] ^= 1),
+    alter!("a transaction that failed moved a page", [23], transaction, TransactionEvent::Ended { ending, pages, .. }
+        if *ending != Ending::Done => pages.device[3] ^= 1),
     alter!("a thread waits while it holds a block", [24], transaction, TransactionEvent::Waiting { holding } =>
         *holding = 1),
     alter!("another folio is found under the lock", [26], folio, FolioEvent::Rechecked { found, .. } =>
@@ -286,7 +286,7 @@ pub const MUTATIONS: &[Mutation] = &[
                 to: Place::Ram { block, .. },
                 ..
             } => {
-                let event = TransactionEvent::FolioReleased { node, head };
+                let event = TransactionEvent::FolioReleased { node, head, order: 0 };
                 Some(Record::Plain(Event::Transaction { block, event }))
             }
             _ => None,

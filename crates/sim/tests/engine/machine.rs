@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bifolio_checker::{Checker, Observed};
 use bifolio_engine::device::Device;
 use bifolio_engine::{Budget, Counter, Engine, NodeParts, Observer, Parts, Residence, Statistics};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
@@ -46,6 +47,7 @@ impl Setup {
 pub struct Machine {
     pub engine: Arc<Engine<FaultyView<SimView>>>,
     pub statistics: Statistics,
+    pub checker: Arc<Checker>,
     pub devices: Vec<Arc<SimDevice>>,
     pub failures: Arc<FailAfter>,
     pub clock: VirtualClock,
@@ -58,11 +60,11 @@ fn value(page: usize) -> u64 {
 
 impl Machine {
     pub fn new(setup: &Setup) -> Machine {
-        Machine::observed(setup, None)
+        Machine::observed(setup, Vec::new())
     }
 
-    /// A machine of which `observer` hears too.
-    pub fn observed(setup: &Setup, observer: Option<Arc<dyn Observer>>) -> Machine {
+    /// The same, with more observers.
+    pub fn observed(setup: &Setup, more: Vec<Arc<dyn Observer>>) -> Machine {
         let (failures, clock) = (FailAfter::never(), VirtualClock::default());
         let script = || Arc::clone(&failures) as Arc<_>;
         let first = |node: usize| Pfn::new(node as u64 * NODE_STRIDE);
@@ -82,21 +84,22 @@ impl Machine {
         let addresses = view.addresses().start()..view.addresses().end();
         let statistics = Statistics::new().expect("a page");
         let populate = setup.largest.min(Order::K64);
+        let nodes = devices.iter().enumerate().map(node).collect();
+        let Observed { nodes, mut observers, checker } = Observed::new(nodes, &statistics, true);
+        let checker = checker.expect("asked for");
+        observers.extend(more);
         let engine = Engine::new(Parts {
             view: FaultyView::over(view, script()),
-            nodes: devices.iter().enumerate().map(node).collect(),
+            nodes,
             budget: Budget::new(setup.ram_pages, 16),
             policy: Box::new(FixedOrders { largest: setup.largest, smallest: Order::ZERO, populate }),
             clock: Arc::new(clock.clone()),
-            observers: std::iter::once(Arc::new(statistics.clone()) as Arc<dyn Observer>)
-                .chain(observer)
-                .collect(),
-            checked: Some(statistics.clone()),
+            observers,
         })
         .expect("nodes with pages of their own");
         engine.blocks().add_region(addresses.clone()).expect("a block");
         engine.map(addresses).expect("a block");
-        Machine { engine, statistics, devices, failures, clock }
+        Machine { engine, statistics, checker, devices, failures, clock }
     }
 
     /// The same, with every page written by the CPU.
@@ -181,6 +184,7 @@ impl Machine {
     pub fn check_counts(&self) {
         self.failures.stop();
         assert_eq!(self.engine.audit(), []);
+        assert_eq!(self.checker.violations(), []);
         assert_eq!(self.statistics.snapshot().get(Counter::Violations), 0);
     }
 }

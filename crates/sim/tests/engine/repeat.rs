@@ -44,7 +44,7 @@ fn log_of_a_walk(seed: u64) -> (Vec<String>, u64) {
         ..Setup::new(MemoryKind::Private, 0)
     };
     let log = Arc::new(Log::default());
-    let machine = Machine::observed(&setup, Some(Arc::clone(&log) as Arc<dyn Observer>));
+    let machine = Machine::observed(&setup, vec![Arc::clone(&log) as Arc<dyn Observer>]);
     let mut numbers = numbers(seed);
     for request in 0..200 {
         let mut number = |below: usize| numbers.next().expect("it never ends") % below;

@@ -67,6 +67,7 @@
 
 // What the sources know as other crates is this one.
 extern crate self as bifolio_builtin;
+extern crate self as bifolio_checker;
 extern crate self as bifolio_engine;
 extern crate self as bifolio_hosted;
 
@@ -78,8 +79,6 @@ pub mod blocks;
 pub mod budget;
 #[path = "../../../engine/src/buffer/mod.rs"]
 pub mod buffer;
-#[path = "../../../engine/src/checked/mod.rs"]
-pub mod checked;
 #[path = "../../../engine/src/clock.rs"]
 pub mod clock;
 #[path = "../../../engine/src/decide.rs"]
@@ -154,6 +153,7 @@ pub mod heap;
 #[path = "../../../host/src/setup.rs"]
 pub mod setup;
 
+pub mod checker;
 pub mod mutant;
 pub mod runner;
 pub mod sim;
@@ -165,9 +165,11 @@ pub mod views;
 pub use atomic_op::{AtomicOp, AtomicWidth};
 pub use budget::Budget;
 pub use builtin::{Builtin, Kernel};
+pub use checker::{Checker, Observed};
 pub use engine::{Engine, Parts, Side};
 pub use hosted::Hosted;
 pub use memory::{Memory, MemoryError};
 pub use node::{Node, NodeError, NodeParts};
 pub use port::{Port, Refused, Translation};
+pub use statistics::{Counter, Statistics};
 pub use unit::Unit;

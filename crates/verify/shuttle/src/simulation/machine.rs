@@ -18,6 +18,7 @@ use super::View;
 use super::faults::{Faults, quirks};
 use crate::blocks::{BLOCK_LEN, BlockRef};
 use crate::budget::Budget;
+use crate::checker::Observed;
 use crate::clock::MachineClock;
 use crate::detach::DetachError;
 use crate::device::DeviceFault;
@@ -131,14 +132,15 @@ impl Machine {
             }
         };
         let statistics = Statistics::new().expect("a page");
+        let Observed { nodes, observers, .. } =
+            Observed::new(devices.iter().enumerate().map(node).collect(), &statistics, true);
         let engine = Engine::new(Parts {
             view: FaultyView::over(view, script()),
-            nodes: devices.iter().enumerate().map(node).collect(),
+            nodes,
             budget: Budget::new(setup.ram_pages.0, setup.ram_pages.1),
             policy: Box::new(setup.orders),
             clock: Arc::new(MachineClock::new()),
-            observers: vec![Arc::new(statistics.clone())],
-            checked: Some(statistics.clone()),
+            observers,
         })
         .expect("nodes with pages of their own");
         engine.blocks().add_region(addresses.clone()).expect("blocks");
