@@ -76,3 +76,10 @@ fn readme_names_every_subcommand() {
         assert!(README.contains(&format!("| `{name} ")) || README.contains(&format!("| `{name}`")), "{name}");
     }
 }
+
+#[test]
+fn readme_counts_the_designs_and_the_rules() {
+    let designs = format!("for {} designs:", bifolio_explore::designs().len());
+    let rules = format!("[{} rules]", bifolio_rules::COUNT);
+    assert!(README.contains(&designs) && README.contains(&rules), "{designs} {rules}");
+}
