@@ -130,15 +130,17 @@ impl<V: CpuView> Engine<V> {
         }
         // What a buffer object is being given is in no order yet.
         let given = asking.is_some() && node.buffers.is_given_memory();
-        let moving = !sweep.refused && self.is_device_memory_moving(node);
+        let moving = !sweep.refused && self.is_device_memory_moving(node, wanted);
         ReclaimResult::failed(sweep.contended || given || moving)
     }
 
-    /// Tells whether there is no device memory left, though nobody refused to go: then it is with transactions that have
-    /// allocated and not yet formed it, or that free it just now, which nobody sees as victims.
-    fn is_device_memory_moving(&self, node: &Node) -> bool {
-        let left = node.pool().free_pages() >= node.orders().smallest.pages();
-        !left && lock(&node.residents).buffer_pages() < node.pagemap().pages()
+    /// Tells whether memory for the smallest folio is with other transactions, though nothing refused to go: they have
+    /// allocated and not yet formed it, or free it just now, and no victim shows it. What is free may be too scattered.
+    fn is_device_memory_moving(&self, node: &Node, wanted: Wanted) -> bool {
+        let pool = node.pool();
+        let smallest = node.orders().smallest;
+        let settled = pool.free_pages() + lock(&node.residents).buffer_pages();
+        settled < node.pagemap().pages() && !pool.can_allocate(smallest, wanted.rmap)
     }
 
     /// Evicts buffer objects alone, for a transaction that makes room in system memory: they have theirs already.

@@ -84,11 +84,31 @@ fn did_happen(space: &Space, (by_cpu, by_device): (&AtomicU64, &AtomicU64)) -> b
     by_cpu.load(Ordering::Relaxed) > 10_000 && by_device.load(Ordering::Relaxed) > 0 && moved > 10
 }
 
+/// Splits folios of random parts of the memory into pages, again and again. A part in use is left.
+fn split(space: &Space, span: AddressRange, stop: &AtomicBool) {
+    let mut random = fastrand(5);
+    while !stop.load(Ordering::Relaxed) {
+        let part = span.part(random() % (BYTES / PAGE / 64) * 64 * PAGE, 64 * PAGE).expect("inside");
+        let _: Result<u64, _> = space.split(part, Order::ZERO);
+    }
+}
+
 fn nothing_is_lost(kind: MemoryKind, order: u8, vram: usize, ram: Option<usize>) {
     nothing_is_lost_with(PoolName::default(), kind, order, vram, ram);
 }
 
 fn nothing_is_lost_with(pool: PoolName, kind: MemoryKind, order: u8, vram: usize, ram: Option<usize>) {
+    nothing_is_lost_beside(None, pool, kind, order, vram, ram);
+}
+
+fn nothing_is_lost_beside(
+    other: Option<fn(&Space, AddressRange, &AtomicBool)>,
+    pool: PoolName,
+    kind: MemoryKind,
+    order: u8,
+    vram: usize,
+    ram: Option<usize>,
+) {
     let mut config = SpaceConfig::new(2 * BYTES, vram);
     config.kind = kind;
     config.pool = pool;
@@ -112,6 +132,7 @@ fn nothing_is_lost_with(pool: PoolName, kind: MemoryKind, order: u8, vram: usize
         }
         scope.spawn(|| push(space, span, Side::DEVICE, 3, stop));
         scope.spawn(|| push(space, span, Side::Ram, 4, stop));
+        other.map(|other| scope.spawn(move || other(space, span, stop)));
         let writer = DeviceWriter { address, stop, done: &by_device };
         let job = scope.spawn(move || space.launch(&writer));
         let start = Instant::now();
@@ -212,4 +233,17 @@ fn no_write_is_lost_on_a_mirror() {
     }
     nothing_is_lost_with(PoolName::Mirror, MemoryKind::Private, 9, BYTES / 2, None);
     nothing_is_lost_with(PoolName::Mirror, MemoryKind::Coherent, 6, BYTES / 4, None);
+}
+
+#[test]
+fn no_write_is_lost_while_folios_are_split_below_the_smallest_that_may_travel() {
+    if !kernel::grants(
+        "no_write_is_lost_while_folios_are_split_below_the_smallest_that_may_travel",
+        kernel::SHARED,
+    ) {
+        return;
+    }
+    for pool in [PoolName::Buddy, PoolName::FreeList, PoolName::Coherent] {
+        nothing_is_lost_beside(Some(split), pool, MemoryKind::Coherent, 5, BYTES / 2, None);
+    }
 }

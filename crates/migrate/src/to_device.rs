@@ -1,7 +1,7 @@
 //! Moving one folio to a device: form, isolate, copy, commit; then map.
 //!
 //! ```text
-//!  on another device? bring it to system memory (`to_ram`) --fail--> fail
+//!  on another device, or in pieces that may not travel? bring it to system memory (`to_ram`) --fail--> fail
 //!   |
 //!  form --NoMemory--> reclaim --> form --NoMemory--> one order down, form ... --> fail
 //!   |  +--Detached--> fail +--Busy--> fail, to be tried again
@@ -17,7 +17,8 @@
 //! Mapping comes after the commit, so that a mapping that fails needs no undoing: the side that lacks it faults.
 //!
 //! Devices do not copy from each other. A folio on another one comes home first, whole or the part of it that may travel
-//! at once; a failure after that leaves its bytes in system memory.
+//! at once; a failure after that leaves its bytes in system memory. So do folios on the same device that a split made
+//! smaller than may travel, if the page is one that came home from among them.
 
 use alloc::boxed::Box;
 
@@ -41,14 +42,14 @@ pub struct ToDevice {
     fallbacks: u8,
     splits: u16,
     reclaimed: bool,
-    /// How often a folio of another device may still be brought home.
+    /// How often a folio may still be brought home.
     homes_left: u16,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     Start,
-    /// A folio of another device is being brought home.
+    /// A folio is being brought home.
     Home(Box<ToRam>),
     /// The page is on the device; its page table gets it, or gives more rights to what it has.
     MapOnly {
@@ -149,12 +150,14 @@ impl ToDevice {
         // Mostly nothing near the page is on any device, and then no piece is looked for.
         if block.device().intersects(least) {
             match self.piece_near(block, least) {
-                Some(piece) if piece.node != self.node => {
-                    let page = if piece.run.contains(self.page) { self.page } else { piece.run.first() };
-                    return self.bring_home(block, page.max(least.first()));
+                Some(piece) if piece.run.contains(self.page) => {
+                    if piece.node == self.node {
+                        return self.already_there(block, &piece);
+                    }
+                    return self.bring_home(block, self.page);
                 }
-                Some(piece) if piece.run.contains(self.page) => return self.already_there(block, &piece),
-                _ => {}
+                Some(piece) => return self.bring_home(block, piece.run.first()),
+                None => {}
             }
         }
         let mut runs = descending(self.page, self.run.order(), self.smallest);
@@ -189,11 +192,10 @@ impl ToDevice {
         self.enter(Phase::MapOnly { has_entry }, step)
     }
 
-    /// The folio that holds the page, or else one of another device that has to go first, since it holds a page of the
-    /// smallest run that can go.
+    /// The folio that holds the page, or else one that has to go home first, since it lies in the smallest run that can
+    /// travel.
     fn piece_near(&self, block: &Block, least: AlignedRun) -> Option<Piece> {
-        let own = block.piece_of(self.page);
-        own.or_else(|| block.pieces_in(least).find(|piece| piece.node != self.node)).copied()
+        block.piece_of(self.page).or_else(|| block.pieces_in(least).next()).copied()
     }
 
     fn bring_home(&mut self, block: &mut Block, page: u16) -> Step {

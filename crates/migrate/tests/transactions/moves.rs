@@ -189,3 +189,19 @@ fn full_device_evicts_within_the_same_block() {
         world.check();
     }
 }
+
+#[test]
+fn page_that_came_home_alone_goes_back_with_the_neighbours_it_may_travel_with() {
+    for kind in [MemoryKind::Private, MemoryKind::Coherent] {
+        let mut world = written(&[(kind, 512)], 512);
+        world.run(device_fault(0, 9)).expect("the device is empty");
+        world.run(Transaction::split(PageRun::BLOCK, Order::ZERO)).expect("no other reference");
+        world.run(Transaction::to_ram(20)).expect("there is system memory");
+        let of_16 = OrderRange { largest: order(9), smallest: order(4) };
+        let moved =
+            world.run(Transaction::device_fault(NODE, 20, of_16, Rights::all())).map(|done| done.moved);
+        assert_eq!(moved, Ok(Moved::ToDevice(AlignedRun::around(20, order(4)))));
+        assert_eq!(world.block.device().count(), 512);
+        world.check();
+    }
+}
