@@ -7,6 +7,7 @@ use bifolio_migrate::{BLOCK_PAGES, Block, PageRun};
 use bifolio_policy::ObjectId;
 use bifolio_sys::PAGE;
 
+use crate::exclusive::ExclusivePages;
 use crate::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Number of a block in its [`Blocks`].
@@ -23,6 +24,8 @@ pub struct BlockState {
     pub block: Block,
     /// Its number among the blocks that have pages in system memory.
     pub resident: Option<ObjectId>,
+    /// The parts of regions of device-exclusive access that lie in it; mostly there are none.
+    pub(crate) exclusive: Vec<ExclusivePages>,
 }
 
 /// One block found by its address.
@@ -237,7 +240,8 @@ impl Blocks {
     }
 
     fn found<'b>(&self, region: &'b Region, index: usize) -> BlockRef<'b> {
-        let make = || Box::new(Mutex::new(BlockState { block: Block::new(), resident: None }));
+        let state = || BlockState { block: Block::new(), resident: None, exclusive: Vec::new() };
+        let make = || Box::new(Mutex::new(state()));
         let id = BlockId(region.first + u32::try_from(index).expect("regions number their blocks"));
         let base = region.addresses.start + index * BLOCK_LEN;
         BlockRef { id, base, cell: region.cell(index).get_or_init(make) }

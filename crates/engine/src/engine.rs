@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use bifolio_folio::Order;
-use bifolio_migrate::{Failure, Moved, NodeId, Rights, Transaction};
+use bifolio_migrate::{Failure, Moved, NodeId, PageRun, Rights, Transaction};
 pub use bifolio_policy::Side;
 use bifolio_policy::{Decision, Memory, Policies};
 use bifolio_pool::Rmap;
@@ -175,7 +175,8 @@ impl<V: CpuView> Engine<V> {
         })
     }
 
-    /// Makes live, page-aligned addresses empty again: they read as zero, and no fault finds them unmapped in between.
+    /// Makes live, page-aligned addresses empty again: they read as zero, and no fault finds them unmapped in between. They
+    /// keep their rights.
     ///
     /// # Errors
     /// As [`Engine::unmap`].
@@ -183,9 +184,14 @@ impl<V: CpuView> Engine<V> {
         self.parts(addresses)?.try_for_each(|(found, run)| {
             self.retrying(|| {
                 let mut cell = self.lock(&found);
-                self.run(&found, &mut cell, Transaction::unmap(run), Request::new(Cause::Unmap))?;
+                let request = Request::new(Cause::Unmap);
+                let protected = protections_of(&cell, run);
+                self.run(&found, &mut cell, Transaction::unmap(run), request)?;
                 cell.block.map(run);
-                Ok(())
+                protected.into_iter().try_for_each(|(page, rights)| {
+                    let protect = Transaction::protect(PageRun::single(page), rights);
+                    self.run(&found, &mut cell, protect, request).map(drop)
+                })
             })
         })
     }
@@ -248,7 +254,7 @@ impl<V: CpuView> Engine<V> {
     pub(crate) fn parts(
         &self,
         addresses: Range<usize>,
-    ) -> Result<impl Iterator<Item = (BlockRef<'_>, bifolio_migrate::PageRun)>, Failure> {
+    ) -> Result<impl Iterator<Item = (BlockRef<'_>, PageRun)>, Failure> {
         if !self.blocks.covers(&addresses) {
             return Err(Failure::NotMapped);
         }
@@ -260,6 +266,15 @@ impl<V: CpuView> Engine<V> {
         self.observers.tell_detail(None, || EventKind::Waiting { block: found.base });
         found.lock()
     }
+}
+
+/// The pages of `run` that may not be read and written, with what may be done.
+fn protections_of(cell: &BlockState, run: PageRun) -> Vec<(u16, Rights)> {
+    if cell.block.rights_in(run) == Rights::all() {
+        return Vec::new();
+    }
+    let rights = run.into_iter().map(|page| (page, cell.block.rights_of(page)));
+    rights.filter(|(_, rights)| *rights != Rights::all()).collect()
 }
 
 /// The address of a page, for messages and device tables.

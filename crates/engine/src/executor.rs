@@ -144,7 +144,10 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             Step::ClearDevice { run, to } => self.clear_device(run, to),
             Step::CopyToRam { run, from } => self.copy_to_ram(run, from),
             Step::MapDevice { run, to, rights } => self.map_device(run, to, rights),
-            Step::UnmapDevice { node, run } => self.unmap_device(node, run, cell),
+            Step::UnmapDevice { node, run } => {
+                cell.end_exclusive(run);
+                self.unmap_device(node, run, cell)
+            }
             Step::RemapDevice { run, to, rights } => self.remap_device(run, to, rights),
             Step::MapCoherent { run, to } => outcome_of(&self.view().map_coherent(self.place(run), to)),
             Step::UnmapCoherent { run } => outcome_of(&self.view().unmap_coherent(self.place(run))),

@@ -4,7 +4,7 @@
 pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock};
 
 pub(crate) mod atomic {
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 }
 
 pub(crate) mod thread {

@@ -59,7 +59,9 @@ pub mod views;
 
 pub use bifolio_builtin::{Kernel, Unit};
 pub use bifolio_engine::device::DeviceFault;
-pub use bifolio_engine::{BufferError, Counter, Direction, Engine, Residence, Side, Snapshot, Statistics};
+pub use bifolio_engine::{
+    BufferError, Counter, Direction, Engine, Extent, Residence, Side, Snapshot, Statistics,
+};
 pub use bifolio_pool::PoolName;
 pub use bifolio_rules::Violation;
 pub use bifolio_sys::{AddressRange, PAGE, SharedBytes};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
-use bifolio_migrate::{Failure, OrderRange, Rights};
+use bifolio_migrate::{Failure, NodeId, OrderRange, Rights};
 use bifolio_policy::{FixedOrders, Memory as PolicyMemory, Policies};
 use bifolio_pool::PoolName;
 use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
@@ -20,12 +20,13 @@ use bifolio_engine::blocks::BLOCK_LEN;
 use bifolio_engine::clock::MachineClock;
 use bifolio_engine::detach::DetachError;
 use bifolio_engine::device::{Device, DeviceFault};
+use bifolio_engine::exclusive::Exclusive;
 use bifolio_engine::pin::Pinned;
 use bifolio_engine::reshape::Collapsed;
 use bifolio_engine::sleep::Seen;
 use bifolio_engine::statistics::{Counter, Snapshot, Statistics};
 use bifolio_engine::view::CpuView;
-use bifolio_engine::{Budget, Engine, NodeParts, Parts, Side};
+use bifolio_engine::{Budget, Engine, Extent, NodeParts, Parts, Side};
 use bifolio_rules::Violation;
 
 mod allocations;
@@ -242,6 +243,38 @@ impl Space {
     /// if somebody holds a folio on the border.
     pub fn unmap(&self, span: AddressRange) -> Result<(), Failure> {
         self.engine.unmap(span.start()..span.end())
+    }
+
+    /// Makes page-aligned addresses of an allocation empty again: they read as zero on both sides, and the memory they
+    /// took is free, as after `MADV_DONTNEED` of private memory. `madvise` itself knows nothing of a device; on the memory of
+    /// a space, which is shared, it forgets no byte.
+    ///
+    /// # Errors
+    /// As [`Space::unmap`]; what comes before it is empty.
+    pub fn discard(&self, span: AddressRange) -> Result<(), Failure> {
+        self.engine.reset(span.start()..span.end())
+    }
+
+    /// Gives the pages of `span` to a device alone, until the CPU touches them or something else takes them: see
+    /// [`Engine::make_device_exclusive`].
+    ///
+    /// # Errors
+    /// As [`Engine::make_device_exclusive`].
+    pub fn make_device_exclusive(
+        &self,
+        node: NodeId,
+        span: AddressRange,
+    ) -> Result<Exclusive<'_, SharedView>, Failure> {
+        self.engine.make_device_exclusive(node, span.start()..span.end())
+    }
+
+    /// Tells where the pages of page-aligned addresses are, in folios of which order, and what may be done with them: see
+    /// [`Engine::snapshot`].
+    ///
+    /// # Errors
+    /// As [`Engine::snapshot`].
+    pub fn snapshot(&self, span: AddressRange) -> Result<Vec<Extent>, Failure> {
+        self.engine.snapshot(span.start()..span.end())
     }
 
     /// Lets accesses to page-aligned addresses of an allocation do what is in `rights` and nothing else, on both sides: see

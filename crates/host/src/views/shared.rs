@@ -269,6 +269,8 @@ impl CpuView for SharedView {
         let offset = usize::try_from(index).expect("device memory is mapped here") * PAGE;
         let protection = self.protection_of(place.address());
         let mapped = self.view.replace_shared(place.span(), &device.memfd, offset, protection);
+        // A child must not share device memory, which other pages will use one day.
+        let _: Result<(), SysError> = advise::dontfork(self.window(place.span()));
         let _: Outcome = self.uffd.wake(place.span());
         mapped.map_err(|_| Refused::NoMemory)
     }

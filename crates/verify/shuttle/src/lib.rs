@@ -91,6 +91,8 @@ pub mod device;
 pub mod engine;
 #[path = "../../../engine/src/event.rs"]
 pub mod event;
+#[path = "../../../engine/src/exclusive.rs"]
+pub mod exclusive;
 #[path = "../../../engine/src/executor.rs"]
 mod executor;
 #[path = "../../../engine/src/fault.rs"]
