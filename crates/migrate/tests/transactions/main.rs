@@ -1,6 +1,7 @@
 //! Transactions in a simulated world: each outcome, every injected failure, and random sequences.
 
 mod failures;
+mod memory;
 mod moves;
 mod outcomes;
 mod peers;
