@@ -97,6 +97,17 @@ pub enum Copy<'m> {
     },
 }
 
+impl Copy<'_> {
+    /// How many bytes it writes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match *self {
+            Copy::ToDevice { from: bytes, .. } | Copy::ToRam { to: bytes, .. } => bytes.len() as u64,
+            Copy::Clear { pages, .. } => pages * bifolio_folio::PAGE_SIZE,
+        }
+    }
+}
+
 /// A change of the device's page table.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

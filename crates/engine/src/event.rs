@@ -199,8 +199,10 @@ pub enum EventKind<'e> {
         node: NodeId,
         /// Whether to the device.
         to_device: bool,
-        /// Number of bytes; zero if the copy failed.
+        /// Number of bytes; zero if the copy failed, or if the other side has all of them still.
         bytes: u64,
+        /// Number of pages that are there now, copied or not; zero if the copy failed.
+        pages: u16,
         /// How long it took.
         time_ns: u64,
     },

@@ -2,8 +2,8 @@
 
 use bifolio_folio::{CollapseErrorKind, FormErrorKind, Order, Pfn};
 use bifolio_migrate::{
-    AlignedRun, Block, DevicePage, Failure, Finished, Folio, Formed, NodeId, Outcome, PageRun, PageSet,
-    Rights, Step,
+    AlignedRun, Block, DevicePage, Failure, Finished, Folio, FolioId, Formed, NodeId, Outcome, PageRun,
+    PageSet, Piece, Rights, Step,
 };
 use bifolio_pool::{Allocation, Contents};
 use bifolio_sys::SharedBytes;
@@ -38,6 +38,8 @@ pub(crate) struct StepExecutor<'e, V: CpuView> {
     /// Whether it may use the reserve of system memory.
     making_room: bool,
     pub(super) staged: Option<V::Staged>,
+    /// The folio that is being filled, and its first page.
+    filling: Option<(FolioId, u16)>,
 }
 
 /// What observers may look at while a step is done.
@@ -85,7 +87,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     ) -> Self {
         let making_room = request.priority != Priority::Fault;
         let id = engine.observers.next_transaction();
-        let executor = StepExecutor { engine, found, request, id, making_room, staged: None };
+        let executor = StepExecutor { engine, found, request, id, making_room, staged: None, filling: None };
         if engine.observers.want_details() {
             let context = Context { executor: &executor, block: &cell.block, step: None };
             executor.tell_detail(|| EventKind::Begin { cause: request.cause, context: &context });
@@ -142,7 +144,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             Step::InstallZero { run } => self.install(run, V::install_zero),
             Step::CopyToDevice { run, to } => self.copy_to_device(run, to),
             Step::ClearDevice { run, to } => self.clear_device(run, to),
-            Step::CopyToRam { run, from } => self.copy_to_ram(run, from),
+            Step::CopyToRam { run, from } => self.copy_to_ram(run, from, &cell.block),
             Step::MapDevice { run, to, rights } => self.map_device(run, to, rights),
             Step::UnmapDevice { node, run } => {
                 cell.end_exclusive(run);
@@ -177,7 +179,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         }
     }
 
-    fn form(&self, id: NodeId, run: AlignedRun, ram: &PageSet) -> Outcome {
+    fn form(&mut self, id: NodeId, run: AlignedRun, ram: &PageSet) -> Outcome {
         let node = self.node(id);
         let (pagemap, pool) = (node.pagemap(), node.pool());
         let after_kill = pagemap.is_dead();
@@ -204,6 +206,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
                 let address = self.place(run).address();
                 let arrival = Arrival { address, order, why: self.request.cause.coming() };
                 let key = lock(&node.residents).push_folio(range, arrival, folio.unlock().into_raw());
+                self.filling = Some((key, run.first()));
                 let folio = Folio { node: id, pfn, order, id: key };
                 Outcome::Formed(Formed { folio, kind: node.kind(), cleared })
             }
@@ -378,26 +381,49 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     fn copy_to_device(&self, run: PageRun, to: DevicePage) -> Outcome {
         let staged = self.staged.as_ref().expect(STAGED);
         let from = self.view().bytes(self.place(AlignedRun::around(run.first(), Order::ZERO)), staged, run);
-        self.copy(to.node, Copy::ToDevice { from, to: to.pfn }, run.pages())
+        let outcome = self.copy(to.node, true, &[Copy::ToDevice { from, to: to.pfn }], run.pages());
+        if outcome == Outcome::Done && self.view().keeps_bytes() {
+            let (folio, first) =
+                self.filling.expect("what is copied to a device goes to a folio that was formed");
+            let pages = PageRun::between(run.first() - first, run.end() - first).expect("as many pages");
+            lock(&self.node(to.node).residents).note_kept(folio, pages);
+        }
+        outcome
     }
 
-    fn copy_to_ram(&self, run: AlignedRun, from: DevicePage) -> Outcome {
-        let to = self.view().bytes(self.place(run), self.staged.as_ref().expect(STAGED), run.into());
-        self.copy(from.node, Copy::ToRam { from: from.pfn, to }, run.pages())
+    /// Copies a folio home: only what system memory does not have still, where the CPU had no way to write to the folio.
+    fn copy_to_ram(&self, run: AlignedRun, from: DevicePage, block: &Block) -> Outcome {
+        let node = self.node(from.node);
+        let keeps = |piece: &&Piece| piece.run == run && !piece.is_coherent() && self.view().keeps_bytes();
+        let piece = block.piece_of(run.first()).filter(keeps);
+        let kept = piece.and_then(|piece| lock(&node.residents).kept(piece.id)).unwrap_or(PageSet::EMPTY);
+        let staged = self.staged.as_ref().expect(STAGED);
+        let (mut copies, mut at) = (Vec::new(), 0);
+        while let Some((part, is_kept)) = kept.run_at(at, run.pages()) {
+            at = part.end();
+            if !is_kept {
+                let first = run.first() + part.first();
+                let here = PageRun::new(first, part.pages()).expect("pages of the run");
+                let to = self.view().bytes(self.place(AlignedRun::around(first, Order::ZERO)), staged, here);
+                copies.push(Copy::ToRam { from: from.plus(part.first()).pfn, to });
+            }
+        }
+        self.copy(from.node, false, &copies, run.pages())
     }
 
-    fn copy(&self, node: NodeId, copy: Copy<'_>, pages: u16) -> Outcome {
+    /// Copies parts of a folio, so that all of its `pages` pages are there.
+    fn copy(&self, node: NodeId, to_device: bool, copies: &[Copy<'_>], pages: u16) -> Outcome {
         let start = self.engine.now_ns();
-        let result = self.node(node).copy(&[copy]);
-        let bytes = if result.is_ok() { u64::from(pages) * bifolio_folio::PAGE_SIZE } else { 0 };
-        let to_device = matches!(copy, Copy::ToDevice { .. });
+        let result = if copies.is_empty() { Ok(()) } else { self.node(node).copy(copies) };
+        let (bytes, pages) =
+            if result.is_ok() { (copies.iter().map(Copy::bytes).sum(), pages) } else { (0, 0) };
         if let Some(tally) = self.request.tally {
             let moved = if to_device { &tally.moved_in } else { &tally.moved_out };
             moved.set(moved.get() + bytes);
         }
         self.tell(|| {
             let time_ns = self.engine.now_ns().saturating_sub(start);
-            EventKind::Copied { node, to_device, bytes, time_ns }
+            EventKind::Copied { node, to_device, bytes, pages, time_ns }
         });
         outcome_of(&result)
     }
@@ -426,18 +452,24 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         // A device that is lost uses nothing any more, so the pages are as good as unmapped.
         let _: Result<(), DeviceError> = node.update(&[TableUpdate::Unmap { address, order: run.order() }]);
         // Only now is it all that was done with them.
-        if self.engine.observers.listen() || node.learns() {
-            self.tell_used(node, address, run, cell);
+        let piece = cell.block.piece_of(run.first()).filter(|piece| piece.run == run);
+        let keeps =
+            self.view().keeps_bytes() && piece.is_some_and(|piece| lock(&node.residents).keeps_any(piece.id));
+        if self.engine.observers.listen() || node.learns() || keeps {
+            self.tell_used(node, address, run.order(), piece);
         }
         Outcome::Done
     }
 
-    fn tell_used(&self, node: &Node, address: usize, run: AlignedRun, cell: &BlockState) {
-        let used: UsedPages = node.device().used_pages(address, run.order());
+    fn tell_used(&self, node: &Node, address: usize, order: Order, piece: Option<&Piece>) {
+        let used: UsedPages = node.device().used_pages(address, order);
         self.tell(|| EventKind::Used { node: node.id(), address, used: &used });
-        let piece = cell.block.piece_of(run.first()).filter(|piece| node.learns() && piece.run == run);
         if let Some(piece) = piece {
-            lock(&node.residents).note_used(piece.id, &used.accessed);
+            let mut residents = lock(&node.residents);
+            residents.note_written(piece.id, &used.written);
+            if node.learns() {
+                residents.note_used(piece.id, &used.accessed);
+            }
         }
     }
 

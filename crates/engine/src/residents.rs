@@ -47,6 +47,8 @@ struct Held {
     came: Coming,
     /// What was used of it: known once the device has unmapped it, if the policy learns.
     used: Option<Box<PageSet>>,
+    /// Pages whose bytes are in system memory still, as they are here. Nothing was kept if absent.
+    kept: Option<Box<PageSet>>,
 }
 
 /// What leaves the device at once.
@@ -119,10 +121,13 @@ impl Residents {
 
     /// Adds the upper half of a folio that was split: of the same object, which is no newer for that.
     pub(crate) fn push_upper(&mut self, whole: Folio, upper: RawFolio<Live>) -> FolioId {
-        let Held { object, address, came: why, .. } = *self.held(whole.id);
+        let Held { object, address, came: why, ref kept, .. } = *self.held(whole.id);
+        let kept = kept.as_deref().map(|kept| Box::new(upper_half(kept, whole.order)));
         let bytes = usize::try_from(whole.order.bytes() / 2).expect("a folio has addresses");
         let order = whole.order.smaller().expect("only orders of 1 and more are split");
-        self.add_folio(object, Arrival { address: address + bytes, order, why }, upper)
+        let id = self.add_folio(object, Arrival { address: address + bytes, order, why }, upper);
+        self.held(id).kept = kept;
+        id
     }
 
     fn add_folio(&mut self, object: ObjectId, arrival: Arrival, folio: RawFolio<Live>) -> FolioId {
@@ -130,7 +135,8 @@ impl Residents {
         if let Some(Resident::Folios { folios, .. }) = self.objects.get_mut(index_of(object)) {
             *folios += 1;
         }
-        let key = self.folios.insert(Held { object, folio: Some(folio), address, came, used: None });
+        let key =
+            self.folios.insert(Held { object, folio: Some(folio), address, came, used: None, kept: None });
         FolioId(u32::try_from(key).expect("device memory has fewer than 2^32 folios"))
     }
 
@@ -141,7 +147,7 @@ impl Residents {
 
     /// Removes a folio, and its object if it was the last one there.
     pub(crate) fn remove_folio(&mut self, leaving: Folio, why: Leaving) -> RawFolio<Live> {
-        let Held { object, folio, address, came, used } = self.folios.remove(leaving.id.0 as usize);
+        let Held { object, folio, address, came, used, .. } = self.folios.remove(leaving.id.0 as usize);
         if self.learns {
             let pages = pages_of(leaving.order);
             self.policy.learn(Fact::Left { address, pages, came, used: used.as_deref(), why });
@@ -163,6 +169,28 @@ impl Residents {
         used.runs(PageRun::BLOCK).for_each(|run| known.insert(run));
     }
 
+    /// Remembers that system memory keeps the bytes of pages of a folio, counted from its first page.
+    pub(crate) fn note_kept(&mut self, at: FolioId, pages: PageRun) {
+        self.held(at).kept.get_or_insert_default().insert(pages);
+    }
+
+    /// Whether system memory keeps any bytes of a folio.
+    pub(crate) fn keeps_any(&self, at: FolioId) -> bool {
+        self.folios[at.0 as usize].kept.is_some()
+    }
+
+    /// Pages of a folio whose bytes system memory has as they are here.
+    pub(crate) fn kept(&self, at: FolioId) -> Option<PageSet> {
+        self.folios[at.0 as usize].kept.as_deref().copied()
+    }
+
+    /// Notes that a device wrote pages of a folio by the mapping that just ended.
+    pub(crate) fn note_written(&mut self, at: FolioId, written: &PageSet) {
+        if let Some(kept) = &mut self.held(at).kept {
+            written.runs(PageRun::BLOCK).for_each(|run| kept.remove(run));
+        }
+    }
+
     /// Takes the reference of a folio for a moment, to split or to join it.
     pub(crate) fn lend(&mut self, at: FolioId) -> RawFolio<Live> {
         self.held(at).folio.take().expect(LENT)
@@ -181,6 +209,8 @@ impl Residents {
     /// Makes one folio of two that were lent, in the place of the lower one.
     pub(crate) fn join(&mut self, lower: FolioId, upper: FolioId, whole: RawFolio<Live>) {
         let Held { object, .. } = self.folios.remove(upper.0 as usize);
+        // Which bytes of the upper half were kept is not worth joining.
+        self.held(lower).kept = None;
         if let Some(Resident::Folios { folios, .. }) = self.objects.get_mut(index_of(object)) {
             *folios -= 1;
         }
@@ -278,6 +308,17 @@ impl Residents {
         };
         self.victims(self.objects.len()).into_iter().filter_map(buffers).take(count).collect()
     }
+}
+
+/// The pages of the upper half of a folio of `order`, counted from there. Those of the lower half that are left over do not
+/// matter: no page of it has such a number.
+fn upper_half(pages: &PageSet, order: Order) -> PageSet {
+    let half = u16::try_from(order.pages() / 2).expect("folios of a block are small");
+    let mut upper = PageSet::EMPTY;
+    for run in pages.runs(PageRun::between(half, half * 2).expect("half a folio has pages")) {
+        upper.insert(PageRun::between(run.first() - half, run.end() - half).expect("as long as before"));
+    }
+    upper
 }
 
 fn pages_of(order: Order) -> u32 {

@@ -186,10 +186,10 @@ impl Observer for Statistics {
             EventKind::Copied { to_device: true, bytes, time_ns, .. } => {
                 self.count_copy(Counter::BytesToDevice, bytes, time_ns);
             }
-            EventKind::Copied { to_device: false, bytes, time_ns, .. } => {
+            EventKind::Copied { to_device: false, bytes, pages, time_ns, .. } => {
                 self.count_copy(Counter::BytesToRam, bytes, time_ns);
                 // Each folio that comes home is one copy, also one that goes on to another device.
-                if let Some(order) = Order::largest_fitting(bytes / PAGE_SIZE) {
+                if let Some(order) = Order::largest_fitting(pages.into()) {
                     self.add_folio(Direction::ToRam, order);
                 }
             }

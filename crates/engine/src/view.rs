@@ -100,6 +100,12 @@ pub trait CpuView: Send + Sync {
         wanted: Option<u16>,
     ) -> Result<(), (Refused, Self::Staged)>;
 
+    /// Whether bytes stay where [`CpuView::bytes`] finds them after [`CpuView::release`], until their pages are discarded or
+    /// filled: then what a device only reads need not be copied back.
+    fn keeps_bytes(&self) -> bool {
+        false
+    }
+
     /// Accepts the whole span, filled before, that no thread waits for: it is shown now or at its next touch.
     ///
     /// # Errors

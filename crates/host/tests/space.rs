@@ -234,3 +234,59 @@ fn fault_of_a_former_life_does_not_poison_the_next() {
     assert_eq!(window.load_u64(0), Ok(0));
     assert_eq!(space.audit(), []);
 }
+
+/// Reads a word of each page, and writes one page.
+struct ReadAllWriteOne {
+    address: usize,
+    bytes: usize,
+    written: usize,
+}
+
+impl Kernel for ReadAllWriteOne {
+    fn run(&self, memory: &mut Unit<'_>, unit: usize, units: usize) -> Result<(), DeviceFault> {
+        for page in (unit..self.bytes / PAGE).step_by(units) {
+            let at = self.address + page * PAGE;
+            let value = memory.load(at)?;
+            if page == self.written {
+                memory.store(at + 8, value + 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn pages_that_a_device_only_read_are_not_copied_back() {
+    if !kernel::grants("pages_that_a_device_only_read_are_not_copied_back", kernel::SHARED) {
+        return;
+    }
+    let bytes = 4 << 20;
+    let mut config = config(MemoryKind::Private, 16 << 20, 1 << 20);
+    config.policy = Some(fixed(4));
+    let space = Space::new(config).expect("a space");
+    let address = space.allocate(bytes).expect("the space is large enough");
+    let window = space.window(AddressRange::new(address, bytes).expect("whole pages"));
+    (0..bytes).step_by(8).for_each(|offset| window.store_u64(offset, offset as u64).expect("inside"));
+    for written in [700, 701, 20] {
+        space.launch(&ReadAllWriteOne { address, bytes, written }).expect("every fault is answered");
+        window.load_u64(written * PAGE + 8).expect("inside");
+    }
+    let statistics = space.statistics();
+    assert_eq!(statistics.get(Counter::BytesToRam), 3 * PAGE as u64);
+    assert!(statistics.folios(Direction::ToRam)[4] > 64, "folios came home all the same");
+    for page in 0..bytes / PAGE {
+        let first = page * PAGE;
+        let added = if [700, 701, 20].contains(&page) { first as u64 + 1 } else { first as u64 + 8 };
+        assert_eq!(window.load_u64(first), Ok(first as u64));
+        assert_eq!(window.load_u64(first + 8), Ok(added), "page {page}");
+    }
+    assert_eq!(space.audit(), []);
+    // What an earlier life of the addresses left in system memory is not taken for the bytes of the next one.
+    space.free(address).expect("no folio is held elsewhere");
+    let again = space.allocate(bytes).expect("the space is large enough");
+    space.launch(&ReadAllWriteOne { address: again, bytes, written: 3 }).expect("every fault is answered");
+    let window = space.window(AddressRange::new(again, bytes).expect("whole pages"));
+    assert!((0..bytes).step_by(PAGE).all(|offset| window.load_u64(offset) == Ok(0)));
+    assert_eq!(window.load_u64(3 * PAGE + 8), Ok(1));
+    assert_eq!(space.statistics().get(Counter::Violations), 0);
+}

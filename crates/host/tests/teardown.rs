@@ -61,7 +61,9 @@ fn closing_brings_every_byte_home() {
         let moved = space.engine().nodes()[0].pagemap().live_pages() * PAGE as u64;
         let before = space.statistics().get(Counter::BytesToRam);
         space.close().expect("no folio is held elsewhere");
-        assert_eq!(space.statistics().get(Counter::BytesToRam) - before, moved, "each byte moved once");
+        // System memory has still what the device did not write. What the CPU may have written there is not known.
+        let copied = if kind == MemoryKind::Private { 0 } else { moved };
+        assert_eq!(space.statistics().get(Counter::BytesToRam) - before, copied, "of {kind:?} memory");
         assert!(space.engine().nodes()[0].pagemap().is_drained());
         assert_eq!(space.engine().nodes()[0].pagemap().pool().free_pages(), (2 * BYTES / PAGE) as u64);
         all_bytes_are_there(&space, span);

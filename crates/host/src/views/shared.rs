@@ -217,6 +217,10 @@ impl CpuView for SharedView {
         self.show(span).map_err(|why| (why, staged))
     }
 
+    fn keeps_bytes(&self) -> bool {
+        self.keep == Keep::Pages
+    }
+
     fn park(&self, _place: BlockSpan, _staged: InPlace) -> Result<(), (Refused, InPlace)> {
         // The bytes are in the file; a touch finds them by a minor fault. A folio that travels between device and
         // file without the CPU looking needs no mapping, and no TLB flush when it leaves again.
