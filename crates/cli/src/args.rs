@@ -162,9 +162,6 @@ pub struct RunArgs {
     /// Device memory; without it, half of the machine's memory.
     #[arg(long, value_name = "SIZE")]
     pub vram: Option<Size>,
-    /// Smallest block of `malloc` or `mmap` that has an address range of its own on the heap.
-    #[arg(long, value_name = "SIZE", default_value = "64K")]
-    pub threshold: Size,
     /// The pool that hands out device memory.
     #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
     pub pool: PoolName,

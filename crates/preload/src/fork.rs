@@ -1,41 +1,39 @@
-//! Forks: the child gets every byte, wherever it is, and runs on plain memory.
+//! Forks that go through the C library: the child gets every byte, and runs on plain memory.
 //!
 //! ```text
-//!   before   block signals, stop the heap and our allocator, let the child inherit, open a pipe
-//!   child    let our allocator go, fetch what is on the device, say so on the pipe, become plain
-//!   parent   wait for that or for the child's end, keep the memory from children, go on
+//!   before   the service writes a plan for the child; from here on this thread's system calls trap
+//!   clone    traps; in the child the plan is followed before anything else runs there
+//!   parent   the service goes on
 //! ```
 //!
-//! `vfork` and `posix_spawn` share the memory until the new program runs; they need nothing.
+//! The C library touches memory in the child before it calls us: files, locks of its allocator. So the call itself is made
+//! here. Where calls cannot trap, everything comes home before the fork.
+//!
+//! `vfork` and `posix_spawn` share the memory until the new program runs; they need nothing. A child that was made by a bare
+//! system call gets nothing of what is managed, and dies of SIGSEGV there: zeros would be worse.
 
-use std::cell::UnsafeCell;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::MutexGuard;
+use std::cell::Cell;
+use std::sync::atomic::Ordering::SeqCst;
 
-use bifolio_host::heap::Stopped;
-use rustix::pipe::{PipeFlags, pipe_with};
-use talc::DefaultBinning;
-use talc::base::Talc;
+use bifolio_host::in_place::{Request, follow_plan};
+use bifolio_sys::ProgramMemory;
+use libc::ucontext_t;
 
-use crate::own::{OWN, Range};
-use crate::quiet::Quiet;
-use crate::start;
+use crate::dispatch::gate;
+use crate::dispatch::masks;
+use crate::dispatch::trap::{Call, mask_of};
+use crate::original::is_original;
+use crate::start::{BOARD, say};
 
-/// What is held while this process forks. Dropped in this order: signals come last.
-struct Held {
-    pipe: Option<(OwnedFd, OwnedFd)>,
-    stopped: Stopped<'static>,
-    own: Option<MutexGuard<'static, Talc<Range, DefaultBinning>>>,
-    _quiet: Quiet,
+thread_local! {
+    /// Address of the plan for the child that this thread forks; 0 if it needs none.
+    static PLAN: Cell<usize> = const { Cell::new(0) };
+    /// Whether this thread's calls trap because it forks.
+    static TRAPPING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Written by the thread that forks, between the two calls of the C library around it.
-struct Forking(UnsafeCell<Option<Held>>);
-
-// SAFETY: whoever uses the cell holds the heap stopped, which only one thread can.
-unsafe impl Sync for Forking {}
-
-static FORKING: Forking = Forking(UnsafeCell::new(None));
+/// What the kernel looks at while calls of a thread that forks trap.
+static SELECTOR: u8 = 1;
 
 /// Asks the C library to call us around forks.
 pub(crate) fn register() {
@@ -43,53 +41,108 @@ pub(crate) fn register() {
     unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
 
-unsafe extern "C" fn before() {
-    let quiet = Quiet::enter();
-    let Some(heap) = start::heap() else { return };
-    let stopped = heap.stop();
-    let mut pipe = None;
-    if stopped.has_bytes_on_device() {
-        pipe = pipe_with(PipeFlags::CLOEXEC).ok();
-    }
-    // Without a pipe we could not wait for the child to fetch its bytes: then it does not get the memory at all, and
-    // dies of SIGSEGV rather than of wrong bytes.
-    if pipe.is_some() || !stopped.has_bytes_on_device() {
-        stopped.share();
-    }
-    let own = Some(OWN.talc());
-    let held = Held { pipe, stopped, own, _quiet: quiet };
-    // SAFETY: the heap is stopped by this thread.
-    unsafe { *FORKING.0.get() = Some(held) };
+/// Asks the service, by a touch of its bell.
+pub(crate) fn call(request: Request) -> usize {
+    BOARD.call(request, |bell| {
+        let bell: *const u8 = std::ptr::with_exposed_provenance(bell);
+        // SAFETY: the bell is a page that stays mapped; reading it waits for the service.
+        let _: u8 = unsafe { bell.read_volatile() };
+    })
 }
 
-fn take() -> Option<Held> {
-    start::heap()?;
-    // SAFETY: the heap is stopped by this thread, in the call before.
-    unsafe { (*FORKING.0.get()).take() }
-}
-
-unsafe extern "C" fn in_parent() {
-    let Some(mut held) = take() else { return };
-    held.own = None;
-    if let Some((read, write)) = held.pipe.take() {
-        drop(write);
-        wait(&read);
+extern "C" fn before() {
+    if !is_original() {
+        return;
     }
-    held.stopped.seal();
-}
-
-/// Waits for the byte of the child, or for its end. Nothing comes if there was no fork after all.
-fn wait(read: &impl AsFd) {
-    while rustix::io::read(read, &mut [0_u8]) == Err(rustix::io::Errno::INTR) {}
-}
-
-unsafe extern "C" fn in_child() {
-    let Some(mut held) = take() else { return };
-    held.own = None;
-    start::become_child();
-    if let Some((_read, write)) = held.pipe.take() {
-        held.stopped.fill_in_child();
-        // A parent that is gone needs no answer.
-        let _: Result<usize, _> = rustix::io::write(&write, &[1]);
+    if BOARD.begin_fork() && !calls_trap() {
+        PLAN.set(call(Request::Fork));
+        masks::open();
+        TRAPPING.set(gate::arm(&raw const SELECTOR));
+        if !TRAPPING.get() {
+            call(Request::BringAllHome(false));
+        }
     }
+    set_errno(0);
+}
+
+/// Where only faults of user mode are caught, calls trap anyway while something is registered: waits until they do.
+fn calls_trap() -> bool {
+    while BOARD.is_user_mode() && BOARD.is_engaged() {
+        if BOARD.selector().load(SeqCst) != 0 {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    BOARD.is_user_mode()
+}
+
+/// Makes the child. It goes on where the call was made, with every byte.
+pub(crate) fn fork_from_trap(made: Call, context: &mut ucontext_t) -> isize {
+    let announced = TRAPPING.replace(false);
+    if announced {
+        gate::disarm();
+    } else {
+        PLAN.set(call(Request::Fork));
+    }
+    let mask = *mask_of(context);
+    if announced {
+        *mask_of(context) = masks::believed(mask);
+    }
+    let answer = made.pass();
+    if answer == 0 {
+        // Its calls pass.
+        *mask_of(context) = masks::believed(mask);
+        fill_child();
+    } else if !announced {
+        call(Request::Forked(PLAN.replace(0), usize::from(answer > 0)));
+    }
+    answer
+}
+
+fn fill_child() {
+    let plan = PLAN.replace(0);
+    if plan == 0 {
+        return;
+    }
+    // SAFETY: the plan names memory of the program only.
+    let memory = unsafe { ProgramMemory::take() };
+    if follow_plan(&memory, plan).is_err() {
+        say("bifolio: a forked child could not get its memory, and is ended\n");
+        bifolio_sys::process::kill_now(bifolio_sys::process::pid());
+    }
+}
+
+extern "C" fn in_parent() {
+    if !is_original() {
+        return;
+    }
+    if TRAPPING.replace(false) {
+        gate::disarm();
+    }
+    // The C library leaves what the system call said.
+    let done = errno() == 0;
+    let plan = PLAN.replace(0);
+    if plan != 0 {
+        call(Request::Forked(plan, usize::from(done)));
+    }
+    BOARD.end_fork();
+}
+
+/// Only where calls do not trap: then the child has everything, and says so.
+extern "C" fn in_child() {
+    fill_child();
+}
+
+fn errno() -> i32 {
+    // SAFETY: the C library returns the place of this thread's `errno`.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: it is this thread's own.
+    unsafe { place.read() }
+}
+
+pub(crate) fn set_errno(value: i32) {
+    // SAFETY: as above.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: it is this thread's own.
+    unsafe { place.write(value) };
 }

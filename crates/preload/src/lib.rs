@@ -1,46 +1,48 @@
-//! The heap of an unmodified program on Bifolio memory.
+//! The library that `bifolio run` loads into a program.
 //!
-//! The symbols below are exported by the library that `bifolio run` preloads, so that the program's calls come here
-//! first. Large blocks and private anonymous mappings come from a [`Heap`](bifolio_host::Heap); everything else goes
-//! on to the C library.
+//! It starts the service, a process that shares the program's memory, before the program's `main`, and keeps away from the
+//! program after that: no call of `malloc`, `mmap` or `munmap` comes here.
 //!
 //! ```text
-//!   start   from nothing to a running heap        malloc        blocks of the allocator
-//!   own     memory of our own: never Bifolio's    mapping       mmap and its kin
-//!   quiet   no signals while we hold locks        descriptors   who closes ours is refused
-//!   next    the symbols behind ours               transfer      read, write and kin, for user-mode-only faults
-//!   fork    a child gets its bytes
+//!   start         from nothing to a service that waits for faults
+//!   image         where this library lies
+//!   own           memory of the service: never the program's
+//!   tls           thread-local variables of the service
+//!   environment   the program's environment, without what made it load us
+//!   exec          a program that replaces itself keeps its heap
+//!   fork          a child gets its bytes
+//!   dispatch      system calls that trap
+//!   signals       core dumps hold every byte
+//!   spawn         what the kernel reads for a new program is at home
+//!   thread        stacks of threads stay at home
+//!   original      which process is the program, and which a child of it
+//!   next          the symbols behind ours
 //! ```
 //!
 //! # Rules of this crate
 //!
-//! 1. Memory that the runtime uses must never be Bifolio memory: whoever answers faults must not fault. So Rust's
-//!    global allocator is `own`, and what the C library allocates for our threads comes from there too.
-//! 2. A thread of the program that holds a lock of ours must not be interrupted by a signal handler that touches Bifolio
-//!    memory: its fault would wait for the lock. So signals are blocked meanwhile (`quiet`).
-//! 3. Bytes of the program are copied by the program's own thread, without locks: the copy may fault.
-//!
-//! # What stays ordinary memory
-//!
-//! Blocks under the threshold; stacks; mappings of files, shared, with a wish for an address or other rights than reading
-//! and writing; what the program protects, locks or maps over; everything in forked children and in programs that are
-//! started. Small blocks could follow by adopting the C library's heap as it grows; a fork would then have to bring all
-//! of it home first, since the C library touches its own blocks in the child before it calls us.
-//!
-//! Calls that go around the C library are not seen: memory that a program drops by a bare system call reads as zero, as
-//! it should, but what it unmaps so must not be mapped again by others.
+//! 1. The service must never touch the program's memory, nor wait for a lock that the program may hold: its fault would be
+//!    its own to answer. So Rust's global allocator is `own`, and the service calls the C library only where that neither
+//!    allocates nor locks.
+//! 2. Threads of the program never allocate here once the service runs, and take no lock of its: a signal handler may
+//!    interrupt them anywhere, and a child of `vfork` may be killed anywhere.
+//! 3. In a forked child nothing of ours runs but the handler that gets it its bytes.
 //!
 //! This crate cannot forbid unsafe code: its functions take pointers from C. Each states what its C contract promises.
 #![cfg_attr(test, expect(dead_code, reason = "the symbols are not exported into the test program"))]
 
-mod descriptors;
+mod dispatch;
+mod environment;
+mod exec;
 mod fork;
-mod malloc;
-mod mapping;
+mod image;
 mod next;
+mod original;
 mod own;
-mod quiet;
+mod signals;
+mod spawn;
 mod start;
-mod transfer;
+mod thread;
+mod tls;
 
 pub use start::start;

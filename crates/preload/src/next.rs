@@ -51,12 +51,3 @@ macro_rules! next {
     }};
 }
 pub(crate) use next;
-
-/// Sets `errno` and returns -1.
-pub(crate) fn fail(errno: i32) -> i32 {
-    // SAFETY: the C library returns the place of this thread's `errno`.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: it is this thread's own.
-    unsafe { place.write(errno) };
-    -1
-}

@@ -1,228 +1,213 @@
-//! From nothing to a running heap, before the program's `main`; and the state that all symbols look at.
+//! From nothing to a service that waits for faults, before the program's `main`.
 //!
 //! ```text
-//!   off       `bifolio run` did not start this very process: every symbol goes on to the C library
-//!   starting  our own thread allocates from `own`
-//!   on        large blocks come from the heap
-//!   child     forked: what was the heap's is ordinary memory, and nothing new comes from it
+//!   program   environment -> counters -> a page that tells it from its children -> clone -> wait for "ready"
+//!   service   close what was inherited -> userfaultfds, store, engine -> "ready" -> serve
 //! ```
 
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
-use bifolio_host::heap::settings::Settings;
-use bifolio_host::{Heap, HeapConfig, SetupError, Statistics};
-use bifolio_sys::{Access, MapError, Memfd};
+use bifolio_host::SetupError;
+use bifolio_host::in_place::settings::Settings;
+use bifolio_host::in_place::{Board, GaugeError, Gauges, Helper, Service, ServiceConfig};
+use bifolio_sys::sibling::{self, Descriptors, SiblingError};
+use bifolio_sys::{AddressRange, MapError, Memfd, ProgramMemory, SysError, process};
 
-use crate::descriptors;
+use crate::dispatch::gate;
+use crate::environment;
 use crate::fork;
-use crate::quiet::Quiet;
+use crate::image::Image;
+use crate::original;
+use crate::own;
+use crate::signals;
+use crate::thread;
+use crate::tls::{self, NoVariables};
 
 /// Exit code where the machine refuses what Bifolio cannot do without: that of the command.
 const REFUSED: i32 = 3;
+/// Bytes that the service needs for each page of the store at most, and beyond that.
+const BYTES_A_PAGE: usize = 160;
+const BYTES_ANYWAY: usize = 8 << 20;
+/// A service that is not ready yet is looked at that often.
+const LOOK: Duration = Duration::from_millis(200);
 
-/// Why there is no heap for this program.
+/// Why there is no service for this program.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
+    #[error(transparent)]
+    Tls(#[from] NoVariables),
+    #[error("loader of programs does not know the library")]
+    NoImage,
     #[error("counters of `bifolio run` cannot be opened")]
     Counters(#[from] std::io::Error),
-    #[error("counters cannot be mapped")]
+    #[error("counters of `bifolio run` cannot be mapped")]
+    Gauges(#[from] GaugeError),
+    #[error("no memory")]
     Map(#[from] MapError),
-    #[error("the program's heap cannot be put on Bifolio memory")]
-    Heap(#[from] SetupError),
+    #[error("no address space for the records of {} MiB of device memory", .0 >> 20)]
+    Records(usize),
+    #[error(transparent)]
+    Sibling(#[from] SiblingError),
+    #[error("{0}")]
+    Service(String),
+    #[error("service process ended before it was ready")]
+    Ended,
+    #[error("only faults of user mode are caught here, and system calls cannot be made to wait for memory")]
+    Dispatch,
 }
 
-static HEAP: OnceLock<Heap> = OnceLock::new();
-/// Whether new blocks come from the heap.
-static ON: AtomicBool = AtomicBool::new(false);
-/// Addresses of the heap; empty when there is none.
-static FIRST: AtomicUsize = AtomicUsize::new(0);
-static LEN: AtomicUsize = AtomicUsize::new(0);
-/// Blocks of so many bytes and more come from the heap.
-static THRESHOLD: AtomicUsize = AtomicUsize::new(usize::MAX);
-static USER_MODE_ONLY: AtomicBool = AtomicBool::new(false);
+/// What the program and the service tell each other.
+pub(crate) static BOARD: Board = Board::new();
 
-/// Threads of ours, by their thread pointer: first the one that starts, while it does, then the handlers.
-static OURS: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
+/// What the service asks its helper.
+static HELPER: Helper = Helper::new();
 
-/// The least address space that is worth a try.
-const SPACE_LEAST: usize = 1 << 28;
-/// Address space for blocks, unless both memories are larger still.
-const SPACE: usize = 64 << 30;
+/// What the command reports.
+static GAUGES: OnceLock<Gauges> = OnceLock::new();
 
-/// Puts the heap of this program on Bifolio memory if `bifolio run` asks for it. Called once, before `main`.
+/// What the service is given.
+struct StartUp {
+    settings: Settings,
+    gauges: Gauges,
+    program: u32,
+    own: Vec<AddressRange>,
+}
+
+/// Puts the program's memory under management if `bifolio run` asks for it. Called once, before `main`.
 ///
 /// If that is impossible, the program ends with a message: running it otherwise is not what was asked for.
 pub fn start() {
-    let Some(settings) = Settings::from_env() else { return };
-    if let Err(error) = start_heap(&settings) {
-        say(&describe(&error));
+    let image = Image::find();
+    let started = tls::prepare(&image).map_err(StartError::from).and_then(|()| {
+        let Some(settings) = Settings::from_env() else { return Ok(()) };
+        start_service(settings, &image)
+    });
+    if let Err(error) = started {
+        say(&format!("bifolio: {}\n", describe(&error)));
         // SAFETY: ends the process before it did anything.
         unsafe { libc::_exit(REFUSED) };
     }
 }
 
-fn start_heap(settings: &Settings) -> Result<(), StartError> {
-    let _quiet = Quiet::enter();
-    OURS[0].store(thread_pointer(), Relaxed);
-    std::panic::set_hook(Box::new(|info| {
-        say(&format!("bifolio: {info}"));
-        std::process::abort();
-    }));
-    let counters = File::options().read(true).write(true).open(&settings.statistics)?;
-    // The mapping stays when the file is closed.
-    let statistics = Statistics::shared(&Memfd::from(OwnedFd::from(counters)))?;
-    let before = descriptors::open_high();
-    let heap = open_heap(settings, &statistics)?;
-    descriptors::protect_since(&before);
-    let addresses = heap.addresses();
-    USER_MODE_ONLY.store(heap.access() == Access::UserModeOnly, Relaxed);
-    // Relaxed, all of these: no other thread of the program runs yet.
-    FIRST.store(addresses.start, Relaxed);
-    LEN.store(addresses.len(), Relaxed);
-    let _: Result<(), Heap> = HEAP.set(heap);
+fn start_service(settings: Settings, image: &Image) -> Result<(), StartError> {
+    gate::set_code(&image.code);
+    environment::clean(&settings);
+    std::panic::set_hook(Box::new(|info| fail(&format!("{info}"))));
+    let gauges = gauges(&settings)?;
+    let marker = original::become_original()?;
+    let own = vec![marker, image.pages().ok_or(StartError::NoImage)?];
+    own::reserve(settings.vram / bifolio_sys::PAGE * BYTES_A_PAGE + BYTES_ANYWAY)
+        .map_err(|()| StartError::Records(settings.vram))?;
+    let program = process::pid();
+    thread::become_known();
+    let told = GAUGES.get_or_init(|| gauges.clone());
+    let start_up = Box::new(StartUp { settings, gauges, program, own });
+    let argument = Box::into_raw(start_up).expose_provenance();
+    // SAFETY: the service keeps to the rules of this crate, and ends itself.
+    let service = unsafe { sibling::start(serve, argument, Descriptors::Copied) }?;
+    told.set_service(service);
+    BOARD.wait_until_ready(LOOK, || process::exists(service)).map_err(|reason| match reason {
+        Some(reason) => StartError::Service(reason),
+        None => StartError::Ended,
+    })?;
+    process::end_with_parent();
     fork::register();
-    if settings.checked {
-        // SAFETY: the function is there until the process ends.
-        unsafe { libc::atexit(check_at_exit) };
+    signals::prepare();
+    if BOARD.is_user_mode() && !thread::arm() {
+        return Err(StartError::Dispatch);
     }
-    THRESHOLD.store(settings.threshold, Relaxed);
-    ON.store(true, Relaxed);
-    OURS[0].store(0, Relaxed);
     Ok(())
 }
 
-/// Makes the heap with as much address space as the limits of this process allow.
-fn open_heap(settings: &Settings, statistics: &Statistics) -> Result<Heap, SetupError> {
-    let mut space = SPACE.max(settings.ram.saturating_add(settings.vram).saturating_mul(2));
-    loop {
-        let result = Heap::new(&HeapConfig {
-            space,
-            vram: settings.vram,
-            ram: settings.ram,
-            pool: settings.pool,
-            reset: settings.reset,
-            checked: settings.checked,
-            statistics: Some(statistics.clone()),
-            in_handler: Some(know_this_handler),
-        });
-        match result {
-            Err(SetupError::Map(_)) if space / 2 >= SPACE_LEAST => space /= 2,
-            result => return result,
+/// The gauges, which are the command's: by the descriptor that came with the program, else by that of its parent.
+fn gauges(settings: &Settings) -> Result<Gauges, StartError> {
+    // SAFETY: it is asked whether there is such a descriptor, and it is closed only if it is what the command passed on.
+    if unsafe { libc::fcntl(settings.counters, libc::F_GETFD) } >= 0 {
+        // SAFETY: the descriptor is open.
+        let inherited = unsafe { BorrowedFd::borrow_raw(settings.counters) };
+        let copy = Memfd::from(inherited.try_clone_to_owned()?);
+        if let Ok(gauges) = Gauges::open_known(copy, settings.nonce) {
+            // SAFETY: it is the command's, which the program knows nothing of.
+            drop(unsafe { OwnedFd::from_raw_fd(settings.counters) });
+            return Ok(gauges);
         }
     }
+    let file = File::options().read(true).write(true).open(settings.counters_of_parent()?)?;
+    Ok(Gauges::open_known(Memfd::from(OwnedFd::from(file)), settings.nonce)?)
 }
 
-extern "C" fn check_at_exit() {
-    let _quiet = Quiet::enter();
-    if let Some(heap) = heap() {
-        for violation in heap.audit() {
-            say(&format!("bifolio: rule broken: {violation}"));
-        }
+extern "C" fn serve(argument: usize) -> ! {
+    let start_up: *mut StartUp = std::ptr::with_exposed_provenance_mut(argument);
+    // SAFETY: made from a box for this process alone.
+    let start_up = unsafe { Box::from_raw(start_up) };
+    match open(*start_up) {
+        Ok(mut service) => service.run(),
+        Err(error) => BOARD.say_failed(&describe(&error)),
     }
+    process::exit_now(0)
 }
 
-/// The heap, while new blocks may come from it.
-pub(crate) fn heap() -> Option<&'static Heap> {
-    if !ON.load(Relaxed) {
-        return None;
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("no service process of its own")]
+    Detach(#[from] SysError),
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+}
+
+fn open(start_up: StartUp) -> Result<Service, OpenError> {
+    // SAFETY: no descriptor was opened in this process yet.
+    unsafe { process::detach_sibling("bifolio-serve") }?;
+    let StartUp { settings, gauges, program, own } = start_up;
+    // SAFETY: ranges of ours are excluded by `own`, or are no private memory.
+    let memory = unsafe { ProgramMemory::take() };
+    Ok(Service::new(ServiceConfig {
+        ram: settings.ram,
+        vram: settings.vram,
+        pool: settings.pool,
+        reset: settings.reset,
+        checked: settings.checked,
+        gauges,
+        program,
+        memory,
+        own,
+        board: &BOARD,
+        helper: (&HELPER, start_helper),
+        spawning: gate::spawning(),
+    })?)
+}
+
+/// Called by the service.
+fn start_helper() {
+    // SAFETY: as for the service. Without it, pages stay where they are.
+    let _: Result<u32, SiblingError> = unsafe { sibling::start(help, 0, Descriptors::Copied) };
+}
+
+extern "C" fn help(_: usize) -> ! {
+    // SAFETY: it uses no descriptor.
+    if unsafe { process::detach_sibling("bifolio-help") }.is_ok() {
+        // SAFETY: it writes to pages of the program, and changes no byte.
+        HELPER.run(&unsafe { ProgramMemory::take() });
     }
-    let heap = HEAP.get()?;
-    let here = 0_u8;
-    let stack = std::ptr::from_ref(&here).addr();
-    if contains(stack) {
-        keep_stack(heap, stack);
+    process::exit_now(0)
+}
+
+/// Ends everything because of a fault of ours: bytes may be out of the program's reach.
+fn fail(what: &str) -> ! {
+    // The service has no standard error: the command says why.
+    if let Some(gauges) = GAUGES.get() {
+        gauges.set_failure(what);
     }
-    Some(heap)
-}
-
-/// A thread runs on a stack that is a block of the heap, as coroutines may. Whoever holds a lock of ours must not wait
-/// for a page of its stack, so that block becomes ordinary memory.
-#[cold]
-fn keep_stack(heap: &Heap, stack: usize) {
-    let _quiet = Quiet::enter();
-    if let Some(block) = heap.live_part(stack) {
-        // If it cannot be brought home now, the next call tries again.
-        let _: Result<_, _> = heap.let_go(block);
-    }
-}
-
-/// The heap that a forked child inherited.
-pub(crate) fn inherited() -> Option<&'static Heap> {
-    HEAP.get()
-}
-
-/// Tells whether blocks of so many bytes come from the heap.
-pub(crate) fn is_large(bytes: usize) -> bool {
-    bytes >= THRESHOLD.load(Relaxed)
-}
-
-/// Tells whether `address` is the heap's, or was when this process was forked.
-pub(crate) fn contains(address: usize) -> bool {
-    address.wrapping_sub(FIRST.load(Relaxed)) < LEN.load(Relaxed)
-}
-
-/// The part of `start..start + len` that is the heap's, in whole pages.
-pub(crate) fn inside(start: usize, len: usize) -> Option<std::ops::Range<usize>> {
-    let first = FIRST.load(Relaxed);
-    let end = start.saturating_add(len).min(first + LEN.load(Relaxed));
-    let range = start.max(first) & !4095..end.next_multiple_of(4096);
-    (range.start < range.end && end > start).then_some(range)
-}
-
-/// Tells whether system calls on memory that is away fail.
-pub(crate) fn is_user_mode_only() -> bool {
-    USER_MODE_ONLY.load(Relaxed) && ON.load(Relaxed)
-}
-
-/// From now on this process is a forked child: nothing new comes from the heap.
-pub(crate) fn become_child() {
-    ON.store(false, Relaxed);
-    THRESHOLD.store(usize::MAX, Relaxed);
-}
-
-fn know_this_handler() {
-    let here = thread_pointer();
-    if OURS[1..].iter().any(|known| known.load(Relaxed) == here) {
-        return;
-    }
-    let free = OURS[1..].iter().find(|slot| slot.compare_exchange(0, here, Relaxed, Relaxed).is_ok());
-    debug_assert!(free.is_some(), "there are fewer handlers than that");
-}
-
-/// Tells whether this thread is ours: what the C library allocates for it must not be the program's memory.
-pub(crate) fn is_our_thread() -> bool {
-    let here = thread_pointer();
-    OURS.iter().any(|known| known.load(Relaxed) == here)
-}
-
-/// The thread pointer: unlike a thread-local variable it is there without an allocation.
-#[cfg(target_arch = "x86_64")]
-fn thread_pointer() -> usize {
-    let pointer: usize;
-    // SAFETY: the first word at the thread pointer is its own address, says the ABI of x86-64.
-    unsafe {
-        std::arch::asm!("mov {}, fs:0", out(reg) pointer, options(nostack, readonly, preserves_flags));
-    }
-    pointer
-}
-
-/// The thread pointer: unlike a thread-local variable it is there without an allocation.
-#[cfg(target_arch = "aarch64")]
-fn thread_pointer() -> usize {
-    let pointer: usize;
-    // SAFETY: reads a register.
-    unsafe {
-        std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, nomem, preserves_flags))
-    };
-    pointer
+    BOARD.say_failed(what);
+    process::kill_now(BOARD.program());
+    process::exit_now(REFUSED)
 }
 
 fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = format!("bifolio: {error}");
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
@@ -232,9 +217,8 @@ fn describe(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Writes a line to standard error at one stroke.
-fn say(line: &str) {
-    let text = format!("{line}\n");
-    // If nobody reads it, there is nobody to tell.
-    let _: std::io::Result<()> = std::io::stderr().write_all(text.as_bytes());
+/// Writes to standard error at one stroke, without allocating.
+pub(crate) fn say(text: &str) {
+    // SAFETY: the text is readable. If nothing reads what is written, there is nothing to tell.
+    let _: libc::ssize_t = unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
 }

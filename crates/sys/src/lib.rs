@@ -54,8 +54,10 @@ mod program_memory;
 mod raw;
 mod residency;
 pub mod sibling;
+mod signals;
 pub mod smaps;
 mod sweep;
+pub mod threads;
 mod uffd;
 
 pub use abi::{CopyMode, Features, Modes, MoveMode, RangeIoctls};
@@ -74,4 +76,5 @@ pub use outcome::Outcome;
 pub use program_memory::{ProgramMemory, USER_SPACE};
 pub use residency::{MemoryMeter, MemoryUse, resident_pages};
 pub use rustix::io::Errno;
+pub use signals::{Arrived, SignalInbox};
 pub use uffd::{Protect, ReadyError, Uffd, Wake};

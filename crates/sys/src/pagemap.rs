@@ -20,6 +20,8 @@ const CHUNK_REGIONS: usize = 64;
 
 /// A word of the file: the page is in memory and mapped.
 const PRESENT: u64 = 1 << 63;
+/// A word of the file: no other process, and no other address, maps the page.
+const EXCLUSIVE: u64 = 1 << 56;
 /// A word of the file: write-protected by a userfaultfd.
 const UFFD_WP: u64 = 1 << 57;
 
@@ -89,6 +91,16 @@ impl Pagemap {
     /// Fails for addresses beyond user space.
     pub fn present(&self, span: AddressRange) -> Result<Vec<bool>, SysError> {
         self.bits(span, PRESENT)
+    }
+
+    /// Tells for each page of `span` whether this process alone maps it; `None` where there is no page.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pagemap::present`].
+    pub fn exclusive(&self, span: AddressRange) -> Result<Vec<Option<bool>>, SysError> {
+        let (present, exclusive) = (self.bits(span, PRESENT)?, self.bits(span, EXCLUSIVE)?);
+        Ok(present.into_iter().zip(exclusive).map(|(there, own)| there.then_some(own)).collect())
     }
 
     /// Tells for each page of `span` whether a userfaultfd write-protects it.

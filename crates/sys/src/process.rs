@@ -67,7 +67,7 @@ pub fn effective_uid() -> u32 {
 ///
 /// Fails only on kernels that know no 64 signals.
 pub fn block_all_signals_in_this_thread() -> Result<(), SysError> {
-    raw::block_signals(!LIBRARY_SIGNALS).map_err(SysError::of("rt_sigprocmask"))
+    raw::block_signals(!LIBRARY_SIGNALS).map(drop).map_err(SysError::of("rt_sigprocmask"))
 }
 
 /// Ends this process at once: no destructor, no handler, nothing of the C library runs.
@@ -105,6 +105,42 @@ pub fn exists(pid: u32) -> bool {
 pub fn kill_now(pid: u32) {
     // One that has gone already is as good as ended.
     let _: Result<(), SysError> = send_signal(pid, rustix::process::Signal::KILL.as_raw());
+}
+
+/// Keeps this process from leaving a core dump.
+pub fn no_core_dump() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Core).maximum;
+    // Where it is refused there is a core dump too many, no more.
+    let _: Result<(), Errno> = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
+}
+
+/// The most address space that this process may have; `None` without a limit.
+#[must_use]
+pub fn address_space_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::As).current
+}
+
+/// How a child process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with 0.
+    Well,
+    /// It exited with another code, or a signal ended it.
+    Badly,
+}
+
+/// Reaps child `pid` if it has ended. A process that is no child of this one counts as ended well.
+#[must_use]
+pub fn reap(pid: u32) -> Option<Ended> {
+    use rustix::process::{Pid, WaitOptions, waitpid};
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Some(Ended::Well) };
+    match waitpid(Some(pid), WaitOptions::NOHANG) {
+        Ok(None) | Err(Errno::INTR) => None,
+        Ok(Some((_, status))) if status.exit_status() == Some(0) => Some(Ended::Well),
+        Ok(Some(_)) => Some(Ended::Badly),
+        Err(_) => Some(Ended::Well),
+    }
 }
 
 /// Lets this process end when the thread that started it ends.

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use linux_raw_sys::general::{
     __NR_close_range, __NR_exit_group, __NR_kcmp, __NR_madvise, __NR_membarrier, __NR_mincore,
-    __NR_rt_sigprocmask, SIG_BLOCK, SIG_SETMASK,
+    __NR_rt_sigprocmask, __NR_signalfd4, SIG_BLOCK, SIG_SETMASK,
 };
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -81,9 +81,9 @@ pub(crate) unsafe fn madvise(start: usize, len: usize, advice: u32) -> Result<()
     answer(raw).map(drop)
 }
 
-/// Blocks the signals of `mask` (bit n-1 stands for signal n) in this thread.
-pub(crate) fn block_signals(mask: u64) -> Result<(), Errno> {
-    change_signal_mask(SIG_BLOCK, mask).map(drop)
+/// Blocks the signals of `mask` (bit n-1 stands for signal n) in this thread and returns the mask before.
+pub(crate) fn block_signals(mask: u64) -> Result<u64, Errno> {
+    change_signal_mask(SIG_BLOCK, mask)
 }
 
 /// Makes `mask` the signal mask of this thread and returns the old one.
@@ -125,6 +125,16 @@ pub(crate) fn exit_group(code: i32) -> ! {
         // SAFETY: the process ends, and touches no memory before.
         let _: isize = unsafe { syscall4(__NR_exit_group, [code as usize, 0, 0, 0]) };
     }
+}
+
+/// Makes the signals of `mask` readable.
+pub(crate) fn signalfd(mask: u64) -> Result<i32, Errno> {
+    let flags = linux_raw_sys::general::O_CLOEXEC | linux_raw_sys::general::O_NONBLOCK;
+    let set = &raw const mask;
+    // SAFETY: the mask is 8 readable bytes, the size passed; the answer is a fresh descriptor.
+    let raw =
+        unsafe { syscall4(__NR_signalfd4, [usize::MAX, set as usize, size_of::<u64>(), flags as usize]) };
+    answer(raw).map(|fd| i32::try_from(fd).unwrap_or(-1))
 }
 
 /// Tells whether two processes have the same address space.

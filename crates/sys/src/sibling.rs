@@ -63,6 +63,10 @@ pub unsafe fn start(
 ) -> Result<u32, SiblingError> {
     let image = ThreadImage::of_this_thread()?;
     let stack = Mapping::common(STACK, Placement::Anywhere)?;
+    for own in [&stack, &image.memory] {
+        // In a core dump it is only in the way.
+        let _: Result<(), SysError> = crate::advise::dontdump(own.all());
+    }
     let before = raw::set_signal_mask(!0).map_err(SysError::of("rt_sigprocmask"))?;
     let top = stack.span().end();
     // SAFETY: 1. the stack and the image are mapped, and nothing else uses them; 2. the rest is the caller's duty.

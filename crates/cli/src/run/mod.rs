@@ -3,21 +3,17 @@
 //! The program is started with the library `libbifolio_heap.so` loaded into it; everything else happens in there.
 //! Here it is waited for, signals are passed on, and the counters, which it shares with us, are reported.
 
-use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Instant;
 
-use bifolio_host::Statistics;
-use bifolio_host::heap::RAM_LEAST;
-use bifolio_host::heap::settings::{Settings, VARIABLE};
-use bifolio_sys::{Access, Features, MapError, Memfd, PAGE, Reads, ReadyError, SysError, Uffd};
+use bifolio_host::in_place::settings::Settings;
+use bifolio_host::in_place::{GaugeError, Gauges};
+use bifolio_sys::{Access, Features, Reads, ReadyError, SysError, Uffd};
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::iterator::Signals;
 
 use crate::args::RunArgs;
 use crate::exit;
@@ -26,9 +22,15 @@ use crate::output::{JsonTarget, OutputError};
 use crate::report::Figures;
 use crate::report::text::print_program;
 
+mod child;
+mod memory;
 mod program;
+mod sizes;
 
+use child::Runner;
+use memory::MemoryFigures;
 use program::{Program, ProgramError};
+use sizes::Sizes;
 
 /// Why a program was not run.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +57,9 @@ pub enum RunError {
     /// No userfaultfd, or one without moves.
     #[error("page faults cannot be caught; `bifolio doctor` says what this machine grants")]
     Refused(#[from] ReadyError),
-    /// No memory for the counters.
-    #[error("no memory for the counters")]
-    Memory(#[from] SysError),
-    /// No memory for the counters.
-    #[error("no memory for the counters")]
-    Map(#[from] MapError),
+    /// No counters.
+    #[error("no counters for the program")]
+    Gauges(#[from] GaugeError),
     /// It could not be started, or not be waited for.
     #[error("{} cannot be run", path.display())]
     Start {
@@ -70,9 +69,22 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// A size is beyond the machine.
+    #[error("{name} of {} is more than the {} of memory that this machine has", bytes(*.given), bytes(*.machine))]
+    TooLarge {
+        /// The argument.
+        name: &'static str,
+        /// What was given.
+        given: u64,
+        /// What there is.
+        machine: u64,
+    },
+    /// The program lost its service, and was ended.
+    #[error("the program was ended, since its memory could not be had any more: {0}")]
+    Lost(String),
     /// Signals cannot be passed on.
     #[error("signals cannot be passed on")]
-    Signals(#[source] io::Error),
+    Signals(#[source] SysError),
     /// The report could not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -82,19 +94,27 @@ impl exit::Failure for RunError {
     fn exit_code(&self) -> u8 {
         match self {
             RunError::Program(error) => error.exit_code(),
-            RunError::TooSmall { .. } => exit::USAGE,
-            RunError::Refused(_) => exit::REFUSED,
+            RunError::TooSmall { .. } | RunError::TooLarge { .. } => exit::USAGE,
+            RunError::Refused(_) | RunError::Gauges(_) => exit::REFUSED,
+            RunError::Start { source, .. } if is_limit(source) => exit::REFUSED,
             _ => exit::FAILED,
         }
     }
 }
 
+/// Whether it is a limit of processes or memory that was met.
+fn is_limit(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory)
+}
+
 /// What `--json` holds.
 #[derive(Debug, Serialize)]
-struct Report {
+struct Report<'m> {
     exit: i32,
     #[serde(flatten)]
     figures: Figures,
+    #[serde(flatten)]
+    memory: &'m MemoryFigures,
 }
 
 /// Runs a program; returns the code to exit with. If the program was ended by a signal, so is this process.
@@ -106,38 +126,34 @@ pub fn run(args: &RunArgs) -> Result<u8, RunError> {
     let (name, arguments) = args.program.split_first().expect("the argument parser asks for a program");
     let program = Program::find(name)?;
     args.output.json.as_ref().map_or(Ok(()), JsonTarget::check)?;
-    let counters = Memfd::create("bifolio-statistics", PAGE)?;
-    let statistics = Statistics::shared(&counters)?;
-    let settings = settings(args, &counters)?;
+    let runner = Runner::new()?;
+    let nonce = RandomState::new().hash_one(std::process::id());
+    let gauges = Gauges::create(nonce)?;
+    let settings = settings(args, &gauges, nonce)?;
     let library = library()?;
     note_access(args.output.quiet)?;
     let start = Instant::now();
-    let status = spawn(&program, arguments, &settings, library).and_then(|child| wait(child, &program))?;
-    let figures = Figures::from(&statistics.snapshot(), start.elapsed());
-    report(args, &figures, status)?;
+    let status = runner.run(&program, arguments, &settings, library, &gauges)?;
+    let figures = Figures::from(&gauges.statistics().snapshot(), start.elapsed());
+    let reading = gauges.read();
+    if let Some(why) = reading.failure {
+        return Err(RunError::Lost(why));
+    }
+    report(args, &figures, &MemoryFigures::from(&reading), status)?;
     Ok(end_as(status))
 }
 
-fn settings(args: &RunArgs, counters: &Memfd) -> Result<Settings, RunError> {
-    let half = bifolio_sys::host::Host::read().ram_bytes / 2;
-    let size = |name, given: Option<u64>, least: usize| {
-        let given = given.unwrap_or(half);
-        usize::try_from(given).ok().filter(|given| *given >= least).ok_or(RunError::TooSmall {
-            name,
-            given,
-            least,
-        })
-    };
-    let parent = bifolio_sys::process::pid();
+fn settings(args: &RunArgs, gauges: &Gauges, nonce: u64) -> Result<Settings, RunError> {
+    let Sizes { ram, vram } = Sizes::choose(args)?;
     Ok(Settings {
-        ram: size("--ram", args.ram.map(|size| size.0), RAM_LEAST)?,
-        vram: size("--vram", args.vram.map(|size| size.0), PAGE)?,
-        threshold: size("--threshold", Some(args.threshold.0), PAGE)?,
+        ram,
+        vram,
         pool: args.pool,
         reset: args.reset,
         checked: args.checked,
-        parent,
-        statistics: format!("/proc/{parent}/fd/{}", counters.as_fd().as_raw_fd()).into(),
+        parent: bifolio_sys::process::pid(),
+        counters: gauges.descriptor(),
+        nonce,
     })
 }
 
@@ -156,61 +172,26 @@ fn library() -> Result<PathBuf, RunError> {
 fn note_access(quiet: bool) -> Result<(), RunError> {
     let (uffd, _) = Uffd::open_ready(Reads::Blocking, Features::MOVE, Features::empty())?;
     if uffd.access() == Access::UserModeOnly && !quiet {
-        let note = "bifolio: only faults of user mode are caught here: blocks under the threshold stay plain memory, \
-                    and unusual system calls on others may fail; see `bifolio doctor`";
+        let note = "bifolio: only faults of user mode are caught here; see `bifolio doctor`";
         let _: io::Result<()> = writeln!(io::stderr(), "{note}");
     }
     Ok(())
 }
 
-fn spawn(
-    program: &Program,
-    arguments: &[OsString],
-    settings: &Settings,
-    library: PathBuf,
-) -> Result<Child, RunError> {
-    let mut preload = library.into_os_string();
-    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
-        preload.push(":");
-        preload.push(others);
-    }
-    Command::new(&program.path)
-        .arg0(&program.name)
-        .args(&program.arguments)
-        .args(arguments)
-        .env("LD_PRELOAD", preload)
-        .env(VARIABLE, settings.to_string())
-        .spawn()
-        .map_err(|source| RunError::Start { path: program.path.clone(), source })
-}
-
-/// Waits for the program, and passes on the signals that were meant for it. Those of the keyboard reach it anyway.
-fn wait(mut child: Child, program: &Program) -> Result<ExitStatus, RunError> {
-    let mut signals =
-        Signals::new([SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT]).map_err(RunError::Signals)?;
-    let (handle, pid) = (signals.handle(), child.id());
-    let status = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            for signal in signals.forever().filter(|signal| ![SIGINT, SIGQUIT].contains(signal)) {
-                // A program that is gone needs no signal any more.
-                let _: Result<(), SysError> = bifolio_sys::process::send_signal(pid, signal);
-            }
-        });
-        let status = child.wait();
-        handle.close();
-        status
-    });
-    status.map_err(|source| RunError::Start { path: program.path.clone(), source })
-}
-
-fn report(args: &RunArgs, figures: &Figures, status: ExitStatus) -> Result<(), RunError> {
+fn report(
+    args: &RunArgs,
+    figures: &Figures,
+    memory: &MemoryFigures,
+    status: ExitStatus,
+) -> Result<(), RunError> {
     if let Some(json) = &args.output.json {
-        json.write(&Report { exit: code_of(status), figures: *figures })?;
+        json.write(&Report { exit: code_of(status), figures: *figures, memory })?;
     }
     if !args.output.quiet {
         let mut text = b"\n".to_vec();
         print_program(&mut text, figures).map_err(OutputError::from)?;
-        // The reader of the report may be gone; the program has run all the same.
+        memory.print(&mut text).map_err(OutputError::from)?;
+        // If nothing reads it any more, the program has run all the same.
         let _: io::Result<()> = io::stderr().write_all(&text);
     }
     Ok(())
@@ -223,6 +204,8 @@ fn code_of(status: ExitStatus) -> i32 {
 
 fn end_as(status: ExitStatus) -> u8 {
     if let Some(signal) = status.signal() {
+        // The program's own core is not to be written over.
+        bifolio_sys::process::no_core_dump();
         // Comes back only for signals that do not end a process, which then did not end ours.
         let _: io::Result<()> = signal_hook::low_level::emulate_default_handler(signal);
     }

@@ -5,18 +5,23 @@
 //!   service   sees the slot, does it, writes the answer, wakes
 //! ```
 
+use std::ops::Range;
 use std::sync::atomic::{
-    AtomicU8, AtomicU32, AtomicUsize,
+    AtomicBool, AtomicU8, AtomicU32, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 use std::time::Duration;
 
 use bifolio_sys::futex;
 
+use crate::in_place::hazards::Hazards;
+
 /// Requests that can wait at the same time.
 const SLOTS: usize = 64;
 /// Threads whose stacks are known.
 const THREADS: usize = 4096;
+/// Threads that have a stack for signals.
+const KEPT: usize = THREADS;
 /// Bytes of a reason.
 const REASON_MOST: usize = 400;
 
@@ -31,10 +36,14 @@ pub enum Request {
     Forget(usize, usize),
     /// Bring `len` bytes at `start` home.
     BringHome(usize, usize),
-    /// Bring `len` bytes at `start` home, and leave them to the kernel until the next look at the mappings.
-    Leave(usize, usize),
-    /// Bring everything home and leave it there.
-    BringAllHome,
+    /// Let `len` bytes at `start` be there, as they are or as zeros, so that the kernel can use them.
+    Ready(usize, usize),
+    /// Let the mapping around an address be the kernel's: a stack.
+    KeepStack(usize),
+    /// Let all memory be the kernel's from now on.
+    Release,
+    /// Bring everything home; and leave it there, if the program is about to end.
+    BringAllHome(bool),
 }
 
 impl Request {
@@ -44,8 +53,10 @@ impl Request {
             Request::Forked(plan, done) => [1, plan, done],
             Request::Forget(start, len) => [2, start, len],
             Request::BringHome(start, len) => [3, start, len],
-            Request::Leave(start, len) => [4, start, len],
-            Request::BringAllHome => [5, 0, 0],
+            Request::Ready(start, len) => [4, start, len],
+            Request::KeepStack(at) => [6, at, 0],
+            Request::Release => [7, 0, 0],
+            Request::BringAllHome(ends) => [5, usize::from(ends), 0],
         }
     }
 
@@ -55,8 +66,10 @@ impl Request {
             1 => Request::Forked(first, second),
             2 => Request::Forget(first, second),
             3 => Request::BringHome(first, second),
-            4 => Request::Leave(first, second),
-            5 => Request::BringAllHome,
+            4 => Request::Ready(first, second),
+            5 => Request::BringAllHome(first != 0),
+            6 => Request::KeepStack(first),
+            7 => Request::Release,
             _ => return None,
         })
     }
@@ -98,6 +111,11 @@ pub struct Board {
     threads: [(AtomicU32, AtomicUsize); THREADS],
     reason: [AtomicU8; REASON_MOST],
     reason_len: AtomicUsize,
+    user_mode: AtomicBool,
+    selector: AtomicU8,
+    /// Memory that must stay at home: stacks that signals are handled on.
+    kept: [(AtomicUsize, AtomicUsize); KEPT],
+    hazards: Hazards,
 }
 
 impl Board {
@@ -123,6 +141,10 @@ impl Board {
             threads: [const { (AtomicU32::new(0), AtomicUsize::new(0)) }; THREADS],
             reason: [const { AtomicU8::new(0) }; REASON_MOST],
             reason_len: AtomicUsize::new(0),
+            user_mode: AtomicBool::new(false),
+            selector: AtomicU8::new(0),
+            kept: [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; KEPT],
+            hazards: Hazards::new(),
         }
     }
 
@@ -207,6 +229,44 @@ impl Board {
         self.forking.fetch_sub(1, SeqCst);
     }
 
+    /// Tells whether only faults of user mode are caught, so that system calls must find their memory at home.
+    #[must_use]
+    pub fn is_user_mode(&self) -> bool {
+        self.user_mode.load(Acquire)
+    }
+
+    pub(super) fn set_user_mode(&self) {
+        self.user_mode.store(true, Release);
+    }
+
+    /// What the kernel looks at when a thread of the program makes a system call: 1 while calls come to us first.
+    #[must_use]
+    pub fn selector(&self) -> &AtomicU8 {
+        &self.selector
+    }
+
+    /// Memory that calls in progress use.
+    #[must_use]
+    pub fn hazards(&self) -> &Hazards {
+        &self.hazards
+    }
+
+    /// Keeps a range at home from now on, in place of what the thread with this number had kept. `false` if there are too
+    /// many.
+    pub fn keep(&self, index: usize, range: Range<usize>) -> bool {
+        let Some((start, end)) = self.kept.get(index) else { return false };
+        end.store(0, SeqCst);
+        start.store(range.start, SeqCst);
+        end.store(range.end, SeqCst);
+        true
+    }
+
+    /// What is kept at home.
+    pub(super) fn kept(&self) -> impl Iterator<Item = Range<usize>> {
+        let ranges = self.kept.iter().map(|(start, end)| start.load(SeqCst)..end.load(SeqCst));
+        ranges.filter(|range| !range.is_empty())
+    }
+
     /// Asks the service, and waits for its answer. `ring` is given the address of the bell, to touch it.
     ///
     /// Not to be called by the service, nor by a process that does not share its memory.
@@ -266,8 +326,8 @@ impl Board {
         futex::wake_all(&slot.word);
     }
 
-    /// Makes a thread known, by its number and its thread pointer. Returns a number to [forget](Board::forget_thread) it
-    /// by; `None` if there are too many.
+    /// Makes a thread known, by its number and its thread pointer. Returns its place on the board; `None` if there are too
+    /// many.
     pub fn know_thread(&self, number: u32, pointer: usize) -> Option<usize> {
         let free = |(_, (taken, _)): &(usize, &(AtomicU32, AtomicUsize))| {
             taken.compare_exchange(0, number, AcqRel, Relaxed).is_ok()
@@ -277,12 +337,22 @@ impl Board {
         Some(index)
     }
 
-    /// Forgets a thread that ends.
-    pub fn forget_thread(&self, index: usize) {
-        if let Some((number, pointer)) = self.threads.get(index) {
-            pointer.store(0, Release);
-            number.store(0, Release);
+    /// Forgets the threads that are gone.
+    pub(super) fn forget_threads(&self, lives: impl Fn(u32) -> bool) {
+        for ((number, pointer), (_, kept_end)) in self.threads.iter().zip(&self.kept) {
+            let thread = number.load(Acquire);
+            if thread != 0 && !lives(thread) {
+                kept_end.store(0, SeqCst);
+                pointer.store(0, Release);
+                number.store(0, Release);
+            }
         }
+        self.hazards.forget_threads(&lives);
+    }
+
+    /// The numbers of the threads that are known.
+    pub(super) fn threads(&self) -> impl Iterator<Item = u32> {
+        self.threads.iter().map(|(number, _)| number.load(Acquire)).filter(|number| *number != 0)
     }
 
     /// The thread pointers that are known.
@@ -344,7 +414,8 @@ mod tests {
         let board = Board::new();
         let one = board.know_thread(1, 4096).expect("room");
         board.know_thread(2, 8192).expect("room");
-        board.forget_thread(one);
+        assert_eq!(one, 0);
+        board.forget_threads(|number| number == 2);
         assert!(board.thread_pointers().eq([8192]));
     }
 }

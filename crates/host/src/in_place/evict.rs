@@ -1,5 +1,6 @@
 //! Making room: blocks leave by address, one after the other, through the landing to the store.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use bifolio_engine::view::span_of;
@@ -28,7 +29,9 @@ impl Service {
     /// the regions found something.
     fn may_evict(&self) -> bool {
         self.plans.is_empty()
+            && self.spawning.load(SeqCst) == 0
             && !self.held
+            && !self.dying
             && self.engine.node(STORE).pool().free_pages() > 0
             && Instant::now() >= self.hand.stuck_until
     }
@@ -44,7 +47,16 @@ impl Service {
     pub(super) fn evict_some(&mut self) {
         let Some(window) = self.next_window() else { return };
         let before = self.limits.resident;
-        self.evict(window);
+        if self.is_user_mode() {
+            let window = window.start()..window.end();
+            self.board.hazards().set_evicting(&window);
+            for part in self.evictable(window) {
+                self.evict(range_of(&part));
+            }
+            self.board.hazards().end_evicting();
+        } else {
+            self.evict(window);
+        }
         self.hand.gone += before.saturating_sub(self.limits.resident);
     }
 
@@ -55,6 +67,7 @@ impl Service {
                 self.hand.stuck_until = Instant::now() + STUCK;
             }
             (self.hand.at, self.hand.gone) = (0, 0);
+            self.forked_pages = self.sharing.take_kept();
             return None;
         };
         let start = region.start.max(self.hand.at);
@@ -100,10 +113,17 @@ impl Service {
             match self.uffd.move_(target, self.memory.window(rest), mode) {
                 Outcome::Done(bytes) => at += bytes,
                 Outcome::Again(bytes) if bytes > 0 => at += bytes,
-                // Shared with a child, pinned, or no page but a mark.
-                Outcome::Busy | Outcome::NoSource | Outcome::Missing => {
+                // Shared with a child, or pinned.
+                Outcome::Busy => {
+                    let shared = window.part(at, window.len() - at).expect("within the window");
+                    if self.unshare(shared) {
+                        // One page of a fork is like the other: the rest of the block waits for the next round.
+                        return;
+                    }
                     (at, refused) = (at + PAGE, refused + 1);
                 }
+                // No page but a mark.
+                Outcome::NoSource | Outcome::Missing => (at, refused) = (at + PAGE, refused + 1),
                 // An event waits to be read, or for the thread that caused it to go on. What has landed is of the mappings
                 // as they were before it, so nothing more joins it.
                 Outcome::Again(_) if at == 0 && waits < WAITS_MOST => {

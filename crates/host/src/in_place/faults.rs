@@ -136,6 +136,14 @@ impl Service {
         }
     }
 
+    /// Shows zeros from the start of a range on, up to 2 MiB or what is there already.
+    pub(super) fn fill_zeros_at(&mut self, range: AddressRange) -> Outcome {
+        let first = range.part(0, range.len().min(HUGE_PAGE)).expect("not empty");
+        let outcome = self.uffd.copy(first, self.own.zeros(first.len()), CopyMode::empty());
+        self.limits.resident += (outcome.bytes() / PAGE) as u64;
+        outcome
+    }
+
     fn wake_if_there(&self, outcome: Outcome, address: usize) -> Outcome {
         if outcome == Outcome::Exists {
             self.engine.view().wake(address);

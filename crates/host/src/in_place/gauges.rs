@@ -14,6 +14,7 @@ const MANAGED_PEAK: usize = 8;
 const OUTSIDE_PEAK: usize = 16;
 const HOME: usize = 24;
 const FORKS: usize = 32;
+const SERVICE: usize = 40;
 const REASON_LEN: usize = 64;
 const REASON: usize = 72;
 const REASON_MOST: usize = 1024;
@@ -40,6 +41,18 @@ impl Outside {
     /// All reasons.
     pub const ALL: [Outside; 5] =
         [Outside::Stacks, Outside::Variables, Outside::Protected, Outside::Refused, Outside::Forked];
+
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Outside::Stacks => "stacks",
+            Outside::Variables => "variables",
+            Outside::Protected => "protected",
+            Outside::Refused => "refused",
+            Outside::Forked => "forked",
+        }
+    }
 
     /// In words.
     #[must_use]
@@ -131,6 +144,17 @@ impl Gauges {
         for (reason, bytes) in Outside::ALL.into_iter().zip(bytes) {
             self.raise(BY_REASON + 8 * reason as usize, *bytes);
         }
+    }
+
+    /// Says which process serves.
+    pub fn set_service(&self, pid: u32) {
+        self.set(SERVICE, u64::from(pid));
+    }
+
+    /// The process that serves; `None` before it runs.
+    #[must_use]
+    pub fn service(&self) -> Option<u32> {
+        u32::try_from(self.get(SERVICE)).ok().filter(|pid| *pid != 0)
     }
 
     /// Counts a fork.

@@ -49,6 +49,9 @@ impl Service {
         // Pages of files that were written are private memory too.
         let total = memory.anonymous() * PAGE as u64;
         outside[Outside::Variables as usize] += total.saturating_sub(counted);
+        let forked = (self.forked_pages * PAGE as u64).min(managed);
+        outside[Outside::Forked as usize] = forked;
+        managed -= forked;
         self.gauges.see_managed(managed.min(total) + self.stored_pages() * PAGE as u64);
         self.gauges.see_outside(&outside);
     }

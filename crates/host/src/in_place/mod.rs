@@ -6,8 +6,10 @@
 //!   faults     a page comes home, or begins as zeros           regions    which are
 //!   evict      a block leaves, through the landing             view       the engine's side of both
 //!   events     removals, unmappings and moves                  store      where pages are that are away
+//!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
 //!   gauges     what the command reports                      settings   what the command says
-//!   child      how a forked child gets its bytes               own_pages  private pages of ours
+//!   child      how a forked child gets its bytes               helper     takes back pages that were shared with one
+//!   own_pages  private pages of ours
 //! ```
 
 pub mod board;
@@ -17,13 +19,17 @@ mod events;
 mod evict;
 mod faults;
 pub mod gauges;
+pub mod hazards;
+mod helper;
 mod measure;
 mod own_pages;
 mod regions;
 mod requests;
 mod service;
 pub mod settings;
+mod sharing;
 mod store;
+mod user_mode;
 mod view;
 mod watch;
 
@@ -33,4 +39,5 @@ pub const RAM_LEAST: usize = 1 << 20;
 pub use board::{Board, Request};
 pub use child::{BytesMissing, follow_plan};
 pub use gauges::{GaugeError, GaugeReading, Gauges, Outside};
+pub use helper::Helper;
 pub use service::{Service, ServiceConfig};

@@ -46,8 +46,20 @@ impl Service {
                 self.forget(range(start, len));
                 0
             }
-            Request::BringHome(start, len) | Request::Leave(start, len) => self.bring_home(range(start, len)),
-            Request::BringAllHome => self.bring_home(0..USER_SPACE),
+            Request::BringHome(start, len) => self.bring_home(range(start, len)),
+            Request::Ready(start, len) => {
+                self.make_ready(range(start, len));
+                0
+            }
+            Request::KeepStack(at) => {
+                self.keep_stack(at);
+                0
+            }
+            Request::Release => self.release_all(),
+            Request::BringAllHome(ends) => {
+                self.dying |= ends;
+                self.bring_home(0..USER_SPACE)
+            }
         }
     }
 

@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use bifolio_checker::Observed;
@@ -35,8 +36,10 @@ use crate::in_place::board::Board;
 use crate::in_place::child::Plan;
 use crate::in_place::eligible::Exclusions;
 use crate::in_place::gauges::Gauges;
+use crate::in_place::helper::Helper;
 use crate::in_place::own_pages::OwnPages;
 use crate::in_place::regions::Regions;
+use crate::in_place::sharing::Sharing;
 use crate::in_place::store::Store;
 use crate::in_place::view::InPlaceView;
 use crate::setup::{SetupError, pages};
@@ -63,6 +66,10 @@ pub struct ServiceConfig {
     pub own: Vec<AddressRange>,
     /// Where it is asked.
     pub board: &'static Board,
+    /// Threads that are beginning, or let another program run in this memory: nothing is evicted or registered meanwhile.
+    pub spawning: &'static AtomicU32,
+    /// Its helper, and how to start it; called once at most.
+    pub helper: (&'static Helper, fn()),
 }
 
 /// A fault that waits for its answer.
@@ -102,6 +109,10 @@ pub struct Service {
     pub(super) limits: Limits,
     pub(super) hand: Hand,
     pub(super) plans: Vec<Plan>,
+    pub(super) spawning: &'static AtomicU32,
+    pub(super) sharing: Sharing,
+    /// Pages that a living child kept from going, in the last round.
+    pub(super) forked_pages: u64,
     /// Pages in the landing that are neither stored nor back yet, and the block they are of.
     pub(super) landed: Option<(usize, PageSet)>,
     pub(super) engaged: bool,
@@ -117,6 +128,8 @@ pub struct Service {
     pub(super) refused_since: Instant,
     /// Everything is kept at home.
     pub(super) held: bool,
+    /// The program is about to end with a core dump: everything stays at home.
+    pub(super) dying: bool,
     /// Room for one look at which pages are there.
     pub(super) presence: Vec<u8>,
 }
@@ -146,6 +159,8 @@ pub(super) struct Hand {
 /// Room that is kept free: this share of the limit, within these bounds (in pages).
 const RESERVE_SHARE: u64 = 32;
 const RESERVE: std::ops::RangeInclusive<u64> = 32..=2048;
+/// A child is looked after so often while faults wait for it.
+const PLAN_LOOK: Duration = Duration::from_micros(200);
 /// Folios of the largest order that either memory must have room for.
 const FOLIOS_MIN: u64 = 16;
 
@@ -197,6 +212,9 @@ impl Service {
             limits: Limits::new(ram),
             hand: Hand { at: 0, gone: 0, stuck_until: now },
             plans: Vec::new(),
+            spawning: config.spawning,
+            sharing: Sharing::new(config.helper),
+            forked_pages: 0,
             landed: None,
             engaged: false,
             first_scan_done: false,
@@ -208,6 +226,7 @@ impl Service {
             fits_since: now,
             refused_since: now,
             held: false,
+            dying: false,
             presence: Vec::new(),
         })
     }
@@ -220,8 +239,12 @@ impl Service {
 
     /// Serves until the program has ended or runs another program.
     pub fn run(&mut self) {
+        if self.is_user_mode() {
+            self.board.set_user_mode();
+        }
         self.board.say_ready(self.program, self.own.bell().address());
         while self.step() {}
+        self.sharing.end();
         self.measure();
     }
 
@@ -233,6 +256,9 @@ impl Service {
         if now >= self.next_look {
             return self.look(now);
         }
+        if self.must_wait_for_child() {
+            return self.sleep(PLAN_LOOK);
+        }
         if let Some(fault) = self.faults.pop_front() {
             self.serve(fault);
             return true;
@@ -242,6 +268,15 @@ impl Service {
             return true;
         }
         self.sleep(self.next_look - now)
+    }
+
+    /// Tells whether faults wait: there is no room, and nothing can go before a child has its bytes.
+    fn must_wait_for_child(&mut self) -> bool {
+        if !self.plans.iter().any(Plan::is_forked) || self.limits.room() > 0 {
+            return false;
+        }
+        self.drop_plans();
+        self.plans.iter().any(Plan::is_forked)
     }
 
     /// Waits for something to do; `false` if the program has ended.

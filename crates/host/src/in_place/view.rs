@@ -48,6 +48,7 @@ pub enum Staged {
 impl InPlaceView {
     pub(super) fn new(uffd: Arc<Uffd>, own: Arc<OwnPages>) -> Result<InPlaceView, MapError> {
         let scratch = Mapping::common(HUGE_PAGE, Placement::Aligned(HUGE_PAGE))?;
+        let _: Result<(), _> = bifolio_sys::advise::dontdump(scratch.all());
         Ok(InPlaceView { uffd, own, scratch, state: Mutex::default() })
     }
 

@@ -4,13 +4,15 @@
 //! is. From there on all private data is registered, mapping by mapping, so that growth waits for room; and when everything
 //! has long fitted into eight tenths, nothing is again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use bifolio_sys::{AddressRange, Errno, Modes, USER_SPACE, advise, process};
+use bifolio_sys::{AddressRange, Errno, Modes, USER_SPACE, advise, process, threads};
 
 use crate::in_place::eligible::{Place, places};
 use crate::in_place::faults::range_of;
+use crate::in_place::gauges::Outside;
 use crate::in_place::service::Service;
 
 /// Sampling, while nothing is registered.
@@ -70,9 +72,11 @@ impl Service {
 
     /// Begins to manage the program's data.
     fn engage(&mut self) {
-        self.engaged = self.board.engage();
+        self.engaged = self.board.engage() && self.begin_dispatch();
         if self.engaged {
             self.scan();
+        } else {
+            self.board.disengage();
         }
     }
 
@@ -81,15 +85,44 @@ impl Service {
         let all = self.limits.resident + self.stored_pages();
         if all > self.limits.limit / 10 * 8 || !self.plans.is_empty() {
             self.fits_since = now;
-        } else if now - self.fits_since > FITS_TIME && self.bring_home(0..USER_SPACE) == 0 {
+        } else if now - self.fits_since > FITS_TIME {
+            self.release_all();
+            self.fits_since = now;
+        }
+    }
+
+    /// Leaves all memory to the kernel, if everything can come home. Returns whether something could not.
+    pub(super) fn release_all(&mut self) -> usize {
+        let missing = self.bring_home(0..USER_SPACE);
+        if missing == 0 && self.engaged {
             for range in self.regions.take() {
-                // A mapping that has just gone has no registration either.
-                let _: Result<(), _> = self.uffd.unregister(range);
-                let _: Result<(), _> = advise::dofork(self.memory.window(range));
+                self.leave(range);
             }
+            self.end_dispatch();
             self.engaged = false;
             self.first_scan_done = false;
             self.board.disengage();
+        }
+        missing
+    }
+
+    /// Leaves a whole mapping to the kernel, which has everything at home.
+    fn leave(&self, range: AddressRange) {
+        // A mapping that has just gone has no registration either.
+        let _: Result<(), _> = self.uffd.unregister(range);
+        let _: Result<(), _> = advise::dofork(self.memory.window(range));
+    }
+
+    /// Leaves the mapping around an address to the kernel: a stack.
+    pub(super) fn keep_stack(&mut self, address: usize) {
+        let Ok(mut entries) = self.maps.read() else { return };
+        let around = entries.find(|entry| entry.range.contains(address)).map(|entry| entry.range);
+        drop(entries);
+        let Some(around) = around else { return };
+        for part in self.regions.within(around.start()..around.end()) {
+            self.bring_home(part.clone());
+            self.leave(range_of(&part));
+            self.regions.remove(part);
         }
     }
 
@@ -109,16 +142,29 @@ impl Service {
             self.refused.take();
             self.refused_since = now;
         }
+        self.forget_threads();
         self.exclusions.addresses.clear();
         self.exclusions.addresses.extend(self.board.thread_pointers());
         let Ok(entries) = self.maps.read() else { return };
         self.borders.clear();
         let mut found = Vec::new();
+        let mut stacks = Vec::new();
         for (entry, place) in places(entries, &self.exclusions) {
             self.borders.push(entry.range.start());
-            if place == Some(Place::Data) {
-                found.push(entry.range.start()..entry.range.end());
+            let range = entry.range.start()..entry.range.end();
+            match place {
+                Some(Place::Data) => found.push(range),
+                Some(Place::Outside(Outside::Stacks)) => stacks.push(range),
+                _ => {}
             }
+        }
+        // Registered before it was known to be a stack.
+        stacks.retain(|range| !self.regions.within(range.clone()).is_empty());
+        stacks.iter().for_each(|range| self.keep_stack(range.start));
+        if self.spawning.load(SeqCst) != 0 {
+            // A stack among them may not be known yet.
+            self.next_scan = now + ENGAGED_LOOK;
+            return;
         }
         let mut growing = BTreeMap::new();
         for range in found {
@@ -137,6 +183,15 @@ impl Service {
         }
         self.growing = growing;
         self.first_scan_done = true;
+    }
+
+    /// Forgets the threads that have ended.
+    fn forget_threads(&self) {
+        let Ok(now) = threads::of_process(self.program) else { return };
+        let alive: BTreeSet<u32> = now.into_iter().collect();
+        if alive.contains(&self.program) {
+            self.board.forget_threads(|thread| alive.contains(&thread));
+        }
     }
 
     /// Catches the faults of a mapping, and keeps it from children that were not announced: they would read zeros.

@@ -1,0 +1,110 @@
+//! The program as a process: started with our library, given the signals that were meant for it, and waited for.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use bifolio_host::in_place::Gauges;
+use bifolio_host::in_place::settings::{Settings, VARIABLE};
+use bifolio_sys::process::{self, Ended};
+use bifolio_sys::{SignalInbox, SysError};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXFSZ,
+};
+
+use super::RunError;
+use super::program::Program;
+
+/// Signals that are passed on if a process sent them. Those of the keyboard reach the program anyway.
+const PASSED_ON: [i32; 10] =
+    [SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGWINCH];
+/// The service is looked after so often.
+const LOOK: Duration = Duration::from_millis(100);
+/// The service takes so long at most to see that its program has ended.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A program that is to run. Made before anything that a signal might end half-way.
+pub struct Runner {
+    signals: SignalInbox,
+}
+
+impl Runner {
+    /// Takes the signals of this process.
+    pub fn new() -> Result<Runner, RunError> {
+        // Where files may not be long enough, the answer is an error and not the end.
+        let all: Vec<i32> = PASSED_ON.into_iter().chain([SIGXFSZ]).collect();
+        Ok(Runner { signals: SignalInbox::open(&all).map_err(RunError::Signals)? })
+    }
+
+    /// Runs a program to its end.
+    pub fn run(
+        &self,
+        program: &Program,
+        arguments: &[OsString],
+        settings: &Settings,
+        library: PathBuf,
+        gauges: &Gauges,
+    ) -> Result<ExitStatus, RunError> {
+        let failed = |source| RunError::Start { path: program.path.clone(), source };
+        let child =
+            self.signals.spawn(&mut command(program, arguments, settings, library)).map_err(failed)?;
+        let ended = process::watch_end(child.id()).map_err(|error| failed(error.into()))?;
+        let status = self.wait(child, &ended, gauges).map_err(failed)?;
+        say_farewell(gauges);
+        Ok(status)
+    }
+
+    /// Waits for the program, passes signals on, and ends it if it lost its service.
+    fn wait(&self, mut child: Child, ended: &OwnedFd, gauges: &Gauges) -> io::Result<ExitStatus> {
+        let mut service = None;
+        loop {
+            let [signal, over] = process::wait_readable([self.signals.as_fd(), ended.as_fd()], LOOK)?;
+            while let Some(arrived) = self.signals.read()?.filter(|_| signal) {
+                if arrived.sent && PASSED_ON.contains(&arrived.signal) {
+                    // A program that is gone needs no signal any more.
+                    let _: Result<(), SysError> = process::send_signal(child.id(), arrived.signal);
+                }
+            }
+            if over {
+                return child.wait();
+            }
+            service = service.or_else(|| gauges.service());
+            match service.and_then(process::reap) {
+                None => {}
+                // The program runs another one by now, which has a service of its own.
+                Some(Ended::Well) => service = gauges.service().filter(|now| Some(*now) != service),
+                Some(Ended::Badly) => {
+                    gauges.set_failure("the service process ended before its program");
+                    process::kill_now(child.id());
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the last figures.
+fn say_farewell(gauges: &Gauges) {
+    let start = Instant::now();
+    while let Some(service) = gauges.service().filter(|_| start.elapsed() < FAREWELL) {
+        if process::reap(service).is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn command(program: &Program, arguments: &[OsString], settings: &Settings, library: PathBuf) -> Command {
+    let mut preload = library.into_os_string();
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        preload.push(":");
+        preload.push(others);
+    }
+    let mut command = Command::new(&program.path);
+    command.arg0(&program.name).args(&program.arguments).args(arguments);
+    command.env("LD_PRELOAD", preload).env(VARIABLE, settings.to_string());
+    command
+}

@@ -1,0 +1,97 @@
+//! Where only faults of user mode are caught: a system call on memory that is away fails with EFAULT. So calls come to us
+//! first while something is registered, and find their memory at home.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering::SeqCst;
+
+use bifolio_sys::{Access, Outcome, PAGE, threads};
+
+use crate::in_place::faults::range_of;
+use crate::in_place::service::Service;
+
+/// The bit of SIGSYS, 31, in a mask.
+const SIGSYS: u64 = 1 << 30;
+/// Pages that are made ready beyond the limit at most, for one call.
+const READY_MOST: usize = 64 << 20;
+
+impl Service {
+    pub(super) fn is_user_mode(&self) -> bool {
+        self.uffd.access() == Access::UserModeOnly
+    }
+
+    /// Lets calls of all threads come to us first, if that is possible just now: no thread may block SIGSYS.
+    pub(super) fn begin_dispatch(&self) -> bool {
+        if !self.is_user_mode() {
+            return true;
+        }
+        if !self.all_threads_can_trap() {
+            return false;
+        }
+        self.board.selector().store(1, SeqCst);
+        // One that blocked it since would be ended by its next call.
+        let can = self.all_threads_can_trap();
+        if !can {
+            self.end_dispatch();
+        }
+        can
+    }
+
+    /// Lets all calls pass.
+    pub(super) fn end_dispatch(&self) {
+        self.board.selector().store(0, SeqCst);
+    }
+
+    /// Tells whether every thread of the program is known, so that its calls are ours to see, and takes SIGSYS.
+    fn all_threads_can_trap(&self) -> bool {
+        let Ok(now) = threads::of_process(self.program) else { return false };
+        now.into_iter().all(|thread| {
+            let known = self.board.threads().any(|known| known == thread);
+            // A thread that has ended meanwhile blocks nothing.
+            known && threads::blocked_signals(self.program, thread).is_none_or(|mask| mask & SIGSYS == 0)
+        })
+    }
+
+    /// Lets the pages of a range be there: as they are in the store, or as zeros.
+    pub(super) fn make_ready(&mut self, range: Range<usize>) {
+        let end = range.end.min(range.start.saturating_add(READY_MOST));
+        for part in self.regions.within(range.start & !(PAGE - 1)..end.next_multiple_of(PAGE)) {
+            self.make_room((part.len() / PAGE) as u64);
+            self.bring_home(part.clone());
+            self.fill_missing(part);
+        }
+    }
+
+    /// Shows zeros wherever nothing is in a registered range.
+    fn fill_missing(&mut self, range: Range<usize>) {
+        let mut at = range.start;
+        while at < range.end {
+            match self.fill_zeros_at(range_of(&(at..range.end))) {
+                Outcome::Done(bytes) | Outcome::Again(bytes) if bytes > 0 => at += bytes,
+                Outcome::Again(_) => {
+                    self.read_messages();
+                    std::thread::yield_now();
+                }
+                _ => at += PAGE,
+            }
+        }
+    }
+
+    /// Parts of a range that may be evicted: what calls use, and what is kept, is left out.
+    pub(super) fn evictable(&self, range: Range<usize>) -> Vec<Range<usize>> {
+        let mut used = self.board.hazards().used_in(&range);
+        used.extend(self.board.kept().filter(|kept| kept.start < range.end && range.start < kept.end));
+        used.sort_by_key(|used| used.start);
+        let mut parts = Vec::new();
+        let mut at = range.start;
+        for used in used {
+            if at < used.start {
+                parts.push(at..used.start.min(range.end));
+            }
+            at = at.max(used.end);
+        }
+        if at < range.end {
+            parts.push(at..range.end);
+        }
+        parts
+    }
+}

@@ -1,0 +1,91 @@
+//! Calls on more memory than is made ready at once: piece by piece, with the answer that one call would have had.
+
+use std::ops::Range;
+
+use bifolio_host::in_place::Request;
+
+use crate::dispatch::gate::{self, nr};
+use crate::dispatch::ready::PIECE;
+use crate::dispatch::trap::{Call, prepared};
+use crate::fork::call as ask;
+
+/// The kernel transfers no more by one call.
+const MOST: usize = 0x7fff_f000;
+
+/// Where buffer and length are, and the offset in the file, if there is one.
+struct Shape {
+    buffer: usize,
+    len: usize,
+    offset: Option<usize>,
+}
+
+fn shape(call: Call) -> Shape {
+    match call.number {
+        nr::GETRANDOM => Shape { buffer: 0, len: 1, offset: None },
+        nr::PREAD | nr::PWRITE => Shape { buffer: 1, len: 2, offset: Some(3) },
+        _ => Shape { buffer: 1, len: 2, offset: None },
+    }
+}
+
+/// Tells whether a transfer is longer than a piece.
+pub(crate) fn is_long(call: Call) -> bool {
+    call.arguments[shape(call).len] > PIECE
+}
+
+/// Transfers piece by piece, until one comes short.
+pub(crate) fn transfer(call: Call) -> isize {
+    let shape = shape(call);
+    let len = call.arguments[shape.len].min(MOST);
+    let mut done = 0;
+    while done < len {
+        let piece = (len - done).min(PIECE);
+        let mut arguments = call.arguments;
+        arguments[shape.buffer] = arguments[shape.buffer].wrapping_add(done);
+        arguments[shape.len] = piece;
+        if let Some(offset) = shape.offset {
+            arguments[offset] = arguments[offset].wrapping_add(done);
+        }
+        let answer = prepared(Call { arguments, ..call });
+        let Ok(moved) = usize::try_from(answer) else {
+            return if done == 0 { answer } else { done.cast_signed() };
+        };
+        done += moved;
+        if moved < piece || call.number == nr::READ && !has_more(call.arguments[0]) {
+            break;
+        }
+    }
+    done.cast_signed()
+}
+
+/// Tells whether reading on would not wait.
+fn has_more(fd: usize) -> bool {
+    let Ok(fd) = i32::try_from(fd) else { return false };
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let arguments = [(&raw mut poll).expose_provenance(), 1, 0, 0, 0, 0];
+    // SAFETY: the record is readable and writable.
+    unsafe { gate::syscall(nr::POLL, arguments) == 1 }
+}
+
+/// Calls that let the kernel touch all pages of a range.
+pub(crate) fn populate(call: Call) -> isize {
+    let [at, len, advice, ..] = call.arguments;
+    match call.number {
+        nr::MLOCKALL => {
+            ask(Request::Release);
+        }
+        nr::MADVISE if !(22..=23).contains(&advice) => return prepared(call),
+        _ => whole(at..at.saturating_add(len)),
+    }
+    prepared(call)
+}
+
+/// Lets all pages of a range be there.
+fn whole(range: Range<usize>) {
+    let end = range.end.next_multiple_of(4096);
+    let mut at = range.start & !4095;
+    while at < end {
+        let len = (end - at).min(PIECE);
+        ask(Request::Ready(at, len));
+        at += len;
+    }
+}

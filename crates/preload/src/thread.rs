@@ -1,0 +1,162 @@
+//! Threads: their stacks hold the C library's record of them, and stay at home. Where calls come to us first, so do those of
+//! each thread.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{
+    AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
+};
+
+use bifolio_host::in_place::Request;
+use bifolio_sys::{process, sibling};
+
+use crate::dispatch::gate;
+use crate::dispatch::trap::{Call, prepared};
+use crate::fork::call as ask;
+use crate::next::next;
+use crate::original::is_original;
+use crate::start::BOARD;
+
+type Begin = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+/// What a thread that begins is to run. Free while `begin` is 0.
+struct Handover {
+    begin: AtomicUsize,
+    argument: AtomicUsize,
+}
+
+/// Threads that begin at the same time, and are known.
+const HANDOVERS: usize = 256;
+static HANDED: [Handover; HANDOVERS] =
+    [const { Handover { begin: AtomicUsize::new(0), argument: AtomicUsize::new(0) } }; HANDOVERS];
+
+thread_local! {
+    /// Number of this thread, and its place on the board plus one; 0 before they are known.
+    static NUMBER: Cell<u32> = const { Cell::new(0) };
+    static PLACE: Cell<usize> = const { Cell::new(0) };
+    /// Whether this thread has said already that it lets another program run.
+    static SPAWN_ANNOUNCED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Number of this thread.
+pub(crate) fn number() -> u32 {
+    if NUMBER.get() == 0 {
+        NUMBER.set(process::thread_id());
+    }
+    NUMBER.get()
+}
+
+/// Makes this thread known to the service.
+pub(crate) fn become_known() {
+    NUMBER.set(process::thread_id());
+    let place = BOARD.know_thread(number(), sibling::thread_pointer());
+    PLACE.set(place.map_or(0, |place| place + 1));
+}
+
+/// Lets calls of this thread come to us while the board says so.
+pub(crate) fn arm() -> bool {
+    gate::arm(BOARD.selector().as_ptr())
+}
+
+#[cfg_attr(not(test), unsafe(no_mangle))]
+unsafe extern "C" fn pthread_create(
+    thread: *mut libc::pthread_t,
+    attributes: *const libc::pthread_attr_t,
+    begin: Begin,
+    argument: *mut c_void,
+) -> c_int {
+    let taken =
+        |handover: &&Handover| handover.begin.compare_exchange(0, begin as usize, Relaxed, Relaxed).is_ok();
+    let handover = is_original().then(|| HANDED.iter().find(taken)).flatten();
+    let Some(handover) = handover else {
+        return next!(pthread_create(thread => *mut libc::pthread_t, attributes => *const libc::pthread_attr_t,
+            begin => Begin, argument => *mut c_void) -> c_int);
+    };
+    handover.argument.store(argument.expose_provenance(), Release);
+    let ours: *mut c_void = std::ptr::from_ref(handover).cast_mut().cast();
+    // Until the thread is known, nothing may be evicted or registered: its stack looks like any memory.
+    gate::spawning().fetch_add(1, SeqCst);
+    let result = next!(pthread_create(thread => *mut libc::pthread_t,
+        attributes => *const libc::pthread_attr_t, known => Begin, ours => *mut c_void) -> c_int);
+    if result != 0 {
+        handover.begin.store(0, Release);
+        gate::spawning().fetch_sub(1, SeqCst);
+    }
+    result
+}
+
+/// Runs what a thread was made for, once it is known.
+extern "C-unwind" fn known(handover: *mut c_void) -> *mut c_void {
+    let handover: *const Handover = handover.cast_const().cast();
+    // SAFETY: one of the table's, handed to this thread alone.
+    let handover = unsafe { &*handover };
+    let argument = std::ptr::with_exposed_provenance_mut(handover.argument.load(Acquire));
+    let begin = handover.begin.swap(0, Relaxed);
+    // SAFETY: `pthread_create` put it there.
+    let begin: Begin = unsafe { std::mem::transmute(begin) };
+    become_known();
+    if BOARD.is_user_mode() {
+        arm();
+        if BOARD.is_engaged() {
+            ask(Request::KeepStack(sibling::thread_pointer()));
+        }
+    }
+    gate::spawning().fetch_sub(1, SeqCst);
+    begin(argument)
+}
+
+/// Says that this thread is about to let another program run in this memory; undone by [`end_spawn`], or by the stub of the
+/// call that does it.
+pub(crate) fn announce_spawn() {
+    if !SPAWN_ANNOUNCED.replace(true) {
+        gate::spawning().fetch_add(1, SeqCst);
+    }
+}
+
+/// Says that it has not come to it.
+pub(crate) fn end_spawn() {
+    if SPAWN_ANNOUNCED.replace(false) {
+        gate::spawning().fetch_sub(1, SeqCst);
+    }
+}
+
+/// A call lets another program run in this memory now.
+pub(crate) fn begin_spawn() {
+    if !SPAWN_ANNOUNCED.replace(false) {
+        gate::spawning().fetch_add(1, SeqCst);
+    }
+}
+
+/// `sigaltstack`: the kernel puts the frames of handlers there, so it stays at home.
+pub(crate) fn change_signal_stack(call: Call) -> isize {
+    let answer = prepared(call);
+    let new: *const libc::stack_t = std::ptr::with_exposed_provenance(call.arguments[0]);
+    if answer == 0 && !new.is_null() {
+        // SAFETY: the kernel has just read it.
+        let new = unsafe { new.read_unaligned() };
+        keep_signal_stack(&new);
+    }
+    answer
+}
+
+fn keep_signal_stack(stack: &libc::stack_t) {
+    let off = stack.ss_flags & libc::SS_DISABLE != 0;
+    let start = stack.ss_sp.addr();
+    let range = if off { 0..0 } else { start & !4095..(start + stack.ss_size).next_multiple_of(4096) };
+    let len = range.len();
+    if PLACE.get() > 0 && BOARD.keep(PLACE.get() - 1, range) && BOARD.is_engaged() && len > 0 {
+        ask(Request::Ready(start & !4095, len));
+    }
+}
+
+#[cfg_attr(not(test), unsafe(no_mangle))]
+unsafe extern "C" fn sigaltstack(new: *const libc::stack_t, old: *mut libc::stack_t) -> c_int {
+    let result = next!(sigaltstack(new => *const libc::stack_t, old => *mut libc::stack_t) -> c_int);
+    if result == 0 && is_original() && BOARD.is_user_mode() {
+        // SAFETY: null, or read by the call just now.
+        if let Some(new) = unsafe { new.as_ref() } {
+            keep_signal_stack(new);
+        }
+    }
+    result
+}

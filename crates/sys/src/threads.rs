@@ -1,0 +1,83 @@
+//! The threads of a process, and the signals that they block.
+//!
+//! The C library's functions for folders allocate from the program's own heap, so the kernel is asked directly.
+
+use std::mem::MaybeUninit;
+
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
+use rustix::io::Errno;
+
+use crate::SysError;
+
+/// Room for the names of some threads at a time.
+const NAMES: usize = 4096;
+
+/// Returns the numbers of the threads of a process.
+///
+/// # Errors
+///
+/// `ENOENT` if the process is gone, `EMFILE` without a free descriptor.
+pub fn of_process(pid: u32) -> Result<Vec<u32>, SysError> {
+    let error = SysError::of("open /proc/PID/task");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(CWD, format!("/proc/{pid}/task"), flags, Mode::empty()).map_err(error)?;
+    let mut room = [MaybeUninit::uninit(); NAMES];
+    let mut names = RawDir::new(folder, &mut room);
+    let mut threads = Vec::new();
+    while let Some(entry) = names.next() {
+        match entry {
+            Ok(entry) => {
+                let name = entry.file_name().to_str().ok();
+                threads.extend(name.and_then(|name| name.parse::<u32>().ok()));
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(SysError { call: "getdents64", errno }),
+        }
+    }
+    Ok(threads)
+}
+
+/// Returns the signals that a thread of a process blocks, as bits from signal 1 on; `None` if it has ended.
+#[must_use]
+pub fn blocked_signals(pid: u32, thread: u32) -> Option<u64> {
+    let status = std::fs::read(format!("/proc/{pid}/task/{thread}/status")).ok()?;
+    let mask = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"SigBlk:\t"))?;
+    u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process;
+    use std::sync::Barrier;
+
+    #[test]
+    fn threads_are_listed_with_the_signals_they_block() {
+        let (begun, seen) = (Barrier::new(2), Barrier::new(2));
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                process::block_all_signals_in_this_thread().expect("64 signals");
+                begun.wait();
+                seen.wait();
+                process::thread_id()
+            });
+            begun.wait();
+            let threads = of_process(process::pid()).expect("proc is mounted");
+            let blocked: Vec<_> = threads
+                .iter()
+                .filter_map(|thread| Some((*thread, blocked_signals(process::pid(), *thread)?)))
+                .collect();
+            seen.wait();
+            let other = other.join().expect("no panic");
+            let of =
+                |number: u32| blocked.iter().find(|(thread, _)| *thread == number).map(|(_, mask)| *mask);
+            assert!(of(other).is_some_and(|mask| mask & 1 << 14 != 0), "SIGTERM is blocked: {blocked:?}");
+            assert!(of(process::thread_id()).is_some_and(|mask| mask & 1 << 14 == 0), "{blocked:?}");
+        });
+    }
+
+    #[test]
+    fn process_that_is_gone_has_no_threads() {
+        assert_eq!(of_process(u32::MAX >> 1).expect_err("no such process").errno, Errno::NOENT);
+    }
+}
