@@ -208,6 +208,27 @@ fn prefetched_pages_raise_no_device_fault() {
 }
 
 #[test]
+fn untouched_pages_are_zeros_on_fresh_device_memory_and_on_memory_that_was_used() {
+    if !kernel::grants(
+        "untouched_pages_are_zeros_on_fresh_device_memory_and_on_memory_that_was_used",
+        kernel::SHARED,
+    ) {
+        return;
+    }
+    let space = Space::new(config(MemoryKind::Private, 16 << 20, 4 << 20)).expect("a space");
+    for life in ["fresh", "used"] {
+        let address = space.allocate(4 << 20).expect("room");
+        let span = AddressRange::new(address, 4 << 20).expect("pages");
+        space.prefetch(span, Side::DEVICE).expect("room on the device");
+        assert_eq!(space.statistics().get(Counter::BytesToDevice), 0, "nothing to copy: {life}");
+        space.launch(&Increment { address, bytes: 4 << 20 }).expect("answered");
+        assert_eq!(space.window(span).load_u64(3 << 20), Ok(1), "{life}");
+        space.free(address).expect("free");
+    }
+    assert_eq!(space.audit(), []);
+}
+
+#[test]
 fn device_access_to_freed_memory_is_an_error_and_ends_the_job() {
     if !kernel::grants("device_access_to_freed_memory_is_an_error_and_ends_the_job", kernel::SHARED) {
         return;

@@ -40,7 +40,6 @@ extern crate alloc;
 
 pub mod digest;
 mod event;
-pub mod facts;
 pub mod judge;
 mod pages;
 mod rule;

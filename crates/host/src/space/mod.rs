@@ -376,6 +376,8 @@ fn memories(pages: u64, count: usize) -> Result<Vec<Memory>, SetupError> {
 fn node_of(device: &Arc<Builtin>, config: &SpaceConfig) -> Result<NodeParts, SetupError> {
     let (first, pages) = (device.memory().first(), device.memory().pages());
     let pool = config.pool.make_at(first, pages)?;
+    // A memfd holds zeros where nothing was written.
+    pool.declare_cleared();
     let pagemap = PageMap::with_reset(config.reset, config.kind, first, pages, pool)?;
     Ok(NodeParts { device: Arc::clone(device) as Arc<dyn Device>, pagemap })
 }
