@@ -1,13 +1,13 @@
 //! From addresses to blocks: read-mostly, and a lock per block.
 
 use std::ops::Range;
-use std::sync::{PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError, TryLockError};
 
-use bifolio_migrate::{BLOCK_PAGES, Block, PageRun};
+use bifolio_migrate::{AlignedRun, BLOCK_PAGES, Block, PageRun};
 use bifolio_policy::ObjectId;
 use bifolio_sys::PAGE;
 
-use crate::exclusive::ExclusivePages;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Number of a block in its [`Blocks`].
@@ -26,6 +26,32 @@ pub struct BlockState {
     pub resident: Option<ObjectId>,
     /// The parts of regions of device-exclusive access that lie in it; mostly there are none.
     pub(crate) exclusive: Vec<ExclusivePages>,
+}
+
+/// The pages of a region of exclusive access ([`Exclusive`](crate::exclusive::Exclusive)) that lie in one block.
+#[derive(Debug)]
+pub(crate) struct ExclusivePages {
+    pub(crate) pages: PageRun,
+    pub(crate) ended: Arc<AtomicBool>,
+}
+
+impl BlockState {
+    /// Ends the regions that hold any page of `run`, which a device is about to lose.
+    #[inline]
+    pub(crate) fn end_exclusive(&mut self, run: AlignedRun) {
+        if !self.exclusive.is_empty() {
+            self.end_regions(run);
+        }
+    }
+
+    #[inline(never)]
+    fn end_regions(&mut self, run: AlignedRun) {
+        let lost = |region: &mut ExclusivePages| region.pages.intersection(run).is_some();
+        for region in self.exclusive.extract_if(.., lost) {
+            // Release: accesses of the device that come after are ordered by the page table's change.
+            region.ended.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// One block found by its address.

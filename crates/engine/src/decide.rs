@@ -8,7 +8,7 @@ use bifolio_sys::PAGE;
 use crate::device::DeviceRequest;
 use crate::engine::{Engine, lock};
 use crate::event::Cause;
-use crate::run::{Request, Tally};
+use crate::request::{Request, Tally};
 use crate::view::CpuView;
 
 impl<V: CpuView> Engine<V> {

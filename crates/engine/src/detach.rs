@@ -25,8 +25,8 @@ use crate::engine::{Engine, address, lock};
 use crate::event::{Cause, EventKind};
 use crate::node::Node;
 use crate::reclaim::EvictionStats;
+use crate::request::Request;
 use crate::retry::Retry;
-use crate::run::Request;
 use crate::view::CpuView;
 
 /// Why the device could not be taken away. Nothing is lost, and it may be tried again.

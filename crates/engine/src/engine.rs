@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::event::{Cause, EventKind, Observer, Observers};
 use crate::node::{Node, NodeError, NodeFaults, NodeParts, number};
 use crate::ram_order::RamOrder;
-use crate::run::Request;
+use crate::request::Request;
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, MutexGuard};
 use crate::view::{CpuView, address_of};

@@ -17,13 +17,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bifolio_migrate::{AlignedRun, Failure, NodeId, PageRun, Piece, Rights, Transaction};
+use bifolio_migrate::{Failure, NodeId, PageRun, Piece, Rights, Transaction};
 use bifolio_sys::PAGE;
 
-use crate::blocks::{BlockRef, BlockState};
+use crate::blocks::{BlockRef, BlockState, ExclusivePages};
 use crate::engine::Engine;
 use crate::event::Cause;
-use crate::run::Request;
+use crate::request::Request;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::view::{BlockSpan, CpuView};
 
@@ -33,32 +33,6 @@ pub struct Exclusive<'e, V: CpuView> {
     engine: &'e Engine<V>,
     addresses: Range<usize>,
     ended: Arc<AtomicBool>,
-}
-
-/// The pages of a region that lie in one block.
-#[derive(Debug)]
-pub(crate) struct ExclusivePages {
-    pages: PageRun,
-    ended: Arc<AtomicBool>,
-}
-
-impl BlockState {
-    /// Ends the regions that hold any page of `run`, which a device is about to lose.
-    #[inline]
-    pub(crate) fn end_exclusive(&mut self, run: AlignedRun) {
-        if !self.exclusive.is_empty() {
-            self.end_regions(run);
-        }
-    }
-
-    #[inline(never)]
-    fn end_regions(&mut self, run: AlignedRun) {
-        let lost = |region: &mut ExclusivePages| region.pages.intersection(run).is_some();
-        for region in self.exclusive.extract_if(.., lost) {
-            // Release: accesses of the device that come after are ordered by the page table's change.
-            region.ended.store(true, Ordering::Release);
-        }
-    }
 }
 
 impl<V: CpuView> Exclusive<'_, V> {

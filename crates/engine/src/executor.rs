@@ -14,20 +14,9 @@ use crate::engine::{Engine, lock, rmap_for};
 use crate::event::{EventKind, StepContext, TransactionId};
 use crate::node::Node;
 use crate::reclaim::{ReclaimResult, Requester, Wanted};
+use crate::request::{Priority, Request};
 use crate::residents::{Arrival, DeviceRange};
-use crate::run::Request;
 use crate::view::{BlockSpan, CpuView, Refused};
-
-/// What a transaction may take and evict.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Priority {
-    /// A request: it may evict.
-    Fault,
-    /// An eviction on behalf of a request: it may use the reserve of system memory, and evicts buffer objects only.
-    Reclaim,
-    /// A request that must not fail for want of system memory: it may take memory beyond the limit.
-    MustSucceed,
-}
 
 /// A transaction that is being run.
 pub(crate) struct StepExecutor<'e, V: CpuView> {

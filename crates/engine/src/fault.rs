@@ -20,7 +20,7 @@ use crate::blocks::{BlockRef, BlockState};
 use crate::device::{DeviceFault, DeviceRequest, Served};
 use crate::engine::{Engine, lock};
 use crate::event::{Cause, EventKind};
-use crate::run::{Request, Tally};
+use crate::request::{Request, Tally};
 use crate::sleep::{Seen, Sleeper};
 use crate::view::CpuView;
 

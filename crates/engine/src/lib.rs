@@ -27,6 +27,7 @@ pub mod query;
 mod ram_order;
 mod reclaim;
 mod release;
+mod request;
 pub mod reshape;
 mod residents;
 mod retry;

@@ -20,7 +20,7 @@ use bifolio_sys::PAGE;
 use crate::blocks::BlockRef;
 use crate::engine::Engine;
 use crate::event::Cause;
-use crate::run::Request;
+use crate::request::Request;
 use crate::view::CpuView;
 
 /// Pages that stay in system memory until this is dropped. Pins nest.

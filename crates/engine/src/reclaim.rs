@@ -8,8 +8,8 @@ use crate::blocks::{BlockId, BlockRef, BlockState};
 use crate::engine::{Engine, address, lock};
 use crate::event::{Cause, EventKind};
 use crate::node::Node;
+use crate::request::{Request, Tally};
 use crate::residents::{Candidate, DeviceRange};
-use crate::run::{Request, Tally};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::view::CpuView;
 

@@ -8,7 +8,7 @@ use bifolio_sys::SharedBytes;
 use crate::device::Copy;
 use crate::engine::Engine;
 use crate::event::Cause;
-use crate::run::Request;
+use crate::request::Request;
 use crate::view::CpuView;
 
 impl<V: CpuView> Engine<V> {

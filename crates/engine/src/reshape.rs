@@ -7,7 +7,7 @@ use bifolio_migrate::{Failure, Transaction};
 
 use crate::engine::Engine;
 use crate::event::Cause;
-use crate::run::Request;
+use crate::request::Request;
 use crate::view::CpuView;
 
 /// What came of [`Engine::collapse`].

@@ -1,54 +1,14 @@
 //! How a transaction is run: step by step, and again while something in it is in use.
 
-use std::cell::Cell;
-
 use bifolio_migrate::{Failure, Finished, Outcome, Step, Transaction};
 
 use crate::blocks::{BlockRef, BlockState};
 use crate::engine::{Engine, lock};
-use crate::event::{Cause, EventKind};
-use crate::executor::{Priority, StepExecutor};
+use crate::event::EventKind;
+use crate::executor::StepExecutor;
+use crate::request::{Priority, Request};
 use crate::retry::{BUSY_TRIES, Retry};
 use crate::view::CpuView;
-
-/// What a request took, transactions within it included.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) moved_in: Cell<u64>,
-    pub(crate) moved_out: Cell<u64>,
-    pub(crate) evicted: Cell<u64>,
-}
-
-/// For what a transaction is run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'t> {
-    pub(crate) cause: Cause,
-    pub(crate) priority: Priority,
-    /// Where it is added up what it took, if that is wanted.
-    pub(crate) tally: Option<&'t Tally>,
-}
-
-impl<'t> Request<'t> {
-    /// A request that may evict, and fails rather than go beyond the limit of system memory.
-    pub(crate) fn new(cause: Cause) -> Request<'t> {
-        Request { cause, priority: Priority::Fault, tally: None }
-    }
-
-    /// A request that goes beyond the limit of system memory rather than fail.
-    pub(crate) fn must_succeed(cause: Cause) -> Request<'t> {
-        Request { cause, priority: Priority::MustSucceed, tally: None }
-    }
-
-    /// A transaction within another one, to make room for it.
-    pub(crate) fn within(cause: Cause, tally: Option<&'t Tally>) -> Request<'t> {
-        Request { cause, priority: Priority::Reclaim, tally }
-    }
-
-    /// The same, added up in `tally`.
-    pub(crate) fn counted(self, tally: &'t Tally) -> Request<'t> {
-        Request { tally: Some(tally), ..self }
-    }
-}
 
 impl<V: CpuView> Engine<V> {
     /// Runs a transaction on a block that is free, and again while something in it is in use.

@@ -14,7 +14,7 @@ use bifolio_migrate::{CpuFaultOrders, DevicePage, Failure, Finished, Moved, Page
 use crate::blocks::{BlockRef, BlockState};
 use crate::engine::Engine;
 use crate::event::{Cause, EventKind};
-use crate::run::Request;
+use crate::request::Request;
 use crate::view::{CpuView, page_at};
 
 impl<V: CpuView> Engine<V> {

@@ -109,6 +109,8 @@ mod ram_order;
 mod reclaim;
 #[path = "../../../engine/src/release.rs"]
 mod release;
+#[path = "../../../engine/src/request.rs"]
+mod request;
 #[path = "../../../engine/src/reshape.rs"]
 pub mod reshape;
 #[path = "../../../engine/src/residents.rs"]
