@@ -4,14 +4,11 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 
 use bifolio_engine::event::{Event, EventKind, Observer};
-use bifolio_engine::{Counter, NodeParts, Statistics};
+use bifolio_engine::{Counter, Statistics};
 use bifolio_folio::{Order, Pfn};
 use bifolio_migrate::NodeId;
-use bifolio_pool::DevicePool;
 use bifolio_rules::{AuditEvent, FolioEvent, Judgement, PageRange, Shadow, Violation};
 
-use super::device::CheckedDevice;
-use super::pool::CheckedPool;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Violations that are kept with their text; all are counted.
@@ -19,7 +16,7 @@ pub const KEPT: usize = 64;
 
 /// Judges what an engine does, and keeps what broke a rule.
 ///
-/// [`Observed`] makes it an observer of the engine and puts it before every device and pool.
+/// [`Observed`](crate::Observed) makes it an observer of the engine and puts it before every device and pool.
 pub struct Checker {
     /// Where judgements and violations are counted.
     statistics: Statistics,
@@ -33,50 +30,10 @@ impl fmt::Debug for Checker {
     }
 }
 
-/// The nodes and the observers that an engine is to be made of, and its checker if it is to have one.
-pub struct Observed {
-    /// The nodes, each behind the checker.
-    pub nodes: Vec<NodeParts>,
-    /// The statistics, and the checker.
-    pub observers: Vec<Arc<dyn Observer>>,
-    /// The checker.
-    pub checker: Option<Arc<Checker>>,
-}
-
-impl Observed {
-    /// Lets `statistics` count what an engine of these nodes does and, if it is to be `checked`, a checker judge it. All
-    /// device memory is free.
-    #[must_use]
-    pub fn new(nodes: Vec<NodeParts>, statistics: &Statistics, checked: bool) -> Observed {
-        let mut observers: Vec<Arc<dyn Observer>> = vec![Arc::new(statistics.clone())];
-        if !checked {
-            return Observed { nodes, observers, checker: None };
-        }
-        let checker = Checker::new(statistics.clone());
-        observers.push(Arc::clone(&checker) as Arc<dyn Observer>);
-        Observed { nodes: checker.watch(nodes), observers, checker: Some(checker) }
-    }
-}
-
 impl Checker {
     /// Makes a checker of an engine of no node yet, which counts in `statistics`.
-    fn new(statistics: Statistics) -> Arc<Checker> {
+    pub(crate) fn new(statistics: Statistics) -> Arc<Checker> {
         Arc::new(Checker { statistics, shadow: Mutex::default(), violations: Mutex::default() })
-    }
-
-    /// Puts the checker before the devices and pools of nodes.
-    fn watch(self: &Arc<Checker>, nodes: Vec<NodeParts>) -> Vec<NodeParts> {
-        (0..).zip(nodes).map(|(number, parts)| self.watch_node(NodeId(number), parts)).collect()
-    }
-
-    fn watch_node(self: &Arc<Checker>, node: NodeId, parts: NodeParts) -> NodeParts {
-        let NodeParts { device, pagemap } = parts;
-        let pages = PageRange { first: pagemap.first().get(), pages: pagemap.pages() };
-        self.tell(&bifolio_rules::Event::NodeAdded { node: node.0, pagemap: pages });
-        let of_pool = Arc::clone(self);
-        let pagemap =
-            pagemap.map_pool(|pool| Arc::new(CheckedPool::new(pool, node, of_pool)) as Arc<dyn DevicePool>);
-        NodeParts { device: Arc::new(CheckedDevice::new(device, node, Arc::clone(self))), pagemap }
     }
 
     /// The first violations, with their text; [`Counter::Violations`] counts all.

@@ -28,10 +28,12 @@ mod bytes;
 mod checker;
 mod device;
 mod forming;
+mod observed;
 mod pool;
 mod steps;
 mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use checker::{Checker, KEPT, Observed};
+pub use checker::{Checker, KEPT};
+pub use observed::Observed;

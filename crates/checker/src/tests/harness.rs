@@ -14,7 +14,8 @@ use bifolio_sim::{SimDevice, SimView, Touch};
 use bifolio_sys::PAGE;
 
 use super::faults::Faults;
-use crate::checker::{Checker, Observed};
+use crate::checker::Checker;
+use crate::observed::Observed;
 
 /// Pages of each device.
 pub(super) const DEVICE_PAGES: u64 = 1024;

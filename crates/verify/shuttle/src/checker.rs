@@ -9,9 +9,12 @@ pub mod checker;
 mod device;
 #[path = "../../../checker/src/forming.rs"]
 mod forming;
+#[path = "../../../checker/src/observed.rs"]
+mod observed;
 #[path = "../../../checker/src/pool.rs"]
 mod pool;
 #[path = "../../../checker/src/steps.rs"]
 mod steps;
 
-pub use checker::{Checker, Observed};
+pub use checker::Checker;
+pub use observed::Observed;
