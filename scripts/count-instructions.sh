@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Counts the instructions of the buddy allocator's cases by callgrind and compares them with crates/buddy-cases/instructions.txt.
+# Counts by callgrind the instructions of cases of the buddy allocator and of the engine, and compares them with the file
+# instructions.txt of each crate.
 #
-# usage: count-instructions.sh            fails if a case takes 5 % more than the file says
-#        count-instructions.sh --update   writes the file anew
+# usage: count-instructions.sh            fails if a case takes 5 % more than its file says, of the engine 3 %
+#        count-instructions.sh --update   writes the files anew
 #
 # Counts depend neither on the load nor on the speed of the machine, nor on the model of its processor: only the C library
 # chooses its instructions by that, to copy and clear memory, and of all that is counted they are one in 700 at most. Counts
@@ -11,23 +12,39 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-baseline=crates/buddy-cases/instructions.txt
-tolerance_percent=5
+# Folder, package, example, and by how many percent a case may grow.
+programs='crates/buddy-cases bifolio-buddy-cases count 5
+crates/engine bifolio-engine count_engine 3'
 
 main() {
     case "${1-}" in
     '' | --update) ;;
-    *) sed -n '2,5p' "$0" | cut -c 3- >&2; exit 2 ;;
+    *) sed -n '2,6p' "$0" | cut -c 3- >&2; exit 2 ;;
     esac
     command -v valgrind > /dev/null || skip "valgrind is not installed"
-    [[ $(uname -m) == x86_64 ]] || skip "the baseline is of x86_64"
-    build
+    [[ $(uname -m) == x86_64 ]] || skip "the counts of the files are of x86_64"
     unset VALGRIND_OPTS
-    runs_under_valgrind || skip "valgrind does not run programs here"
+    runs_programs || skip "valgrind does not run programs here"
+    # Flags and profiles of the surroundings would change the code that is counted, or where it is put.
+    target=${CARGO_TARGET_DIR:-${CARGO_BUILD_TARGET_DIR:-target}}
+    unset CARGO_ENCODED_RUSTFLAGS "${!CARGO_BUILD_@}" "${!CARGO_PROFILE_@}"
+    # Set to nothing, since that outdoes the flags of a configuration file.
+    export RUSTFLAGS=
     trap 'rm -f "$counts"' EXIT
     counts=$(mktemp)
+    local folder package example tolerance_percent failed=0
+    while read -r folder package example tolerance_percent; do
+        judge "$folder/instructions.txt" "$package" "$example" "$@" || failed=1
+    done <<< "$programs"
+    exit "$failed"
+}
+
+# Counts the cases of an example, and compares them with a file or writes that.
+judge() {
+    baseline=$1 program=$target/release/examples/$3
+    cargo build --quiet --release --target-dir "$target" -p "$2" --example "$3" < /dev/null || return
     count_all > "$counts"
-    if [[ ${1-} == --update ]]; then
+    if [[ ${4-} == --update ]]; then
         cp "$counts" "$baseline"
         cat "$baseline"
     else
@@ -40,19 +57,9 @@ skip() {
     exit 0
 }
 
-# Flags and profiles of the surroundings would change the code that is counted, or where it is put.
-build() {
-    local target=${CARGO_TARGET_DIR:-${CARGO_BUILD_TARGET_DIR:-target}}
-    unset CARGO_ENCODED_RUSTFLAGS "${!CARGO_BUILD_@}" "${!CARGO_PROFILE_@}"
-    # Set to nothing, since that outdoes the flags of a configuration file.
-    export RUSTFLAGS=
-    cargo build --quiet --release --target-dir "$target" -p bifolio-buddy-cases --example count
-    program=$target/release/examples/count
-}
-
-# Tells whether the program lists its cases under valgrind as it does without.
-runs_under_valgrind() {
-    diff -q <("$program") <(valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" 2> /dev/null) > /dev/null
+# Tells whether a program does under valgrind what it does without.
+runs_programs() {
+    [[ $(valgrind --tool=callgrind --callgrind-out-file=/dev/null /bin/echo runs 2> /dev/null) == runs ]]
 }
 
 count_all() {
@@ -68,7 +75,7 @@ count_all() {
 count() {
     local report calls instructions
     report=$(mktemp)
-    if ! calls=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*measured*' \
+    if ! calls=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='count*::measured*' \
         --log-file="$report" "$program" "$1"); then
         cat "$report" >&2
         exit 1

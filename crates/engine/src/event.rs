@@ -181,8 +181,6 @@ pub enum EventKind<'e> {
         folio: &'e LockedFolio<'e>,
         /// The pool's number that was given.
         data: u32,
-        /// Whether the pagemap had been killed before.
-        after_kill: bool,
     },
     /// Detail: no folio was formed since a page of the range is in one already.
     FormRefused {

@@ -171,8 +171,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     fn form(&mut self, id: NodeId, run: AlignedRun, ram: &PageSet) -> Outcome {
         let node = self.node(id);
         let (pagemap, pool) = (node.pagemap(), node.pool());
-        let after_kill = pagemap.is_dead();
-        if after_kill {
+        if pagemap.is_dead() {
             return Outcome::Detached;
         }
         // Pages that are not in system memory are zeros.
@@ -188,7 +187,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         };
         match formed {
             Ok(folio) => {
-                self.tell_detail(|| EventKind::Formed { node, folio: &folio, data, after_kill });
+                self.tell_detail(|| EventKind::Formed { node, folio: &folio, data });
                 let (pfn, order) = (folio.head(), folio.order());
                 let (first, whole) = pool.eviction_range(pfn, data, order);
                 let range = DeviceRange { first, order: whole, data };
