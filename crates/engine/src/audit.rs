@@ -60,13 +60,14 @@ impl Sums {
 }
 
 impl<V: CpuView> Engine<V> {
-    /// Walks everything and returns what breaks a rule. Transactions, and so faults, wait meanwhile. Nothing may be
-    /// allocated, and no buffer made, used or dropped.
+    /// Walks everything and returns what breaks a rule. Transactions, and so faults, wait meanwhile, and so does what makes
+    /// buffers, gives them memory or frees them. No addresses may be mapped that lie in blocks which were never used.
     ///
     /// Observers are told of each comparison.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
         let mut audit = Audit { observers: &self.observers, found: Vec::new() };
+        let _settled: Vec<_> = self.nodes.iter().map(|node| node.buffers.settle()).collect();
         // A thread that holds one of these only tries others, so this waits for no thread that waits for it.
         let blocks: Vec<_> = self.blocks.made().map(|found| (found, self.lock(&found))).collect();
         for (found, cell) in &blocks {

@@ -219,6 +219,7 @@ impl<V: CpuView> Engine<V> {
         loop {
             let objects = lock(&node.residents).all_buffers();
             for (_, object) in objects {
+                let _change = node.buffers.change();
                 // What stays is counted below.
                 let _: (EvictionStats, Option<Pfn>) = self.evict_buffer(&object);
             }

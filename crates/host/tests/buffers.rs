@@ -501,3 +501,41 @@ fn buffers_and_shared_memory_evict_each_other_on_every_pool() {
         space.close().expect("all folios are gone");
     }
 }
+
+#[test]
+fn audits_beside_buffers_that_come_and_go_raise_no_alarm() {
+    if !kernel::grants("audits_beside_buffers_that_come_and_go_raise_no_alarm", kernel::SHARED) {
+        return;
+    }
+    let space = space(32 * MIB, 2 * MIB, 4);
+    let span = on_device(&space, MIB);
+    let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for number in 1..3 {
+            let (space, stop, made) = (&space, &stop, &made);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // Each evicts some of the shared memory, or the other's buffer.
+                    drop(space.allocate_buffer(number * 700 * 1024));
+                    made.fetch_add(1, Ordering::Relaxed);
+                    let address = space.allocate(64 * PAGE).expect("room");
+                    space.free(address).expect("it is in no use");
+                }
+            });
+        }
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _: Result<(), Failure> = space.prefetch(span, Side::DEVICE);
+            }
+        });
+        let mut found = Vec::new();
+        while found.is_empty() && made.load(Ordering::Relaxed) < 400 {
+            found = space.audit();
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(found, []);
+    });
+    check_pages(&space, span, 0);
+    all_is_well(&space);
+}

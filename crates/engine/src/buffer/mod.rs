@@ -22,8 +22,8 @@ use bifolio_policy::ObjectId;
 use bifolio_sys::{Mapping, PAGE};
 
 use crate::device::DeviceError;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 mod bytes;
 mod memory;
@@ -132,12 +132,25 @@ pub(crate) struct Buffers {
     giving: Mutex<()>,
     /// Pages of all objects.
     pages: AtomicU64,
+    /// Held for reading while an object is made, given memory or freed, for writing while sums are compared. Evictions in
+    /// transactions need it not, since an audit holds every block.
+    changing: RwLock<()>,
 }
 
 impl Buffers {
     /// Whether an object is being given memory.
     pub(crate) fn is_given_memory(&self) -> bool {
         matches!(self.giving.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Keeps audits away while an object changes. To be called without any lock but that of the object.
+    pub(crate) fn change(&self) -> RwLockReadGuard<'_, ()> {
+        self.changing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no object is changing, and keeps all of them as they are. To be called without any lock.
+    pub(crate) fn settle(&self) -> RwLockWriteGuard<'_, ()> {
+        self.changing.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits while an object is being given memory. To be called without any lock.

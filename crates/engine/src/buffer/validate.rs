@@ -21,7 +21,7 @@ impl<V: CpuView> Engine<V> {
     /// # Errors
     /// [`BufferError::NoRam`] if the limit of system memory leaves no room for it.
     pub fn make_buffer(&self, node: NodeId, address: usize, pages: u64) -> Result<Arc<Buffer>, BufferError> {
-        let mut retry = Retry::new(BUSY_TRIES);
+        let (_change, mut retry) = (self.node(node).buffers.change(), Retry::new(BUSY_TRIES));
         while !self.budget.take(pages, false) {
             // Other objects keep their pages, so waiting would be for nothing.
             let possible = self.buffer_pages() + pages <= self.budget.unreserved_pages();
@@ -38,6 +38,7 @@ impl<V: CpuView> Engine<V> {
 
     /// Frees an object's memory, wherever it is. No thread uses it any more.
     pub fn free_buffer(&self, object: &Buffer) {
+        let _change = self.node(object.node).buffers.change();
         let place = std::mem::replace(&mut *lock(&object.place), BufferLocation::System(None));
         if let BufferLocation::Device { memory, turn } = place {
             self.take_back(self.node(object.node), memory, turn);
@@ -63,7 +64,7 @@ impl<V: CpuView> Engine<V> {
                 return Ok(());
             }
         };
-        let _giving = lock(&node.buffers.giving);
+        let (_change, _giving) = (node.buffers.change(), lock(&node.buffers.giving));
         let memory = self.gather(node, object.pages)?;
         let filled = self.fill(node, &memory, system.as_ref());
         if let Err(why) = filled {

@@ -336,6 +336,8 @@ impl Space {
     /// before that what transitions broke.
     #[must_use]
     pub fn audit(&self) -> Vec<Violation> {
+        // No address is given out meanwhile, so no block is used for the first time.
+        let _allocations = self.allocations();
         let found = self.engine.audit();
         match &self.checker {
             Some(checker) => checker.violations_and(found),
