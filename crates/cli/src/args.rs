@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use bifolio_explore::Bounds;
+use bifolio_explore::{Bounds, MemoryOrder};
 use bifolio_folio::{MemoryKind, Reset};
 use bifolio_host::PoolName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -252,6 +252,12 @@ pub struct CheckArgs {
     /// and its state is judged after each step. Transactions, whose worlds have no such pool, are left out.
     #[arg(long, value_name = "POOL", value_parser = pools(), conflicts_with_all = ["all", "large"])]
     pub pool: Option<PoolName>,
+    /// Order of memory, `sequential` or `weak`: with `weak` stores of a path that frees a folio may be seen late.
+    ///
+    /// For the designs of device folios in Linux; of the others none is explored then.
+    #[arg(long, value_name = "ORDER", default_value = "sequential", value_parser = memory_orders())]
+    #[arg(conflicts_with = "pool")]
+    pub memory_order: MemoryOrder,
     /// Explore this world of the design alone, such as "room"; without it, all of them.
     #[arg(long, value_name = "NAME")]
     pub world: Option<String>,
@@ -372,6 +378,13 @@ fn pools() -> impl TypedValueParser<Value = PoolName> {
         PoolName::ALL.iter().map(|pool| PossibleValue::new(pool.as_str()).help(pool.about())),
     )
     .try_map(|name| name.parse::<PoolName>())
+}
+
+/// Takes the name of an order of memory, and lists both in the help.
+fn memory_orders() -> impl TypedValueParser<Value = MemoryOrder> {
+    let named = |name: String| MemoryOrder::ALL.into_iter().find(|order| order.as_str() == name);
+    PossibleValuesParser::new(MemoryOrder::ALL.map(MemoryOrder::as_str))
+        .map(move |name| named(name).unwrap_or_default())
 }
 
 /// Takes the name of a way to reset folios, and lists both in the help.

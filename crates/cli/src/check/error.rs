@@ -20,6 +20,14 @@ pub enum CheckError {
     /// The design has a pool of its own.
     #[error("--pool is for the shipped folios: --design {}", poolable())]
     Pool,
+    /// The design has one order of memory.
+    #[error(
+        "--memory-order weak is for designs of device folios in Linux, such as linux-mainline; {design} is none"
+    )]
+    MemoryOrder {
+        /// What was asked for.
+        design: String,
+    },
     /// There is no such rule.
     #[error("--rule {name} is not known; rules are I1 to I{}", bifolio_rules::COUNT)]
     Rule {

@@ -12,7 +12,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bifolio_explore::{
-    Bounds, End, Entry, Limits, Options, OptionsError, Progress, Report, Row, Story, designs, find,
+    Bounds, End, Entry, Limits, MemoryOrder, Options, OptionsError, Progress, Report, Row, Story, designs,
+    find,
 };
 use bifolio_rules::Rule;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -50,6 +51,7 @@ pub fn check(args: &CheckArgs) -> Result<u8, CheckError> {
     if args.pool.is_some() && !entries.iter().all(|entry| entry.takes_pools()) {
         return Err(CheckError::Pool);
     }
+    let entries = with_memory_order(entries, args)?;
     let (limits, start) = (limits(args)?, Instant::now());
     let reports = entries.into_iter().map(|entry| explore(entry, args, limits)).collect::<Result<_, _>>()?;
     let found = Found { args, rule, reports, time: start.elapsed() };
@@ -120,6 +122,21 @@ fn chosen(name: &str) -> Result<Vec<&'static Entry>, CheckError> {
     }
 }
 
+/// The designs that can be explored with the order of memory that was asked for.
+fn with_memory_order(
+    entries: Vec<&'static Entry>,
+    args: &CheckArgs,
+) -> Result<Vec<&'static Entry>, CheckError> {
+    if args.memory_order == MemoryOrder::Sequential {
+        return Ok(entries);
+    }
+    let entries: Vec<_> = entries.into_iter().filter(|entry| entry.takes_memory_order()).collect();
+    if entries.is_empty() {
+        return Err(CheckError::MemoryOrder { design: args.design.clone() });
+    }
+    Ok(entries)
+}
+
 fn rule_named(name: &str) -> Result<Rule, CheckError> {
     let same = |rule: &Rule| rule.to_string() == name;
     Rule::all().find(same).ok_or_else(|| CheckError::Rule { name: name.to_owned() })
@@ -133,7 +150,8 @@ fn explore(entry: &'static Entry, args: &CheckArgs, limits: Limits) -> Result<Re
         actors: args.actors.unwrap_or(actors),
     };
     let (large, pool, world) = (args.large, args.pool, args.world.clone());
-    let options = Options { bounds: Some(bounds), limits, large, pool, world };
+    let memory_order = args.memory_order;
+    let options = Options { bounds: Some(bounds), limits, large, pool, memory_order, world };
     let bar = progress_bar(io::stderr().is_terminal() && !args.json);
     let report = entry.run(&options, &mut |progress| {
         bar.set_message(format!("{}: {}", entry.name, describe(&progress)));
@@ -142,6 +160,7 @@ fn explore(entry: &'static Entry, args: &CheckArgs, limits: Limits) -> Result<Re
     bar.finish_and_clear();
     let report = report.map_err(|error| match error {
         OptionsError::Bounds(source) => CheckError::Bounds { design: entry.name, bounds, source },
+        OptionsError::MemoryOrder { design } => CheckError::MemoryOrder { design: design.to_owned() },
         OptionsError::World { design, world } => CheckError::World { design, world },
     })?;
     if report.parts.iter().any(|part| part.end == End::Unfit) {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 
-use bifolio_explore::Journal;
+use bifolio_explore::{Journal, MemoryOrder};
 
 use crate::args::CheckArgs;
 use crate::check::error::CheckError;
@@ -35,9 +35,16 @@ fn what(args: &CheckArgs) -> String {
     let full = if args.full { " --full" } else { "" };
     let large = if args.large { " --large" } else { "" };
     let pool = args.pool.map(|pool| format!(" --pool {pool}")).unwrap_or_default();
+    let order = match args.memory_order {
+        MemoryOrder::Sequential => "",
+        MemoryOrder::Weak => " --memory-order weak",
+    };
     let world = args.world.as_ref().map(|world| format!(" --world '{world}'")).unwrap_or_default();
-    let (pages, order) = (bound("pages", args.pages), bound("max-order", args.max_order));
-    format!("--design {design}{pool}{world}{pages}{order}{}{full}{large}", bound("actors", args.actors))
+    let (pages, max_order) = (bound("pages", args.pages), bound("max-order", args.max_order));
+    format!(
+        "--design {design}{pool}{order}{world}{pages}{max_order}{}{full}{large}",
+        bound("actors", args.actors)
+    )
 }
 
 /// Saves what was done, if that was asked for, and says how to go on.

@@ -101,6 +101,24 @@ fn bounds_that_cannot_be_are_wrong_use_and_named() {
 }
 
 #[test]
+fn weak_order_of_memory_shows_what_a_barrier_is_for() {
+    let small = ["--memory-order", "weak", "--pages", "2", "--max-order", "1"];
+    let run = |more: &[&str]| bifolio(&[&["check"][..], &small, more].concat());
+    let ran = run(&["--design", "split-without-barrier", "--rule", "I6"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""));
+    for part in ["stores of a freeing path may be seen late", "is seen to have undone page", "=> breaks I6"] {
+        assert!(ran.stdout.contains(part), "{part} in\n{}", ran.stdout);
+    }
+    let all = run(&["--json"]).json();
+    let named = |row: &serde_json::Value, name: &str| row["design"] == name;
+    let rows = all.as_array().expect("rows");
+    assert!(rows.iter().any(|row| named(row, "linux-v3")) && !rows.iter().any(|row| named(row, "bifolio")));
+    let ran = run(&["--design", "bifolio"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.contains("--memory-order weak is for designs"), "{}", ran.stderr);
+}
+
+#[test]
 fn file_that_cannot_be_saved_to_is_refused_before_the_work() {
     let ran = bifolio(&["check", "--all", "--save", "/no-such-folder/file"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));

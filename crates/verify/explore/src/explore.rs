@@ -294,7 +294,7 @@ impl<'d, D: Design> Search<'d, D> {
 
     fn find(&mut self, rule: Rule, parent: StateId) {
         if !self.seen.contains(rule) {
-            self.seen.require(false, rule.number());
+            self.seen = self.seen.union(RuleSet::of(&[rule.number()]));
             self.found.push((rule, parent));
         }
     }

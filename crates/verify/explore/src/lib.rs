@@ -48,5 +48,6 @@ pub use design::{Bounds, BoundsError};
 pub use designs::{Entry, Options, OptionsError, Subject, designs, find};
 pub use explore::{End, Limits, Progress};
 pub use journal::{Journal, JournalError};
+pub use linux::MemoryOrder;
 pub use report::{Part, Report, Row, RowStep, Verdict};
 pub use story::{Change, Step, Story};

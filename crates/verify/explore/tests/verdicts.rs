@@ -1,7 +1,9 @@
 //! What each design breaks and keeps, and how many states that took.
 
 use bifolio_explore::rules::Rule;
-use bifolio_explore::{Bounds, BoundsError, Limits, Options, OptionsError, Report, Verdict, designs, find};
+use bifolio_explore::{
+    Bounds, BoundsError, Limits, MemoryOrder, Options, OptionsError, Report, Verdict, designs, find,
+};
 
 fn report(name: &str) -> Report {
     let design = find(name).expect("a design of that name");
@@ -142,6 +144,38 @@ fn reuse_without_reset_finds_locks_orders_and_links_of_the_last_life() {
 #[test]
 fn split_without_references_frees_an_object_under_live_folios() {
     assert_eq!(linux("split-without-references").0, [(2, 7), (7, 5), (10, 5), (16, 3)]);
+}
+
+/// What a Linux design breaks in a world of two pages with an order of memory.
+fn with_order(name: &str, memory_order: MemoryOrder) -> Vec<(u8, usize)> {
+    let options = Options { bounds: Some(Bounds::of(2, 1, 2)), memory_order, ..Options::default() };
+    broken(&find(name).expect("known").run(&options, &mut |_| ()).expect("a design of folios"))
+}
+
+#[test]
+fn hand_back_without_a_barrier_breaks_rules_with_a_weak_order_of_memory_only() {
+    let split = [(1, 8), (2, 8), (3, 8), (5, 8), (6, 9), (10, 6), (16, 3)];
+    assert_eq!(with_order("split-without-barrier", MemoryOrder::Weak), split);
+    assert_eq!(with_order("split-without-barrier", MemoryOrder::Sequential), [(16, 3)]);
+    let mainline = [(5, 7), (6, 8), (10, 5), (16, 3)];
+    assert_eq!(with_order("mainline-without-barrier", MemoryOrder::Weak), mainline);
+    assert_eq!(with_order("mainline-without-barrier", MemoryOrder::Sequential), [(10, 5), (16, 3)]);
+}
+
+#[test]
+fn designs_that_hand_back_in_order_break_the_same_with_any_order_of_memory() {
+    let ordered = designs().iter().filter(|entry| entry.takes_memory_order());
+    for entry in ordered.filter(|entry| !entry.name.ends_with("-without-barrier")) {
+        let [sequential, weak] = MemoryOrder::ALL.map(|order| with_order(entry.name, order));
+        assert_eq!(sequential, weak, "{}", entry.name);
+    }
+}
+
+#[test]
+fn weak_order_of_memory_is_for_designs_of_folios() {
+    let options = Options { memory_order: MemoryOrder::Weak, ..Options::default() };
+    let refused = find("bifolio").expect("known").run(&options, &mut |_| ()).err();
+    assert_eq!(refused, Some(OptionsError::MemoryOrder { design: "bifolio" }));
 }
 
 #[test]

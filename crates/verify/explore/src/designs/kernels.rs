@@ -4,7 +4,7 @@
 //! type information of a running kernel, and the lines that d245f9b4ab80 removed).
 
 use crate::linux::contract::{
-    Calls, CompoundInfo, Contract, Folios, Free, Init, Memory, OrderFrom, PageMapFrom, Reset,
+    Calls, CompoundInfo, Contract, Folios, Free, HandBack, Init, Memory, OrderFrom, PageMapFrom, Reset,
 };
 
 /// What was merged as commit 12b2285bf3d1 (6.19) with the fix 39928984956037 of April 2026, over the objects of Xe: 7.3.4.
@@ -20,6 +20,7 @@ pub const MAINLINE: Contract = Contract {
     order_from: OrderFrom::Folio,
     free_pagemap: PageMapFrom::Caller,
     memory: Memory::Objects,
+    hand_back: HandBack::Ordered,
     folios: Folios::Whole,
     split_takes_references: true,
     compound_info: CompoundInfo::Link,

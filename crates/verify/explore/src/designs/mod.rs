@@ -7,8 +7,8 @@ use crate::design::Bounds;
 use crate::designs::options::FOLIOS;
 use crate::explore::Progress;
 use crate::folio::Pooled;
-use crate::linux::World;
 use crate::linux::contract::Contract;
+use crate::linux::{MemoryOrder, World};
 use crate::report::{Report, judge};
 
 pub(crate) mod bifolio;
@@ -89,6 +89,12 @@ impl Entry {
         self.over_pool.is_some()
     }
 
+    /// Whether it can be explored with a weak order of memory.
+    #[must_use]
+    pub fn takes_memory_order(&self) -> bool {
+        self.subject == Subject::Folios
+    }
+
     /// The world it is run in unless told otherwise, over a pool if there is one.
     #[must_use]
     pub fn bounds_over(&self, pool: Option<PoolName>) -> Bounds {
@@ -102,6 +108,9 @@ impl Entry {
     pub fn run(&self, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Report, OptionsError> {
         let bounds = options.bounds.unwrap_or_else(|| self.bounds_over(options.pool));
         bounds.check()?;
+        if options.memory_order != MemoryOrder::Sequential && !self.takes_memory_order() {
+            return Err(OptionsError::MemoryOrder { design: self.name });
+        }
         let report = match self.over_pool.zip(options.pool) {
             Some((over, pool)) => run_over_pool(self.name, over.reset, pool, bounds, options, progress),
             None => self.larger.filter(|_| options.large).unwrap_or(self.runner)(bounds, options, progress),
@@ -193,6 +202,8 @@ static DESIGNS: &[Entry] = &[
     linux!(thread::RESET_AFTER_FREE),
     linux!(thread::UNDO_IN_DRIVER),
     linux!(thread::SPLIT_ON_FREE),
+    linux!(thread::SPLIT_WITHOUT_BARRIER),
+    linux!(thread::MAINLINE_WITHOUT_BARRIER),
     linux!(thread::PRIVATE_OFFSETS),
     linux!(thread::REUSE_WITHOUT_RESET),
     linux!(thread::SPLIT_WITHOUT_REFERENCES),
@@ -247,7 +258,7 @@ fn linux(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Option<Report> {
-    let world = World::new(*contract, bounds);
+    let world = World::new(*contract, bounds).with_memory_order(options.memory_order);
     let explore = || judge(contract.name, FOLIOS, bounds, &world, &options.limits, progress);
     options.includes(FOLIOS).then(explore)
 }

@@ -4,6 +4,7 @@ use bifolio_pool::PoolName;
 
 use crate::design::{Bounds, BoundsError};
 use crate::explore::Limits;
+use crate::linux::MemoryOrder;
 
 /// Name of the world of folios.
 pub(super) const FOLIOS: &str = "folios";
@@ -20,6 +21,8 @@ pub struct Options {
     /// The shipped pool that hands out pages, in designs that [take one](crate::Entry::takes_pools); the others ignore it. Without
     /// it any free block may be handed out, so what holds then holds for every pool.
     pub pool: Option<PoolName>,
+    /// When threads see what others store, in designs that [can tell](crate::Entry::takes_memory_order); the others refuse a weak one.
+    pub memory_order: MemoryOrder,
     /// The only world of the design that is explored; all of them where this is `None`.
     pub world: Option<String>,
 }
@@ -37,6 +40,12 @@ pub enum OptionsError {
     /// There is no world of this size.
     #[error(transparent)]
     Bounds(#[from] BoundsError),
+    /// The design has one order of memory.
+    #[error("{design} is explored with sequential memory only")]
+    MemoryOrder {
+        /// The design.
+        design: &'static str,
+    },
     /// The design has no world of this name.
     #[error("{design} has no world \"{world}\"")]
     World {

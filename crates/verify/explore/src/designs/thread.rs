@@ -1,7 +1,7 @@
 //! What was proposed in the thread and beside it, December 2025 to February 2026.
 
-use crate::designs::kernels::MAINLINE;
-use crate::linux::contract::{Calls, Contract, Free, Init, Memory, OrderFrom, PageMapFrom, Reset};
+use crate::designs::kernels::{MAINLINE, MAINLINE_FIXED};
+use crate::linux::contract::{Calls, Contract, Free, HandBack, Init, Memory, OrderFrom, PageMapFrom, Reset};
 
 /// December 2025: nothing is undone when a folio is freed. A driver that is about to form a smaller folio looks whether its
 /// page still belongs to a large one and splits that first, in two steps here: look, then split. Reuse at the same or a
@@ -98,6 +98,25 @@ pub const SPLIT_ON_FREE: Contract = Contract {
     free_pagemap: PageMapFrom::Caller,
     memory: Memory::Objects,
     ..V4
+};
+
+/// The same over an allocator that takes memory back by a plain store, such as a list without a lock whose push has no
+/// barrier. Differs from it with a weak order of memory only.
+pub const SPLIT_WITHOUT_BARRIER: Contract = Contract {
+    name: "split-without-barrier",
+    aliases: &[],
+    about: "split-on-free, with memory handed back by a plain store (--memory-order weak shows it)",
+    hand_back: HandBack::Plain,
+    ..SPLIT_ON_FREE
+};
+
+/// Mainline with its flags repaired, over such an allocator.
+pub const MAINLINE_WITHOUT_BARRIER: Contract = Contract {
+    name: "mainline-without-barrier",
+    aliases: &[],
+    about: "linux-mainline-fixed, with memory handed back by a plain store (the same)",
+    hand_back: HandBack::Plain,
+    ..MAINLINE_FIXED
 };
 
 /// Device-private pages outside of the physical address space (the series of January and February 2026, v6 of 2 February).

@@ -42,6 +42,10 @@ pub enum Step {
     Freeze { page: u8, to: u8 },
     /// Splits the frozen folio at a page to an order.
     Split { page: u8, to: u8 },
+    /// Other threads see that the mapping and the memory cgroup of a folio are gone.
+    SeePut,
+    /// Other threads see that a page is not in the compound any more.
+    SeeUndone { page: u8 },
     /// Begins teardown.
     Kill,
     /// Ends teardown, if the pagemap has no references.

@@ -75,6 +75,15 @@ pub enum Memory {
     Lists,
 }
 
+/// What the driver's allocator does with memory that it gets back, in the order of memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HandBack {
+    /// It is seen after all stores before it: a lock is given up, or a count goes down with a barrier, as in all drivers here.
+    Ordered,
+    /// It is a plain store.
+    Plain,
+}
+
 /// Which folios are made of a range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Folios {
@@ -120,6 +129,8 @@ pub struct Contract {
     pub free_pagemap: PageMapFrom,
     /// How memory is kept.
     pub memory: Memory,
+    /// What orders the driver's getting memory back after what was stored before.
+    pub hand_back: HandBack,
     /// Which folios are made.
     pub folios: Folios,
     /// Whether the driver takes a reference of the object for each new piece of a split.

@@ -3,8 +3,9 @@
 use crate::design::Description;
 use crate::linux::action::{Action, Step};
 use crate::linux::contract::{Folios, Free, Memory, OrderFrom, PageMapFrom};
+use crate::linux::memory_order::Late;
 use crate::linux::page::{HOT, Info, LOCKED, folio_order};
-use crate::linux::state::{Actor, State};
+use crate::linux::state::{Actor, State, pages_in};
 use crate::linux::world::World;
 
 pub(super) fn action(world: &World, before: &State, action: Action) -> Description {
@@ -37,13 +38,19 @@ fn text(world: &World, before: &State, Action { actor, step }: Action) -> String
         Step::UndoAfter { page, order } => {
             format!("undoes the compound at page {page}, order {}, though it was handed back", k(order))
         }
-        Step::DropPageMap { page, order } => drop_references(world, before, page, order),
+        Step::DropPageMap { page, order } => {
+            let late = before.late[usize::from(actor)] != Late::default();
+            let seen = if late { "; what it stored before is seen only now" } else { "" };
+            format!("{}{seen}", drop_references(world, before, page, order))
+        }
         Step::Freeze { page, to } => {
             format!("freezes the folio at page {page} to split it to order {}", k(to))
         }
         Step::Split { page, to } => {
             format!("splits the folio at page {page} to order {} and unfreezes the pieces", k(to))
         }
+        Step::SeePut => "is seen to have cleared mapping and memory cgroup only now".to_owned(),
+        Step::SeeUndone { page } => format!("is seen to have undone page {page} only now"),
         Step::Kill => "begins teardown: kills the pagemap's reference count".to_owned(),
         Step::End => format!("ends teardown? The pagemap has {} references", before.pagemap),
     }
@@ -146,6 +153,14 @@ pub(super) fn view(world: &World, state: &State) -> Vec<String> {
         state.pagemap,
         if state.killed { ", killed" } else { "" }
     ));
+    for (actor, late) in (1..).zip(state.late) {
+        let mut unseen: Vec<String> =
+            pages_in(late.undone).map(|page| format!("undone page {page}")).collect();
+        unseen.extend(late.put.then(|| "cleared mapping and cgroup".to_owned()));
+        if !unseen.is_empty() {
+            lines.push(format!("thread {actor} has stored, unseen by others: {}", unseen.join(", ")));
+        }
+    }
     for (page, object) in state.objects.iter().enumerate().filter(|(_, object)| object.references > 0) {
         lines.push(format!("object obj{page}: {} references", object.references));
     }

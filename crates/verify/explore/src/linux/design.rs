@@ -6,6 +6,7 @@ use crate::design::{AmpleSet, Applied, Description, Design};
 use crate::linux::action::{Action, Step};
 use crate::linux::contract::PageMapFrom;
 use crate::linux::encoded::Encoded;
+use crate::linux::memory_order::MemoryOrder;
 use crate::linux::state::State;
 use crate::linux::world::World;
 use crate::linux::{describe, steps};
@@ -33,11 +34,12 @@ impl Design for World {
     /// breaks I6 either way), and it counts as live before and after. An end of teardown is neither enabled, as the
     /// folio lives, nor disabled.
     ///
-    /// *Drop*, where the pagemap comes from the driver's memory: an actor takes its pages off the pagemap's count and
+    /// *Drop*, where the pagemap comes from the driver's memory and no store is late: an actor takes its pages off the pagemap's count and
     /// reads no page. Others only add to the count or take off. Teardown could not end before, as the count was
     /// not 0 and the actor was busy.
     fn ample_set(&self, _state: &State, actions: &[Action]) -> Option<AmpleSet> {
-        let drops = self.contract.free_pagemap == PageMapFrom::Caller;
+        let drops =
+            self.contract.free_pagemap == PageMapFrom::Caller && self.memory_order == MemoryOrder::Sequential;
         let independent = |action: &Action| match action.step {
             Step::Publish { .. } => true,
             Step::DropPageMap { .. } => drops,
@@ -60,7 +62,7 @@ impl Design for World {
     /// broken, and no step and no other rule depends on them.
     fn encode(&self, state: &State) -> Encoded {
         let mut state = *state;
-        state.actors[..usize::from(self.bounds.actors)].sort_unstable();
+        state.sort_actors(self.bounds.actors);
         state.settle_new_flags();
         Encoded::of(&state, self.bounds)
     }
@@ -91,6 +93,16 @@ impl Design for World {
         let sizes = (1..=self.bounds.order)
             .map(|k| format!("order {} has {} pages", self.scale.written(k), 1u32 << k));
         let sizes: Vec<_> = sizes.collect();
-        format!("{} pages; in this world {}", self.bounds.pages, sizes.join(", "))
+        let pages = if self.bounds.pages == 1 { "page" } else { "pages" };
+        let sizes = if sizes.is_empty() {
+            ", order 0".to_owned()
+        } else {
+            format!("; in this world {}", sizes.join(", "))
+        };
+        let late = match self.memory_order {
+            MemoryOrder::Sequential => "",
+            MemoryOrder::Weak => "; stores of a freeing path may be seen late",
+        };
+        format!("{} {pages}{sizes}{late}", self.bounds.pages)
     }
 }

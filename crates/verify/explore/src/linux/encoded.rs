@@ -2,6 +2,7 @@
 
 use crate::bits::{BitReader, BitWriter};
 use crate::design::Bounds;
+use crate::linux::memory_order::Late;
 use crate::linux::page::{Data, HOT, Info, LOW_BYTE, Mapping, Memcg, Page};
 use crate::linux::state::{Actor, Folio, Object, Phase, State};
 
@@ -33,7 +34,11 @@ impl Encoded {
         out.put_flag(state.was_hot);
         out.put_flag(state.killed);
         out.put_flag(state.ended);
-        state.actors[..usize::from(bounds.actors)].iter().for_each(|actor| put_actor(&mut out, *actor));
+        for (actor, late) in state.actors.iter().zip(state.late).take(bounds.actors.into()) {
+            put_actor(&mut out, *actor);
+            out.put_flag(late.put);
+            out.put(late.undone.into(), bounds.pages.into());
+        }
         Encoded(out.finish())
     }
 
@@ -54,8 +59,10 @@ impl Encoded {
         state.pagemap = i8::try_from(from.take(4)).unwrap_or(0);
         state.was_hot = from.take_flag();
         (state.killed, state.ended) = (from.take_flag(), from.take_flag());
-        for actor in &mut state.actors[..usize::from(bounds.actors)] {
-            *actor = take_actor(&mut from);
+        for actor in 0..usize::from(bounds.actors) {
+            state.actors[actor] = take_actor(&mut from);
+            let put = from.take_flag();
+            state.late[actor] = Late { put, undone: from.take_u8(bounds.pages.into()).into() };
         }
         state
     }
@@ -205,6 +212,7 @@ mod tests {
             Actor::HandingBack { page: 6, order: 3, done: 7 },
             Actor::Splitting { page: 5, to: 1 },
         ];
+        state.late[1] = Late { put: true, undone: 0xc0 };
         assert_eq!(Encoded::of(&state, bounds).state(bounds), state);
     }
 }

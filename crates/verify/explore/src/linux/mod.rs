@@ -7,7 +7,8 @@
 //!   kill -> ... -> end
 //! ```
 //!
-//! Each arrow is one step of one actor; between any two steps any other actor may take some. What a folio truly
+//! Each arrow is one step of one actor; between any two steps any other actor may take some. Others see a step at once, unless
+//! the [`MemoryOrder`] is weak. What a folio truly
 //! is ([`state::Folio`]) is kept apart from what its words say, and the rules compare the two.
 
 mod action;
@@ -15,10 +16,12 @@ pub mod contract;
 mod describe;
 mod design;
 mod encoded;
+mod memory_order;
 pub mod migration;
 pub mod page;
 pub mod state;
 mod steps;
 mod world;
 
+pub use memory_order::MemoryOrder;
 pub use world::World;

@@ -221,18 +221,22 @@ pub fn prep_compound(pages: &mut [Page], head: u8, order: u8, scale: Scale) {
 
 /// Undoes a compound: no head bit, no order, no link; `info` is left in every page.
 pub fn undo_compound(pages: &mut [Page], head: u8, order: u8, reset: Reset, info: Info) {
-    if order > 0 {
-        let first = &mut pages[usize::from(head) + 1];
-        first.flags &= !LOW_BYTE;
-        first.memcg = Memcg::Null;
+    (head..head + (1 << order)).for_each(|page| undo_page(pages, page, (head, order), reset, info));
+}
+
+/// Undoes what one page has of the compound at `head`.
+pub fn undo_page(pages: &mut [Page], page: u8, (head, order): (u8, u8), reset: Reset, info: Info) {
+    let it = &mut pages[usize::from(page)];
+    if page == head {
+        it.flags &= !HEAD;
+    } else if order > 0 && page == head + 1 {
+        it.flags &= !LOW_BYTE;
+        it.memcg = Memcg::Null;
     }
-    pages[usize::from(head)].flags &= !HEAD;
-    for page in &mut pages[usize::from(head)..usize::from(head) + (1 << order)] {
-        if reset == Reset::AllFlags {
-            page.clear_flags(reset);
-        }
-        (page.info, page.mapping) = (info, Mapping::Null);
+    if reset == Reset::AllFlags {
+        it.clear_flags(reset);
     }
+    (it.info, it.mapping) = (info, Mapping::Null);
 }
 
 /// What the words of a new folio are if nothing but page, order and pagemap decides: the driver's word aside.

@@ -1,5 +1,6 @@
 //! State of a world of `struct page`: words, the driver's books, what is true, and how far each actor is.
 
+use crate::linux::memory_order::Late;
 use crate::linux::page::{HOT, Page, WORKINGSET};
 
 /// A set of pages, one bit each.
@@ -97,6 +98,13 @@ pub struct State {
     pub ended: bool,
     /// Actors; those beyond the bounds stay idle.
     pub actors: [Actor; ACTORS],
+    /// For each actor, its stores that others do not see yet.
+    pub late: [Late; ACTORS],
+}
+
+/// The pages of a set.
+pub fn pages_in(set: Pages) -> impl Iterator<Item = u8> {
+    (0u8..).take(PAGES).filter(move |page| set >> page & 1 == 1)
 }
 
 /// The pages of a block.
@@ -121,6 +129,7 @@ impl State {
             killed: false,
             ended: false,
             actors: [Actor::Idle; ACTORS],
+            late: [Late::default(); ACTORS],
         }
     }
 
@@ -133,6 +142,13 @@ impl State {
                 self.pages[head + 1].flags |= WORKINGSET;
             }
         }
+    }
+
+    /// Gives actors their numbers in an order that depends on nothing but what they do.
+    pub fn sort_actors(&mut self, actors: u8) {
+        let mut each: [(Actor, Late); ACTORS] = std::array::from_fn(|at| (self.actors[at], self.late[at]));
+        each[..usize::from(actors)].sort_unstable();
+        (self.actors, self.late) = (each.map(|(actor, _)| actor), each.map(|(_, late)| late));
     }
 
     /// Heads and folios that truly are.

@@ -3,6 +3,7 @@
 use crate::design::Applied;
 use crate::linux::action::{Action, Step};
 use crate::linux::contract::{Folios, Free, Init, Memory, OrderFrom, PageMapFrom, Reset};
+use crate::linux::memory_order::{self, Late};
 use crate::linux::page::{
     ACTIVE, Data, HOT, Info, LOCKED, LOW_BYTE, Mapping, Memcg, Page, folio_order, from_nothing, head_of,
     prep_compound, undo_compound,
@@ -21,11 +22,11 @@ pub(super) fn apply(world: &World, applied: &mut Applied<State>, Action { actor,
         Step::SplitStale { page, order } => split_stale(applied, actor, page, order),
         Step::Init { page, order } => init(world, applied, actor, page, order),
         Step::Publish { page, order, hot } => publish(world, applied, actor, page, order, hot),
-        Step::Put { page } => put(applied, actor, page),
+        Step::Put { page } => put(world, &mut applied.state, actor, page),
         Step::MoveHome { page } => {
             // Moving takes this flag from the folio that is left behind, and no other.
             applied.state.pages[usize::from(page)].flags &= !ACTIVE;
-            put(applied, actor, page);
+            put(world, &mut applied.state, actor, page);
         }
         Step::Undo { page, order } => undo(world, applied, actor, page, order),
         Step::FolioFree { page, order } => folio_free(world, applied, actor, page, order),
@@ -36,6 +37,10 @@ pub(super) fn apply(world: &World, applied: &mut Applied<State>, Action { actor,
         Step::DropPageMap { page, order } => drop_references(world, applied, actor, page, order),
         Step::Freeze { page, to } => freeze(applied, actor, page, to),
         Step::Split { page, to } => split(world, applied, actor, page, to),
+        Step::SeePut => memory_order::see(world, applied, actor, Late { put: true, undone: 0 }),
+        Step::SeeUndone { page } => {
+            memory_order::see(world, applied, actor, Late { put: false, undone: 1 << page });
+        }
         Step::Kill => applied.state.killed = true,
         Step::End => end(applied),
     }
@@ -221,17 +226,16 @@ fn map(state: &mut State, head: u8, order: u8, object: u8) {
     }
 }
 
-fn put(applied: &mut Applied<State>, actor: u8, page: u8) {
-    let state = &mut applied.state;
+fn put(world: &World, state: &mut State, actor: u8, page: u8) {
     let folio = &mut state.folios[usize::from(page)];
     folio.phase = Phase::Freeing;
     let order = folio.order;
-    let head = &mut state.pages[usize::from(page)];
-    (head.references, head.memcg, head.mapping) = (0, Memcg::Null, Mapping::Null);
+    state.pages[usize::from(page)].references = 0;
     if order > 0 {
         state.pages[usize::from(page) + 1].mm_ids = false;
     }
     state.actors[usize::from(actor)] = Actor::Freeing { page, order };
+    memory_order::store(world, state, actor, Late { put: true, undone: 0 });
 }
 
 fn undo(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
@@ -239,33 +243,36 @@ fn undo(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order:
     let live = state.live();
     let touched = block(page, order);
     applied.broken.note(judge::words_of_others(Path::Forming, touched, live & !touched));
-    undo_compound(&mut state.pages, page, order, world.contract.reset, Info::PageMap);
     state.actors[usize::from(actor)] = Actor::Undone { page, order };
+    memory_order::store(world, state, actor, Late { put: false, undone: touched });
 }
 
 fn folio_free(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
-    let state = &mut applied.state;
+    let words = memory_order::own_view(world, &applied.state, actor);
     let told = match world.contract.order_from {
         OrderFrom::Argument | OrderFrom::Backing => order,
-        OrderFrom::Folio => folio_order(&state.pages, page, world.scale),
+        OrderFrom::Folio => folio_order(&words, page, world.scale),
     };
     applied.broken.note(judge::i4_told(Some((page, order)), [(page, told)]));
-    applied.broken.note(judge::i11_freed(&remains(state, page, order)));
+    applied.broken.note(judge::i11_freed(&remains(&words, page, order)));
     if world.contract.free == Free::UndoInDriver {
-        undo_compound(&mut state.pages, page, order, world.contract.reset, Info::PageMap);
+        let undone = block(page, order);
+        memory_order::store(world, &mut applied.state, actor, Late { put: false, undone });
     }
+    memory_order::hand_back(world, applied, actor);
+    let state = &mut applied.state;
     state.folios[usize::from(page)] = Folio::default();
     take_back(world, state, page, told);
     state.actors[usize::from(actor)] = Actor::HandedBack { page, order };
 }
 
 /// What a folio still has that is handed back.
-fn remains(state: &State, page: u8, order: u8) -> Remains {
+fn remains(words: &[Page], page: u8, order: u8) -> Remains {
     let range = usize::from(page)..usize::from(page) + (1 << order);
-    let head = state.pages[usize::from(page)];
+    let head = words[usize::from(page)];
     Remains {
         locked: head.flags & LOCKED != 0,
-        references: state.pages[range].iter().map(|page| u64::from(page.references)).sum(),
+        references: words[range].iter().map(|page| u64::from(page.references)).sum(),
         mapped: u64::from(head.mapping != Mapping::Null),
         charged: head.memcg == Memcg::Charged,
     }
@@ -273,9 +280,11 @@ fn remains(state: &State, page: u8, order: u8) -> Remains {
 
 /// Hands one page of a folio back; each call is for a single page.
 fn folio_free_page(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8, number: u8) {
-    let state = &mut applied.state;
+    let words = memory_order::own_view(world, &applied.state, actor);
     applied.broken.note(judge::i4_told(Some((page, order)), [(page, 0)]));
-    applied.broken.note(judge::i11_freed(&remains(state, page, order)));
+    applied.broken.note(judge::i11_freed(&remains(&words, page, order)));
+    memory_order::hand_back(world, applied, actor);
+    let state = &mut applied.state;
     let data = state.pages[usize::from(page)].data;
     state.folios[usize::from(page)] = Folio::default();
     state.pages[usize::from(page + number)].data = data;
@@ -322,6 +331,7 @@ fn undo_after(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, 
 }
 
 fn drop_references(world: &World, applied: &mut Applied<State>, actor: u8, page: u8, order: u8) {
+    memory_order::end(world, applied, actor);
     let state = &mut applied.state;
     if world.contract.free_pagemap == PageMapFrom::Page {
         let (info, pages) = (state.pages[usize::from(page)].info, 1 << page);

@@ -3,6 +3,7 @@
 use crate::design::Bounds;
 use crate::linux::action::{Action, Step};
 use crate::linux::contract::{Calls, Contract, Free, Init, Memory};
+use crate::linux::memory_order::{self, MemoryOrder};
 use crate::linux::page::{ACTIVE, Scale};
 use crate::linux::state::{Actor, Phase, State, block, blocks};
 
@@ -12,6 +13,7 @@ pub struct World {
     pub(super) contract: Contract,
     pub(super) bounds: Bounds,
     pub(super) scale: Scale,
+    pub(super) memory_order: MemoryOrder,
 }
 
 impl World {
@@ -19,7 +21,13 @@ impl World {
     #[must_use]
     pub fn new(contract: Contract, bounds: Bounds) -> World {
         let scale = Scale { largest: bounds.order, info: contract.compound_info };
-        World { contract, bounds, scale }
+        World { contract, bounds, scale, memory_order: MemoryOrder::Sequential }
+    }
+
+    /// The same world with another order of memory.
+    #[must_use]
+    pub fn with_memory_order(self, memory_order: MemoryOrder) -> World {
+        World { memory_order, ..self }
     }
 
     /// Whether the driver ever has folios of an order: with lists there are two kinds.
@@ -59,7 +67,10 @@ impl World {
                         out.push(publish(true));
                     }
                 }
-                busy => out.push(Action { actor, step: self.next_step(busy) }),
+                busy => {
+                    out.push(Action { actor, step: self.next_step(busy) });
+                    memory_order::list(state, actor, |step| out.push(Action { actor, step }));
+                }
             }
         }
     }

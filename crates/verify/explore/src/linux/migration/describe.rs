@@ -4,7 +4,7 @@ use crate::design::Description;
 use crate::linux::migration::action::Action;
 use crate::linux::migration::state::{Bytes, Entry, Job, Kind, State, members};
 
-pub(super) fn action(before: &State, action: Action) -> Description {
+pub(super) fn action(before: &State, action: Action, after: &State) -> Description {
     let by = |actor: &str, text: String| Description { actor: actor.to_owned(), text };
     match action {
         Action::CpuWrite { page } => by("program", format!("writes page {page}")),
@@ -26,8 +26,10 @@ pub(super) fn action(before: &State, action: Action) -> Description {
             &thread(actor),
             "begins to evict, takes the process, and gets no memory for its arrays".to_owned(),
         ),
-        Action::Collect { actor }
-        | Action::Allocate { actor }
+        Action::Collect { actor } => {
+            by(&thread(actor), collect(after.actors[usize::from(actor)].is_some()).to_owned())
+        }
+        Action::Allocate { actor }
         | Action::LargeFails { actor }
         | Action::AllocateFails { actor }
         | Action::Copy { actor }
@@ -52,10 +54,17 @@ fn begin(before: &State, kind: Kind) -> String {
     }
 }
 
+fn collect(goes_on: bool) -> &'static str {
+    if goes_on {
+        "locks what it can without waiting, and takes its pages out"
+    } else {
+        "finds nothing that it can lock without waiting, and returns"
+    }
+}
+
 fn step(action: Action, job: &Job) -> String {
     let target = if job.kind == Kind::ToDevice { "the device" } else { "system memory" };
     match action {
-        Action::Collect { .. } => "locks what it can without waiting, and takes its pages out".to_owned(),
         Action::Allocate { .. } => format!("gets its target in {target}"),
         Action::LargeFails { .. } => "gets no large page of system memory".to_owned(),
         Action::AllocateFails { .. } => format!("gets no target in {target}, and gives up"),
@@ -63,7 +72,9 @@ fn step(action: Action, job: &Job) -> String {
         Action::Move { moved, .. } => format!("moves the mappings of {}", list(moved)),
         Action::Finalize { .. } if job.moved == job.pages => "finalizes".to_owned(),
         Action::Finalize { .. } => {
-            format!("finalizes, {} stay where they were", list(job.pages & !job.moved))
+            let left = job.pages & !job.moved;
+            let stay = if left.count_ones() == 1 { "stays" } else { "stay" };
+            format!("finalizes, {} {stay} on the old side", list(left))
         }
         _ => String::new(),
     }

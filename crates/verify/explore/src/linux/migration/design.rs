@@ -52,8 +52,8 @@ impl Design for World {
         RuleSet::NONE
     }
 
-    fn describe(&self, before: &State, action: Action, _after: &State) -> Description {
-        describe::action(before, action)
+    fn describe(&self, before: &State, action: Action, after: &State) -> Description {
+        describe::action(before, action, after)
     }
 
     fn view(&self, state: &State) -> Vec<String> {
