@@ -24,6 +24,7 @@ pub struct Rule(u8);
 
 impl Rule {
     /// Makes a rule of its number, or `None` if there is none of that number.
+    #[inline]
     #[must_use]
     pub const fn new(number: u8) -> Option<Rule> {
         if number >= 1 && number <= COUNT { Some(Rule(number)) } else { None }
@@ -33,6 +34,7 @@ impl Rule {
     ///
     /// # Panics
     /// If there is no rule of that number.
+    #[inline]
     #[must_use]
     pub const fn known(number: u8) -> Rule {
         match Rule::new(number) {
@@ -42,6 +44,7 @@ impl Rule {
     }
 
     /// Returns the number.
+    #[inline]
     #[must_use]
     pub const fn number(self) -> u8 {
         self.0

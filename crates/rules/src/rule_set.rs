@@ -42,24 +42,28 @@ impl RuleSet {
     }
 
     /// Tells whether the set has no rule.
+    #[inline]
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Tells whether a rule is in the set.
+    #[inline]
     #[must_use]
     pub const fn contains(self, rule: Rule) -> bool {
         self.0 >> rule.number() & 1 == 1
     }
 
     /// Returns the rules of either set.
+    #[inline]
     #[must_use]
     pub const fn union(self, other: RuleSet) -> RuleSet {
         RuleSet(self.0 | other.0)
     }
 
     /// Returns the rules of this set that are not in the other one.
+    #[inline]
     #[must_use]
     pub const fn without(self, other: RuleSet) -> RuleSet {
         RuleSet(self.0 & !other.0)

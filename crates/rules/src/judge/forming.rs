@@ -6,7 +6,7 @@ use crate::{Info, Pages};
 pub(super) const I1: Info = Info {
     short: "no forming twice",
     sentence: "a range is formed into a compound only if no page of it is part of a compound",
-    source: "the thread: Nouveau forms a folio over its own stale head, hidden because only order 9 exists",
+    source: "the thread: Nouveau of 6.19-rc1 forms a folio over its own stale head, hidden because only order 9 exists",
 };
 
 /// I1: a pool hands out no page that is in use.
@@ -26,7 +26,7 @@ pub fn i1_formed<P: Pages>(range: P, live: P, compound: P) -> Verdict {
 pub(super) const I2: Info = Info {
     short: "init is total",
     sentence: "after init(p, k) every metadata field of the 2^k pages is a function of p, k and pagemap only",
-    source: "changelogs of v5 and v6: hang on the next lock, crashes",
+    source: "changelogs of v5 and v6: hang on the next lock, crashes; 7.3.4 keeps the flags above bit 7",
 };
 
 /// I2: the words of a new folio are those that page, order and pagemap give.
@@ -124,7 +124,7 @@ pub fn i11_freed(remains: &Remains) -> Verdict {
 pub(super) const I16: Info = Info {
     short: "teardown",
     sentence: "no init after kill; teardown ends if and only if no page is live",
-    source: "memunmap_pages; init after kill only warns in the kernel",
+    source: "memunmap_pages; in 7.3.4 init only warns once the count of the pagemap has reached 0",
 };
 
 /// How far the teardown of a pagemap is.

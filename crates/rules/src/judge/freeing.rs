@@ -27,7 +27,7 @@ pub fn i4_accepted(refusals: u64) -> Verdict {
 pub(super) const I5: Info = Info {
     short: "hands off after free",
     sentence: "once folio_free has handed the memory back, the freeing path touches nothing of the folio",
-    source: "fixed by commit 39928984956037",
+    source: "came with 6.19-rc1, fixed by commit 39928984956037 (April 2026)",
 };
 
 /// I5: memory of a device is used only while it is held: handed out, or formed. Whether all of it is held is judged by I21.
@@ -51,7 +51,7 @@ pub fn i10_frozen<P: Pages>(like_frozen: P, free: P) -> Verdict {
 pub(super) const I15: Info = Info {
     short: "last put does not sleep",
     sentence: "the last put may come in atomic context: what may sleep is deferred",
-    source: "asynchronous release of zdd and svm_bo",
+    source: "asynchronous release of zdd and svm_bo (7.0)",
 };
 
 /// I15: a last put releases no object, for that may sleep. `released`: objects that went, or pages that came free by it.
@@ -63,7 +63,7 @@ pub fn i15_put(released: u64) -> Verdict {
 pub(super) const I17: Info = Info {
     short: "no read after put",
     sentence: "a folio is not read after the caller's last reference was dropped",
-    source: "as read: error path that populates system memory in drm_pagemap",
+    source: "as read in 7.0, repaired by 7.3.4: error path that populates system memory in drm_pagemap",
 };
 
 /// I17: what a step names, or a reference leads to, is a live folio.

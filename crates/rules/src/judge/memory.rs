@@ -32,7 +32,7 @@ pub fn i9_whole<P: Pages + BitOr<Output = P>>(used: P, free: P, all: P) -> Verdi
 pub(super) const I20: Info = Info {
     short: "unmap as mapped",
     sentence: "DMA is unmapped with the address and size it was mapped with",
-    source: "as read: Nouveau unmaps a 2 MiB mapping as 4 KiB",
+    source: "as read in 6.19, repaired by 7.3.4: Nouveau unmaps a 2 MiB mapping as 4 KiB",
 };
 
 /// I20: only what was entered is removed. `entered`: the pages, from the first one named, that entries had.
@@ -62,7 +62,7 @@ pub fn i20_live<F: Copy>(folio: Option<F>) -> Verdict {
 pub(super) const I21: Info = Info {
     short: "inside the backing",
     sentence: "page number to device address stays inside the owner's backing",
-    source: "as read: Nouveau registers 128 x 2 MiB of pages over one pinned object of 2 MiB",
+    source: "as read in 6.19, repaired by 7.3.4: Nouveau registers 128 x 2 MiB of pages over one pinned object of 2 MiB",
 };
 
 /// I21: the device pages that are used are those of the folio that was named, within its backing.
@@ -82,7 +82,7 @@ pub fn i21_aligned(head: u64, order: u8, device: PageRange) -> Verdict {
 pub(super) const I22: Info = Info {
     short: "lost records fail safe",
     sentence: "bookkeeping that is lost for want of memory fails to the safe side",
-    source: "as read: dirty tracker of the kernel's buddy allocator",
+    source: "as read in a series of mid 2026, not in 7.3.4: dirty tracker of the kernel's buddy allocator",
 };
 
 /// I22: memory that is said to be clear, or is shown to a new owner, holds nothing of former owners.
@@ -94,7 +94,7 @@ pub fn i22_clear<P: Pages>(said_clear: P, stale: P) -> Verdict {
 pub(super) const I25: Info = Info {
     short: "one pagemap a range",
     sentence: "all device pages of one mapped range come from one pagemap",
-    source: "gpusvm answers EOPNOTSUPP to a second one",
+    source: "gpusvm (7.0) answers EOPNOTSUPP to a second one",
 };
 
 /// I25: the device pages of a range that is formed or mapped for a node are pages of that node's pagemap. A node that is

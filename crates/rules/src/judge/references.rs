@@ -7,7 +7,7 @@ use crate::{Info, Pages};
 pub(super) const I7: Info = Info {
     short: "object references",
     sentence: "references of an object = live folios on it + holders in flight",
-    source: "reason for folio_split of drm_pagemap",
+    source: "reason for folio_split of drm_pagemap (7.0)",
 };
 
 /// I7: an object has a reference for each folio on it, and one for each other holder: a range that is handed out and not
@@ -50,7 +50,7 @@ pub fn i7_consistent<F: Copy>(fault: Option<F>) -> Verdict {
 pub(super) const I8: Info = Info {
     short: "pagemap references",
     sentence: "references of the pagemap = pages in live folios; a split does not change them",
-    source: "the page count of init and free",
+    source: "the page count of init and free (7.3.4)",
 };
 
 /// I8: a pagemap counts the pages in its live folios.

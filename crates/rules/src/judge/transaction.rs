@@ -8,7 +8,7 @@ use crate::{Info, Pages};
 pub(super) const I12: Info = Info {
     short: "finalize is total",
     sentence: "after finalize each slot is mapped to one of source and destination, all locks and references returned, whatever failed",
-    source: "protocol of migrate_vma",
+    source: "protocol of migrate_vma (7.3.4)",
 };
 
 /// I12: a transaction that ended left no page out of the CPU's view, and no folio that holds no page.
@@ -32,7 +32,7 @@ pub fn i12_consistent<F: Copy>(fault: Option<F>) -> Verdict {
 pub(super) const I13: Info = Info {
     short: "pages with pages",
     sentence: "migration compares numbers of pages with numbers of pages, never with slots",
-    source: "large-folio migration: 1 slot of 512 pages gave a spurious EBUSY",
+    source: "large-folio migration before drm_pagemap_cpages: 1 slot of 512 pages gave a spurious EBUSY",
 };
 
 /// I13: a count of pages went up by the pages that came and down by those that left.
@@ -44,7 +44,7 @@ pub fn i13_pages(change: i64, came: u64, left: u64) -> Verdict {
 pub(super) const I14: Info = Info {
     short: "granularity agrees",
     sentence: "large source with small destination: split the source or refuse; small with large: refuse",
-    source: "as read: eviction of a Nouveau chunk without the compound flag",
+    source: "as read in 7.3.4: eviction of a Nouveau chunk without the compound flag",
 };
 
 /// I14: a folio moves to or from a run of pages of its own order. Without a folio there is nothing to move.
@@ -56,7 +56,7 @@ pub fn i14_orders(folio: Option<u8>, run: u8) -> Verdict {
 pub(super) const I18: Info = Info {
     short: "exits release",
     sentence: "every way out releases locks, page tables and references of the address space",
-    source: "fixed by 63451de16e0a and 847b371debf3",
+    source: "fixed by 63451de16e0a (May 2026) and 847b371debf3",
 };
 
 /// What a transaction took for its time and still has.
@@ -87,7 +87,7 @@ pub fn i18_held(kept: u64) -> Verdict {
 pub(super) const I19: Info = Info {
     short: "4 KiB when 2 MiB fails",
     sentence: "what fails at 2 MiB must be able to succeed at 4 KiB, in both directions",
-    source: "open in drm_pagemap and in Nouveau: SIGBUS when no large page is left",
+    source: "as read in 7.0: SIGBUS when no large page is left; repaired in drm_pagemap by 7.3.4",
 };
 
 /// I19: a transaction gives up for want of memory only after it asked for the smallest order that it may use.
@@ -99,7 +99,7 @@ pub fn i19_gave_up(for_memory: bool, asked_last: u8, smallest: u8) -> Verdict {
 pub(super) const I23: Info = Info {
     short: "partial success",
     sentence: "after partial success moved pages keep the backing and unmoved ones do not",
-    source: "drm_pagemap: EBUSY is returned though part of the range moved",
+    source: "drm_pagemap (7.0): EBUSY is returned though part of the range moved",
 };
 
 /// Where the pages of a 2 MiB block are: bit i of the 512 for page i.
@@ -140,7 +140,7 @@ pub fn i23_piece<F: Copy + PartialEq>(folio: Option<F>, known: F) -> Verdict {
 pub(super) const I24: Info = Info {
     short: "no waiting on locks",
     sentence: "two transactions never wait on each other's folio locks",
-    source: "collect takes folio locks by trylock only",
+    source: "collect takes folio locks by trylock only (7.1)",
 };
 
 /// I24: no wait leads back to where it began. `waits_for` says for each which one it waits for.
@@ -176,7 +176,7 @@ pub fn i26_rechecked<T: Copy + PartialEq>(wanted: T, found: Option<T>) -> Verdic
 pub(super) const I28: Info = Info {
     short: "retired is no source",
     sentence: "a folio whose bytes went home while it is still held is never a source again",
-    source: "the flag MIGRATED that drm_pagemap of 7.3 sets in the driver's word",
+    source: "the flag MIGRATED that drm_pagemap of 7.3.4 sets in the driver's word",
 };
 
 /// I28: a folio from which a migration takes bytes has them; those of a retired folio are in system memory.

@@ -2,7 +2,7 @@
 //!
 //! States are visited level by level, so the first sequence that is found to break a rule is among the shortest.
 //!
-//! What follows a broken rule is not explored: garbage breaks everything. So "holds" means that no state breaks
+//! What follows a broken rule is not explored: wrong words break any rule. So "holds" means that no state breaks
 //! the rule among those that can be reached while all rules hold. Rules that judge a state and destroy nothing when they
 //! break ([`Design::non_terminal`]) do not end a branch.
 //!

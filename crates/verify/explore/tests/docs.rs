@@ -139,9 +139,9 @@ fn own_judgements(folder: &Path, found: &mut BTreeMap<String, usize>) {
         }
         let count = fs::read_to_string(&path).expect("a source").matches(".require(").count();
         if count > 0 {
-            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-            let name = path.strip_prefix(&root).expect("below src").display().to_string();
-            found.insert(name, count);
+            let crates =
+                Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the folder of all crates");
+            found.insert(path.strip_prefix(crates).expect("in it").display().to_string(), count);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! State of a world of `struct page`: words, the driver's books, what is true, and how far each actor is.
+//! State of a world of `struct page`: words, what the driver keeps, what is true, and how far each actor is.
 
 use crate::linux::memory_order::Late;
 use crate::linux::page::{HOT, Page, WORKINGSET};

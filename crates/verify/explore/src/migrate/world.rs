@@ -138,6 +138,17 @@ impl<M: Mutate> Transactions<M> {
         self.others_actions(state, cache, &mut push);
     }
 
+    /// Whether the next step of some actor copies or clears.
+    #[cfg(test)]
+    pub fn copies_next(&self, state: &State) -> bool {
+        let cache = self.read();
+        let next = state.actors.iter().filter_map(Actor::top).map(|frame| cache.task(frame.task).step);
+        let copies = |step| {
+            matches!(step, Step::CopyToDevice { .. } | Step::ClearDevice { .. } | Step::CopyToRam { .. })
+        };
+        next.into_iter().any(copies)
+    }
+
     fn begin_actions(&self, state: &State, cache: &TransitionCache, actor: u8, out: &mut Vec<Action>) {
         if self.is_stopped(state) {
             return;

@@ -11,7 +11,19 @@ use crate::design::Design;
 pub fn sizes_without_renaming<D: Design>(world: &D) -> (usize, u64)
 where
     D::State: std::fmt::Debug + std::hash::Hash,
-    D::Encoded: std::hash::Hash,
+{
+    let seen = states_without_renaming(world);
+    let encoded: HashSet<_> = seen.iter().map(|state| world.encode(state)).collect();
+    (seen.len(), encoded.len() as u64)
+}
+
+/// Returns the states that are reached.
+///
+/// # Panics
+/// If a rule breaks on the way.
+pub fn states_without_renaming<D: Design>(world: &D) -> HashSet<D::State>
+where
+    D::State: std::fmt::Debug + std::hash::Hash,
 {
     let mut scratch = world.scratch();
     let mut seen = HashSet::from([world.initial()]);
@@ -27,6 +39,5 @@ where
             }
         }
     }
-    let encoded: HashSet<_> = seen.iter().map(|state| world.encode(state)).collect();
-    (seen.len(), encoded.len() as u64)
+    seen
 }
