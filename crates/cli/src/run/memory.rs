@@ -44,11 +44,11 @@ impl MemoryFigures {
     /// Prints a line, and a warning where less was managed than not.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let (managed, outside) = (bytes(self.managed_peak), bytes(self.outside_peak));
-        writeln!(out, "memory: at most {managed} under --ram, and {outside} outside of it")?;
+        writeln!(out, "memory: at most {managed} managed, and {outside} that --ram does not limit")?;
         if self.outside_peak > self.managed_peak {
             let most = Outside::ALL.into_iter().max_by_key(|reason| self.outside.0[*reason as usize]);
             let why = most.map_or("", Outside::describe);
-            writeln!(out, "warning: more memory is outside of --ram than under it, most of it {why}")?;
+            writeln!(out, "warning: --ram does not limit most of the memory: {why}")?;
         }
         if self.outside.0[Outside::Forked as usize] > 0 {
             let kept = bytes(self.outside.0[Outside::Forked as usize]);
@@ -75,8 +75,8 @@ mod tests {
         let text = printed(1 << 20, [1 << 20, 0, 3 << 20, 0, 0]);
         assert_eq!(
             text,
-            "memory: at most 1 MiB under --ram, and 4 MiB outside of it\n\
-             warning: more memory is outside of --ram than under it, most of it generated code and read-only memory\n"
+            "memory: at most 1 MiB managed, and 4 MiB that --ram does not limit\n\
+             warning: --ram does not limit most of the memory: generated code and read-only memory\n"
         );
     }
 
