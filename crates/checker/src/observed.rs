@@ -43,7 +43,9 @@ impl Checker {
         (0..).zip(nodes).map(|(number, parts)| self.watch_node(NodeId(number), parts)).collect()
     }
 
-    fn watch_node(self: &Arc<Checker>, node: NodeId, parts: NodeParts) -> NodeParts {
+    /// Puts the checker before the device and the pool of a node that is about to join its engine as number `node`.
+    #[must_use]
+    pub fn watch_node(self: &Arc<Checker>, node: NodeId, parts: NodeParts) -> NodeParts {
         let NodeParts { device, pagemap } = parts;
         let pages = PageRange { first: pagemap.first().get(), pages: pagemap.pages() };
         self.tell(&bifolio_rules::Event::NodeAdded { node: node.0, pagemap: pages });

@@ -74,7 +74,7 @@ impl<V: CpuView> Engine<V> {
             let fault = self.fault_of(found, &cell.block);
             audit.walk(Structure::Block, fault.as_deref());
         }
-        for node in &self.nodes {
+        for node in self.nodes.iter() {
             let sums = Sums::of(node, &blocks);
             audit_pagemap(&mut audit, node, &sums);
             audit_pool(&mut audit, node, &sums);

@@ -37,6 +37,8 @@ pub struct Capabilities {
     pub smallest_order: Order,
     /// The most that its accesses may do: mappings carry no more rights.
     pub rights: Rights,
+    /// Whether its memory is zeros where nothing was written yet, so that empty pages need not be cleared there.
+    pub zeroed: bool,
 }
 
 impl Capabilities {
@@ -48,6 +50,7 @@ impl Capabilities {
             faults: true,
             smallest_order: Order::ZERO,
             rights: Rights::READ | Rights::WRITE,
+            zeroed: false,
         }
     }
 
@@ -61,6 +64,12 @@ impl Capabilities {
     #[must_use]
     pub fn with_smallest_order(self, order: Order) -> Capabilities {
         Capabilities { smallest_order: order, ..self }
+    }
+
+    /// The same with memory that is zeros where nothing was written yet.
+    #[must_use]
+    pub fn with_zeroed_memory(self) -> Capabilities {
+        Capabilities { zeroed: true, ..self }
     }
 
     /// The same with other rights.
@@ -98,6 +107,15 @@ pub enum Copy<'m> {
 }
 
 impl Copy<'_> {
+    /// First device page.
+    #[must_use]
+    pub fn page(&self) -> Pfn {
+        match *self {
+            Copy::ToDevice { to, .. } | Copy::Clear { to, .. } => to,
+            Copy::ToRam { from, .. } => from,
+        }
+    }
+
     /// How many bytes it writes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -153,6 +171,18 @@ impl TableUpdate {
             | TableUpdate::Remap { address, order, .. }
             | TableUpdate::Unmap { address, order } => (address, order),
         }
+    }
+
+    /// Its pages one by one: the virtual address, and of a page that is entered the device page and the rights.
+    pub fn each_page(&self) -> impl Iterator<Item = (usize, Option<(Pfn, Rights)>)> {
+        let (address, order) = self.pages();
+        let entered = match *self {
+            TableUpdate::Map { to, rights, .. } | TableUpdate::Remap { to, rights, .. } => Some((to, rights)),
+            TableUpdate::Unmap { .. } => None,
+        };
+        (0..order.pages()).zip((address..).step_by(PAGE)).map(move |(page, address)| {
+            (address, entered.map(|(to, rights)| (Pfn::new(to.get() + page), rights)))
+        })
     }
 }
 
@@ -342,11 +372,14 @@ pub trait Device: Send + Sync {
     /// If any change is impossible; those before it may be done. For an unmapping it means that the device is lost.
     fn update(&self, batch: &[TableUpdate]) -> Result<Point, DeviceError>;
 
-    /// Returns when everything up to `point` is done.
+    /// Returns when everything up to `point` is done. A device that does everything at once has nothing to wait for.
     ///
     /// # Errors
     /// If the device was lost before.
-    fn wait(&self, point: Point) -> Result<(), DeviceError>;
+    fn wait(&self, point: Point) -> Result<(), DeviceError> {
+        let _ = point;
+        Ok(())
+    }
 
     /// Tells whether any of the `2^order` mapped pages at `address` was used since this was last asked. Behind a cache of
     /// translations that includes what was used through the cache. A device that cannot tell says `false`.

@@ -17,7 +17,7 @@ use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::event::{Cause, EventKind, Observer, Observers};
-use crate::node::{Node, NodeError, NodeFaults, NodeParts, number};
+use crate::node::{Node, NodeError, NodeFaults, NodeParts, Nodes};
 use crate::ram_order::RamOrder;
 use crate::request::Request;
 use crate::sync::atomic::AtomicU32;
@@ -27,12 +27,13 @@ use crate::view::{CpuView, address_of};
 /// Everything that transactions share.
 pub struct Engine<V: CpuView> {
     pub(crate) view: V,
-    pub(crate) nodes: Box<[Node]>,
+    pub(crate) nodes: Nodes,
     pub(crate) blocks: Blocks,
     /// Blocks with pages in system memory, and its policy.
     pub(crate) ram: Mutex<RamOrder>,
     /// What the policy of system memory decides about every fault, if that never changes.
     pub(crate) ram_constant: Option<Decision>,
+    policies: Box<dyn Policies>,
     pub(crate) budget: Budget,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Observers,
@@ -64,30 +65,47 @@ impl<V: CpuView + 'static> Engine<V> {
     /// # Errors
     /// [`NodeError`] if the devices do not fit together.
     pub fn new(parts: Parts<V>) -> Result<Arc<Engine<V>>, NodeError> {
-        let (policies, pages) = (parts.policy.as_ref(), parts.budget.limit_pages());
+        let (policies, pages) = (parts.policy, parts.budget.limit_pages());
         let sizes = parts.nodes.iter().map(|node| node.pagemap.pages());
         let least_pages = sizes.min().map_or(pages, |least| least.min(pages));
-        let nodes = number(parts.nodes, policies, least_pages)?;
         let smallest = Order::ZERO;
         let ram = policies.make(&Memory { side: Side::Ram, pages, least_pages, smallest, remote: false });
         let ram_constant = ram.constant();
         let engine = Arc::new(Engine {
             view: parts.view,
-            nodes,
+            nodes: Nodes::default(),
             blocks: Blocks::new(),
             ram: Mutex::new(RamOrder::new(ram)),
             ram_constant,
+            policies,
             budget: parts.budget,
             clock: parts.clock,
             observers: Observers::new(parts.observers),
             poisoned: Mutex::default(),
             stuck: AtomicU32::new(0),
         });
-        for node in &engine.nodes {
-            let faults = NodeFaults { engine: Arc::downgrade(&engine), node: node.id() };
-            node.device().attach(Arc::new(faults));
+        for node in parts.nodes {
+            engine.add_node_beside(node, least_pages)?;
         }
         Ok(engine)
+    }
+
+    /// Adds a device to those there are, and attaches it.
+    ///
+    /// # Errors
+    /// [`NodeError`] if it does not fit to the others; nothing changed then.
+    pub fn add_node(self: &Arc<Self>, parts: NodeParts) -> Result<NodeId, NodeError> {
+        let others = self.nodes.iter().map(|node| node.pagemap().pages());
+        let least_pages = others.min().unwrap_or(u64::MAX).min(self.budget.limit_pages());
+        self.add_node_beside(parts, least_pages)
+    }
+
+    /// Adds a device beside memories of which the smallest has `least_pages`.
+    fn add_node_beside(self: &Arc<Self>, parts: NodeParts, least_pages: u64) -> Result<NodeId, NodeError> {
+        let node = self.nodes.add(parts, self.policies.as_ref(), least_pages)?;
+        let faults = NodeFaults { engine: Arc::downgrade(self), node: node.id() };
+        node.device().attach(Arc::new(faults));
+        Ok(node.id())
     }
 }
 
@@ -106,7 +124,7 @@ impl<V: CpuView> Engine<V> {
 
     /// The devices, by number.
     #[must_use]
-    pub fn nodes(&self) -> &[Node] {
+    pub fn nodes(&self) -> &Nodes {
         &self.nodes
     }
 

@@ -258,7 +258,14 @@ pub enum EventKind<'e> {
         /// Number of pages.
         pages: u64,
     },
-    /// A page was poisoned: a touch of it raises SIGBUS.
+    /// A device said that it is lost, or did not unmap what it was told to. Told once for each device.
+    DeviceLost {
+        /// The device.
+        node: NodeId,
+        /// Address of the block that was worked on.
+        block: usize,
+    },
+    /// A page cannot be brought back, and is about to be poisoned: a touch of it raises SIGBUS.
     Poisoned {
         /// Its address.
         address: usize,

@@ -403,6 +403,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     fn copy(&self, node: NodeId, to_device: bool, copies: &[Copy<'_>], pages: u16) -> Outcome {
         let start = self.engine.now_ns();
         let result = if copies.is_empty() { Ok(()) } else { self.node(node).copy(copies) };
+        self.note_lost(node, &result);
         let (bytes, pages) =
             if result.is_ok() { (copies.iter().map(Copy::bytes).sum(), pages) } else { (0, 0) };
         if let Some(tally) = self.request.tally {
@@ -425,7 +426,9 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         let (address, node) = (self.place(run).address(), self.node(to.node));
         let rights = rights & node.rights();
         let map = TableUpdate::Map { address, to: to.pfn, order: run.order(), rights };
-        outcome_of(&node.update(&[map]))
+        let mapped = node.update(&[map]);
+        self.note_lost(to.node, &mapped);
+        outcome_of(&mapped)
     }
 
     fn remap_device(&self, run: AlignedRun, to: DevicePage, rights: Rights) -> Outcome {
@@ -437,8 +440,9 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
 
     fn unmap_device(&self, id: NodeId, run: AlignedRun, cell: &BlockState) -> Outcome {
         let (address, node) = (self.place(run).address(), self.node(id));
+        let unmapped = node.update(&[TableUpdate::Unmap { address, order: run.order() }]);
         // A device that is lost uses nothing any more, so the pages are as good as unmapped.
-        let _: Result<(), DeviceError> = node.update(&[TableUpdate::Unmap { address, order: run.order() }]);
+        self.note_lost(id, &unmapped.map_err(|_| DeviceError::Lost));
         // Only now is it all that was done with them.
         let piece = cell.block.piece_of(run.first()).filter(|piece| piece.run == run);
         let keeps =
@@ -458,6 +462,13 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             if node.learns() {
                 residents.note_used(piece.id, &used.accessed);
             }
+        }
+    }
+
+    /// Tells observers, once, that a device is lost.
+    fn note_lost(&self, node: NodeId, result: &Result<(), DeviceError>) {
+        if *result == Err(DeviceError::Lost) && self.node(node).is_newly_lost() {
+            self.tell(|| EventKind::DeviceLost { node, block: self.found.base });
         }
     }
 

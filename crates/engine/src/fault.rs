@@ -93,15 +93,22 @@ impl<V: CpuView> Engine<V> {
                 self.view.wake(address);
                 false
             }
-            Failure::NotMapped => self.view.answer_unmapped(address),
+            Failure::NotMapped => {
+                let poisoned = self.view.answer_unmapped(address);
+                if poisoned {
+                    self.observers.tell(None, || EventKind::Poisoned { address, why });
+                }
+                poisoned
+            }
             _ => {
+                // Before: the toucher gets a signal that may end the process.
+                self.observers.tell(None, || EventKind::Poisoned { address, why });
                 self.view.poison(address);
                 true
             }
         };
         if poisoned {
             lock(&self.poisoned).insert((found.id, page));
-            self.observers.tell(None, || EventKind::Poisoned { address, why });
         }
     }
 

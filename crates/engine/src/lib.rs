@@ -42,6 +42,6 @@ pub use budget::Budget;
 pub use buffer::BufferError;
 pub use engine::{Engine, Parts, Side};
 pub use event::{Detail, Event, EventKind, Observer};
-pub use node::{Node, NodeError, NodeParts};
+pub use node::{Node, NodeError, NodeParts, Nodes};
 pub use query::{Extent, Residence};
 pub use statistics::{Counter, Direction, Snapshot, Statistics};

@@ -1,8 +1,9 @@
 //! A node: one device of an engine, with its memory, its order of use and its buffer objects.
 
-use std::sync::{Arc, Weak};
+use std::ops::Index;
+use std::sync::{Arc, PoisonError, Weak};
 
-use bifolio_folio::{MemoryKind, PageMap, Pfn};
+use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_migrate::{NodeId, OrderRange, Rights};
 use bifolio_policy::{Decision, Memory, Policies, Policy, Side};
 use bifolio_pool::DevicePool;
@@ -14,7 +15,8 @@ use crate::device::{
 };
 use crate::engine::Engine;
 use crate::residents::Residents;
-use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Mutex, OnceLock};
 use crate::view::CpuView;
 
 /// The memory of a node: device pages, and the pool that hands them out.
@@ -51,8 +53,8 @@ pub enum NodeError {
         /// The other.
         second: u8,
     },
-    /// More nodes than have numbers, or none.
-    #[error("{0} nodes: an engine has 1 to {max}", max = NODES_MAX)]
+    /// More nodes than have numbers.
+    #[error("{0} nodes: an engine has at most {max}", max = NODES_MAX)]
     Count(usize),
 }
 
@@ -70,6 +72,8 @@ pub struct Node {
     orders: OrderRange,
     /// What its policy decides about every fault, if that never changes.
     constant: Option<Decision>,
+    /// 1 once observers were told that the device is lost.
+    lost: AtomicU32,
     /// What is on the device, and its policy.
     pub(crate) residents: Mutex<Residents>,
     pub(crate) buffers: Buffers,
@@ -80,9 +84,9 @@ impl Node {
         let NodeParts { device, pagemap } = parts;
         let capabilities = device.capabilities();
         let orders = mappable(policy.orders(), &capabilities);
-        let constant = policy.constant();
+        let (constant, lost) = (policy.constant(), AtomicU32::new(0));
         let (residents, buffers) = (Mutex::new(Residents::new(policy)), Buffers::default());
-        Node { id, device, capabilities, pagemap, orders, constant, residents, buffers }
+        Node { id, device, capabilities, pagemap, orders, constant, lost, residents, buffers }
     }
 
     /// Its number in the engine.
@@ -148,6 +152,11 @@ impl Node {
         self.capabilities.rights
     }
 
+    /// Takes note that the device is lost; `true` for the first time.
+    pub(crate) fn is_newly_lost(&self) -> bool {
+        self.lost.swap(1, Ordering::Relaxed) == 0
+    }
+
     /// Copies, and waits until it is done.
     pub(crate) fn copy(&self, batch: &[Copy<'_>]) -> Result<(), DeviceError> {
         self.device.copy(batch).and_then(|point| self.device.wait(point))
@@ -170,35 +179,80 @@ fn mappable(orders: OrderRange, capabilities: &Capabilities) -> OrderRange {
     OrderRange { largest: orders.largest.max(smallest), smallest }
 }
 
-/// Numbers the nodes of an engine, and refuses what does not fit together.
-pub(crate) fn number(
-    parts: Vec<NodeParts>,
-    policies: &dyn Policies,
-    least_pages: u64,
-) -> Result<Box<[Node]>, NodeError> {
-    if parts.is_empty() || parts.len() > NODES_MAX {
-        return Err(NodeError::Count(parts.len()));
+/// The devices of an engine, by number. Devices are added, and never removed: one that was taken away stays, dead.
+#[derive(Default)]
+pub struct Nodes {
+    cells: [OnceLock<Node>; NODES_MAX],
+    /// Held while one is added.
+    adding: Mutex<()>,
+}
+
+impl Nodes {
+    /// The devices, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.cells.iter().map_while(OnceLock::get)
     }
-    let make = |(number, parts): (u8, NodeParts)| {
-        let (id, pages) = (NodeId(number), parts.pagemap.pages());
-        let smallest = parts.device.capabilities().smallest_order;
+
+    /// The device of that number, if there is one.
+    #[must_use]
+    pub fn get(&self, id: NodeId) -> Option<&Node> {
+        self.cells.get(usize::from(id.0))?.get()
+    }
+
+    /// Number of devices, those that were taken away included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cells[0].get().is_none()
+    }
+
+    /// The first page number that no device has, a multiple of a block.
+    #[must_use]
+    pub fn next_first(&self) -> Pfn {
+        let ends = self.iter().map(|node| node.pagemap.first().get() + node.pagemap.pages());
+        Pfn::new(ends.max().unwrap_or(0).next_multiple_of(Order::MAX.pages()))
+    }
+
+    /// Adds a device, unless it does not fit to the others.
+    pub(crate) fn add(
+        &self,
+        parts: NodeParts,
+        policies: &dyn Policies,
+        least_pages: u64,
+    ) -> Result<&Node, NodeError> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = self.len();
+        let cell = self.cells.get(at).ok_or(NodeError::Count(at + 1))?;
+        let id = NodeId(u8::try_from(at).expect("few nodes"));
+        let (pages, capabilities) = (parts.pagemap.pages(), parts.device.capabilities());
+        let (smallest, least_pages) = (capabilities.smallest_order, least_pages.min(pages));
         let memory = Memory { side: Side::Device(id), pages, least_pages, smallest, remote: false };
-        Node::new(id, parts, policies.make(&memory))
-    };
-    let nodes: Box<[Node]> = (0..).zip(parts).map(make).collect();
-    for (at, node) in nodes.iter().enumerate() {
-        let (pages, capacity) = (node.pagemap.pages(), node.capabilities.pages);
+        let node = Node::new(id, parts, policies.make(&memory));
+        let capacity = capabilities.pages;
         if pages > capacity {
-            return Err(NodeError::TooManyPages { node: node.id.0, pages, capacity });
+            return Err(NodeError::TooManyPages { node: id.0, pages, capacity });
         }
-        for other in &nodes[at + 1..] {
+        for other in self.iter() {
             let later = node.pagemap.first().max(other.pagemap.first());
             if node.pagemap.contains(later) && other.pagemap.contains(later) {
-                return Err(NodeError::Overlap { page: later, first: node.id.0, second: other.id.0 });
+                return Err(NodeError::Overlap { page: later, first: other.id.0, second: id.0 });
             }
         }
+        Ok(cell.get_or_init(|| node))
     }
-    Ok(nodes)
+}
+
+impl Index<usize> for Nodes {
+    type Output = Node;
+
+    fn index(&self, number: usize) -> &Node {
+        self.cells[number].get().expect("a device of this number")
+    }
 }
 
 /// Answers the faults of one device, as long as there is an engine.

@@ -36,17 +36,30 @@ impl<V: CpuView> Pinned<'_, V> {
     pub fn addresses(&self) -> Range<usize> {
         self.addresses.clone()
     }
+
+    /// Leaves the pages pinned, until [`Engine::unpin`].
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
 }
 
 impl<V: CpuView> Drop for Pinned<'_, V> {
     fn drop(&mut self) {
-        for (found, run) in self.engine.blocks.parts(self.addresses.clone()) {
-            self.engine.lock(&found).block.unpin(run);
-        }
+        self.engine.unpin(self.addresses.clone());
     }
 }
 
 impl<V: CpuView> Engine<V> {
+    /// Unpins pages that were left pinned by [`Pinned::keep`].
+    ///
+    /// # Panics
+    /// If one of them is not pinned.
+    pub fn unpin(&self, addresses: Range<usize>) {
+        for (found, run) in self.blocks.parts(addresses) {
+            self.lock(&found).block.unpin(run);
+        }
+    }
+
     /// Pins the pages of `addresses`: those on the device come home first, folio by folio, and those that were never
     /// touched become zeros. All are in system memory on return, and stay there until the result is dropped.
     ///

@@ -68,7 +68,7 @@ impl<V: CpuView> Engine<V> {
 
     /// Releases what died in transactions: no put does (I15).
     pub(crate) fn release_dead(&self) {
-        for node in &self.nodes {
+        for node in self.nodes.iter() {
             let _: u64 = node.pool().release();
         }
     }

@@ -8,10 +8,10 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bifolio_engine::sleep::{Sleeper, begin_look};
-use bifolio_sys::{BellError, Doorbell, Errno, Message, MessageBuf, Uffd};
+use bifolio_sys::{BellError, Doorbell, Errno, EventFd, Message, MessageBuf, SysError, Uffd, Woken};
 
 /// A fault of the CPU that waits for an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +48,8 @@ pub enum Readers {
     Handlers,
     /// One thread of its own, so that events are read whatever the handlers wait for.
     Separate,
+    /// No thread of ours: the program answers faults itself, by [`serve`] on a thread that does not wait for one.
+    Caller,
 }
 
 /// Why handlers cannot be started.
@@ -85,12 +87,13 @@ impl Handlers {
         answer: &Arc<dyn Answer>,
     ) -> Result<Handlers, HandlersError> {
         let count = count.max(1);
-        let reading = if readers == Readers::Separate { 1 } else { count };
+        let reading = if readers == Readers::Handlers { count } else { 1 };
         let bell = Arc::new(Doorbell::new(&uffd, reading).map_err(HandlersError::Doorbell)?);
         let mut handlers = Handlers { uffd, bell, readers: Vec::new(), workers: Vec::new() };
         match readers {
             Readers::Handlers => handlers.start_readers(count, answer)?,
             Readers::Separate => handlers.start_separate(count, answer)?,
+            Readers::Caller => {}
         }
         Ok(handlers)
     }
@@ -156,6 +159,37 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(HandlersError::Thread)
 }
 
+/// Waits up to `timeout` for faults and answers at most `most`, on this thread. Wants a [non-blocking](bifolio_sys::Reads)
+/// descriptor. Faults that were read are answered even beyond `most`: the kernel tells of each once.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn serve(uffd: &Uffd, answer: &dyn Answer, timeout: Duration, most: usize) -> Result<usize, SysError> {
+    let (never, start, mut answered) = (EventFd::new()?, Instant::now(), 0);
+    let mut buffer = MessageBuf::new();
+    while answered < most {
+        let left = if answered == 0 { timeout.saturating_sub(start.elapsed()) } else { Duration::ZERO };
+        if uffd.wait_at_most(&never, left)? != Woken::Readable {
+            break;
+        }
+        let look = begin_look();
+        for message in uffd.read(&mut buffer)? {
+            if let Message::Pagefault { address, thread, .. } = message {
+                let fault = fault_of(address, thread, look);
+                if answer.was_read(&fault) {
+                    answer.answer(fault);
+                }
+                answered += 1;
+            }
+        }
+    }
+    Ok(answered)
+}
+
+fn fault_of(address: usize, thread: u32, look: u64) -> Fault {
+    Fault { address, sleeper: (thread != 0).then(|| Sleeper::found(thread, look)) }
+}
+
 fn read_faults(uffd: &Uffd, bell: &Doorbell, fault: &dyn Fn(Fault)) {
     let mut buffer = MessageBuf::new();
     loop {
@@ -172,8 +206,7 @@ fn read_faults(uffd: &Uffd, bell: &Doorbell, fault: &dyn Fn(Fault)) {
                 if bell.answer(uffd, address) {
                     stop = true;
                 } else {
-                    let sleeper = (thread != 0).then(|| Sleeper::found(thread, look));
-                    fault(Fault { address, sleeper });
+                    fault(fault_of(address, thread, look));
                 }
             }
         }

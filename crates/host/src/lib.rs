@@ -10,7 +10,8 @@
 //! The engine (`bifolio-engine`) runs the transactions of `bifolio-migrate` on blocks; [`space`] puts everything together for
 //! memory that is allocated through Bifolio, [`heap`] for private memory of programs that know nothing of it.
 //!
-//! One dependency is enough for a program with the built-in device: what it needs of other crates is named here too.
+//! A device of one's own takes the place of the built-in one by [`Space::with_device`]: `examples/own_device.rs` is one, and
+//! [`device`] has the contract. One dependency is enough: what a program or a device needs of other crates is named here too.
 //!
 //! ```
 //! use bifolio_host::{AddressRange, Counter, DeviceFault, Kernel, PAGE, Space, SpaceConfig, Unit};
@@ -57,15 +58,23 @@ pub mod space;
 mod sync;
 pub mod views;
 
-pub use bifolio_builtin::{Kernel, Unit};
+pub use bifolio_builtin::{
+    AtomicOp, AtomicWidth, Builtin, CachingPort, Hosted, Invalidation, Kernel, Memory, MemoryError, Port,
+    Refused, Translation, Unit,
+};
+pub use bifolio_engine::detach::DetachError;
 pub use bifolio_engine::device::DeviceFault;
 pub use bifolio_engine::{
     BufferError, Counter, Direction, Engine, Extent, Residence, Side, Snapshot, Statistics,
 };
+pub use bifolio_engine::{Detail, Event, EventKind, Observer, device, sleep};
+pub use bifolio_folio::{MemoryKind, Order, PageRun, PageSet, Pfn, Reset};
+pub use bifolio_migrate::{Failure, NodeId, Rights};
+pub use bifolio_policy::{FixedOrders, Policies, Policy, PolicyName};
 pub use bifolio_pool::PoolName;
 pub use bifolio_rules::Violation;
 pub use bifolio_sys::{AddressRange, PAGE, SharedBytes};
 pub use heap::{Heap, HeapConfig};
 pub use setup::SetupError;
 pub use space::buffer::{Buffer, Pinned};
-pub use space::{Space, SpaceConfig};
+pub use space::{DeviceSlot, Space, SpaceConfig};

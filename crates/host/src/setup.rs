@@ -45,6 +45,17 @@ pub enum SetupError {
     /// The devices do not fit together.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// Coherent memory of devices whose memory the CPU cannot map.
+    #[error("coherent memory is for built-in devices: the CPU maps their memory; choose private memory")]
+    Kind,
+    /// A device whose page table maps nothing as small as what was allocated before.
+    #[error(
+        "a device that maps no less than {pages} pages at once must be there before the first allocation"
+    )]
+    Granule {
+        /// Pages that it maps at least.
+        pages: usize,
+    },
     /// No allocator of addresses for this size.
     #[error("allocator cannot be made")]
     Allocator(#[from] bifolio_buddy::NewError),

@@ -5,6 +5,8 @@ mod builtin;
 mod sync;
 mod unit;
 
-pub use bifolio_hosted::{AtomicOp, AtomicWidth, Hosted, Memory, MemoryError, Port, Refused, Translation};
+pub use bifolio_hosted::{
+    AtomicOp, AtomicWidth, CachingPort, Hosted, Invalidation, Memory, MemoryError, Port, Refused, Translation,
+};
 pub use builtin::{Builtin, Kernel};
 pub use unit::Unit;

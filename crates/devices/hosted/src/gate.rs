@@ -128,7 +128,7 @@ impl Place {
 }
 
 /// Waits in small steps: an access takes nanoseconds, a translation is held for as long as a model likes.
-struct Pause {
+pub(crate) struct Pause {
     start: Instant,
     limit: Duration,
     turns: u32,
@@ -139,12 +139,12 @@ const YIELDS: u32 = 64;
 const NAP: Duration = Duration::from_micros(50);
 
 impl Pause {
-    fn new(limit: Duration) -> Pause {
+    pub(crate) fn new(limit: Duration) -> Pause {
         Pause { start: Instant::now(), limit, turns: 0 }
     }
 
     /// Waits a little; `false` once the limit is reached.
-    fn again(&mut self) -> bool {
+    pub(crate) fn again(&mut self) -> bool {
         self.turns += 1;
         if self.turns < YIELDS {
             thread::yield_now();

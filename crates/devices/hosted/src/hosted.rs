@@ -12,6 +12,7 @@ use bifolio_engine::sleep::{Seen, Sleeper};
 use bifolio_folio::{Order, Pfn};
 use bifolio_sys::SharedBytes;
 
+use crate::caching::Caches;
 use crate::gate::Gate;
 use crate::memory::Memory;
 use crate::sync::OnceLock;
@@ -26,6 +27,7 @@ pub struct Hosted {
     pub(crate) memory: Memory,
     pub(crate) table: Table,
     pub(crate) gate: Gate,
+    pub(crate) caches: Caches,
     capabilities: Capabilities,
     patience: Duration,
     handler: OnceLock<Arc<dyn FaultHandler>>,
@@ -58,8 +60,10 @@ impl Hosted {
             memory,
             table: Table::new(addresses),
             gate: Gate::new(),
+            caches: Caches::default(),
             patience,
-            capabilities,
+            // A memfd holds zeros where nothing was written.
+            capabilities: capabilities.with_zeroed_memory(),
             handler: OnceLock::new(),
             point: AtomicU64::new(0),
             lost: AtomicBool::new(false),
@@ -70,6 +74,12 @@ impl Hosted {
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Invalidations that caching ports were told so far, and how many were not acknowledged in time.
+    #[must_use]
+    pub fn invalidations(&self) -> (u64, u64) {
+        self.caches.counts()
     }
 
     /// Declares the device lost: no port gets at its memory from its next access on, and no page is brought there. The engine
@@ -89,7 +99,7 @@ impl Hosted {
     ///
     /// # Errors
     /// As [`FaultHandler::device_fault`]; [`DeviceFault::Detached`] if there is no engine, or the device is lost.
-    pub(crate) fn fault(&self, request: &DeviceRequest) -> Result<Served, DeviceFault> {
+    pub fn resolve(&self, request: &DeviceRequest) -> Result<Served, DeviceFault> {
         match self.handler.get() {
             Some(handler) if !self.is_lost() => handler.device_fault(request),
             _ => Err(DeviceFault::Detached { address: request.address }),
@@ -102,23 +112,23 @@ impl Hosted {
 
     /// Makes the changes. What was removed is out of use before anything else is entered, and in the end.
     fn apply(&self, batch: &[TableUpdate]) -> Result<(), DeviceError> {
-        let mut removed = false;
-        for update in batch {
-            let unmaps = matches!(update, TableUpdate::Unmap { .. });
-            if removed && !unmaps {
-                self.settle()?;
+        let unmaps = |update: &TableUpdate| matches!(update, TableUpdate::Unmap { .. });
+        for alike in batch.chunk_by(|one, next| unmaps(one) == unmaps(next)) {
+            alike.iter().try_for_each(|update| self.apply_one(update))?;
+            // New translations harm no port: what was not mapped is in no TLB.
+            if unmaps(&alike[0]) {
+                self.settle(alike)?;
             }
-            removed = unmaps;
-            self.apply_one(update)?;
         }
-        // New translations harm no port: what was not mapped is in no TLB.
-        if removed { self.settle() } else { Ok(()) }
+        Ok(())
     }
 
-    fn settle(&self) -> Result<(), DeviceError> {
+    fn settle(&self, removed: &[TableUpdate]) -> Result<(), DeviceError> {
         // One port that was waited for in vain is enough.
         let patience = if self.is_lost() { Duration::ZERO } else { self.patience };
-        self.gate.settle(patience).inspect_err(|_| self.lose())
+        let removed: Vec<(usize, Order)> = removed.iter().map(TableUpdate::pages).collect();
+        let settled = self.gate.settle(patience).and_then(|()| self.caches.invalidate(&removed, patience));
+        settled.inspect_err(|_| self.lose())
     }
 
     fn apply_one(&self, update: &TableUpdate) -> Result<(), DeviceError> {
@@ -183,7 +193,8 @@ impl Device for Hosted {
             // Ports walk the table again, so that the next use is marked.
             self.gate.next_epoch();
         }
-        accessed
+        // What is done through a translation that was given away is not marked.
+        accessed || self.caches.keep_any(address, order)
     }
 
     fn used_pages(&self, address: usize, order: Order) -> UsedPages {
@@ -195,6 +206,6 @@ impl Device for Hosted {
     }
 
     fn thread_sleeps(&self, sleeper: Sleeper) -> Seen {
-        self.gate.see_asleep(sleeper)
+        self.gate.see_asleep(sleeper).and(self.caches.see_asleep(sleeper))
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! What a thread may do between two calls of a port: anything. It holds nothing that the engine could wait for, so it may
 //! touch shared memory by host pointers, sleep, launch, or wait for a thread that faults. The one exception is an address
-//! that it was given by [`Port::translate`].
+//! that it was given by [`Port::translate`]. Models that keep translations for longer use a [`CachingPort`].
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic_op;
+mod caching;
 mod gate;
 mod hosted;
 mod memory;
@@ -43,6 +44,7 @@ mod table;
 mod tlb;
 
 pub use atomic_op::{AtomicOp, AtomicWidth};
+pub use caching::{CachingPort, Invalidation};
 pub use hosted::Hosted;
 pub use memory::{Memory, MemoryError};
 pub use port::{Port, Refused, Translation};

@@ -267,7 +267,7 @@ impl Port {
     /// If the page cannot be brought.
     pub fn resolve(&mut self, request: &DeviceRequest) -> Result<Served, DeviceFault> {
         self.release();
-        self.device.fault(&request.by_unit(self.unit))
+        self.device.resolve(&request.by_unit(self.unit))
     }
 
     /// Tries an access again until it is not refused for a page fault, each of which is resolved.

@@ -1,22 +1,22 @@
-//! Shared memory for a program and the built-in device: allocate, launch, read the counters.
+//! Shared memory for a program and devices: allocate, launch, read the counters.
 
-use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_migrate::{Failure, NodeId, OrderRange, Rights};
-use bifolio_policy::{FixedOrders, Memory as PolicyMemory, Policies};
+use bifolio_policy::{Granularity, Memory as PolicyMemory, Policies, PolicyName};
 use bifolio_pool::PoolName;
-use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
+use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, SysError, Uffd};
 
 use crate::fault_loop::{Answer, Fault, Handlers, Readers};
 use crate::setup::{SetupError, pages};
 use crate::views::shared::{Keep, ReachableMemory, SharedView};
 use bifolio_builtin::{Builtin, Kernel, Memory};
 use bifolio_checker::{Checker, Observed};
-use bifolio_engine::blocks::BLOCK_LEN;
 use bifolio_engine::clock::MachineClock;
 use bifolio_engine::detach::DetachError;
 use bifolio_engine::device::{Device, DeviceFault};
@@ -31,59 +31,13 @@ use bifolio_rules::Violation;
 
 mod allocations;
 pub mod buffer;
+mod config;
+mod slot;
 
 use allocations::Allocations;
-
-/// What a [`Space`] is to be like. All sizes are in bytes and rounded up to whole pages.
-pub struct SpaceConfig {
-    /// Address space for allocations.
-    pub size: usize,
-    /// Memory of each device.
-    pub vram: usize,
-    /// Number of devices. Each has memory, page table and units of its own.
-    pub devices: NonZeroUsize,
-    /// System memory that allocations may use at once; `None`: as much as there is.
-    pub ram: Option<usize>,
-    /// Whether the CPU maps device memory.
-    pub kind: MemoryKind,
-    /// Who hands out device memory.
-    pub pool: PoolName,
-    /// When the words of folios that ended are made clean.
-    pub reset: Reset,
-    /// Threads of each device.
-    pub units: NonZeroUsize,
-    /// How much moves at a time; `None`: chosen by the sizes.
-    pub policy: Option<Box<dyn Policies>>,
-    /// Whether the rules are checked after every transaction, and not only by [`Space::audit`].
-    pub checked: bool,
-    /// Who reads faults of the CPU; `None`: chosen by the kind. A space whose ports give out translations
-    /// ([`Port::translate`](bifolio_builtin::Port::translate)) needs a separate reader: a handler may wait for the holder of one,
-    /// and must be told if that thread falls asleep meanwhile.
-    pub readers: Option<Readers>,
-}
-
-impl SpaceConfig {
-    /// A private space of `size` bytes with one device of `vram` bytes and two units.
-    #[must_use]
-    pub fn new(size: usize, vram: usize) -> SpaceConfig {
-        let units = NonZeroUsize::new(2).expect("two");
-        let kind = MemoryKind::Private;
-        let (pool, reset) = Default::default();
-        SpaceConfig {
-            size,
-            vram,
-            devices: NonZeroUsize::MIN,
-            ram: None,
-            kind,
-            pool,
-            reset,
-            units,
-            policy: None,
-            checked: false,
-            readers: None,
-        }
-    }
-}
+pub use config::SpaceConfig;
+use config::default_policy;
+pub use slot::DeviceSlot;
 
 /// Why memory of a space was not freed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -101,12 +55,16 @@ pub enum FreeError {
     },
 }
 
-/// Memory shared by this process and built-in devices.
-pub struct Space {
+/// Memory shared by this process and devices of type `D`.
+pub struct Space<D: ?Sized = Builtin> {
     /// Dropped first: handlers use everything else.
     handlers: Option<Handlers>,
+    uffd: Arc<Uffd>,
+    answer: Arc<dyn Answer>,
     engine: Arc<Engine<SharedView>>,
-    devices: Vec<Arc<Builtin>>,
+    devices: Vec<Arc<D>>,
+    pool: PoolName,
+    reset: Reset,
     statistics: Statistics,
     /// Judges every transition, if asked for.
     checker: Option<Arc<Checker>>,
@@ -114,38 +72,121 @@ pub struct Space {
     allocations: Mutex<Allocations>,
 }
 
+/// Orders that leave room for several folios in each memory.
+const FIXED: PolicyName = PolicyName { granularity: Granularity::Fixed, eviction: None, throttle: false };
 /// Threads that answer CPU faults.
 const HANDLERS: usize = 2;
 /// How long closing waits for others who hold folios.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Space {
-    /// Makes a space and starts its fault handlers.
+    /// Makes a space of built-in devices and starts its fault handlers.
     ///
     /// # Errors
     /// See [`SetupError`]; nothing is left behind.
     pub fn new(config: SpaceConfig) -> Result<Space, SetupError> {
-        let size = whole_blocks("space", config.size)?;
-        let (vram, ram) = memory_sizes(&config)?;
+        let memories = memories(config.vram_pages()?, config.devices.get())?;
         let coherent = config.kind == MemoryKind::Coherent;
-        let (uffd, _) = Uffd::open_ready(Reads::Blocking, required(config.kind), WISHED)?;
-        let (access, uffd) = (uffd.access(), Arc::new(uffd));
-        let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
-        let memories = memories(vram, config.devices.get())?;
         let reachable =
             |memory: &Memory| ReachableMemory { memfd: Arc::clone(memory.memfd()), first: memory.first() };
         let shown = if coherent { memories.iter().map(reachable).collect() } else { Vec::new() };
+        let (units, mut memories) = (config.units, memories.into_iter());
+        Space::assemble(config, shown, |slot| {
+            let memory = memories.next().expect("one for each device");
+            Arc::new(Builtin::new(memory, units, slot.addresses))
+        })
+    }
+
+    /// Runs `kernel` on all units of all devices; its units are numbered device by device.
+    ///
+    /// # Errors
+    /// The first fault that could not be answered.
+    pub fn launch(&self, kernel: &dyn Kernel) -> Result<(), DeviceFault> {
+        let computed = match &self.devices[..] {
+            [device] => device.launch(kernel)?,
+            devices => launch_on_all(devices, kernel)?,
+        };
+        self.statistics.add_time(Counter::ComputeNs, computed);
+        Ok(())
+    }
+}
+
+impl<D: Device + 'static> Space<D> {
+    /// Makes a space of devices of your own and starts its fault handlers. `make` is called once for each device. The number
+    /// of built-in units in `config` means nothing here.
+    ///
+    /// # Errors
+    /// See [`SetupError`]; nothing is left behind. [`SetupError::Kind`] for coherent memory: the CPU maps the memory of
+    /// built-in devices only.
+    pub fn with_device(
+        config: SpaceConfig,
+        make: impl FnMut(DeviceSlot) -> Arc<D>,
+    ) -> Result<Space<D>, SetupError> {
+        require_private(config.kind)?;
+        Space::assemble(config, Vec::new(), make)
+    }
+
+    fn assemble(
+        mut config: SpaceConfig,
+        shown: Vec<ReachableMemory>,
+        mut make: impl FnMut(DeviceSlot) -> Arc<D>,
+    ) -> Result<Space<D>, SetupError> {
+        let (vram, ram, count) = (config.vram_pages()?, config.ram_pages()?, config.devices.get());
+        let policy = config.policy.take().unwrap_or_else(|| default_policy(config.kind, vram, ram));
+        let (kind, pool, reset) = (config.kind, config.pool, config.reset);
+        let mut devices = Vec::new();
+        let mut space = Space::<D>::with_nodes(config, policy, shown, vram, |addresses| {
+            let slots = DeviceSlot::several(count, vram, addresses);
+            let parts = slots.map(|slot| {
+                let device = make(slot.clone());
+                devices.push(Arc::clone(&device));
+                node_parts(&slot, device, kind, pool, reset)
+            });
+            parts.collect()
+        })?;
+        space.devices = devices;
+        Ok(space)
+    }
+}
+
+impl Space<dyn Device> {
+    /// Makes a space without a device yet, and starts its fault handlers. Allocations, loads and stores of the program work
+    /// at once; devices come by [`Space::attach`]. The number and the memory of devices in `config` mean nothing here.
+    ///
+    /// # Errors
+    /// See [`SetupError`]; nothing is left behind.
+    pub fn without_devices(mut config: SpaceConfig) -> Result<Space<dyn Device>, SetupError> {
+        require_private(config.kind)?;
+        let policy = config.policy.take().unwrap_or_else(|| Box::new(FIXED));
+        let ram = config.ram_pages()?;
+        Space::with_nodes(config, policy, Vec::new(), ram, |_| Ok(Vec::new()))
+    }
+}
+
+impl<D: Device + ?Sized> Space<D> {
+    /// Makes a space of the nodes that `nodes` makes for its addresses, the smallest of which has `vram` pages.
+    fn with_nodes(
+        config: SpaceConfig,
+        policy: Box<dyn Policies>,
+        shown: Vec<ReachableMemory>,
+        vram: u64,
+        nodes: impl FnOnce(Range<usize>) -> Result<Vec<NodeParts>, SetupError>,
+    ) -> Result<Space<D>, SetupError> {
+        let (size, ram, readers) = (config.whole_blocks()?, config.ram_pages()?, config.readers());
+        let reads = if readers == Readers::Caller { Reads::NonBlocking } else { Reads::Blocking };
+        let (uffd, _) = Uffd::open_ready(reads, required(config.kind), WISHED)?;
+        let (access, uffd) = (uffd.access(), Arc::new(uffd));
+        let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
         let view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
         let addresses = view.addresses().start()..view.addresses().end();
-        let make = |memory| Arc::new(Builtin::new(memory, config.units, addresses.clone()));
-        let devices: Vec<Arc<Builtin>> = memories.into_iter().map(make).collect();
-        let nodes = devices.iter().map(|device| node_of(device, &config));
-        let nodes = nodes.collect::<Result<Vec<NodeParts>, SetupError>>()?;
-        let policy = config.policy.unwrap_or_else(|| default_policy(config.kind, vram, ram));
+        let nodes = nodes(addresses.clone())?;
         let memory = PolicyMemory { least_pages: vram.min(ram), ..PolicyMemory::device(vram) };
         let OrderRange { largest, smallest } = policy.make(&memory).orders();
+        let granules = nodes.iter().map(|node| node.device.capabilities().smallest_order);
+        let granule = granules.fold(smallest, Order::max);
         let statistics = Statistics::new()?;
-        let Observed { nodes, observers, checker } = Observed::new(nodes, &statistics, config.checked);
+        let Observed { nodes, mut observers, checker } = Observed::new(nodes, &statistics, config.checked);
+        observers.extend(config.observers);
         let engine = Engine::new(Parts {
             view,
             nodes,
@@ -155,12 +196,82 @@ impl Space {
             observers,
         })?;
         engine.blocks().add_region(addresses.clone())?;
-        let by_kind = if coherent { Readers::Separate } else { Readers::Handlers };
-        let readers = config.readers.unwrap_or(by_kind);
         let answer: Arc<dyn Answer> = Arc::new(ByEngine(Arc::clone(&engine)));
-        let handlers = Some(Handlers::start(uffd, HANDLERS, readers, &answer)?);
-        let allocations = Mutex::new(Allocations::new(addresses, 1 << smallest.get())?);
-        Ok(Space { handlers, engine, devices, statistics, checker, access, allocations })
+        let handlers = Some(Handlers::start(Arc::clone(&uffd), HANDLERS, readers, &answer)?);
+        let allocations = Mutex::new(Allocations::new(addresses, 1 << granule.get())?);
+        let (pool, reset) = (config.pool, config.reset);
+        Ok(Space {
+            handlers,
+            uffd,
+            answer,
+            engine,
+            devices: Vec::new(),
+            pool,
+            reset,
+            statistics,
+            checker,
+            access,
+            allocations,
+        })
+    }
+
+    /// Adds a device of `bytes` of memory to a space that runs, and returns its number.
+    ///
+    /// # Errors
+    /// See [`SetupError`], or what `make` says; the space is as it was. A device whose page table maps nothing as small as a
+    /// page must be there before the first allocation, since allocations are whole numbers of its smallest folio.
+    pub fn attach<E: From<SetupError>>(
+        &self,
+        bytes: usize,
+        make: impl FnOnce(DeviceSlot) -> Result<Arc<dyn Device>, E>,
+    ) -> Result<NodeId, E> {
+        let slot = self.next_slot(pages("device memory", bytes, PAGE)?);
+        let device = make(slot.clone())?;
+        let granule = 1 << device.capabilities().smallest_order.get();
+        let mut allocations = self.allocations();
+        if granule > allocations.granule && !allocations.made.is_empty() {
+            return Err(SetupError::Granule { pages: granule }.into());
+        }
+        allocations.granule = allocations.granule.max(granule);
+        drop(allocations);
+        let kind = self.engine.view().kind();
+        let parts = node_parts(&slot, device, kind, self.pool, self.reset)?;
+        let parts = match &self.checker {
+            Some(checker) => checker.watch_node(NodeId(slot.node), parts),
+            None => parts,
+        };
+        Ok(self.engine.add_node(parts).map_err(SetupError::from)?)
+    }
+
+    fn next_slot(&self, pages: u64) -> DeviceSlot {
+        let nodes = self.engine.nodes();
+        let node = u8::try_from(nodes.len()).expect("few devices");
+        let addresses = self.addresses().start()..self.addresses().end();
+        DeviceSlot { node, first: nodes.next_first(), pages, addresses }
+    }
+
+    /// Answers faults of the CPU on the calling thread, for a space whose [`Readers`] is the caller: waits up to `timeout`
+    /// for one, and answers at most `most`. Returns how many were answered.
+    ///
+    /// # Errors
+    /// [`SysError`] if the kernel refuses, or the space has handlers of its own.
+    pub fn serve(&self, timeout: Duration, most: usize) -> Result<usize, SysError> {
+        crate::fault_loop::serve(&self.uffd, self.answer.as_ref(), timeout, most)
+    }
+
+    /// What becomes readable when [`Space::serve`] has work.
+    #[must_use]
+    pub fn fault_fd(&self) -> BorrowedFd<'_> {
+        self.uffd.as_fd()
+    }
+
+    /// Brings page-aligned addresses to a device and into its page table, for a device that takes no faults: it does so
+    /// before it uses them.
+    ///
+    /// # Errors
+    /// The first failure; what comes before it was brought.
+    pub fn prepare(&self, span: AddressRange, node: NodeId) -> Result<(), Failure> {
+        self.engine.prepare(span.start()..span.end(), node)
     }
 
     /// Allocates `bytes` of zeros and returns their address, aligned to a page, and to 2 MiB if that long.
@@ -204,19 +315,6 @@ impl Space {
     #[must_use]
     pub fn addresses(&self) -> AddressRange {
         self.engine.view().addresses()
-    }
-
-    /// Runs `kernel` on all units of all devices; its units are numbered device by device.
-    ///
-    /// # Errors
-    /// The first fault that could not be answered.
-    pub fn launch(&self, kernel: &dyn Kernel) -> Result<(), DeviceFault> {
-        let computed = match &self.devices[..] {
-            [device] => device.launch(kernel)?,
-            devices => launch_on_all(devices, kernel)?,
-        };
-        self.statistics.add_time(Counter::ComputeNs, computed);
-        Ok(())
     }
 
     /// Brings page-aligned addresses to a side, as far as there is memory.
@@ -302,15 +400,18 @@ impl Space {
         self.engine.collapse(span.start()..span.end())
     }
 
-    /// The first device.
+    /// The first of the devices that the space was made with.
+    ///
+    /// # Panics
+    /// If it was made without.
     #[must_use]
-    pub fn device(&self) -> &Arc<Builtin> {
+    pub fn device(&self) -> &Arc<D> {
         &self.devices[0]
     }
 
-    /// All devices, by the number of their node.
+    /// The devices that the space was made with, by the number of their node.
     #[must_use]
-    pub fn devices(&self) -> &[Arc<Builtin>] {
+    pub fn devices(&self) -> &[Arc<D>] {
         &self.devices
     }
 
@@ -361,7 +462,7 @@ impl Space {
     }
 }
 
-impl Drop for Space {
+impl<D: ?Sized> Drop for Space<D> {
     fn drop(&mut self) {
         // Handlers hold the engine; they must not outlive the memory they answer for.
         self.handlers = None;
@@ -375,13 +476,24 @@ fn memories(pages: u64, count: usize) -> Result<Vec<Memory>, SetupError> {
     Ok(firsts.map(|first| Memory::new(first, pages)).collect::<Result<_, _>>()?)
 }
 
-fn node_of(device: &Arc<Builtin>, config: &SpaceConfig) -> Result<NodeParts, SetupError> {
-    let (first, pages) = (device.memory().first(), device.memory().pages());
-    let pool = config.pool.make_at(first, pages)?;
-    // A memfd holds zeros where nothing was written.
-    pool.declare_cleared();
-    let pagemap = PageMap::with_reset(config.reset, config.kind, first, pages, pool)?;
-    Ok(NodeParts { device: Arc::clone(device) as Arc<dyn Device>, pagemap })
+/// A device, and a pagemap for its memory.
+fn node_parts(
+    slot: &DeviceSlot,
+    device: Arc<dyn Device>,
+    kind: MemoryKind,
+    pool: PoolName,
+    reset: Reset,
+) -> Result<NodeParts, SetupError> {
+    let pool = pool.make_at(slot.first, slot.pages)?;
+    if device.capabilities().zeroed {
+        pool.declare_cleared();
+    }
+    let pagemap = PageMap::with_reset(reset, kind, slot.first, slot.pages, pool)?;
+    Ok(NodeParts { device, pagemap })
+}
+
+fn require_private(kind: MemoryKind) -> Result<(), SetupError> {
+    if kind == MemoryKind::Private { Ok(()) } else { Err(SetupError::Kind) }
 }
 
 /// Runs `kernel` on several devices at once; returns the time that their units computed.
@@ -409,38 +521,6 @@ fn required(kind: MemoryKind) -> Features {
         MemoryKind::Private => shared,
         MemoryKind::Coherent => shared | Features::EVENT_REMAP,
     }
-}
-
-fn whole_blocks(what: &'static str, bytes: usize) -> Result<usize, SetupError> {
-    let too_small = SetupError::TooSmall { what, bytes, least: 1 };
-    bytes.checked_next_multiple_of(BLOCK_LEN).filter(|rounded| *rounded > 0).ok_or(too_small)
-}
-
-/// Pages of device memory and of system memory.
-fn memory_sizes(config: &SpaceConfig) -> Result<(u64, u64), SetupError> {
-    let least = match config.kind {
-        MemoryKind::Private => PAGE,
-        MemoryKind::Coherent => PAGE << SMALLEST_COHERENT.get(),
-    };
-    let vram = pages("device memory", config.vram, least)?;
-    let ram = config.ram.map(|bytes| pages("system memory", bytes, RAM_LEAST)).transpose()?;
-    Ok((vram, ram.unwrap_or(UNLIMITED_PAGES)))
-}
-
-/// Device memory mapped for the CPU costs up to two VMAs a folio, so small folios are not.
-const SMALLEST_COHERENT: Order = Order::K64;
-/// Each handler and each unit may need a page at the same time.
-const RAM_LEAST: usize = 16 * PAGE;
-/// More pages than there are.
-const UNLIMITED_PAGES: u64 = 1 << 40;
-
-fn default_policy(kind: MemoryKind, vram: u64, ram: u64) -> Box<dyn Policies> {
-    let mut policy = FixedOrders::for_memory(vram, ram);
-    if kind == MemoryKind::Coherent {
-        policy.smallest = SMALLEST_COHERENT;
-        policy.largest = policy.largest.max(SMALLEST_COHERENT);
-    }
-    Box::new(policy)
 }
 
 /// Answers faults by the engine.

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use bifolio_folio::Pfn;
+use bifolio_folio::{MemoryKind, Pfn};
 use bifolio_migrate::{DevicePage, PageRun, PageSet, Rights};
 use bifolio_sys::advise::{self, Collapse};
 use bifolio_sys::{
@@ -105,6 +105,12 @@ impl SharedView {
     #[must_use]
     pub fn addresses(&self) -> AddressRange {
         self.view.span()
+    }
+
+    /// How the CPU reaches the memory of devices.
+    #[must_use]
+    pub fn kind(&self) -> MemoryKind {
+        if self.devices.is_empty() { MemoryKind::Private } else { MemoryKind::Coherent }
     }
 
     /// A window of the program's own view: a touch may fault.

@@ -51,6 +51,10 @@ impl<V: CpuView> CpuView for FaultyView<V> {
         self.inner.bytes(place, staged, run)
     }
 
+    fn keeps_bytes(&self) -> bool {
+        self.inner().keeps_bytes()
+    }
+
     fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<V::Staged>) {
         self.inner.remap(place, ram, staged);
     }

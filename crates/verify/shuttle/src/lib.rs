@@ -133,6 +133,8 @@ mod unit;
 
 #[path = "../../../devices/hosted/src/atomic_op.rs"]
 mod atomic_op;
+#[path = "../../../devices/hosted/src/caching.rs"]
+mod caching;
 #[path = "../../../devices/hosted/src/gate.rs"]
 mod gate;
 #[path = "../../../devices/hosted/src/hosted.rs"]
