@@ -2,7 +2,7 @@
 //!
 //! Usually each handler reads faults and answers them itself: blocking reads by two unpinned threads measured
 //! fastest. Memory that is remapped while faults are answered (the coherent kind) raises events that the
-//! remapping thread waits for until somebody reads them; there, one thread does nothing but read, and hands
+//! remapping thread waits for until they are read; there, one thread does nothing but read, and hands
 //! faults over to the others.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bifolio_engine::sleep::{Sleeper, begin_look};
-use bifolio_sys::{BellError, Doorbell, Errno, EventFd, Message, MessageBuf, SysError, Uffd, Woken};
+use bifolio_sys::{Errno, EventFd, Message, MessageBuf, ReaderStopper, StopError, SysError, Uffd, Woken};
 
 /// A fault of the CPU that waits for an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +41,7 @@ impl<F: Fn(Fault) + Send + Sync> Answer for F {
     }
 }
 
-/// Who reads messages.
+/// Which threads read messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Readers {
     /// Every handler, and it answers what it read.
@@ -57,7 +57,7 @@ pub enum Readers {
 pub enum HandlersError {
     /// No way to stop them.
     #[error("fault handlers cannot be made stoppable")]
-    Doorbell(#[source] BellError),
+    Stopper(#[source] StopError),
     /// No thread.
     #[error("no thread for a fault handler")]
     Thread(#[source] std::io::Error),
@@ -66,13 +66,13 @@ pub enum HandlersError {
 /// Threads that answer faults, until dropped.
 pub struct Handlers {
     uffd: Arc<Uffd>,
-    bell: Arc<Doorbell>,
+    stopper: Arc<ReaderStopper>,
     readers: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
 }
 
 /// How long a stop waits for one handler to finish the fault it is at. Far longer than any fault takes on a busy machine: a
-/// handler that did not hear would go on, and whoever waits for the end of its workers too.
+/// handler that did not stop would go on, and its workers with it.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 impl Handlers {
@@ -88,8 +88,8 @@ impl Handlers {
     ) -> Result<Handlers, HandlersError> {
         let count = count.max(1);
         let reading = if readers == Readers::Handlers { count } else { 1 };
-        let bell = Arc::new(Doorbell::new(&uffd, reading).map_err(HandlersError::Doorbell)?);
-        let mut handlers = Handlers { uffd, bell, readers: Vec::new(), workers: Vec::new() };
+        let stopper = Arc::new(ReaderStopper::new(&uffd, reading).map_err(HandlersError::Stopper)?);
+        let mut handlers = Handlers { uffd, stopper, readers: Vec::new(), workers: Vec::new() };
         match readers {
             Readers::Handlers => handlers.start_readers(count, answer)?,
             Readers::Separate => handlers.start_separate(count, answer)?,
@@ -126,22 +126,22 @@ impl Handlers {
         answer: &Arc<dyn Answer>,
         pass_on: impl Fn(Fault) + Send + 'static,
     ) -> Result<(), HandlersError> {
-        let (uffd, bell, answer) = (Arc::clone(&self.uffd), Arc::clone(&self.bell), Arc::clone(answer));
+        let (uffd, stopper, answer) = (Arc::clone(&self.uffd), Arc::clone(&self.stopper), Arc::clone(answer));
         let fault = move |fault: Fault| {
             if answer.was_read(&fault) {
                 pass_on(fault);
             }
         };
-        self.readers.push(thread("bifolio-fault", move || read_faults(&uffd, &bell, &fault))?);
+        self.readers.push(thread("bifolio-fault", move || read_faults(&uffd, &stopper, &fault))?);
         Ok(())
     }
 }
 
 impl Drop for Handlers {
     fn drop(&mut self) {
-        for (button, reader) in self.readers.drain(..).enumerate() {
-            // If nobody hears it, the thread has ended already.
-            let _: Result<_, BellError> = self.bell.ring(&self.uffd, button, STOP_LIMIT);
+        for (number, reader) in self.readers.drain(..).enumerate() {
+            // If there is no reader to stop, it has ended already.
+            let _: Result<_, StopError> = self.stopper.stop(&self.uffd, number, STOP_LIMIT);
             drop(reader);
         }
         for worker in self.workers.drain(..) {
@@ -190,20 +190,20 @@ fn fault_of(address: usize, thread: u32, look: u64) -> Fault {
     Fault { address, sleeper: (thread != 0).then(|| Sleeper::found(thread, look)) }
 }
 
-fn read_faults(uffd: &Uffd, bell: &Doorbell, fault: &dyn Fn(Fault)) {
+fn read_faults(uffd: &Uffd, stopper: &ReaderStopper, fault: &dyn Fn(Fault)) {
     let mut buffer = MessageBuf::new();
     loop {
         let look = begin_look();
         let messages = match uffd.read(&mut buffer) {
             Ok(messages) => messages,
             Err(error) if matches!(error.errno, Errno::INTR | Errno::AGAIN) => continue,
-            // Without a descriptor nobody can answer faults any more, and unanswered memory would read as zero.
+            // Without a descriptor no fault can be answered any more, and unanswered memory would read as zero.
             Err(_) => std::process::abort(),
         };
         let mut stop = false;
         for message in messages {
             if let Message::Pagefault { address, thread, .. } = message {
-                if bell.answer(uffd, address) {
+                if stopper.answer(uffd, address) {
                     stop = true;
                 } else {
                     fault(fault_of(address, thread, look));

@@ -25,7 +25,7 @@ pub struct SpaceConfig {
     pub ram: Option<usize>,
     /// Whether the CPU maps device memory.
     pub kind: MemoryKind,
-    /// Who hands out device memory.
+    /// What hands out device memory.
     pub pool: PoolName,
     /// When the words of folios that ended are made clean.
     pub reset: Reset,
@@ -35,7 +35,7 @@ pub struct SpaceConfig {
     pub policy: Option<Box<dyn Policies>>,
     /// Whether the rules are checked after every transaction, and not only by [`Space::audit`](crate::Space::audit).
     pub checked: bool,
-    /// Who reads faults of the CPU; `None`: chosen by the kind. A space whose ports give out translations
+    /// Which threads read faults of the CPU; `None`: chosen by the kind. A space whose ports give out translations
     /// ([`Port::translate`](bifolio_builtin::Port::translate)) needs a separate reader: a handler may wait for the holder of one,
     /// and must be told if that thread falls asleep meanwhile.
     pub readers: Option<Readers>,
@@ -87,7 +87,7 @@ impl SpaceConfig {
         Ok(ram.unwrap_or(UNLIMITED_PAGES))
     }
 
-    /// Who reads faults.
+    /// Which threads read faults.
     pub(super) fn readers(&self) -> Readers {
         let by_kind = match self.kind {
             MemoryKind::Private => Readers::Handlers,

@@ -76,7 +76,7 @@ pub struct Space<D: ?Sized = Builtin> {
 const FIXED: PolicyName = PolicyName { granularity: Granularity::Fixed, eviction: None, throttle: false };
 /// Threads that answer CPU faults.
 const HANDLERS: usize = 2;
-/// How long closing waits for others who hold folios.
+/// How long closing waits for folios that are held outside.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Space {
@@ -338,7 +338,7 @@ impl<D: Device + ?Sized> Space<D> {
     ///
     /// # Errors
     /// The first failure; what comes before it is unmapped. [`Failure::Pinned`] if a page is pinned, [`Failure::Busy`]
-    /// if somebody holds a folio on the border.
+    /// if a folio on the border is held elsewhere.
     pub fn unmap(&self, span: AddressRange) -> Result<(), Failure> {
         self.engine.unmap(span.start()..span.end())
     }
@@ -415,7 +415,7 @@ impl<D: Device + ?Sized> Space<D> {
         &self.devices
     }
 
-    /// The engine, for those who drive it themselves.
+    /// The engine, for requests that a space does not have.
     #[must_use]
     pub fn engine(&self) -> &Arc<Engine<SharedView>> {
         &self.engine
@@ -446,12 +446,12 @@ impl<D: Device + ?Sized> Space<D> {
         }
     }
 
-    /// Takes the device away from the space, and waits up to a second for others who hold folios: see
+    /// Takes the device away from the space, and waits up to a second for folios that are held outside: see
     /// [`Engine::detach`]. All bytes are in system memory then, where the CPU reads and writes them until the space is
     /// dropped.
     ///
     /// # Errors
-    /// [`DetachError`]: somebody still holds folios (I16), or bytes could not be brought home. The space stays as usable
+    /// [`DetachError`]: folios are still held outside (I16), or bytes could not be brought home. The space stays as usable
     /// as after success, and may be closed again.
     pub fn close(&self) -> Result<(), DetachError> {
         self.engine.detach(CLOSE_PATIENCE)

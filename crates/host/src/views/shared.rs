@@ -6,12 +6,12 @@
 //! ```
 //!
 //! A span is taken out by zapping the view (`MADV_DONTNEED`): the kernel removes the write permission and flushes
-//! the TLBs before it returns, so that the copy from the alias reads bytes that nobody can change. It is shown
+//! the TLBs before it returns, so that the copy from the alias reads bytes that no thread can change. It is shown
 //! again by `UFFDIO_CONTINUE`, or, a whole huge page, by `MADV_COLLAPSE`, which installs one PMD.
 //!
 //! Coherent device memory is mapped over the view (`MAP_FIXED`) and goes back by moving a VMA over it that is
 //! registered already: mapping first and registering second would let a touch in between read a stale page.
-//! That needs `EVENT_REMAP`, so somebody else must be reading events: see [`crate::fault_loop`].
+//! That needs `EVENT_REMAP`, so another thread must be reading events: see [`crate::fault_loop`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -144,7 +144,7 @@ impl SharedView {
         advise::dontneed(self.window(span)).expect("MADV_DONTNEED of our own shared mapping cannot fail");
     }
 
-    /// Shows pages of the file. `Exists` means that somebody was faster; both wake.
+    /// Shows pages of the file. `Exists` means that another thread was faster; both wake.
     fn show(&self, span: AddressRange) -> Result<(), Refused> {
         if span.len() == HUGE_PAGE && self.show_huge(span) {
             return Ok(());

@@ -1,12 +1,12 @@
-//! Waiting and stopping: by poll with a stop event, and by doorbell for blocking readers.
+//! Waiting and stopping: by poll with a stop event, and by a touch for blocking readers.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use bifolio_sys::{
-    AddressRange, BellError, Doorbell, Errno, EventFd, Features, Message, MessageBuf, Modes, PAGE, Reads,
-    Rung, Uffd, Wake, Woken,
+    AddressRange, Errno, EventFd, Features, Message, MessageBuf, Modes, PAGE, ReaderStopper, Reads,
+    StopError, StopResult, Uffd, Wake, Woken,
 };
 
 use crate::limits::{LIMIT, Skip, eventually, limited, uffd};
@@ -19,14 +19,14 @@ fn blocking() -> Result<Arc<Uffd>, Skip> {
     opened.map(|(uffd, _)| Arc::new(uffd)).map_err(Skip::because)
 }
 
-/// Serves missing pages by zero until the bell rings; returns how many.
-fn serve(uffd: &Uffd, bell: &Doorbell) -> u32 {
+/// Serves missing pages by zero until it is stopped; returns how many.
+fn serve(uffd: &Uffd, stopper: &ReaderStopper) -> u32 {
     let mut buf = MessageBuf::new();
     let mut served = 0;
     loop {
         for message in uffd.read(&mut buf).expect("ready") {
             let Message::Pagefault { address, .. } = message else { panic!("{message:?}") };
-            if bell.answer(uffd, address) {
+            if stopper.answer(uffd, address) {
                 return served;
             }
             let page = AddressRange::new(address & !(PAGE - 1), PAGE).expect("aligned");
@@ -78,22 +78,22 @@ fn reading_before_the_handshake_is_refused() {
 }
 
 #[test]
-fn each_ring_stops_one_blocking_reader() {
-    limited("each_ring_stops_one_blocking_reader", || {
+fn each_stop_ends_one_blocking_reader() {
+    limited("each_stop_ends_one_blocking_reader", || {
         let uffd = blocking()?;
-        let bell = Arc::new(Doorbell::new(&uffd, 2).expect("memory is left"));
+        let stopper = Arc::new(ReaderStopper::new(&uffd, 2).expect("memory is left"));
         let memory = private(64 * PAGE);
         uffd.register(memory.all(), Modes::MISSING).expect("private memory");
         let start = || {
-            let (uffd, bell) = (Arc::clone(&uffd), Arc::clone(&bell));
-            thread::spawn(move || serve(&uffd, &bell))
+            let (uffd, stopper) = (Arc::clone(&uffd), Arc::clone(&stopper));
+            thread::spawn(move || serve(&uffd, &stopper))
         };
         let handlers = [start(), start()];
         assert!(memory.bytes(0, 32 * PAGE).expect("inside").is_zero());
-        assert_eq!(bell.ring(&uffd, 0, LIMIT), Ok(Rung::Heard));
+        assert_eq!(stopper.stop(&uffd, 0, LIMIT), Ok(StopResult::Stopped));
         eventually(|| handlers.iter().filter(|handler| handler.is_finished()).count() == 1);
         assert!(memory.all().is_zero(), "the other still serves");
-        assert_eq!(bell.ring(&uffd, 1, LIMIT), Ok(Rung::Heard));
+        assert_eq!(stopper.stop(&uffd, 1, LIMIT), Ok(StopResult::Stopped));
         let served: u32 = handlers.into_iter().map(|handler| handler.join().expect("no panic")).sum();
         assert_eq!(served, 64);
         Ok(())
@@ -101,13 +101,13 @@ fn each_ring_stops_one_blocking_reader() {
 }
 
 #[test]
-fn ring_that_nobody_hears_is_taken_back() {
-    limited("ring_that_nobody_hears_is_taken_back", || {
+fn stop_without_a_reader_is_taken_back() {
+    limited("stop_without_a_reader_is_taken_back", || {
         let uffd = blocking()?;
-        let bell = Doorbell::new(&uffd, 1).expect("memory is left");
-        assert_eq!(bell.ring(&uffd, 0, Duration::from_millis(20)), Ok(Rung::Unheard));
-        assert_eq!(bell.ring(&uffd, 1, Duration::from_millis(20)), Err(BellError::Button(1)));
-        assert!(!bell.answer(&uffd, 0));
+        let stopper = ReaderStopper::new(&uffd, 1).expect("memory is left");
+        assert_eq!(stopper.stop(&uffd, 0, Duration::from_millis(20)), Ok(StopResult::NoReader));
+        assert_eq!(stopper.stop(&uffd, 1, Duration::from_millis(20)), Err(StopError::NoSuchReader(1)));
+        assert!(!stopper.answer(&uffd, 0));
         Ok(())
     });
 }
