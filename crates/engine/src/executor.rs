@@ -23,7 +23,10 @@ pub(crate) struct StepExecutor<'e, V: CpuView> {
     pub(super) engine: &'e Engine<V>,
     pub(super) found: BlockRef<'e>,
     request: Request<'e>,
+    /// Its number, if there is an observer.
     id: Option<TransactionId>,
+    /// Whether an observer wants details.
+    detailed: bool,
     /// Whether it may use the reserve of system memory.
     making_room: bool,
     pub(super) staged: Option<V::Staged>,
@@ -67,58 +70,72 @@ impl<V: CpuView> StepContext for Context<'_, '_, V> {
 }
 
 impl<'e, V: CpuView> StepExecutor<'e, V> {
-    /// Begins a transaction on a block that the caller has locked.
-    pub(crate) fn begin(
-        engine: &'e Engine<V>,
-        found: BlockRef<'e>,
-        cell: &BlockState,
-        request: Request<'e>,
-    ) -> Self {
+    /// Makes what runs a transaction on a block that the caller has locked.
+    pub(crate) fn new(engine: &'e Engine<V>, found: BlockRef<'e>, request: Request<'e>) -> Self {
         let making_room = request.priority != Priority::Fault;
-        let id = engine.observers.next_transaction();
-        let executor = StepExecutor { engine, found, request, id, making_room, staged: None, filling: None };
-        if engine.observers.want_details() {
-            let context = Context { executor: &executor, block: &cell.block, step: None };
-            executor.tell_detail(|| EventKind::Begin { cause: request.cause, context: &context });
+        let (id, detailed) = (engine.observers.next_transaction(), engine.observers.want_details());
+        StepExecutor { engine, found, request, id, detailed, making_room, staged: None, filling: None }
+    }
+
+    /// Begins the transaction: observers see where it starts from.
+    pub(crate) fn begin(&self, cell: &BlockState) {
+        if self.detailed {
+            self.tell_begin(cell);
         }
-        executor
+    }
+
+    #[inline(never)]
+    fn tell_begin(&self, cell: &BlockState) {
+        let context = Context { executor: self, block: &cell.block, step: None };
+        self.tell_detail(|| EventKind::Begin { cause: self.request.cause, context: &context });
     }
 
     /// Does one step, and tells observers of it.
-    pub(crate) fn perform(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
-        if self.engine.observers.want_details() {
+    pub(crate) fn perform(&mut self, step: &Step, cell: &mut BlockState) -> Outcome {
+        if self.detailed {
             return self.perform_observed(step, cell);
         }
         self.execute(step, cell)
     }
 
     #[inline(never)]
-    fn perform_observed(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
-        let context = Context { executor: self, block: &cell.block, step: Some(&step) };
-        self.tell_detail(|| EventKind::Step { step: &step, context: &context });
+    fn perform_observed(&mut self, step: &Step, cell: &mut BlockState) -> Outcome {
+        let context = Context { executor: self, block: &cell.block, step: Some(step) };
+        self.tell_detail(|| EventKind::Step { step, context: &context });
         let outcome = self.execute(step, cell);
-        let context = Context { executor: self, block: &cell.block, step: Some(&step) };
-        self.tell_detail(|| EventKind::Done { step: &step, outcome, context: &context });
+        let context = Context { executor: self, block: &cell.block, step: Some(step) };
+        self.tell_detail(|| EventKind::Done { step, outcome, context: &context });
         outcome
     }
 
     /// Ends the transaction: observers see what it left behind.
-    pub(crate) fn end(self, result: &Result<Finished, Failure>, cell: &BlockState) {
-        let context = Context { executor: &self, block: &cell.block, step: None };
+    pub(crate) fn end(&self, result: &Result<Finished, Failure>, cell: &BlockState) {
+        if self.id.is_some() {
+            self.tell_end(result, cell);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_end(&self, result: &Result<Finished, Failure>, cell: &BlockState) {
+        let context = Context { executor: self, block: &cell.block, step: None };
         self.tell(|| EventKind::End { result, context: &context });
     }
 
     fn tell<'x>(&self, kind: impl FnOnce() -> EventKind<'x>) {
-        self.engine.observers.tell(self.id, kind);
+        if self.id.is_some() {
+            self.engine.observers.tell(self.id, kind);
+        }
     }
 
     fn tell_detail<'x>(&self, kind: impl FnOnce() -> EventKind<'x>) {
-        self.engine.observers.tell_detail(self.id, kind);
+        if self.detailed {
+            self.engine.observers.tell_detail(self.id, kind);
+        }
     }
 
     /// Does one step.
-    pub(super) fn execute(&mut self, step: Step, cell: &mut BlockState) -> Outcome {
-        match step {
+    fn execute(&mut self, step: &Step, cell: &mut BlockState) -> Outcome {
+        match *step {
             Step::FormFolio { node, run } => self.form(node, run, cell.block.ram()),
             Step::ReclaimDevice { node, run } => self.reclaim_device(node, run, cell),
             Step::ReleaseFolio { folio } => self.release_folio(folio),
@@ -180,7 +197,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         let Some(allocated) = pool.allocate(run.order(), rmap, contents) else { return Outcome::NoMemory };
         let Allocation { range, data, cleared } = allocated;
         self.tell_detail(|| EventKind::Forming { node, range: &range, data });
-        let formed = if self.engine.observers.check_every_page() {
+        let formed = if self.detailed && self.engine.observers.check_every_page() {
             pagemap.form_checked(range, data)
         } else {
             pagemap.form(range, data)
@@ -400,6 +417,7 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     }
 
     /// Copies parts of a folio, so that all of its `pages` pages are there.
+    #[inline]
     fn copy(&self, node: NodeId, to_device: bool, copies: &[Copy<'_>], pages: u16) -> Outcome {
         let start = self.engine.now_ns();
         let result = if copies.is_empty() { Ok(()) } else { self.node(node).copy(copies) };
@@ -410,11 +428,16 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             let moved = if to_device { &tally.moved_in } else { &tally.moved_out };
             moved.set(moved.get() + bytes);
         }
-        self.tell(|| {
-            let time_ns = self.engine.now_ns().saturating_sub(start);
-            EventKind::Copied { node, to_device, bytes, pages, time_ns }
-        });
+        if self.id.is_some() {
+            self.tell_copied((node, to_device), (bytes, pages), start);
+        }
         outcome_of(&result)
+    }
+
+    #[inline(never)]
+    fn tell_copied(&self, (node, to_device): (NodeId, bool), (bytes, pages): (u64, u16), start: u64) {
+        let time_ns = self.engine.now_ns().saturating_sub(start);
+        self.tell(|| EventKind::Copied { node, to_device, bytes, pages, time_ns });
     }
 
     fn clear_device(&self, run: PageRun, to: DevicePage) -> Outcome {

@@ -130,6 +130,15 @@ impl<V: CpuView> Engine<V> {
     /// # Errors
     /// If the page cannot be brought; it is where it was.
     pub fn device_fault(&self, node: NodeId, request: &DeviceRequest) -> Result<Served, DeviceFault> {
+        if self.observers.listen() {
+            self.serve_device_observed(node, request)
+        } else {
+            self.serve_device(node, request)
+        }
+    }
+
+    #[inline(never)]
+    fn serve_device_observed(&self, node: NodeId, request: &DeviceRequest) -> Result<Served, DeviceFault> {
         let start = self.now_ns();
         let result = self.serve_device(node, request);
         let wait_ns = self.now_ns().saturating_sub(start);

@@ -50,13 +50,15 @@ impl<V: CpuView> Engine<V> {
         mut transaction: Transaction,
         request: Request<'_>,
     ) -> Result<Finished, Failure> {
-        let mut executor = StepExecutor::begin(self, *found, cell, request);
+        let mut executor = StepExecutor::new(self, *found, request);
+        executor.begin(cell);
         let mut outcome = Outcome::Start;
         let result = loop {
-            match transaction.step(&mut cell.block, outcome) {
-                Step::Finish(result) => break result,
-                step => outcome = executor.perform(step, cell),
+            let step = transaction.step(&mut cell.block, outcome);
+            if let Step::Finish(result) = step {
+                break result;
             }
+            outcome = executor.perform(&step, cell);
         };
         executor.end(&result, cell);
         self.account(found, cell);
