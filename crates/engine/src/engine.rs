@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 
 use bifolio_folio::Order;
 use bifolio_migrate::{Failure, Moved, NodeId, PageRun, Rights, Transaction};
@@ -16,8 +16,9 @@ use bifolio_pool::Rmap;
 use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
 use crate::budget::Budget;
 use crate::clock::Clock;
+use crate::device::{DeviceFault, DeviceRequest, FaultHandler, Served};
 use crate::event::{Cause, EventKind, Observer, Observers};
-use crate::node::{Node, NodeError, NodeFaults, NodeParts, Nodes};
+use crate::node::{Node, NodeError, NodeParts, Nodes};
 use crate::ram_order::RamOrder;
 use crate::request::Request;
 use crate::sync::atomic::AtomicU32;
@@ -293,6 +294,21 @@ fn protections_of(cell: &BlockState, run: PageRun) -> Vec<(u16, Rights)> {
     }
     let rights = run.into_iter().map(|page| (page, cell.block.rights_of(page)));
     rights.filter(|(_, rights)| *rights != Rights::all()).collect()
+}
+
+/// Answers the faults of one device, as long as there is an engine.
+struct NodeFaults<V: CpuView> {
+    engine: Weak<Engine<V>>,
+    node: NodeId,
+}
+
+impl<V: CpuView> FaultHandler for NodeFaults<V> {
+    fn device_fault(&self, request: &DeviceRequest) -> Result<Served, DeviceFault> {
+        match self.engine.upgrade() {
+            Some(engine) => engine.device_fault(self.node, request),
+            None => Err(DeviceFault::Detached { address: request.address }),
+        }
+    }
 }
 
 /// The address of a page, for messages and device tables.

@@ -1,7 +1,7 @@
 //! A node: one device of an engine, with its memory, its order of use and its buffer objects.
 
 use std::ops::Index;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_migrate::{NodeId, OrderRange, Rights};
@@ -10,14 +10,10 @@ use bifolio_pool::DevicePool;
 use bifolio_sys::SharedBytes;
 
 use crate::buffer::Buffers;
-use crate::device::{
-    Capabilities, Copy, Device, DeviceError, DeviceFault, DeviceRequest, FaultHandler, Served, TableUpdate,
-};
-use crate::engine::Engine;
+use crate::device::{Capabilities, Copy, Device, DeviceError, TableUpdate};
 use crate::residents::Residents;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, OnceLock};
-use crate::view::CpuView;
 
 /// The memory of a node: device pages, and the pool that hands them out.
 pub type NodeMap = PageMap<Arc<dyn DevicePool>>;
@@ -252,20 +248,5 @@ impl Index<usize> for Nodes {
 
     fn index(&self, number: usize) -> &Node {
         self.cells[number].get().expect("a device of this number")
-    }
-}
-
-/// Answers the faults of one device, as long as there is an engine.
-pub(crate) struct NodeFaults<V: CpuView> {
-    pub(crate) engine: Weak<Engine<V>>,
-    pub(crate) node: NodeId,
-}
-
-impl<V: CpuView> FaultHandler for NodeFaults<V> {
-    fn device_fault(&self, request: &DeviceRequest) -> Result<Served, DeviceFault> {
-        match self.engine.upgrade() {
-            Some(engine) => engine.device_fault(self.node, request),
-            None => Err(DeviceFault::Detached { address: request.address }),
-        }
     }
 }
