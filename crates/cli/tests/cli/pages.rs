@@ -12,7 +12,7 @@ fn root() -> PathBuf {
 fn pages() -> Vec<(PathBuf, String)> {
     let docs = fs::read_dir(root().join("docs")).expect("a folder");
     let docs = docs.map(|entry| entry.expect("readable").path());
-    ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "data/README.md"]
+    ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "data/README.md", "integrations/README.md"]
         .map(|page| root().join(page))
         .into_iter()
         .chain(docs.filter(|page| page.extension().is_some_and(|end| end == "md")))
@@ -61,7 +61,7 @@ fn links_between_pages_lead_somewhere() {
 
 /// Tells whether a word in code is the path of a file or folder of the project.
 fn is_path(word: &str) -> bool {
-    let folders = ["crates/", "docs/", "data/", "scripts/", ".ci/"];
+    let folders = ["crates/", "docs/", "data/", "scripts/", "integrations/", ".ci/"];
     let inside = folders.iter().any(|folder| word.starts_with(folder));
     let source = word.contains('/') && [".rs", ".toml"].iter().any(|end| word.ends_with(end));
     (inside || source) && !word.contains([' ', '*', '<'])
@@ -81,4 +81,14 @@ fn paths_on_pages_exist() {
         }
     }
     assert!(looked_at > 50, "only {looked_at} paths on all pages");
+}
+
+#[test]
+fn index_of_documents_lists_every_page() {
+    let docs = root().join("docs");
+    let index = fs::read_to_string(docs.join("README.md")).expect("a page");
+    for entry in fs::read_dir(docs).expect("a folder") {
+        let name = entry.expect("readable").file_name().into_string().expect("text");
+        assert!(name == "README.md" || index.contains(&format!("({name})")), "{name}");
+    }
 }
