@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The engine (`bifolio-engine`) runs the transactions of `bifolio-migrate` on blocks; [`space`] puts everything together for
-//! memory that is allocated through Bifolio, [`heap`] for private memory of programs that know nothing of it.
+//! memory that is allocated through Bifolio, [`in_place`] for the private memory of programs that know nothing of it.
 //!
 //! A device of one's own takes the place of the built-in one by [`Space::with_device`]: `examples/own_device.rs` is one, and
 //! [`device`] has the contract. One dependency is enough: what a program or a device needs of other crates is named here too.
@@ -51,7 +51,6 @@
 #![forbid(unsafe_code)]
 
 pub mod fault_loop;
-pub mod heap;
 pub mod in_place;
 pub mod setup;
 pub mod space;
@@ -74,7 +73,6 @@ pub use bifolio_policy::{FixedOrders, Policies, Policy, PolicyName};
 pub use bifolio_pool::PoolName;
 pub use bifolio_rules::Violation;
 pub use bifolio_sys::{AddressRange, PAGE, SharedBytes};
-pub use heap::{Heap, HeapConfig};
 pub use setup::SetupError;
 pub use space::buffer::{Buffer, Pinned};
 pub use space::{DeviceSlot, Space, SpaceConfig};

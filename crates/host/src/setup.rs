@@ -1,17 +1,15 @@
-//! What a space and a heap have in common when they are made: sizes that are checked, and why it may fail.
+//! What a space and the service of a program have in common when they are made: sizes that are checked, and why it may fail.
 
 use bifolio_folio::PageMapError;
 use bifolio_sys::{MapError, PAGE, ReadyError};
 
 use crate::fault_loop::HandlersError;
-use crate::views::anonymous::WatchError;
 use crate::views::shared::SharedError;
-use crate::views::staging::StagingError;
 use bifolio_builtin::MemoryError;
 use bifolio_engine::NodeError;
 use bifolio_engine::blocks::RegionError;
 
-/// Why there is no [`Space`](crate::Space), or no [`Heap`](crate::Heap).
+/// Why there is no [`Space`](crate::Space), or no service of a [program](crate::in_place).
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// Too little memory, or more address space than there is.
@@ -24,21 +22,15 @@ pub enum SetupError {
         /// The smallest that works.
         least: usize,
     },
-    /// No userfaultfd, or, for a heap, one that cannot move pages (before Linux 6.8).
+    /// No userfaultfd, or, for a program, one that cannot move pages (before Linux 6.8).
     #[error("page faults cannot be caught; `bifolio doctor` says what this machine grants")]
     Uffd(#[from] ReadyError),
     /// No system memory that a space could share.
     #[error(transparent)]
     Shared(#[from] SharedError),
-    /// No address space for the blocks of a heap, or no page for counters.
+    /// No address space for records, or no page for counters.
     #[error("no address space")]
     Map(#[from] MapError),
-    /// No staging memory for a heap.
-    #[error(transparent)]
-    Staging(#[from] StagingError),
-    /// The faults of a heap cannot be caught.
-    #[error(transparent)]
-    Watch(#[from] WatchError),
     /// No device memory.
     #[error(transparent)]
     Device(#[from] MemoryError),

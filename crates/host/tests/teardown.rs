@@ -8,9 +8,9 @@ use std::time::Duration;
 use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::detach::{DetachError, Held, StillHeld};
 use bifolio_engine::device::DeviceFault;
-use bifolio_folio::{MemoryKind, Order, Pfn, Reset};
-use bifolio_host::{Counter, Heap, HeapConfig, PoolName, Side, Space, SpaceConfig};
-use bifolio_sys::{AddressRange, Features, PAGE};
+use bifolio_folio::{MemoryKind, Order, Pfn};
+use bifolio_host::{Counter, Side, Space, SpaceConfig};
+use bifolio_sys::{AddressRange, PAGE};
 
 const BYTES: usize = 8 << 20;
 const WORDS: usize = BYTES / 8;
@@ -181,31 +181,4 @@ fn no_write_is_lost_by_a_close_in_the_middle_of_a_job() {
         assert_eq!(space.audit(), []);
         assert_eq!(space.statistics().get(Counter::Violations), 0);
     }
-}
-
-#[test]
-fn memory_of_unmodified_programs_comes_home_too() {
-    if !kernel::grants("memory_of_unmodified_programs_comes_home_too", Features::MOVE) {
-        return;
-    }
-    let config = HeapConfig {
-        space: 2 * BYTES,
-        vram: 2 * BYTES,
-        ram: BYTES / 4,
-        pool: PoolName::default(),
-        reset: Reset::OnFree,
-        checked: true,
-        statistics: None,
-        in_handler: None,
-    };
-    let heap = Heap::new(&config).expect("a heap");
-    let block = heap.allocate(BYTES, PAGE, 0).expect("address space");
-    let window = heap.window(AddressRange::new(block, BYTES).expect("pages"));
-    (0..WORDS).for_each(|word| window.store_u64(word * 8, word as u64 + 1).expect("inside"));
-    assert!(heap.engine().nodes()[0].pagemap().live_pages() > 0, "system memory is too small");
-    heap.engine().detach(SHORT).expect("no folio is held elsewhere");
-    assert!(heap.engine().nodes()[0].pagemap().is_drained());
-    (0..WORDS).for_each(|word| assert_eq!(window.load_u64(word * 8), Ok(word as u64 + 1), "word {word}"));
-    assert_eq!(heap.audit(), []);
-    assert!(heap.free(block));
 }

@@ -8,6 +8,7 @@
 //!   events     removals, unmappings and moves                  store      where pages are that are away
 //!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
 //!   gauges     what the command reports                      settings   what the command says
+//!   streams    how far a walk through memory goes
 //!   child      how a forked child gets its bytes               helper     takes back pages that were shared with one
 //!   own_pages  private pages of ours
 //! ```
@@ -29,6 +30,7 @@ mod service;
 pub mod settings;
 mod sharing;
 mod store;
+mod streams;
 mod user_mode;
 mod view;
 mod watch;

@@ -31,7 +31,7 @@ use bifolio_sys::{
     Reads, USER_SPACE, Uffd, process,
 };
 
-use crate::heap::streams::Streams;
+use crate::in_place::streams::Streams;
 use crate::in_place::board::Board;
 use crate::in_place::child::Plan;
 use crate::in_place::eligible::Exclusions;

@@ -1,8 +1,7 @@
 //! The CPU's side of memory on Linux: how a span is isolated from the program, filled and mapped again.
 //!
 //! Two kinds of memory need different mechanisms, both free of races: [`shared::SharedView`] for memory that was
-//! allocated through Bifolio, [`anonymous::AnonymousView`] for the private memory of programs that know nothing of it.
+//! allocated through Bifolio, the view of [`in_place`](crate::in_place) for the private memory of programs that know nothing
+//! of it.
 
-pub mod anonymous;
 pub mod shared;
-pub mod staging;

@@ -1,4 +1,4 @@
-//! The sources of the engine, the built-in device and the heap, compiled against shuttle's locks, atomics and threads, on
+//! The sources of the engine, and the built-in device, compiled against shuttle's locks, atomics and threads, on
 //! the simulated machine of `bifolio-sim`.
 //!
 //! `bifolio-loom` walks through all interleavings of a few operations on one page word. Here whole transactions race:
@@ -6,7 +6,7 @@
 //! scenario runs under some hundred schedules: random ones, and ones that preempt threads at few, well spread places (PCT).
 //!
 //! ```text
-//!   shipped      blocks, engine, heap, buffer objects,                                crate::sync stands on shuttle
+//!   shipped      blocks, engine, buffer objects,                                      crate::sync stands on shuttle
 //!                built-in device (units, gate, page table)
 //!   simulated    sim::view            the program's page table, and the kernel's part of userfaultfd
 //!                sim::faulty          calls of the view, the device and the pool that go wrong
@@ -36,7 +36,6 @@
 //! | `unmapping` | faults and moves against unmapping part of a folio, and mapping it again |
 //! | `eviction` | making room on the device against the victims' use, and two blocks that evict from each other |
 //! | `scarcity` | making room in system memory against faults of the device, and an audit |
-//! | `fork` | a heap that stands still for a fork against faults and moves |
 //! | `peers` | two devices that want the same pages, through system memory, with little device memory, while one is taken away |
 //! | `pinning` | pages that stay in system memory against faults of the device, making room, unmapping, teardown |
 //! | `reshaping` | splits and collapses against faults of both sides, eviction, unmapping, holders, and each other |
@@ -154,8 +153,6 @@ mod tlb;
 
 #[path = "../../../host/src/fault_loop.rs"]
 pub mod fault_loop;
-#[path = "../../../host/src/heap/mod.rs"]
-pub mod heap;
 #[path = "../../../host/src/setup.rs"]
 pub mod setup;
 

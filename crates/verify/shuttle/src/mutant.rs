@@ -23,8 +23,6 @@ pub enum Mutant {
     DeviceDoesNotClear,
     /// A split takes no references of the backing: it is freed under the other pieces (I7).
     SplitTakesNoReference,
-    /// A fork does not wait for transactions under way.
-    StopDoesNotWait,
     /// The memory of a folio that was allocated and not formed is not given back.
     GivesNothingBack,
     /// Pages or objects that are pinned are unpinned at once.

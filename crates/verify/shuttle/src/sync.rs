@@ -92,22 +92,3 @@ impl<T> Mutex<T> {
         self.inner.try_lock()
     }
 }
-
-/// Stands for `std::sync::RwLock`.
-#[derive(Debug, Default)]
-pub(crate) struct RwLock<T> {
-    inner: shuttle::sync::RwLock<T>,
-    /// What readers take instead, if they are not to be waited for.
-    aside: shuttle::sync::RwLock<T>,
-}
-
-impl<T> RwLock<T> {
-    pub(crate) fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
-        let alone = mutant::is(Mutant::StopDoesNotWait);
-        if alone { self.aside.read() } else { self.inner.read() }
-    }
-
-    pub(crate) fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        self.inner.write()
-    }
-}

@@ -3,7 +3,6 @@
 pub mod buffer;
 pub mod faults;
 pub mod machine;
-pub mod process;
 
 use crate::sim::faulty::FaultyView;
 use crate::sim::view::SimView;

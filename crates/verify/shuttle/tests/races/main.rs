@@ -3,7 +3,6 @@
 mod buffers;
 mod eviction;
 mod faults;
-mod fork;
 mod mutants;
 mod peers;
 mod pinning;

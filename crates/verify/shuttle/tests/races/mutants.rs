@@ -5,7 +5,7 @@ use bifolio_shuttle::mutant::Mutant;
 use bifolio_shuttle::runner::finds;
 use bifolio_shuttle::simulation::machine::Setup;
 
-use crate::{buffers, eviction, faults, fork, peers, pinning, reshaping, teardown, unmapping};
+use crate::{buffers, eviction, faults, peers, pinning, reshaping, teardown, unmapping};
 
 macro_rules! mutants {
     ($($test:ident: $mutant:ident by $scenario:path, $kind:ident;)*) => {$(
@@ -14,11 +14,6 @@ macro_rules! mutants {
             assert!(finds(Mutant::$mutant, || $scenario(Setup::new($kind))));
         }
     )*};
-}
-
-#[test]
-fn finds_stop_does_not_wait() {
-    assert!(finds(Mutant::StopDoesNotWait, fork::forks_under_pressure));
 }
 
 mutants! {
