@@ -23,7 +23,7 @@ use crate::dispatch::gate;
 use crate::dispatch::masks;
 use crate::dispatch::trap::{Call, mask_of};
 use crate::original::is_original;
-use crate::start::{BOARD, say};
+use crate::start::{CONTROL, say};
 
 thread_local! {
     /// Address of the plan for the child that this thread forks; 0 if it needs none.
@@ -41,12 +41,12 @@ pub(crate) fn register() {
     unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
 
-/// Asks the service, by a touch of its bell.
+/// Asks the service, by a touch of its wake page.
 pub(crate) fn call(request: Request) -> usize {
-    BOARD.call(request, |bell| {
-        let bell: *const u8 = std::ptr::with_exposed_provenance(bell);
-        // SAFETY: the bell is a page that stays mapped; reading it waits for the service.
-        let _: u8 = unsafe { bell.read_volatile() };
+    CONTROL.call(request, |page| {
+        let page: *const u8 = std::ptr::with_exposed_provenance(page);
+        // SAFETY: the page stays mapped; reading it waits for the service.
+        let _: u8 = unsafe { page.read_volatile() };
     })
 }
 
@@ -54,7 +54,7 @@ extern "C" fn before() {
     if !is_original() {
         return;
     }
-    if BOARD.begin_fork() && !calls_trap() {
+    if CONTROL.begin_fork() && !calls_trap() {
         PLAN.set(call(Request::Fork));
         masks::open();
         TRAPPING.set(gate::arm(&raw const SELECTOR));
@@ -67,13 +67,13 @@ extern "C" fn before() {
 
 /// Where only faults of user mode are caught, calls trap anyway while something is registered: waits until they do.
 fn calls_trap() -> bool {
-    while BOARD.is_user_mode() && BOARD.is_engaged() {
-        if BOARD.selector().load(SeqCst) != 0 {
+    while CONTROL.is_user_mode() && CONTROL.is_engaged() {
+        if CONTROL.selector().load(SeqCst) != 0 {
             return true;
         }
         std::thread::yield_now();
     }
-    BOARD.is_user_mode()
+    CONTROL.is_user_mode()
 }
 
 /// Makes the child. It goes on where the call was made, with every byte.
@@ -125,7 +125,7 @@ extern "C" fn in_parent() {
     if plan != 0 {
         call(Request::Forked(plan, usize::from(done)));
     }
-    BOARD.end_fork();
+    CONTROL.end_fork();
 }
 
 /// Only where calls do not trap: then the child has everything, and says so.

@@ -18,7 +18,7 @@ use crate::dispatch::{masks, trap};
 use crate::fork::{call, set_errno};
 use crate::next::next;
 use crate::original::is_original;
-use crate::start::BOARD;
+use crate::start::CONTROL;
 
 /// Signals whose default is a core dump.
 const DUMPING: [c_int; 9] = [
@@ -89,7 +89,7 @@ fn is_ours(action: &Action) -> bool {
 
 /// Called for a signal that the program leaves to the kernel.
 unsafe extern "C" fn dump(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
-    if is_original() && BOARD.is_engaged() && dumps() {
+    if is_original() && CONTROL.is_engaged() && dumps() {
         call(Request::BringAllHome(true));
     }
     // SAFETY: all fields are numbers, and zero is the kernel's own way.
@@ -172,7 +172,7 @@ unsafe extern "C" fn sigaction(signal: c_int, new: *const Action, old: *mut Acti
     let resets = unsafe { new.as_ref() }.is_some_and(|new| new.sa_sigaction == libc::SIG_DFL);
     let stands = is_original() && DUMPING.contains(&signal);
     // SAFETY: null or readable, says the caller.
-    let open = unsafe { new.as_ref() }.filter(|_| is_original() && BOARD.is_user_mode()).map(|new| {
+    let open = unsafe { new.as_ref() }.filter(|_| is_original() && CONTROL.is_user_mode()).map(|new| {
         let mut open = *new;
         // A handler that blocked it could make no call that traps.
         // SAFETY: the mask is writable.
@@ -213,7 +213,7 @@ unsafe extern "C" fn pthread_sigmask(
     new: *const libc::sigset_t,
     old: *mut libc::sigset_t,
 ) -> c_int {
-    if is_original() && BOARD.is_user_mode() {
+    if is_original() && CONTROL.is_user_mode() {
         // SAFETY: passed on to the caller.
         return unsafe { change_mask(how, new.cast(), old.cast()) };
     }
@@ -222,7 +222,7 @@ unsafe extern "C" fn pthread_sigmask(
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn sigprocmask(how: c_int, new: *const libc::sigset_t, old: *mut libc::sigset_t) -> c_int {
-    if is_original() && BOARD.is_user_mode() {
+    if is_original() && CONTROL.is_user_mode() {
         // SAFETY: passed on to the caller.
         let error = unsafe { change_mask(how, new.cast(), old.cast()) };
         if error != 0 {

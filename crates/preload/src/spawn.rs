@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::next::next;
 use crate::original::is_original;
-use crate::start::BOARD;
+use crate::start::CONTROL;
 use crate::thread;
 
 type Strings = *const *mut c_char;
@@ -16,7 +16,7 @@ unsafe extern "C" {
 
 /// Tells whether memory that the kernel reads may be away.
 fn may_be_away() -> bool {
-    is_original() && BOARD.is_user_mode() && BOARD.is_engaged()
+    is_original() && CONTROL.is_user_mode() && CONTROL.is_engaged()
 }
 
 /// Keeps everything at home while a program is started.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bifolio_host::SetupError;
 use bifolio_host::in_place::settings::Settings;
-use bifolio_host::in_place::{Board, GaugeError, Gauges, Helper, Service, ServiceConfig};
+use bifolio_host::in_place::{Control, GaugeError, Gauges, Helper, Service, ServiceConfig};
 use bifolio_sys::sibling::{self, Descriptors, SiblingError};
 use bifolio_sys::{AddressRange, MapError, Memfd, ProgramMemory, SysError, process};
 
@@ -60,7 +60,7 @@ enum StartError {
 }
 
 /// What the program and the service tell each other.
-pub(crate) static BOARD: Board = Board::new();
+pub(crate) static CONTROL: Control = Control::new();
 
 /// What the service asks its helper.
 static HELPER: Helper = Helper::new();
@@ -109,14 +109,14 @@ fn start_service(settings: Settings, image: &Image) -> Result<(), StartError> {
     // SAFETY: the service keeps to the rules of this crate, and ends itself.
     let service = unsafe { sibling::start(serve, argument, Descriptors::Copied) }?;
     told.set_service(service);
-    BOARD.wait_until_ready(LOOK, || process::exists(service)).map_err(|reason| match reason {
+    CONTROL.wait_until_ready(LOOK, || process::exists(service)).map_err(|reason| match reason {
         Some(reason) => StartError::Service(reason),
         None => StartError::Ended,
     })?;
     process::end_with_parent();
     fork::register();
     signals::prepare();
-    if BOARD.is_user_mode() && !thread::arm() {
+    if CONTROL.is_user_mode() && !thread::arm() {
         return Err(StartError::Dispatch);
     }
     Ok(())
@@ -145,7 +145,7 @@ extern "C" fn serve(argument: usize) -> ! {
     let start_up = unsafe { Box::from_raw(start_up) };
     match open(*start_up) {
         Ok(mut service) => service.run(),
-        Err(error) => BOARD.say_failed(&describe(&error)),
+        Err(error) => CONTROL.say_failed(&describe(&error)),
     }
     process::exit_now(0)
 }
@@ -174,7 +174,7 @@ fn open(start_up: StartUp) -> Result<Service, OpenError> {
         program,
         memory,
         own,
-        board: &BOARD,
+        control: &CONTROL,
         helper: (&HELPER, start_helper),
         spawning: gate::spawning(),
     })?)
@@ -201,8 +201,8 @@ fn fail(what: &str) -> ! {
     if let Some(gauges) = GAUGES.get() {
         gauges.set_failure(what);
     }
-    BOARD.say_failed(what);
-    process::kill_now(BOARD.program());
+    CONTROL.say_failed(what);
+    process::kill_now(CONTROL.program());
     process::exit_now(REFUSED)
 }
 

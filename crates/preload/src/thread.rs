@@ -15,7 +15,7 @@ use crate::dispatch::trap::{Call, prepared};
 use crate::fork::call as ask;
 use crate::next::next;
 use crate::original::is_original;
-use crate::start::BOARD;
+use crate::start::CONTROL;
 
 type Begin = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
@@ -31,7 +31,7 @@ static HANDED: [Handover; HANDOVERS] =
     [const { Handover { begin: AtomicUsize::new(0), argument: AtomicUsize::new(0) } }; HANDOVERS];
 
 thread_local! {
-    /// Number of this thread, and its place on the board plus one; 0 before they are known.
+    /// Number of this thread, and its place in the control block plus one; 0 before they are known.
     static NUMBER: Cell<u32> = const { Cell::new(0) };
     static PLACE: Cell<usize> = const { Cell::new(0) };
     /// Whether this thread has said already that it lets another program run.
@@ -49,13 +49,13 @@ pub(crate) fn number() -> u32 {
 /// Makes this thread known to the service.
 pub(crate) fn become_known() {
     NUMBER.set(process::thread_id());
-    let place = BOARD.know_thread(number(), sibling::thread_pointer());
+    let place = CONTROL.know_thread(number(), sibling::thread_pointer());
     PLACE.set(place.map_or(0, |place| place + 1));
 }
 
-/// Lets calls of this thread come to us while the board says so.
+/// Lets calls of this thread come to us while the control block says so.
 pub(crate) fn arm() -> bool {
-    gate::arm(BOARD.selector().as_ptr())
+    gate::arm(CONTROL.selector().as_ptr())
 }
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
@@ -95,9 +95,9 @@ extern "C-unwind" fn known(handover: *mut c_void) -> *mut c_void {
     // SAFETY: `pthread_create` put it there.
     let begin: Begin = unsafe { std::mem::transmute(begin) };
     become_known();
-    if BOARD.is_user_mode() {
+    if CONTROL.is_user_mode() {
         arm();
-        if BOARD.is_engaged() {
+        if CONTROL.is_engaged() {
             ask(Request::KeepStack(sibling::thread_pointer()));
         }
     }
@@ -144,7 +144,7 @@ fn keep_signal_stack(stack: &libc::stack_t) {
     let start = stack.ss_sp.addr();
     let range = if off { 0..0 } else { start & !4095..(start + stack.ss_size).next_multiple_of(4096) };
     let len = range.len();
-    if PLACE.get() > 0 && BOARD.keep(PLACE.get() - 1, range) && BOARD.is_engaged() && len > 0 {
+    if PLACE.get() > 0 && CONTROL.keep(PLACE.get() - 1, range) && CONTROL.is_engaged() && len > 0 {
         ask(Request::Ready(start & !4095, len));
     }
 }
@@ -152,7 +152,7 @@ fn keep_signal_stack(stack: &libc::stack_t) {
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn sigaltstack(new: *const libc::stack_t, old: *mut libc::stack_t) -> c_int {
     let result = next!(sigaltstack(new => *const libc::stack_t, old => *mut libc::stack_t) -> c_int);
-    if result == 0 && is_original() && BOARD.is_user_mode() {
+    if result == 0 && is_original() && CONTROL.is_user_mode() {
         // SAFETY: null, or read by the call just now.
         if let Some(new) = unsafe { new.as_ref() } {
             keep_signal_stack(new);

@@ -25,7 +25,7 @@ const PASSED_ON: [i32; 10] =
 /// The service is looked after so often.
 const LOOK: Duration = Duration::from_millis(100);
 /// The service takes so long at most to see that its program has ended.
-const FAREWELL: Duration = Duration::from_secs(5);
+const LAST_FIGURES: Duration = Duration::from_secs(5);
 
 /// A program that is to run. Made before anything that a signal might end half-way.
 pub struct Runner {
@@ -54,7 +54,7 @@ impl Runner {
             self.signals.spawn(&mut command(program, arguments, settings, library)).map_err(failed)?;
         let ended = process::watch_end(child.id()).map_err(|error| failed(error.into()))?;
         let status = self.wait(child, &ended, gauges).map_err(failed)?;
-        say_farewell(gauges);
+        wait_for_last_figures(gauges);
         Ok(status)
     }
 
@@ -87,9 +87,9 @@ impl Runner {
 }
 
 /// Waits for the last figures.
-fn say_farewell(gauges: &Gauges) {
+fn wait_for_last_figures(gauges: &Gauges) {
     let start = Instant::now();
-    while let Some(service) = gauges.service().filter(|_| start.elapsed() < FAREWELL) {
+    while let Some(service) = gauges.service().filter(|_| start.elapsed() < LAST_FIGURES) {
         if process::reap(service).is_some() {
             break;
         }

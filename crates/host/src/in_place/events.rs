@@ -40,7 +40,7 @@ impl Service {
     pub(super) fn forget(&mut self, range: Range<usize>) {
         let forgotten: Result<(), Failure> = self.engine.forget(range.clone());
         debug_assert_eq!(forgotten, Ok(()), "no folio of the store is in use");
-        if let Some((base, pages)) = &mut self.landed {
+        if let Some((base, pages)) = &mut self.staged {
             let (start, end) = (range.start.max(*base), range.end.min(*base + HUGE_PAGE));
             for page in start / PAGE..end.max(start) / PAGE {
                 let page = u16::try_from(page - *base / PAGE).expect("a page of the block");
@@ -56,7 +56,7 @@ impl Service {
             let start = to + (part.start - from.start);
             self.regions.insert(start..start + part.len());
         }
-        self.land_moved(&from, to);
+        self.move_staged(&from, to);
         let mut stored = Vec::new();
         self.engine.for_stored(from.clone(), |range, _| stored.push(range));
         for range in stored {
@@ -84,9 +84,9 @@ impl Service {
         self.store_scratch(to);
     }
 
-    /// Pages that wait in the landing go to the new place at once.
-    fn land_moved(&mut self, from: &Range<usize>, to: usize) {
-        let Some((base, pages)) = self.landed else { return };
+    /// Pages that wait in the staging go to the new place at once.
+    fn move_staged(&mut self, from: &Range<usize>, to: usize) {
+        let Some((base, pages)) = self.staged else { return };
         let mut left = pages;
         for run in pages.runs(PageRun::BLOCK) {
             for page in run.first()..run.end() {
@@ -96,12 +96,12 @@ impl Service {
                     let start = to + (range.start() - from.start);
                     let target = range_of(&(start..start + PAGE));
                     let view = self.engine.view();
-                    if view.copy_in(target, view.landing_of(range)) > 0 {
+                    if view.copy_in(target, view.staging_of(range)) > 0 {
                         left.remove(one);
                     }
                 }
             }
         }
-        self.landed = Some((base, left));
+        self.staged = Some((base, left));
     }
 }

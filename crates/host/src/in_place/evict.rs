@@ -1,4 +1,4 @@
-//! Making room: blocks leave by address, one after the other, through the landing to the store.
+//! Making room: blocks leave by address, one after the other, through the staging to the store.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -49,11 +49,11 @@ impl Service {
         let before = self.limits.resident;
         if self.is_user_mode() {
             let window = window.start()..window.end();
-            self.board.hazards().set_evicting(&window);
+            self.control.hazards().set_evicting(&window);
             for part in self.evictable(window) {
                 self.evict(range_of(&part));
             }
-            self.board.hazards().end_evicting();
+            self.control.hazards().end_evicting();
         } else {
             self.evict(window);
         }
@@ -92,22 +92,22 @@ impl Service {
         let window = window.part(first * PAGE, (last + 1 - first) * PAGE).expect("within the window");
         self.move_out(window);
         let base = window.start() & !(HUGE_PAGE - 1);
-        let landed = self.landed_pages(window);
-        if landed.is_empty() {
-            return self.clear_landing();
+        let staged = self.staged_pages(window);
+        if staged.is_empty() {
+            return self.clear_staging();
         }
-        self.landed = Some((base, landed));
-        self.store_landed(base, landed);
+        self.staged = Some((base, staged));
+        self.store_staged(base, staged);
         self.put_back();
-        self.clear_landing();
+        self.clear_staging();
     }
 
-    /// Moves the pages of a window to the landing, but those that are in use.
+    /// Moves the pages of a window to the staging, but those that are in use.
     fn move_out(&mut self, window: AddressRange) {
         let (mut at, mut step, mut refused, mut waits) = (0, window.len(), 0, 0);
         while at < window.len() && refused < REFUSED_MOST {
             let rest = window.part(at, step.min(window.len() - at)).expect("within the window");
-            let target = self.engine.view().landing_of(rest);
+            let target = self.engine.view().staging_of(rest);
             let target = AddressRange::new(target.address(), target.len()).expect("whole pages");
             let mode = MoveMode::ALLOW_SOURCE_HOLES | MoveMode::DONT_WAKE;
             match self.uffd.move_(target, self.memory.window(rest), mode) {
@@ -124,7 +124,7 @@ impl Service {
                 }
                 // No page but a mark.
                 Outcome::NoSource | Outcome::Missing => (at, refused) = (at + PAGE, refused + 1),
-                // An event waits to be read, or for the thread that caused it to go on. What has landed is of the mappings
+                // An event waits to be read, or for the thread that caused it to go on. What has staged is of the mappings
                 // as they were before it, so nothing more joins it.
                 Outcome::Again(_) if at == 0 && waits < WAITS_MOST => {
                     waits += 1;
@@ -133,20 +133,20 @@ impl Service {
                 }
                 // More than one mapping.
                 Outcome::Invalid(_) if step > PAGE => step = (step / 2).next_multiple_of(PAGE),
-                // One with other rights than the landing.
+                // One with other rights than the staging.
                 Outcome::Invalid(_) => (at, refused) = (at + PAGE, refused + 1),
                 _ => return,
             }
         }
     }
 
-    /// The pages of the block that are in the landing.
-    fn landed_pages(&self, window: AddressRange) -> PageSet {
+    /// The pages of the block that are in the staging.
+    fn staged_pages(&self, window: AddressRange) -> PageSet {
         let mut there = [0; HUGE_PAGE / PAGE];
         let there = &mut there[..window.pages()];
-        let landing = self.engine.view().landing_of(window);
-        let landing = AddressRange::new(landing.address(), landing.len()).expect("whole pages");
-        resident_pages(landing, there).expect("the landing is mapped");
+        let staging = self.engine.view().staging_of(window);
+        let staging = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
+        resident_pages(staging, there).expect("the staging is mapped");
         let first = (window.start() % HUGE_PAGE) / PAGE;
         let mut pages = PageSet::EMPTY;
         for (index, _) in there.iter().enumerate().filter(|(_, byte)| *byte & 1 == 1) {
@@ -155,31 +155,31 @@ impl Service {
         pages
     }
 
-    /// Stores what is in the landing. Pages of zeros need no store: missing pages read as zero.
-    fn store_landed(&mut self, base: usize, landed: PageSet) {
+    /// Stores what is in the staging. Pages of zeros need no store: missing pages read as zero.
+    fn store_staged(&mut self, base: usize, staged: PageSet) {
         let view = self.engine.view();
-        let mut full = landed;
-        for run in landed.runs(PageRun::BLOCK) {
+        let mut full = staged;
+        for run in staged.runs(PageRun::BLOCK) {
             for page in run.first()..run.end() {
                 let run = page_run(page.into());
-                if view.landing_of(span_of(base, run)).is_zero() {
+                if view.staging_of(span_of(base, run)).is_zero() {
                     full.remove(run);
                 }
             }
         }
-        let zeros = landed.count() - full.count();
+        let zeros = staged.count() - full.count();
         let stored = self.store_pages(base, &full, true);
         self.limits.resident =
             self.limits.resident.saturating_sub(u64::from(zeros) + u64::from(stored.count()));
         let mut left = full;
         stored.runs(PageRun::BLOCK).for_each(|run| left.remove(run));
-        self.landed = (!left.is_empty()).then_some((base, left));
+        self.staged = (!left.is_empty()).then_some((base, left));
     }
 
-    /// Lets the engine store pages of a block from the landing, or else from the scratch memory.
-    fn store_pages(&self, base: usize, pages: &PageSet, landed: bool) -> PageSet {
+    /// Lets the engine store pages of a block from the staging, or else from the scratch memory.
+    fn store_pages(&self, base: usize, pages: &PageSet, staged: bool) -> PageSet {
         let view = self.engine.view();
-        view.set_isolated(Some((base, landed)));
+        view.set_isolated(Some((base, staged)));
         let stored = self.engine.store(base, pages);
         view.set_isolated(None);
         stored
@@ -201,21 +201,21 @@ impl Service {
 
     /// Copies back what could not be stored. What was dropped meanwhile is forgotten by the events.
     fn put_back(&mut self) {
-        while let Some((base, pages)) = self.landed {
+        while let Some((base, pages)) = self.staged {
             let Some(run) = pages.runs(PageRun::BLOCK).next() else {
-                self.landed = None;
+                self.staged = None;
                 return;
             };
             let part = span_of(base, run);
             let view = self.engine.view();
-            let done = view.copy_in(part, view.landing_of(part));
+            let done = view.copy_in(part, view.staging_of(part));
             let first = usize::from(run.first());
             let gone = match view.take_stopped() {
                 // The mapping is gone, and the bytes with it.
                 Some(Outcome::Missing | Outcome::Gone) => done / PAGE + 1,
                 _ => done / PAGE,
             };
-            if let Some((_, left)) = &mut self.landed {
+            if let Some((_, left)) = &mut self.staged {
                 (first..first + gone).for_each(|page| left.remove(page_run(page)));
             }
             if gone == 0 {
@@ -225,14 +225,14 @@ impl Service {
         }
     }
 
-    /// Frees what is left in the landing.
-    fn clear_landing(&self) {
+    /// Frees what is left in the staging.
+    fn clear_staging(&self) {
         // While it is registered, dropping pages would raise an event that only this process reads.
-        let landing = self.own.landing();
-        let range = AddressRange::new(landing.address(), landing.len()).expect("whole pages");
-        self.uffd.unregister(range).expect("the landing is registered");
-        advise::dontneed(landing).expect("the landing is private memory");
-        self.uffd.register(landing, Modes::MISSING).expect("it was registered before");
+        let staging = self.own.staging();
+        let range = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
+        self.uffd.unregister(range).expect("the staging is registered");
+        advise::dontneed(staging).expect("the staging is private memory");
+        self.uffd.register(staging, Modes::MISSING).expect("it was registered before");
     }
 
     /// Drops the pages of a range that are in the program, without an event.
@@ -251,11 +251,11 @@ impl Service {
         if resident_pages(part, there).is_err() || there.iter().all(|byte| byte & 1 == 0) {
             return;
         }
-        let trash = self.own.trash();
+        let discarded = self.own.discarded();
         let (mut at, mut refused) = (0, 0);
         while at < part.len() && refused < REFUSED_MOST {
             let rest = part.part(at, part.len() - at).expect("within the part");
-            let target = trash.part(rest.start() % HUGE_PAGE, rest.len()).expect("pages of one block");
+            let target = discarded.part(rest.start() % HUGE_PAGE, rest.len()).expect("pages of one block");
             let target = AddressRange::new(target.address(), target.len()).expect("whole pages");
             let mode = MoveMode::ALLOW_SOURCE_HOLES | MoveMode::DONT_WAKE;
             match self.quiet.move_(target, self.memory.window(rest), mode) {
@@ -265,7 +265,7 @@ impl Service {
                 _ => (at, refused) = (at + PAGE, refused + 1),
             }
         }
-        advise::dontneed(trash).expect("the trash is private memory");
+        advise::dontneed(discarded).expect("discarded pages are private memory");
     }
 }
 

@@ -1,10 +1,10 @@
 //! Heaps in place: the private memory of a program that knows nothing of us, managed where the program put it.
 //!
 //! ```text
-//!   service    the process beside the program: its loop        board      what threads of the program ask of it
+//!   service    the process beside the program: its loop        control    what threads of the program ask of it
 //!   watch      samples, the scan of mappings, registering      eligible   which mappings may be managed
 //!   faults     a page comes home, or begins as zeros           regions    which are
-//!   evict      a block leaves, through the landing             view       the engine's side of both
+//!   evict      a block leaves, through the staging             view       the engine's side of both
 //!   events     removals, unmappings and moves                  store      where pages are that are away
 //!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
 //!   gauges     what the command reports                      settings   what the command says
@@ -13,8 +13,8 @@
 //!   own_pages  private pages of ours
 //! ```
 
-pub mod board;
 pub mod child;
+pub mod control;
 mod eligible;
 mod events;
 mod evict;
@@ -38,8 +38,8 @@ mod watch;
 /// The least system memory that a program is given, in bytes.
 pub const RAM_LEAST: usize = 1 << 20;
 
-pub use board::{Board, Request};
 pub use child::{BytesMissing, follow_plan};
+pub use control::{Control, Request};
 pub use gauges::{GaugeError, GaugeReading, Gauges, Outside};
 pub use helper::Helper;
 pub use service::{Service, ServiceConfig};

@@ -2,7 +2,7 @@
 //! together with it.
 //!
 //! ```text
-//!   | guard bell guard | landing 2 MiB | guard | trash 2 MiB | guard | zeros 2 MiB | guard |
+//!   | guard wake page guard | staging 2 MiB | guard | discarded 2 MiB | guard | zeros 2 MiB | guard |
 //! ```
 
 use bifolio_sys::{
@@ -12,10 +12,10 @@ use bifolio_sys::{
 /// The pages. Children do not inherit them.
 pub(super) struct OwnPages {
     whole: Mapping,
-    landing: AddressRange,
-    trash: AddressRange,
+    staging: AddressRange,
+    discarded: AddressRange,
     zeros: AddressRange,
-    bell: AddressRange,
+    wake_page: AddressRange,
 }
 
 impl OwnPages {
@@ -24,13 +24,13 @@ impl OwnPages {
         let part =
             |offset: usize, len: usize| whole.span().part(offset, len).expect("within the reservation");
         // A guard of a page would do; a whole 2 MiB keeps the parts aligned as huge pages are.
-        let [landing, trash, zeros] = [1, 3, 5].map(|index| part(index * HUGE_PAGE, HUGE_PAGE));
-        let bell = part(PAGE, PAGE);
-        for readable in [landing, trash, bell] {
+        let [staging, discarded, zeros] = [1, 3, 5].map(|index| part(index * HUGE_PAGE, HUGE_PAGE));
+        let wake_page = part(PAGE, PAGE);
+        for readable in [staging, discarded, wake_page] {
             whole.replace_anonymous(readable, Protection::ReadWrite)?;
         }
         whole.replace_anonymous(zeros, Protection::Read)?;
-        let own = OwnPages { whole, landing, trash, zeros, bell };
+        let own = OwnPages { whole, staging, discarded, zeros, wake_page };
         advise::dontfork(own.whole.all())?;
         advise::dontdump(own.whole.all())?;
         // Copies of zeros read it; what is not there yet is found as the zero page by the first of them.
@@ -44,13 +44,13 @@ impl OwnPages {
     }
 
     /// Where pages of the program wait while they are copied: one block of it.
-    pub(super) fn landing(&self) -> SharedBytes<'_> {
-        self.at(self.landing)
+    pub(super) fn staging(&self) -> SharedBytes<'_> {
+        self.at(self.staging)
     }
 
     /// Where pages of the program go to be dropped.
-    pub(super) fn trash(&self) -> SharedBytes<'_> {
-        self.at(self.trash)
+    pub(super) fn discarded(&self) -> SharedBytes<'_> {
+        self.at(self.discarded)
     }
 
     /// `len` bytes of zeros.
@@ -59,8 +59,8 @@ impl OwnPages {
     }
 
     /// The page that a thread touches to wake the service.
-    pub(super) fn bell(&self) -> SharedBytes<'_> {
-        self.at(self.bell)
+    pub(super) fn wake_page(&self) -> SharedBytes<'_> {
+        self.at(self.wake_page)
     }
 
     fn at(&self, range: AddressRange) -> SharedBytes<'_> {

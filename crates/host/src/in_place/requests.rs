@@ -5,35 +5,35 @@ use std::ops::Range;
 use bifolio_folio::Order;
 use bifolio_sys::{AddressRange, Outcome, PAGE, USER_SPACE, Wake, advise};
 
-use crate::in_place::board::Request;
 use crate::in_place::child::Plan;
+use crate::in_place::control::Request;
 use crate::in_place::faults::range_of;
 use crate::in_place::service::Service;
 
 impl Service {
-    /// Serves what waits on the board.
+    /// Serves what waits in the control block.
     pub(super) fn serve_requests(&mut self) {
-        if !self.board.has_pending() {
+        if !self.control.has_pending() {
             return;
         }
-        self.answer_bell();
-        while let Some((slot, request)) = self.board.take() {
+        self.answer_wakes();
+        while let Some((slot, request)) = self.control.take() {
             let answer = self.serve_request(request);
-            self.board.answer(slot, answer);
+            self.control.answer(slot, answer);
         }
     }
 
-    /// Lets the threads go on that rang, and makes the bell ring again. Requests are looked at after it: a thread that
+    /// Lets the threads go on that touched the wake page, and makes the next touch a fault again. Requests are looked at after it: a thread that
     /// found the page there has posted its request before.
-    fn answer_bell(&self) {
-        let bell = self.own.bell();
-        let page = AddressRange::new(bell.address(), PAGE).expect("a page");
+    fn answer_wakes(&self) {
+        let wake_page = self.own.wake_page();
+        let page = AddressRange::new(wake_page.address(), PAGE).expect("a page");
         if !self.quiet.zeropage(page, Wake::Now).is_done() {
             let _: Outcome = self.quiet.wake(page);
         }
-        advise::dontneed(bell).expect("the bell is private memory");
+        advise::dontneed(wake_page).expect("the wake page is private memory");
         let mut buffer = bifolio_sys::MessageBuf::new();
-        // The messages say only that somebody rang.
+        // The messages say only that the page was touched.
         while self.quiet.read(&mut buffer).is_ok_and(|messages| !messages.is_empty()) {}
     }
 

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   read messages: events are applied at once, in their order; faults queue up
-//!   requests of the board
+//!   requests of the control block
 //!   a look at the memory, if it is time            watch    sample, scan, register
 //!   else one fault                                 faults   fetch, or zeros
-//!   else one slice of eviction, if room is short   evict    a block through the landing to the store
-//!   else sleep until a message, a ring, the end of the program, or the next look
+//!   else one slice of eviction, if room is short   evict    a block through the staging to the store
+//!   else sleep until a message, a request, the end of the program, or the next look
 //! ```
 //!
 //! It is alone: no lock here is ever contended. It must never touch memory of the program, since its own fault would
@@ -31,9 +31,8 @@ use bifolio_sys::{
     Reads, USER_SPACE, Uffd, process,
 };
 
-use crate::in_place::streams::Streams;
-use crate::in_place::board::Board;
 use crate::in_place::child::Plan;
+use crate::in_place::control::Control;
 use crate::in_place::eligible::Exclusions;
 use crate::in_place::gauges::Gauges;
 use crate::in_place::helper::Helper;
@@ -41,6 +40,7 @@ use crate::in_place::own_pages::OwnPages;
 use crate::in_place::regions::Regions;
 use crate::in_place::sharing::Sharing;
 use crate::in_place::store::Store;
+use crate::in_place::streams::Streams;
 use crate::in_place::view::InPlaceView;
 use crate::setup::{SetupError, pages};
 
@@ -65,7 +65,7 @@ pub struct ServiceConfig {
     /// Memory that is no data of the program.
     pub own: Vec<AddressRange>,
     /// Where it is asked.
-    pub board: &'static Board,
+    pub control: &'static Control,
     /// Threads that are beginning, or let another program run in this memory: nothing is evicted or registered meanwhile.
     pub spawning: &'static AtomicU32,
     /// Its helper, and how to start it; called once at most.
@@ -81,12 +81,12 @@ pub(super) struct Fault {
 
 /// See the module.
 pub struct Service {
-    pub(super) board: &'static Board,
+    pub(super) control: &'static Control,
     pub(super) memory: ProgramMemory,
     pub(super) own: Arc<OwnPages>,
-    /// Serves the program's memory and the landing, with events.
+    /// Serves the program's memory and the staging, with events.
     pub(super) uffd: Arc<Uffd>,
-    /// Serves the trash and the bell, without: what is dropped there raises nothing.
+    /// Serves the discarded and the wake page, without: what is dropped there raises nothing.
     pub(super) quiet: Uffd,
     pub(super) engine: Arc<Engine<InPlaceView>>,
     pub(super) store: Arc<Store>,
@@ -113,8 +113,8 @@ pub struct Service {
     pub(super) sharing: Sharing,
     /// Pages that a living child kept from going, in the last round.
     pub(super) forked_pages: u64,
-    /// Pages in the landing that are neither stored nor back yet, and the block they are of.
-    pub(super) landed: Option<(usize, PageSet)>,
+    /// Pages in the staging that are neither stored nor back yet, and the block they are of.
+    pub(super) staged: Option<(usize, PageSet)>,
     pub(super) engaged: bool,
     /// Since something is registered, all mappings were looked at.
     pub(super) first_scan_done: bool,
@@ -177,9 +177,9 @@ impl Service {
         let (uffd, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE | events, wished)?;
         let (quiet, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE, Features::empty())?;
         let (uffd, own) = (Arc::new(uffd), Arc::new(OwnPages::new()?));
-        uffd.register(own.landing(), Modes::MISSING)?;
-        quiet.register(own.trash(), Modes::MISSING)?;
-        quiet.register(own.bell(), Modes::MISSING)?;
+        uffd.register(own.staging(), Modes::MISSING)?;
+        quiet.register(own.discarded(), Modes::MISSING)?;
+        quiet.register(own.wake_page(), Modes::MISSING)?;
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
         let store = Arc::new(Store::new(vram)?);
@@ -189,7 +189,7 @@ impl Service {
         exclusions.own.push(own.range());
         let now = Instant::now();
         Ok(Service {
-            board: config.board,
+            control: config.control,
             memory: config.memory,
             own,
             uffd,
@@ -215,7 +215,7 @@ impl Service {
             spawning: config.spawning,
             sharing: Sharing::new(config.helper),
             forked_pages: 0,
-            landed: None,
+            staged: None,
             engaged: false,
             first_scan_done: false,
             messages: MessageBuf::new(),
@@ -240,9 +240,9 @@ impl Service {
     /// Serves until the program has ended or runs another program.
     pub fn run(&mut self) {
         if self.is_user_mode() {
-            self.board.set_user_mode();
+            self.control.set_user_mode();
         }
-        self.board.say_ready(self.program, self.own.bell().address());
+        self.control.say_ready(self.program, self.own.wake_page().address());
         while self.step() {}
         self.sharing.end();
         self.measure();

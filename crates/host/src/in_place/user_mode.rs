@@ -27,7 +27,7 @@ impl Service {
         if !self.all_threads_can_trap() {
             return false;
         }
-        self.board.selector().store(1, SeqCst);
+        self.control.selector().store(1, SeqCst);
         // One that blocked it since would be ended by its next call.
         let can = self.all_threads_can_trap();
         if !can {
@@ -38,14 +38,14 @@ impl Service {
 
     /// Lets all calls pass.
     pub(super) fn end_dispatch(&self) {
-        self.board.selector().store(0, SeqCst);
+        self.control.selector().store(0, SeqCst);
     }
 
     /// Tells whether every thread of the program is known, so that its calls are ours to see, and takes SIGSYS.
     fn all_threads_can_trap(&self) -> bool {
         let Ok(now) = threads::of_process(self.program) else { return false };
         now.into_iter().all(|thread| {
-            let known = self.board.threads().any(|known| known == thread);
+            let known = self.control.threads().any(|known| known == thread);
             // A thread that has ended meanwhile blocks nothing.
             known && threads::blocked_signals(self.program, thread).is_none_or(|mask| mask & SIGSYS == 0)
         })
@@ -78,8 +78,8 @@ impl Service {
 
     /// Parts of a range that may be evicted: what calls use, and what is kept, is left out.
     pub(super) fn evictable(&self, range: Range<usize>) -> Vec<Range<usize>> {
-        let mut used = self.board.hazards().used_in(&range);
-        used.extend(self.board.kept().filter(|kept| kept.start < range.end && range.start < kept.end));
+        let mut used = self.control.hazards().used_in(&range);
+        used.extend(self.control.kept().filter(|kept| kept.start < range.end && range.start < kept.end));
         used.sort_by_key(|used| used.start);
         let mut parts = Vec::new();
         let mut at = range.start;

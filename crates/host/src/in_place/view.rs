@@ -1,7 +1,7 @@
-//! The engine's view of a program's private memory: pages leave through the landing, and come back as copies.
+//! The engine's view of a program's private memory: pages leave through the staging, and come back as copies.
 //!
 //! ```text
-//!   out   the service moves what is there of a block to the landing (UFFDIO_MOVE), and lets the engine store it from there
+//!   out   the service moves what is there of a block to the staging (UFFDIO_MOVE), and lets the engine store it from there
 //!   in    the engine copies a folio to the scratch memory, and UFFDIO_COPY makes pages of it
 //! ```
 //!
@@ -28,7 +28,7 @@ pub struct InPlaceView {
 
 #[derive(Default)]
 struct State {
-    /// The block whose pages are out of the program's sight, and whether they are in the landing or in the scratch memory.
+    /// The block whose pages are out of the program's sight, and whether they are in the staging or in the scratch memory.
     isolated: Option<(usize, bool)>,
     /// Why the last copy into the program stopped.
     stopped: Option<Outcome>,
@@ -39,8 +39,8 @@ struct State {
 /// Where bytes of a span are.
 #[derive(Debug)]
 pub enum Staged {
-    /// In the landing.
-    Landed,
+    /// In the staging.
+    Moved,
     /// In the scratch memory.
     Scratch,
 }
@@ -52,7 +52,7 @@ impl InPlaceView {
         Ok(InPlaceView { uffd, own, scratch, state: Mutex::default() })
     }
 
-    /// Says which block has pages out of the program's sight, and whether they are in the landing (`true`) or in the
+    /// Says which block has pages out of the program's sight, and whether they are in the staging (`true`) or in the
     /// scratch memory.
     pub(super) fn set_isolated(&self, block: Option<(usize, bool)>) {
         self.state().isolated = block;
@@ -68,10 +68,10 @@ impl InPlaceView {
         self.state().unshown.take()
     }
 
-    /// The place in the landing of pages of a block.
-    pub(super) fn landing_of(&self, range: AddressRange) -> SharedBytes<'_> {
+    /// The place in the staging of pages of a block.
+    pub(super) fn staging_of(&self, range: AddressRange) -> SharedBytes<'_> {
         let offset = range.start() % HUGE_PAGE;
-        self.own.landing().part(offset, range.len()).expect("pages of one block")
+        self.own.staging().part(offset, range.len()).expect("pages of one block")
     }
 
     /// The place in the scratch memory of pages of a block.
@@ -115,7 +115,7 @@ impl CpuView for InPlaceView {
 
     fn isolate(&self, place: BlockSpan, _: &PageSet) -> Result<Staged, Refused> {
         match self.state().isolated {
-            Some((base, true)) if base == place.base => Ok(Staged::Landed),
+            Some((base, true)) if base == place.base => Ok(Staged::Moved),
             Some((base, false)) if base == place.base => Ok(Staged::Scratch),
             _ => Err(Refused::Busy),
         }
@@ -128,12 +128,12 @@ impl CpuView for InPlaceView {
     fn bytes<'v>(&'v self, place: BlockSpan, staged: &Staged, run: PageRun) -> SharedBytes<'v> {
         let range = span_of(place.base, run);
         match staged {
-            Staged::Landed => self.landing_of(range),
+            Staged::Moved => self.staging_of(range),
             Staged::Scratch => self.scratch_of(range),
         }
     }
 
-    /// Nothing: what could not be stored is in the landing, and the service puts it back.
+    /// Nothing: what could not be stored is in the staging, and the service puts it back.
     fn remap(&self, _: BlockSpan, _: &PageSet, _: Option<Staged>) {}
 
     fn install(&self, place: BlockSpan, staged: Staged, _: Option<u16>) -> Result<(), (Refused, Staged)> {

@@ -72,11 +72,11 @@ impl Service {
 
     /// Begins to manage the program's data.
     fn engage(&mut self) {
-        self.engaged = self.board.engage() && self.begin_dispatch();
+        self.engaged = self.control.engage() && self.begin_dispatch();
         if self.engaged {
             self.scan();
         } else {
-            self.board.disengage();
+            self.control.disengage();
         }
     }
 
@@ -101,7 +101,7 @@ impl Service {
             self.end_dispatch();
             self.engaged = false;
             self.first_scan_done = false;
-            self.board.disengage();
+            self.control.disengage();
         }
         missing
     }
@@ -144,7 +144,7 @@ impl Service {
         }
         self.forget_threads();
         self.exclusions.addresses.clear();
-        self.exclusions.addresses.extend(self.board.thread_pointers());
+        self.exclusions.addresses.extend(self.control.thread_pointers());
         let Ok(entries) = self.maps.read() else { return };
         self.borders.clear();
         let mut found = Vec::new();
@@ -190,7 +190,7 @@ impl Service {
         let Ok(now) = threads::of_process(self.program) else { return };
         let alive: BTreeSet<u32> = now.into_iter().collect();
         if alive.contains(&self.program) {
-            self.board.forget_threads(|thread| alive.contains(&thread));
+            self.control.forget_threads(|thread| alive.contains(&thread));
         }
     }
 

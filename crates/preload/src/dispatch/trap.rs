@@ -9,7 +9,7 @@ use crate::dispatch::gate::{self, nr};
 use crate::dispatch::{long, masks, ready};
 use crate::fork;
 use crate::signals;
-use crate::start::BOARD;
+use crate::start::CONTROL;
 use crate::thread;
 
 /// The code of a SIGSYS that says a call has trapped.
@@ -88,7 +88,7 @@ fn make(call: Call, context: &mut ucontext_t) -> Answer {
     Answer::Value(match call.number {
         nr::SIGPROCMASK => change_mask(call, context),
         nr::SIGACTION => change_action(call),
-        _ if !BOARD.is_user_mode() => call.pass(),
+        _ if !CONTROL.is_user_mode() => call.pass(),
         nr::SIGSUSPEND => with_mask(call, 0),
         nr::PPOLL => with_mask(call, 3),
         nr::EPOLL_PWAIT | nr::EPOLL_PWAIT2 => with_mask(call, 4),
@@ -144,7 +144,7 @@ pub(crate) fn prepared(call: Call) -> isize {
 /// The same, for a call that uses what `uses` says.
 pub(crate) fn prepared_with(call: Call, uses: impl Fn(bool) -> Uses) -> isize {
     let here = 0_u8;
-    let held = BOARD.hazards().begin(thread::number(), (&raw const here).addr());
+    let held = CONTROL.hazards().begin(thread::number(), (&raw const here).addr());
     // More calls than can be known at once: this one is made as it is.
     let Some(mut held) = held else { return call.pass() };
     ready::make_ready(&uses(false), &mut held);

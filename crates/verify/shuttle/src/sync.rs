@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
-pub(crate) use shuttle::sync::{Condvar, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use shuttle::sync::{Condvar, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// Of no interest to the scheduler: what is made in it neither locks nor waits.
 pub(crate) use std::sync::OnceLock;
 

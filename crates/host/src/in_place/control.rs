@@ -1,7 +1,7 @@
 //! What threads of the program and the service tell each other: words of shared memory, no locks.
 //!
 //! ```text
-//!   thread    takes a slot, writes a request, rings (touches the bell page), waits for the slot's word to change
+//!   thread    takes a slot, writes a request, touches the wake page, waits for the slot's word to change
 //!   service   sees the slot, does it, writes the answer, wakes
 //! ```
 
@@ -96,16 +96,16 @@ const FAILED: u32 = 2;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Board {
+pub struct Control {
     state: AtomicU32,
     engaged: AtomicU32,
     /// Threads of the program that are forking.
     forking: AtomicU32,
     program: AtomicU32,
     pending: AtomicU32,
-    /// Threads that touch the bell, or are about to.
-    ringing: AtomicU32,
-    bell: AtomicUsize,
+    /// Threads that touch the wake page, or are about to.
+    waking: AtomicU32,
+    wake_page: AtomicUsize,
     slots: [Slot; SLOTS],
     /// Thread number and thread pointer of each thread that is known; 0 if free.
     threads: [(AtomicU32, AtomicUsize); THREADS],
@@ -118,19 +118,19 @@ pub struct Board {
     hazards: Hazards,
 }
 
-impl Board {
-    /// An empty board.
-    #[expect(clippy::new_without_default, reason = "boards are statics")]
+impl Control {
+    /// An empty control block.
+    #[expect(clippy::new_without_default, reason = "control blocks are statics")]
     #[must_use]
-    pub const fn new() -> Board {
-        Board {
+    pub const fn new() -> Control {
+        Control {
             state: AtomicU32::new(STARTING),
             engaged: AtomicU32::new(0),
             forking: AtomicU32::new(0),
             program: AtomicU32::new(0),
             pending: AtomicU32::new(0),
-            ringing: AtomicU32::new(0),
-            bell: AtomicUsize::new(0),
+            waking: AtomicU32::new(0),
+            wake_page: AtomicUsize::new(0),
             slots: [const {
                 Slot {
                     word: AtomicU32::new(FREE),
@@ -168,10 +168,10 @@ impl Board {
         }
     }
 
-    /// Says that the service waits for work, and where its bell is.
-    pub(super) fn say_ready(&self, program: u32, bell: usize) {
+    /// Says that the service waits for work, and where its wake page is.
+    pub(super) fn say_ready(&self, program: u32, wake_page: usize) {
         self.program.store(program, Relaxed);
-        self.bell.store(bell, Relaxed);
+        self.wake_page.store(wake_page, Relaxed);
         self.state.store(READY, Release);
         futex::wake_all(&self.state);
     }
@@ -217,7 +217,7 @@ impl Board {
         self.engaged.store(0, SeqCst);
     }
 
-    /// Says that a thread forks. Returns whether memory may be away; if not, none will be until [`Board::end_fork`].
+    /// Says that a thread forks. Returns whether memory may be away; if not, none will be until [`Control::end_fork`].
     #[must_use]
     pub fn begin_fork(&self) -> bool {
         self.forking.fetch_add(1, SeqCst);
@@ -267,10 +267,10 @@ impl Board {
         ranges.filter(|range| !range.is_empty())
     }
 
-    /// Asks the service, and waits for its answer. `ring` is given the address of the bell, to touch it.
+    /// Asks the service, and waits for its answer. `touch` is given the address of the wake page.
     ///
     /// Not to be called by the service, nor by a process that does not share its memory.
-    pub fn call(&self, request: Request, ring: impl Fn(usize)) -> usize {
+    pub fn call(&self, request: Request, touch: impl Fn(usize)) -> usize {
         let slot = self.claim();
         for (cell, word) in slot.request.iter().zip(request.encode()) {
             cell.store(word, Relaxed);
@@ -278,9 +278,9 @@ impl Board {
         // First, so that the count is never below what can be taken.
         self.pending.fetch_add(1, AcqRel);
         slot.word.store(POSTED, Release);
-        self.ringing.fetch_add(1, AcqRel);
-        ring(self.bell.load(Relaxed));
-        self.ringing.fetch_sub(1, AcqRel);
+        self.waking.fetch_add(1, AcqRel);
+        touch(self.wake_page.load(Relaxed));
+        self.waking.fetch_sub(1, AcqRel);
         loop {
             match slot.word.load(Acquire) {
                 DONE => break,
@@ -302,12 +302,12 @@ impl Board {
         }
     }
 
-    /// Tells whether a request may wait, or a thread for its ring to be heard.
+    /// Tells whether a request may wait, or a thread that touches the wake page for an answer.
     pub(super) fn has_pending(&self) -> bool {
-        self.pending.load(Acquire) != 0 || self.ringing.load(Acquire) != 0
+        self.pending.load(Acquire) != 0 || self.waking.load(Acquire) != 0
     }
 
-    /// Takes a request that waits. It must be [answered](Board::answer).
+    /// Takes a request that waits. It must be [answered](Control::answer).
     pub(super) fn take(&self) -> Option<(usize, Request)> {
         let posted =
             |(_, slot): &(usize, &Slot)| slot.word.compare_exchange(POSTED, TAKEN, AcqRel, Relaxed).is_ok();
@@ -326,7 +326,7 @@ impl Board {
         futex::wake_all(&slot.word);
     }
 
-    /// Makes a thread known, by its number and its thread pointer. Returns its place on the board; `None` if there are too
+    /// Makes a thread known, by its number and its thread pointer. Returns its place in the control block; `None` if there are too
     /// many.
     pub fn know_thread(&self, number: u32, pointer: usize) -> Option<usize> {
         let free = |(_, (taken, _)): &(usize, &(AtomicU32, AtomicUsize))| {
@@ -368,15 +368,15 @@ mod tests {
 
     #[test]
     fn every_request_gets_its_own_answer() {
-        static BOARD: Board = Board::new();
+        static CONTROL: Control = Control::new();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let service = scope.spawn(|| {
                 let mut served = 0;
-                while !stop.load(Acquire) || BOARD.has_pending() {
-                    while let Some((index, request)) = BOARD.take() {
+                while !stop.load(Acquire) || CONTROL.has_pending() {
+                    while let Some((index, request)) = CONTROL.take() {
                         let Request::Forget(start, len) = request else { panic!("{request:?}") };
-                        BOARD.answer(index, start + len);
+                        CONTROL.answer(index, start + len);
                         served += 1;
                     }
                     std::thread::yield_now();
@@ -387,7 +387,7 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..500 {
                         assert_eq!(
-                            BOARD.call(Request::Forget(number * 1000, round), |_| ()),
+                            CONTROL.call(Request::Forget(number * 1000, round), |_| ()),
                             number * 1000 + round
                         );
                     }
@@ -403,19 +403,19 @@ mod tests {
 
     #[test]
     fn reason_of_a_failure_arrives() {
-        let board = Board::new();
-        board.say_failed("no memory");
-        let waited = board.wait_until_ready(Duration::from_secs(1), || true);
+        let control = Control::new();
+        control.say_failed("no memory");
+        let waited = control.wait_until_ready(Duration::from_secs(1), || true);
         assert_eq!(waited, Err(Some("no memory".into())));
     }
 
     #[test]
     fn threads_are_known_until_they_end() {
-        let board = Board::new();
-        let one = board.know_thread(1, 4096).expect("room");
-        board.know_thread(2, 8192).expect("room");
+        let control = Control::new();
+        let one = control.know_thread(1, 4096).expect("room");
+        control.know_thread(2, 8192).expect("room");
         assert_eq!(one, 0);
-        board.forget_threads(|number| number == 2);
-        assert!(board.thread_pointers().eq([8192]));
+        control.forget_threads(|number| number == 2);
+        assert!(control.thread_pointers().eq([8192]));
     }
 }
