@@ -185,12 +185,14 @@ pub struct Nodes {
 
 impl Nodes {
     /// The devices, in the order of their numbers.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &Node> {
         self.cells.iter().map_while(OnceLock::get)
     }
 
     /// The device of that number, if there is one.
     #[must_use]
+    #[inline]
     pub fn get(&self, id: NodeId) -> Option<&Node> {
         self.cells.get(usize::from(id.0))?.get()
     }
@@ -246,6 +248,7 @@ impl Nodes {
 impl Index<usize> for Nodes {
     type Output = Node;
 
+    #[inline]
     fn index(&self, number: usize) -> &Node {
         self.cells[number].get().expect("a device of this number")
     }
