@@ -150,7 +150,7 @@ impl<V: CpuView> Engine<V> {
         let request = Request::must_succeed(Cause::Detach);
         let mut first = None;
         for found in self.blocks.made() {
-            if let Err((page, why)) = self.bring_run_from(node, found, PageRun::BLOCK, request) {
+            if let Err((page, why)) = self.bring_run(node, found, PageRun::BLOCK, request) {
                 first.get_or_insert((address(&found, page), why));
             }
         }
@@ -165,22 +165,12 @@ impl<V: CpuView> Engine<V> {
         on_it.map(|piece| u64::from(piece.run.pages())).sum()
     }
 
-    /// Brings the folios that hold pages of `run` home: see [`Engine::bring_run_from`].
-    pub(crate) fn bring_run(
-        &self,
-        found: BlockRef<'_>,
-        run: PageRun,
-        request: Request<'_>,
-    ) -> Result<(), (u16, Failure)> {
-        self.bring_run_from(None, found, run, request)
-    }
-
     /// Brings the folios of one device, or of all, that hold pages of `run` home, one after the other; one that cannot
     /// come does not keep the others.
     ///
     /// # Errors
     /// The first page of the first folio that could not come, and why.
-    fn bring_run_from(
+    fn bring_run(
         &self,
         node: Option<NodeId>,
         found: BlockRef<'_>,

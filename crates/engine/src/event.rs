@@ -75,8 +75,6 @@ pub enum Cause {
     Reclaim,
     /// Taking a device away.
     Detach,
-    /// Giving memory back to the kernel.
-    Release,
 }
 
 impl Cause {
@@ -93,7 +91,7 @@ impl Cause {
     pub(crate) fn leaving(self) -> Leaving {
         match self {
             Cause::Eviction | Cause::Reclaim => Leaving::Evicted,
-            Cause::Unmap | Cause::Detach | Cause::Release => Leaving::Gone,
+            Cause::Unmap | Cause::Detach => Leaving::Gone,
             _ => Leaving::Wanted,
         }
     }

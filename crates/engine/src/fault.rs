@@ -42,14 +42,6 @@ impl<V: CpuView> Engine<V> {
         result
     }
 
-    /// The same with orders that the host has decided.
-    ///
-    /// # Errors
-    /// As [`Engine::cpu_fault`].
-    pub fn cpu_fault_by(&self, address: usize, orders: CpuFaultOrders) -> Result<Finished, Failure> {
-        self.answer_cpu(address, self.now_ns(), orders)
-    }
-
     fn answer_cpu(&self, address: usize, start: u64, orders: CpuFaultOrders) -> Result<Finished, Failure> {
         let result = self.serve(address, orders);
         if let Err(why) = result {

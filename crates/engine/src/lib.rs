@@ -26,7 +26,6 @@ pub mod pin;
 pub mod query;
 mod ram_order;
 mod reclaim;
-mod release;
 mod request;
 pub mod reshape;
 mod residents;

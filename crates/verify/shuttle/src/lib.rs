@@ -106,8 +106,6 @@ mod query;
 mod ram_order;
 #[path = "../../../engine/src/reclaim.rs"]
 mod reclaim;
-#[path = "../../../engine/src/release.rs"]
-mod release;
 #[path = "../../../engine/src/request.rs"]
 mod request;
 #[path = "../../../engine/src/reshape.rs"]
