@@ -48,7 +48,7 @@ pub(crate) struct EvictionStats {
     pub(crate) evicted: bool,
     /// At least one belongs to another transaction.
     pub(crate) contended: bool,
-    /// At least one cannot go, whoever waits.
+    /// At least one cannot go, however long a thread waits.
     pub(crate) refused: bool,
 }
 
@@ -124,7 +124,7 @@ impl<V: CpuView> Engine<V> {
                 return ReclaimResult::Room;
             }
         }
-        // What was evicted made room, which somebody else was quick to take.
+        // What was evicted made room, which another thread was quick to take.
         if sweep.evicted || pool.can_allocate(wanted.order, wanted.rmap) {
             return ReclaimResult::Room;
         }
@@ -378,7 +378,7 @@ fn for_folios(node: &Node, first: Pfn, order: Order, mut each: impl FnMut(Pfn, O
         at += match node.pagemap().try_get(Pfn::new(at)) {
             Ok(folio) => {
                 let (head, order, data) = (folio.head(), folio.order(), folio.data());
-                // Not held while somebody works on it: a reference would keep it from being freed.
+                // Not held while a thread works on it: a reference would keep it from being freed.
                 drop(folio);
                 each(head, order, data);
                 head.get() + order.pages() - at

@@ -123,7 +123,7 @@ fn dead_objects_keep_their_memory_until_release_or_until_it_is_needed() {
 }
 
 #[test]
-fn place_that_somebody_still_holds_is_not_handed_out_again() {
+fn place_that_is_still_held_is_not_handed_out_again() {
     let pool = CoherentPool::new(16 * 512).expect("a pool");
     let (held, object) = allocate(&pool, Order::K64, rmap(0, 16));
     let (apart, own) = allocate(&pool, Order::K64, rmap(0, 16));

@@ -159,6 +159,24 @@ fn mutations_and_designs_that_the_page_names_are_there() {
 }
 
 #[test]
+fn each_judgement_of_the_explorers_own_has_a_row() {
+    let page = read("docs/rules.md");
+    let own = page.split("\n## ").find(|part| part.starts_with("Judgements of the explorer's own"));
+    let rows = |file: &str| {
+        let row = format!("| `{file}");
+        own.expect("a section").lines().filter(|line| line.starts_with(&row)).count()
+    };
+    let judged = |text: &str| text.matches("broken.require(").count();
+    for file in ["folio/judge.rs", "folio/pooled/world.rs"] {
+        assert_eq!(rows(file), judged(&read(&format!("crates/verify/explore/src/{file}"))), "{file}");
+    }
+    let folders = ["", "designs", "explore", "folio", "folio/pooled", "linux", "linux/migration", "migrate"];
+    let all: usize =
+        folders.iter().map(|folder| judged(&read_all(&format!("crates/verify/explore/src/{folder}")))).sum();
+    assert_eq!(rows(""), all);
+}
+
+#[test]
 fn compile_errors_that_the_page_names_are_shown_by_the_file() {
     for section in sections() {
         let holds = section.line("Holds");

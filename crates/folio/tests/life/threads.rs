@@ -252,7 +252,7 @@ fn split_and_collapse<'m>(
 }
 
 #[test]
-fn i16_pagemap_killed_amid_work_drains_and_lets_nobody_form() {
+fn i16_pagemap_killed_amid_work_drains_and_forms_nothing() {
     let shared = Shared::new();
     run_threads(&shared, || {
         while shared.folios_formed.load(Ordering::Relaxed) < 1000 {

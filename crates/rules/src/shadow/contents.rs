@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_dirty_until_they_are_cleared_whoever_owns_them() {
+    fn pages_are_dirty_until_they_are_cleared_also_under_a_new_owner() {
         let mut contents = Contents::new(PageRange { first: 0, pages: 8 });
         let range = PageRange { first: 0, pages: 4 };
         assert_eq!(contents.dirty(range), PageRange::NONE);
