@@ -9,6 +9,7 @@ use std::str::FromStr;
 use bifolio_explore::{Bounds, MemoryOrder};
 use bifolio_folio::{MemoryKind, Reset};
 use bifolio_host::PoolName;
+use bifolio_policy::PolicyName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -138,6 +139,11 @@ pub struct JobArgs {
     /// The pool that hands out device memory.
     #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
     pub pool: PoolName,
+    /// What moves, how much of it and what leaves: `auto`, `fixed`, `stride` or `density`.
+    ///
+    /// Each also with `+lru`, `+fifo`, `+clock`, `+s3fifo` or `+sieve`, such as `stride+sieve`, and with `+throttle`.
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub policy: PolicyName,
     /// When the page metadata of a folio is cleared: as it is freed, or as the next folio is formed there.
     #[arg(long, value_name = "WHEN", default_value_t, value_parser = resets())]
     pub reset: Reset,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, TryLockError};
 
-use bifolio_migrate::{AlignedRun, BLOCK_PAGES, Block, PageRun};
+use bifolio_migrate::{AlignedRun, BLOCK_PAGES, Block, PageRun, PageSet};
 use bifolio_policy::ObjectId;
 use bifolio_sys::PAGE;
 
@@ -24,6 +24,8 @@ pub struct BlockState {
     pub block: Block,
     /// Its number among the blocks that have pages in system memory.
     pub resident: Option<ObjectId>,
+    /// Pages in system memory that a device may use where they are.
+    pub(crate) remote: PageSet,
     /// The parts of regions of device-exclusive access that lie in it; mostly there are none.
     pub(crate) exclusive: Vec<ExclusivePages>,
 }
@@ -266,7 +268,12 @@ impl Blocks {
     }
 
     fn found<'b>(&self, region: &'b Region, index: usize) -> BlockRef<'b> {
-        let state = || BlockState { block: Block::new(), resident: None, exclusive: Vec::new() };
+        let state = || BlockState {
+            block: Block::new(),
+            resident: None,
+            remote: PageSet::EMPTY,
+            exclusive: Vec::new(),
+        };
         let make = || Box::new(Mutex::new(state()));
         let id = BlockId(region.first + u32::try_from(index).expect("regions number their blocks"));
         let base = region.addresses.start + index * BLOCK_LEN;

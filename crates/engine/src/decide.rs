@@ -36,7 +36,9 @@ impl<V: CpuView> Engine<V> {
         }
         let DeviceRequest { address, unit, access, .. } = *request;
         let (now_ns, free_pages) = (self.clock.now_ns(), node.pool().free_pages());
-        let fault = Fault { unit, access, now_ns, ..Fault::new(address, Side::Device(id), free_pages) };
+        let was_remote = node.capabilities().remote && self.was_remote(address);
+        let fault =
+            Fault { unit, access, now_ns, was_remote, ..Fault::new(address, Side::Device(id), free_pages) };
         lock(&node.residents).policy.decide(&fault)
     }
 

@@ -125,6 +125,7 @@ impl<V: CpuView> Engine<V> {
     pub fn detach_node(&self, node: NodeId, patience: Duration) -> Result<(), DetachError> {
         let node = self.node(node);
         self.kill(node);
+        self.revoke_all_remote();
         self.evict_from(Some(node.id()))?;
         self.evict_all_buffers(node, patience)?;
         self.drain(node, patience)?;

@@ -12,8 +12,8 @@
 //!   nor call the handler: a fault there would wait for that lock.
 //! - **Faults.** A device that meets a page without a translation, or without the right for its access, calls the handler
 //!   and tries again when that returns. The translation may be gone again by then.
-//! - **Unmapping.** Once the point of an [`TableUpdate::Unmap`] is reached, no access of the device uses what was
-//!   unmapped, cached translations included. An error of an unmapping means that the device is lost: nothing of it is used
+//! - **Unmapping.** Once the point of an [`TableUpdate::Unmap`] or [`TableUpdate::UnmapRemote`] is reached, no access of the
+//!   device uses what was unmapped, cached translations included. An error of an unmapping means that the device is lost: nothing of it is used
 //!   any more, and what only it held cannot be had back.
 //! - **Attaching.** [`Engine::new`](crate::Engine::new) attaches each device once, before it returns.
 
@@ -39,6 +39,8 @@ pub struct Capabilities {
     pub rights: Rights,
     /// Whether its memory is zeros where nothing was written yet, so that empty pages need not be cleared there.
     pub zeroed: bool,
+    /// Whether it can use system memory where it is: whether it knows [`TableUpdate::MapRemote`].
+    pub remote: bool,
 }
 
 impl Capabilities {
@@ -51,7 +53,14 @@ impl Capabilities {
             smallest_order: Order::ZERO,
             rights: Rights::READ | Rights::WRITE,
             zeroed: false,
+            remote: false,
         }
+    }
+
+    /// The same with the ability to use system memory where it is.
+    #[must_use]
+    pub fn with_remote(self) -> Capabilities {
+        Capabilities { remote: true, ..self }
     }
 
     /// The same without page faults.
@@ -153,6 +162,26 @@ pub enum TableUpdate {
         /// What the device may do there.
         rights: Rights,
     },
+    /// Enters `2^order` pages of system memory, which the device uses where the CPU has them, under the same addresses. An
+    /// entry that was used `uses` times leads nowhere any more: the next access is a fault. Only for devices that say so:
+    /// [`Capabilities::remote`].
+    MapRemote {
+        /// Virtual address of the first page.
+        address: usize,
+        /// Order.
+        order: Order,
+        /// What the device may do there.
+        rights: Rights,
+        /// How many accesses each page is good for.
+        uses: u32,
+    },
+    /// Removes `2^order` pages of system memory; once the point is reached, no unit uses them where they are.
+    UnmapRemote {
+        /// Virtual address of the first page.
+        address: usize,
+        /// Order.
+        order: Order,
+    },
     /// Removes `2^order` pages, whatever the orders they were entered at; once the point is reached, no unit uses them.
     Unmap {
         /// Virtual address of the first page.
@@ -169,16 +198,20 @@ impl TableUpdate {
         match *self {
             TableUpdate::Map { address, order, .. }
             | TableUpdate::Remap { address, order, .. }
+            | TableUpdate::MapRemote { address, order, .. }
+            | TableUpdate::UnmapRemote { address, order }
             | TableUpdate::Unmap { address, order } => (address, order),
         }
     }
 
-    /// Its pages one by one: the virtual address, and of a page that is entered the device page and the rights.
+    /// Its pages one by one: the virtual address, and of a page of the device that is entered its number and the rights.
     pub fn each_page(&self) -> impl Iterator<Item = (usize, Option<(Pfn, Rights)>)> {
         let (address, order) = self.pages();
         let entered = match *self {
             TableUpdate::Map { to, rights, .. } | TableUpdate::Remap { to, rights, .. } => Some((to, rights)),
-            TableUpdate::Unmap { .. } => None,
+            TableUpdate::Unmap { .. } | TableUpdate::UnmapRemote { .. } | TableUpdate::MapRemote { .. } => {
+                None
+            }
         };
         (0..order.pages()).zip((address..).step_by(PAGE)).map(move |(page, address)| {
             (address, entered.map(|(to, rights)| (Pfn::new(to.get() + page), rights)))

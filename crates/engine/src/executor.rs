@@ -144,7 +144,10 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             Step::ReserveRam { run } => self.reserve(run),
             Step::ReclaimRam { pages } => self.reclaim_ram(pages, cell),
             Step::ReleaseRam { run, pages } => self.release_ram(run, pages),
-            Step::Isolate { run } => self.isolate(run, cell.block.ram()),
+            Step::Isolate { run } => {
+                self.engine.revoke_remote(&self.found, cell, run.into());
+                self.isolate(run, cell.block.ram())
+            }
             Step::Remap { run } => self.remap(run, cell),
             Step::Install { run, wanted } => self.install_filled(run, wanted),
             Step::InstallZero { run } => self.install(run, V::install_zero),
@@ -159,8 +162,14 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
             Step::RemapDevice { run, to, rights } => self.remap_device(run, to, rights),
             Step::MapCoherent { run, to } => outcome_of(&self.view().map_coherent(self.place(run), to)),
             Step::UnmapCoherent { run } => outcome_of(&self.view().unmap_coherent(self.place(run))),
-            Step::Discard { run } => self.discard(run, cell),
-            Step::Protect { run, rights } => outcome_of(&self.view().protect(self.found.base, run, rights)),
+            Step::Discard { run } => {
+                self.engine.revoke_remote(&self.found, cell, run);
+                self.discard(run, cell)
+            }
+            Step::Protect { run, rights } => {
+                self.engine.revoke_remote(&self.found, cell, run);
+                outcome_of(&self.view().protect(self.found.base, run, rights))
+            }
             Step::Finish(_) => unreachable!("the end of a transaction is not a step to do"),
         }
     }

@@ -14,18 +14,25 @@ use bifolio_folio::Order;
 use bifolio_migrate::{
     CpuFaultOrders, Failure, Finished, Moved, NodeId, OrderRange, PageRun, Rights, Transaction,
 };
+use bifolio_policy::{Decision, Placement};
 use bifolio_sys::PAGE;
 
 use crate::blocks::{BlockRef, BlockState};
 use crate::device::{DeviceFault, DeviceRequest, Served};
 use crate::engine::{Engine, lock};
 use crate::event::{Cause, EventKind};
+use crate::remote::Remote;
 use crate::request::{Request, Tally};
 use crate::sleep::{Seen, Sleeper};
 use crate::view::CpuView;
 
 /// The orders of a fault that takes memory beyond the limit: one page more than the limit is better than no program.
 const ONE_PAGE: CpuFaultOrders = CpuFaultOrders { to_ram: Order::ZERO, populate: Order::ZERO };
+
+/// How often a page is tried to be brought or else used where it is.
+const LAST_TRIES: u32 = 64;
+/// Without device memory a page stays where it is for a while.
+const LAST_RESORT: Remote = Remote { order: Order::ZERO, uses: 1 << 10 };
 
 impl<V: CpuView> Engine<V> {
     /// Answers a CPU fault at `address` as the policy of system memory decides: on return the page is in view, or poisoned
@@ -146,20 +153,52 @@ impl<V: CpuView> Engine<V> {
         let tally = Tally::default();
         let decision = self.decide_for_device(node, request);
         self.wait_for(&decision);
-        let orders = self.node(node).possible(decision.orders);
-        let bring = |address, access| self.bring_to(node, address, orders, access, &tally);
-        let (run, was_there) = bring(address, access)?;
+        let remote = match decision.placement {
+            Placement::Remote { order, notify_after: uses } => Some(Remote { order, uses }),
+            Placement::Move => None,
+        };
+        let bring = |address| self.bring_or_map(node, address, &decision, remote, access, &tally);
+        let (run, was_there) = bring(address)?;
         let end = request.end();
         let mut next = run.end;
         while next < end {
             // What comes after the page is a hint: what cannot be brought will fault.
-            let Ok((run, _)) = bring(next, access) else { break };
+            let Ok((run, _)) = bring(next) else { break };
             next = run.end;
         }
         self.prefetch_to_device(node, decision.prefetch, &tally);
         let order = Order::largest_fitting((run.len() / PAGE) as u64).unwrap_or(Order::ZERO);
         let (moved_in, moved_out) = (tally.moved_in.get(), tally.moved_out.get());
         Ok(Served { tag, moved_in, moved_out, evicted: tally.evicted.get(), order, was_there })
+    }
+
+    /// Brings a page to a device, or lets the device use it where it is: if that is wanted, or as the last resort.
+    fn bring_or_map(
+        &self,
+        id: NodeId,
+        address: usize,
+        decision: &Decision,
+        remote: Option<Remote>,
+        access: Rights,
+        tally: &Tally,
+    ) -> Result<(Range<usize>, bool), DeviceFault> {
+        let node = self.node(id);
+        if let Some(run) = remote.and_then(|remote| self.map_remote(node, address, remote, access)) {
+            return Ok((run, false));
+        }
+        let orders = node.possible(decision.orders);
+        // What kept the page from coming may have gone before it can be used where it is.
+        for _ in 0..LAST_TRIES {
+            match self.bring_to(id, address, orders, access, tally) {
+                Err(DeviceFault::Unanswered { .. }) if node.capabilities().remote => {
+                    if let Some(run) = self.map_remote(node, address, LAST_RESORT, access) {
+                        return Ok((run, false));
+                    }
+                }
+                result => return result,
+            }
+        }
+        self.bring_to(id, address, orders, access, tally)
     }
 
     /// Brings the page at `address` to a device and into its page table. Returns the addresses of its folio, and whether

@@ -26,6 +26,7 @@ pub mod pin;
 pub mod query;
 mod ram_order;
 mod reclaim;
+mod remote;
 mod request;
 pub mod reshape;
 mod residents;

@@ -229,7 +229,8 @@ impl Nodes {
         let id = NodeId(u8::try_from(at).expect("few nodes"));
         let (pages, capabilities) = (parts.pagemap.pages(), parts.device.capabilities());
         let (smallest, least_pages) = (capabilities.smallest_order, least_pages.min(pages));
-        let memory = Memory { side: Side::Device(id), pages, least_pages, smallest, remote: false };
+        let remote = capabilities.remote;
+        let memory = Memory { side: Side::Device(id), pages, least_pages, smallest, remote };
         let node = Node::new(id, parts, policies.make(&memory));
         let capacity = capabilities.pages;
         if pages > capacity {

@@ -7,7 +7,7 @@
 //! | request | gets |
 //! |---|---|
 //! | a CPU access | the page |
-//! | a device access | [`DeviceFault::Unanswered`](crate::device::DeviceFault::Unanswered) with [`Failure::Pinned`], at once: a pin may last for ever |
+//! | a device access | done in system memory, where the device can ([`Capabilities::remote`](crate::device::Capabilities::remote)); otherwise [`DeviceFault::Unanswered`](crate::device::DeviceFault::Unanswered) with [`Failure::Pinned`], at once: a pin may last for ever |
 //! | a device access to its neighbour | the page, in a folio small enough to leave the pinned one out |
 //! | a prefetch to the device, an unmapping | [`Failure::Pinned`] |
 //! | making room in system memory | other pages |

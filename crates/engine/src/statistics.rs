@@ -23,6 +23,8 @@ pub enum Counter {
     BytesToDevice,
     /// Bytes copied to system memory.
     BytesToRam,
+    /// Bytes that devices moved over the link by using system memory where it is: 64 for each access.
+    BytesRemote,
     /// Bytes of the 4 KiB pages that a side touched after they had moved to it.
     BytesUseful,
     /// Folios evicted from the device to make room there.

@@ -13,8 +13,8 @@
 //! folios leave in which most pages were used, and shrinks to what was used otherwise; each time growing was wrong, the next
 //! try takes twice as long. So random access settles at single pages, and dense regions at the largest order.
 //!
-//! **Whether at all.** A page that comes and goes costs as much as 128 uses of 64 bytes over the link. So a page without a
-//! history stays in system memory for its first [`USES`] uses: at worst that costs a quarter more than moving it at once,
+//! **Whether at all.** A page that comes costs as much as 64 uses of 64 bytes over the link, and as much again if it goes
+//! written. So while there is no room a page stays in system memory for its first [`USES`] uses: at worst that costs twice as much as to move it at once,
 //! and a page that is used less never moves (as for skis: rent until renting has cost as much as buying).
 
 use alloc::boxed::Box;
@@ -33,7 +33,7 @@ use crate::policy::Policy;
 use crate::streams::{Step, Streams};
 
 /// Uses of a page that was left in system memory after which it moves.
-pub const USES: u32 = 32;
+pub const USES: u32 = 64;
 /// Uses after which it is asked again what is to be done with memory that the program, or bouncing, keeps where it is.
 const USES_OF_KEPT: u32 = 1 << 16;
 /// Folios of the largest order that fit into the memory at once.
@@ -123,7 +123,7 @@ impl Auto {
             wait_ns = ns;
         }
         let walks = step.trust > 0 && fault.advice.pattern != Pattern::Random;
-        let waits = !self.has_room(fault.free_pages) && !walks && fault.remote_uses < USES;
+        let waits = !self.has_room(fault.free_pages) && !walks && !fault.was_remote;
         let placement = match self.remote {
             true if elsewhere || verdict == Verdict::Stay => kept,
             true if waits => Placement::Remote { order: Order::K64, notify_after: USES },

@@ -17,8 +17,8 @@ pub struct Fault {
     pub unit: u32,
     /// What it wants to do. A fault of the CPU does not say; it counts as a write.
     pub access: Rights,
-    /// How often the device used the page where it is, since it was mapped there remotely; 0 for a page that was not.
-    pub remote_uses: u32,
+    /// Whether the page is mapped remotely, and was used as often as the policy wanted before it is asked again.
+    pub was_remote: bool,
     /// What the program has said of the address.
     pub advice: Advice,
     /// Pages of the side's memory that are free.
@@ -36,7 +36,7 @@ impl Fault {
             side,
             unit: 0,
             access: Rights::READ | Rights::WRITE,
-            remote_uses: 0,
+            was_remote: false,
             advice: Advice::default(),
             free_pages,
             now_ns: 0,

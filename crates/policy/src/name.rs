@@ -97,7 +97,7 @@ impl Policies for PolicyName {
         let inner: Box<dyn Policy> = match self.granularity {
             Granularity::Auto => Box::new(Auto::new(memory, or(EvictionName::S3Fifo))),
             Granularity::Fixed => {
-                let orders = FixedOrders::for_memory(memory.least_pages, memory.least_pages);
+                let orders = FixedOrders::for_memory(memory.least_pages, memory.pages);
                 Box::new(Fixed::new(orders, memory, or(EvictionName::Lru)))
             }
             Granularity::Stride => Box::new(Stride::new(memory, or(EvictionName::Lru))),

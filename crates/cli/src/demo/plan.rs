@@ -6,6 +6,7 @@ use bifolio_demo::graph::Graph;
 use bifolio_demo::layout;
 use bifolio_folio::{MemoryKind, Order, PAGE_SIZE, Reset};
 use bifolio_host::{PoolName, SpaceConfig};
+use bifolio_policy::PolicyName;
 use bifolio_sys::host::Host;
 
 use crate::args::{JobArgs, Memory};
@@ -26,6 +27,8 @@ pub struct Plan {
     pub kind: MemoryKind,
     /// What hands out device memory.
     pub pool: PoolName,
+    /// What moves, how much of it, and what leaves.
+    pub policy: PolicyName,
     /// When the words of folios that ended are made clean.
     pub reset: Reset,
     /// Devices.
@@ -116,6 +119,7 @@ impl Plan {
             buffers: args.buffers.map_or(0, |buffers| whole_pages(buffers.of(data))),
             kind: args.memory.map_or(args.pool.memory(), Memory::kind),
             pool: args.pool,
+            policy: args.policy,
             reset: args.reset,
             devices: args.devices,
             units: args.units,
@@ -184,7 +188,7 @@ impl Plan {
     /// Returns the plan as a space takes it.
     pub fn space(&self) -> SpaceConfig {
         let usize_of = |bytes| usize::try_from(bytes).expect("amounts fit 64-bit addresses");
-        SpaceConfig {
+        let config = SpaceConfig {
             // A limit that has room for everything is none.
             ram: self.ram.filter(|ram| *ram < self.kept()).map(usize_of),
             kind: self.kind,
@@ -194,7 +198,8 @@ impl Plan {
             units: self.units,
             checked: self.checked,
             ..SpaceConfig::new(usize_of(self.kept() * 2 + SPACE_SLACK), usize_of(self.vram))
-        }
+        };
+        config.with_policy(self.policy)
     }
 }
 
@@ -217,6 +222,7 @@ mod tests {
             buffers: 0,
             kind: MemoryKind::Private,
             pool: PoolName::Buddy,
+            policy: PolicyName::default(),
             reset: Reset::OnFree,
             devices: NonZeroUsize::MIN,
             units,

@@ -69,6 +69,8 @@ pub struct Bytes {
     pub to_device: u64,
     /// To system memory.
     pub to_ram: u64,
+    /// That a device used in system memory without moving its page, 64 for each access.
+    pub remote: u64,
     /// Of the pages that a side touched after they had moved to it.
     pub useful: u64,
 }
@@ -151,6 +153,7 @@ impl Figures {
             bytes: Bytes {
                 to_device: count(Counter::BytesToDevice),
                 to_ram: count(Counter::BytesToRam),
+                remote: count(Counter::BytesRemote),
                 useful: count(Counter::BytesUseful),
             },
             evictions: count(Counter::Evictions),

@@ -89,7 +89,7 @@ impl Rows {
 
     /// Adds what moved in each direction.
     fn add_moves(&mut self, figures: &Figures, data: Option<u64>) {
-        let Bytes { to_device, to_ram, useful } = figures.bytes;
+        let Bytes { to_device, to_ram, remote, useful } = figures.bytes;
         let (there, back) = (bytes(to_device), bytes(to_ram));
         let mut text = if there == back {
             format!("{there} each way")
@@ -101,8 +101,15 @@ impl Rows {
         }
         self.add("moved", text);
         self.add_all_folios(&figures.folios);
-        if to_device + to_ram > 0 {
-            self.add("used", format!("{} of that, before it moved on", percent(useful, to_device + to_ram)));
+        let brought = to_device.max(to_ram);
+        if brought > 0 {
+            self.add("used", format!("{} of what was brought, before it moved on", percent(useful, brought)));
+        }
+        if remote > 0 {
+            self.add(
+                "remote",
+                format!("{} of system memory used where it is, 64 bytes an access", bytes(remote)),
+            );
         }
     }
 

@@ -10,7 +10,7 @@ use bifolio_engine::device::{
 };
 use bifolio_engine::sleep::{Seen, Sleeper};
 use bifolio_folio::{Order, Pfn};
-use bifolio_sys::SharedBytes;
+use bifolio_sys::{PAGE, SharedBytes};
 
 use crate::caching::Caches;
 use crate::gate::Gate;
@@ -33,6 +33,8 @@ pub struct Hosted {
     handler: OnceLock<Arc<dyn FaultHandler>>,
     point: AtomicU64,
     lost: AtomicBool,
+    /// Accesses to system memory where it is.
+    remote: AtomicU64,
 }
 
 impl Hosted {
@@ -40,6 +42,7 @@ impl Hosted {
     #[must_use]
     pub fn new(memory: Memory, addresses: Range<usize>) -> Hosted {
         let capabilities = Capabilities::new(memory.pages());
+        let capabilities = if memory.has_system() { capabilities.with_remote() } else { capabilities };
         Hosted::with_capabilities(memory, addresses, capabilities, PATIENCE)
     }
 
@@ -67,6 +70,7 @@ impl Hosted {
             handler: OnceLock::new(),
             point: AtomicU64::new(0),
             lost: AtomicBool::new(false),
+            remote: AtomicU64::new(0),
         }
     }
 
@@ -80,6 +84,16 @@ impl Hosted {
     #[must_use]
     pub fn invalidations(&self) -> (u64, u64) {
         self.caches.counts()
+    }
+
+    /// How many accesses went to system memory where it is since this was last asked.
+    pub fn take_remote_accesses(&self) -> u64 {
+        self.remote.swap(0, Ordering::Relaxed)
+    }
+
+    /// Counts an access to system memory.
+    pub(crate) fn count_remote(&self) {
+        self.remote.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Declares the device lost: no port gets at its memory from its next access on, and no page is brought there. The engine
@@ -112,7 +126,9 @@ impl Hosted {
 
     /// Makes the changes. What was removed is out of use before anything else is entered, and in the end.
     fn apply(&self, batch: &[TableUpdate]) -> Result<(), DeviceError> {
-        let unmaps = |update: &TableUpdate| matches!(update, TableUpdate::Unmap { .. });
+        let unmaps = |update: &TableUpdate| {
+            matches!(update, TableUpdate::Unmap { .. } | TableUpdate::UnmapRemote { .. })
+        };
         for alike in batch.chunk_by(|one, next| unmaps(one) == unmaps(next)) {
             alike.iter().try_for_each(|update| self.apply_one(update))?;
             // New translations harm no port: what was not mapped is in no TLB.
@@ -133,7 +149,11 @@ impl Hosted {
 
     fn apply_one(&self, update: &TableUpdate) -> Result<(), DeviceError> {
         match *update {
-            TableUpdate::Map { .. } | TableUpdate::Remap { .. } if self.is_lost() => Err(DeviceError::Lost),
+            TableUpdate::Map { .. } | TableUpdate::Remap { .. } | TableUpdate::MapRemote { .. }
+                if self.is_lost() =>
+            {
+                Err(DeviceError::Lost)
+            }
             TableUpdate::Map { address, to, order, rights } => {
                 self.table.map(address, to, order.pages(), rights);
                 Ok(())
@@ -142,7 +162,13 @@ impl Hosted {
                 self.table.remap(address, to, order.pages(), rights);
                 Ok(())
             }
-            TableUpdate::Unmap { address, order } => {
+            TableUpdate::MapRemote { address, order, rights, uses } => {
+                let page = (address - self.table.addresses().start) / PAGE;
+                let to = self.memory.system_pfn(page).ok_or(DeviceError::Unsupported)?;
+                self.table.map_remote(address, to, order.pages(), rights, uses);
+                Ok(())
+            }
+            TableUpdate::Unmap { address, order } | TableUpdate::UnmapRemote { address, order } => {
                 self.table.unmap(address, order.pages());
                 Ok(())
             }

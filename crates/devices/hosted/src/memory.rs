@@ -27,6 +27,8 @@ pub struct Memory {
     /// Its first page, as the engine counts them.
     first: Pfn,
     pages: u64,
+    /// Pages from the beginning of the mapping to system memory, if that is mapped behind device memory.
+    system: Option<u64>,
     /// For each 2 MiB: whether the kernel was asked to make it one huge page.
     huge: Box<[AtomicBool]>,
 }
@@ -43,7 +45,34 @@ impl Memory {
         let bytes =
             Mapping::shared(&memfd, 0, len, Protection::ReadWrite, place).map_err(MemoryError::Map)?;
         let huge = (0..len.div_ceil(HUGE_PAGE)).map(|_| AtomicBool::new(false)).collect();
-        Ok(Memory { memfd, bytes, first, pages, huge })
+        Ok(Memory { memfd, bytes, first, pages, system: None, huge })
+    }
+
+    /// Maps `len` bytes of system memory as well, so that ports get at them where they are.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn with_system(self, memfd: &Memfd, len: usize) -> Result<Memory, MemoryError> {
+        let own = self.bytes.span().len();
+        let behind = own.next_multiple_of(HUGE_PAGE);
+        let place = Placement::Aligned(HUGE_PAGE);
+        let bytes =
+            Mapping::anonymous(behind + len, Protection::ReadWrite, place).map_err(MemoryError::Map)?;
+        for (at, len, memfd) in [(0, own, self.memfd.as_ref()), (behind, len, memfd)] {
+            let part = bytes.span().part(at, len).expect("inside of what was just mapped");
+            bytes.replace_shared(part, memfd, 0, Protection::ReadWrite).map_err(MemoryError::Map)?;
+        }
+        Ok(Memory { bytes, system: Some((behind / PAGE) as u64), ..self })
+    }
+
+    /// Whether ports get at system memory.
+    pub(crate) fn has_system(&self) -> bool {
+        self.system.is_some()
+    }
+
+    /// The number by which a page table leads to a page of system memory, counted from its beginning.
+    pub(crate) fn system_pfn(&self, page: usize) -> Option<Pfn> {
+        Some(Pfn::new(self.first.get() + self.system? + page as u64))
     }
 
     /// The file; page `first + n` is at byte `n * 4096`.
@@ -86,7 +115,8 @@ impl Memory {
         let outside = DeviceError::OutOfRange { first, pages };
         let index = first.get().checked_sub(self.first.get()).ok_or(outside)?;
         let offset = usize::try_from(index).ok().and_then(|page| page.checked_mul(PAGE));
-        let len = usize::try_from(pages).ok().and_then(|pages| pages.checked_mul(PAGE));
+        let inside = index.checked_add(pages).is_some_and(|end| end <= self.pages);
+        let len = usize::try_from(pages).ok().filter(|_| inside).and_then(|pages| pages.checked_mul(PAGE));
         let (offset, len) = offset.zip(len).ok_or(outside)?;
         self.bytes.bytes(offset, len).map_err(|_| outside)
     }

@@ -387,6 +387,11 @@ impl Access<'_> {
                 self.port.tlb.fill(address, offset, rights.contains(Rights::WRITE), self.epoch);
                 Ok(offset + address % PAGE)
             }
+            // Not kept in the TLB, so that each access is counted.
+            Walk::Remote(pfn) => {
+                device.count_remote();
+                Ok(device.memory.offset_of(pfn) + address % PAGE)
+            }
             Walk::Missing | Walk::Denied => {
                 let request = DeviceRequest::new(address, rights).by_unit(self.port.unit);
                 Err(Refused::Fault(request))

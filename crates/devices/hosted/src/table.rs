@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   directory (8 GiB a slot) -> middle (2 MiB a slot) -> leaf of 512 entries
-//!   entry  [ device page number : 59 | WRITTEN | USED | ACCESSED | WRITABLE | PRESENT ]
+//!   entry  [ uses left : 16 | page number : 42 | REMOTE | WRITTEN | USED | ACCESSED | WRITABLE | PRESENT ]
 //! ```
 //!
 //! Levels are made as they are needed, so a table for all addresses of a process costs 256 KiB, most of it untouched.
 //! `ACCESSED` is cleared by the engine as it looks for victims. `USED` and `WRITTEN` outlive the mapping, until the page is
-//! mapped again: once a removed entry is out of use, they tell all that was done by it.
+//! mapped again: once a removed entry is out of use, they tell all that was done by it. An entry that is `REMOTE` leads to system
+//! memory, until its uses have run out.
 
 use std::ops::Range;
 
@@ -24,13 +25,20 @@ const WRITABLE: u64 = 2;
 const ACCESSED: u64 = 4;
 const USED: u64 = 8;
 const WRITTEN: u64 = 16;
-const FLAG_BITS: u32 = 5;
+const REMOTE: u64 = 32;
+const FLAG_BITS: u32 = 6;
+const USES_SHIFT: u32 = 48;
+const USES_MAX: u32 = 0xffff;
+/// The number of the page, after a shift by the flags.
+const PFN_MASK: u64 = (1 << (USES_SHIFT - FLAG_BITS)) - 1;
 
 /// What the table says of an access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Walk {
     /// It leads to this device page.
     Page(Pfn),
+    /// It leads to this page of system memory, and one use less is left.
+    Remote(Pfn),
     /// There is no entry.
     Missing,
     /// The entry does not allow it.
@@ -40,6 +48,18 @@ pub(crate) enum Walk {
 fn entry_of(to: Pfn, at: u64, rights: Rights) -> u64 {
     let writable = if rights.contains(Rights::WRITE) { WRITABLE } else { 0 };
     (to.get() + at) << FLAG_BITS | writable | PRESENT
+}
+
+/// Takes one use of a remote entry, unless it has gone meanwhile or none is left.
+fn use_remote(entry: &AtomicU64, marks: u64) -> Walk {
+    let take = |value: u64| {
+        let left = value & PRESENT != 0 && value & REMOTE != 0 && value >> USES_SHIFT > 0;
+        left.then(|| (value | marks) - (1 << USES_SHIFT))
+    };
+    match entry.fetch_update(Ordering::Acquire, Ordering::Relaxed, take) {
+        Ok(value) => Walk::Remote(Pfn::new(value >> FLAG_BITS & PFN_MASK)),
+        Err(_) => Walk::Missing,
+    }
 }
 
 const LEAF_ENTRIES: usize = BLOCK_PAGES as usize;
@@ -83,6 +103,14 @@ impl Table {
         for (at, entry) in self.entries(address, pages) {
             // Release: a unit that sees the entry sees the bytes that were copied before.
             entry.store(entry_of(to, at, rights), Ordering::Release);
+        }
+    }
+
+    /// Enters `pages` pages of system memory, good for `uses` accesses each.
+    pub(crate) fn map_remote(&self, address: usize, to: Pfn, pages: u64, rights: Rights, uses: u32) {
+        let uses = u64::from(uses.min(USES_MAX)) << USES_SHIFT;
+        for (at, entry) in self.entries(address, pages) {
+            entry.store(entry_of(to, at, rights) | REMOTE | uses, Ordering::Release);
         }
     }
 
@@ -130,10 +158,13 @@ impl Table {
             return Walk::Denied;
         }
         let marks = if writes { ACCESSED | USED | WRITTEN } else { ACCESSED | USED };
+        if value & REMOTE != 0 {
+            return use_remote(entry, marks);
+        }
         if value & marks != marks {
             entry.fetch_or(marks, Ordering::Relaxed);
         }
-        Walk::Page(Pfn::new(value >> FLAG_BITS))
+        Walk::Page(Pfn::new(value >> FLAG_BITS & PFN_MASK))
     }
 
     /// Whether any of the pages was used since this was last asked.
@@ -243,6 +274,21 @@ mod tests {
         assert_eq!(counts(&table, 4), (1, 1), "use is told after the entry has gone");
         table.map(BASE, Pfn::new(0), 4, ALL);
         assert_eq!(counts(&table, 4), (0, 0));
+    }
+
+    #[test]
+    fn remote_pages_are_good_for_so_many_accesses() {
+        let table = table();
+        table.map_remote(BASE, Pfn::new(1 << 30), 2, Rights::READ, 2);
+        assert_eq!(table.walk(BASE, Rights::WRITE), Walk::Denied, "what was denied is no use");
+        assert_eq!(read(&table, 0), Walk::Remote(Pfn::new(1 << 30)));
+        assert_eq!(read(&table, 0), Walk::Remote(Pfn::new(1 << 30)));
+        assert_eq!(read(&table, 0), Walk::Missing, "both uses were made");
+        assert_eq!(read(&table, 1), Walk::Remote(Pfn::new((1 << 30) + 1)), "each page has its own");
+        table.unmap(BASE, 2);
+        assert_eq!(read(&table, 1), Walk::Missing);
+        table.map(BASE, Pfn::new(8), 1, ALL);
+        assert_eq!(read(&table, 0), Walk::Page(Pfn::new(8)));
     }
 
     #[test]

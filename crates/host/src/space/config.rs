@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bifolio_engine::Observer;
 use bifolio_engine::blocks::BLOCK_LEN;
 use bifolio_folio::{MemoryKind, Order, Reset};
-use bifolio_policy::{FixedOrders, Policies};
+use bifolio_policy::{FixedOrders, Memory, Policies, PolicyName, Side};
 use bifolio_pool::PoolName;
 use bifolio_sys::PAGE;
 
@@ -31,7 +31,8 @@ pub struct SpaceConfig {
     pub reset: Reset,
     /// Threads of each built-in device.
     pub units: NonZeroUsize,
-    /// How much moves at a time; `None`: chosen by the sizes.
+    /// What moves, how much of it, and what leaves; `None`: [`PolicyName::default`] for built-in devices, orders that leave room
+    /// for several folios for devices of your own.
     pub policy: Option<Box<dyn Policies>>,
     /// Whether the rules are checked after every transaction, and not only by [`Space::audit`](crate::Space::audit).
     pub checked: bool,
@@ -64,6 +65,17 @@ impl SpaceConfig {
             readers: None,
             observers: Vec::new(),
         }
+    }
+
+    /// The same with a policy that is known by name. Folios of coherent memory are never smaller than 64 KiB.
+    #[must_use]
+    pub fn with_policy(self, name: PolicyName) -> SpaceConfig {
+        SpaceConfig { policy: Some(named_policy(name, self.kind)), ..self }
+    }
+
+    /// The same with the default of built-in devices, if it has no policy.
+    pub(super) fn with_some_policy(self) -> SpaceConfig {
+        if self.policy.is_some() { self } else { self.with_policy(PolicyName::default()) }
     }
 
     /// Address space in bytes, whole blocks.
@@ -103,6 +115,16 @@ const SMALLEST_COHERENT: Order = Order::K64;
 const RAM_LEAST: usize = 16 * PAGE;
 /// More pages than there are.
 const UNLIMITED_PAGES: u64 = 1 << 40;
+
+fn named_policy(name: PolicyName, kind: MemoryKind) -> Box<dyn Policies> {
+    match kind {
+        MemoryKind::Private => Box::new(name),
+        MemoryKind::Coherent => Box::new(move |memory: &Memory| {
+            let least = if memory.side == Side::Ram { Order::ZERO } else { SMALLEST_COHERENT };
+            name.make(&Memory { smallest: memory.smallest.max(least), ..*memory })
+        }),
+    }
+}
 
 /// The policy of memories of these sizes.
 pub(super) fn default_policy(kind: MemoryKind, vram: u64, ram: u64) -> Box<dyn Policies> {

@@ -74,6 +74,8 @@ pub struct Space<D: ?Sized = Builtin> {
 
 /// Orders that leave room for several folios in each memory.
 const FIXED: PolicyName = PolicyName { granularity: Granularity::Fixed, eviction: None, throttle: false };
+/// Bytes that cross the link when a device uses system memory where it is.
+const REMOTE_ACCESS: u64 = 64;
 /// Threads that answer CPU faults.
 const HANDLERS: usize = 2;
 /// How long closing waits for folios that are held outside.
@@ -91,9 +93,11 @@ impl Space {
             |memory: &Memory| ReachableMemory { memfd: Arc::clone(memory.memfd()), first: memory.first() };
         let shown = if coherent { memories.iter().map(reachable).collect() } else { Vec::new() };
         let (units, mut memories) = (config.units, memories.into_iter());
-        Space::assemble(config, shown, |slot| {
+        let config = config.with_some_policy();
+        Space::assemble(config, shown, |slot, view| {
             let memory = memories.next().expect("one for each device");
-            Arc::new(Builtin::new(memory, units, slot.addresses))
+            let memory = memory.with_system(view.memfd(), slot.addresses.len())?;
+            Ok(Arc::new(Builtin::new(memory, units, slot.addresses)))
         })
     }
 
@@ -107,6 +111,8 @@ impl Space {
             devices => launch_on_all(devices, kernel)?,
         };
         self.statistics.add_time(Counter::ComputeNs, computed);
+        let remote: u64 = self.devices.iter().map(|device| device.hosted().take_remote_accesses()).sum();
+        self.statistics.add(Counter::BytesRemote, remote * REMOTE_ACCESS);
         Ok(())
     }
 }
@@ -120,25 +126,25 @@ impl<D: Device + 'static> Space<D> {
     /// built-in devices only.
     pub fn with_device(
         config: SpaceConfig,
-        make: impl FnMut(DeviceSlot) -> Arc<D>,
+        mut make: impl FnMut(DeviceSlot) -> Arc<D>,
     ) -> Result<Space<D>, SetupError> {
         require_private(config.kind)?;
-        Space::assemble(config, Vec::new(), make)
+        Space::assemble(config, Vec::new(), |slot, _| Ok(make(slot)))
     }
 
     fn assemble(
         mut config: SpaceConfig,
         shown: Vec<ReachableMemory>,
-        mut make: impl FnMut(DeviceSlot) -> Arc<D>,
+        mut make: impl FnMut(DeviceSlot, &SharedView) -> Result<Arc<D>, SetupError>,
     ) -> Result<Space<D>, SetupError> {
         let (vram, ram, count) = (config.vram_pages()?, config.ram_pages()?, config.devices.get());
         let policy = config.policy.take().unwrap_or_else(|| default_policy(config.kind, vram, ram));
         let (kind, pool, reset) = (config.kind, config.pool, config.reset);
         let mut devices = Vec::new();
-        let mut space = Space::<D>::with_nodes(config, policy, shown, vram, |addresses| {
+        let mut space = Space::<D>::with_nodes(config, policy, shown, vram, |addresses, view| {
             let slots = DeviceSlot::several(count, vram, addresses);
             let parts = slots.map(|slot| {
-                let device = make(slot.clone());
+                let device = make(slot.clone(), view)?;
                 devices.push(Arc::clone(&device));
                 node_parts(&slot, device, kind, pool, reset)
             });
@@ -159,7 +165,7 @@ impl Space<dyn Device> {
         require_private(config.kind)?;
         let policy = config.policy.take().unwrap_or_else(|| Box::new(FIXED));
         let ram = config.ram_pages()?;
-        Space::with_nodes(config, policy, Vec::new(), ram, |_| Ok(Vec::new()))
+        Space::with_nodes(config, policy, Vec::new(), ram, |_, _| Ok(Vec::new()))
     }
 }
 
@@ -170,7 +176,7 @@ impl<D: Device + ?Sized> Space<D> {
         policy: Box<dyn Policies>,
         shown: Vec<ReachableMemory>,
         vram: u64,
-        nodes: impl FnOnce(Range<usize>) -> Result<Vec<NodeParts>, SetupError>,
+        nodes: impl FnOnce(Range<usize>, &SharedView) -> Result<Vec<NodeParts>, SetupError>,
     ) -> Result<Space<D>, SetupError> {
         let (size, ram, readers) = (config.whole_blocks()?, config.ram_pages()?, config.readers());
         let reads = if readers == Readers::Caller { Reads::NonBlocking } else { Reads::Blocking };
@@ -179,7 +185,7 @@ impl<D: Device + ?Sized> Space<D> {
         let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
         let view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
         let addresses = view.addresses().start()..view.addresses().end();
-        let nodes = nodes(addresses.clone())?;
+        let nodes = nodes(addresses.clone(), &view)?;
         let memory = PolicyMemory { least_pages: vram.min(ram), ..PolicyMemory::device(vram) };
         let OrderRange { largest, smallest } = policy.make(&memory).orders();
         let granules = nodes.iter().map(|node| node.device.capabilities().smallest_order);

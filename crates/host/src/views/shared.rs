@@ -122,6 +122,12 @@ impl SharedView {
         self.view.at(span).expect("spans of this space")
     }
 
+    /// The file that has the bytes, at the same offsets as the addresses.
+    #[must_use]
+    pub fn memfd(&self) -> &Memfd {
+        &self.memfd
+    }
+
     fn alias_of(&self, span: AddressRange) -> SharedBytes<'_> {
         self.alias.bytes(self.offset(span.start()), span.len()).expect("blocks lie inside the mapping")
     }

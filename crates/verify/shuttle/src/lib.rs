@@ -106,6 +106,8 @@ mod query;
 mod ram_order;
 #[path = "../../../engine/src/reclaim.rs"]
 mod reclaim;
+#[path = "../../../engine/src/remote.rs"]
+mod remote;
 #[path = "../../../engine/src/request.rs"]
 mod request;
 #[path = "../../../engine/src/reshape.rs"]
