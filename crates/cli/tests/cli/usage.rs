@@ -135,6 +135,15 @@ Options:
           
           [default: buddy]
 
+      --policy <NAME>
+          What moves, how much of it and what leaves: `auto`, `fixed`, `stride`
+          or `density`.
+          
+          Each also with `+lru`, `+fifo`, `+clock`, `+s3fifo` or `+sieve`, such
+          as `stride+sieve`, and with `+throttle`.
+          
+          [default: auto]
+
       --reset <WHEN>
           When the page metadata of a folio is cleared: as it is freed, or as
           the next folio is formed there
@@ -199,6 +208,8 @@ Options:
                         private, coherent]
       --pool <POOL>     The pool that hands out device memory [default: buddy]
                         [possible values: buddy, freelist, coherent, mirror]
+      --policy <NAME>   What moves, how much of it and what leaves: `auto`,
+                        `fixed`, `stride` or `density` [default: auto]
       --reset <WHEN>    When the page metadata of a folio is cleared: as it is
                         freed, or as the next folio is formed there [default:
                         split-on-free] [possible values: split-on-free,
