@@ -225,3 +225,23 @@ fn heap_beyond_both_memories_is_no_failure() {
     };
     assert_eq!((&figures["exit"], &figures["violations"]), (&0.into(), &0.into()));
 }
+
+#[test]
+fn memory_that_is_away_comes_home_into_mappings_that_were_split() {
+    let script = "
+import ctypes, mmap
+libc = ctypes.CDLL(None, use_errno=True)
+size = 32 << 20
+memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for at in range(0, size, 4096): memory[at] = at // 4096 % 251
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+changed = [libc.mprotect(ctypes.c_void_p(start + at), 4096, 1) for at in range(0, size, 160 << 10)]
+import os
+def total(): return sum(memory[at] for at in range(0, size, 4096))
+child = os.fork()
+if child == 0: os._exit(total() % 251)
+print(os.waitpid(child, 0)[1], total(), set(changed))
+";
+    let test = "memory_that_is_away_comes_home_into_mappings_that_were_split";
+    same_as_plain(test, "8M", &["python3", "-c", script]);
+}

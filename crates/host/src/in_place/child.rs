@@ -142,16 +142,18 @@ fn own_uffd() -> Option<Uffd> {
 }
 
 fn copy_in(uffd: &Uffd, target: SharedBytes<'_>, source: SharedBytes<'_>) -> Result<(), BytesMissing> {
-    let mut done = 0;
+    let (mut done, mut step) = (0, target.len());
     while done < target.len() {
-        let rest = target.part(done, target.len() - done).map_err(|_| BytesMissing)?;
+        let rest = target.part(done, step.min(target.len() - done)).map_err(|_| BytesMissing)?;
         let page = target.part(done, PAGE).map_err(|_| BytesMissing)?;
-        let from = source.part(done, source.len() - done).map_err(|_| BytesMissing)?;
+        let from = source.part(done, rest.len()).map_err(|_| BytesMissing)?;
         let range = AddressRange::new(rest.address(), rest.len()).map_err(|_| BytesMissing)?;
         match uffd.copy(range, from, CopyMode::DONT_WAKE) {
             Outcome::Done(bytes) => done += bytes,
             Outcome::Again(bytes) if bytes > 0 => done += bytes,
             Outcome::Exists => done += PAGE,
+            // More than one mapping, perhaps: a copy is within one.
+            Outcome::Missing if rest.len() > PAGE => step = (rest.len() / 2).next_multiple_of(PAGE),
             // The range was not caught as a whole; a page that cannot be either is not memory of ours any more.
             Outcome::Missing if uffd.register(page, Modes::MISSING).is_ok() => {}
             Outcome::Missing => done += PAGE,

@@ -139,7 +139,12 @@ impl Service {
     /// Shows zeros from the start of a range on, up to 2 MiB or what is there already.
     pub(super) fn fill_zeros_at(&mut self, range: AddressRange) -> Outcome {
         let first = range.part(0, range.len().min(HUGE_PAGE)).expect("not empty");
-        let outcome = self.uffd.copy(first, self.own.zeros(first.len()), CopyMode::empty());
+        let mut outcome = self.uffd.copy(first, self.own.zeros(first.len()), CopyMode::empty());
+        if outcome == Outcome::Missing {
+            // More than one mapping, perhaps: a copy is within one.
+            let page = first.part(0, PAGE).expect("not empty");
+            outcome = self.uffd.copy(page, self.own.zeros(PAGE), CopyMode::empty());
+        }
         self.limits.resident += (outcome.bytes() / PAGE) as u64;
         outcome
     }

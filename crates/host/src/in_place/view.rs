@@ -83,10 +83,10 @@ impl InPlaceView {
     /// Copies pages into missing pages of the program, as far as it goes; pages that are there already are passed over.
     /// Returns the bytes that are done.
     pub(super) fn copy_in(&self, range: AddressRange, source: SharedBytes<'_>) -> usize {
-        let mut done = 0;
+        let (mut done, mut step) = (0, range.len());
         while done < range.len() {
-            let target = range.part(done, range.len() - done).expect("within the range");
-            let from = source.part(done, source.len() - done).expect("as long as the range");
+            let target = range.part(done, step.min(range.len() - done)).expect("within the range");
+            let from = source.part(done, target.len()).expect("as long as the range");
             match self.uffd.copy(target, from, CopyMode::empty()) {
                 Outcome::Done(bytes) => done += bytes,
                 Outcome::Again(bytes) if bytes > 0 => done += bytes,
@@ -95,6 +95,10 @@ impl InPlaceView {
                     let page = target.part(0, PAGE).expect("ranges are not empty");
                     let _: Outcome = self.uffd.wake(page);
                     done += PAGE;
+                }
+                // The range is of more than one mapping by now, and a copy is within one.
+                Outcome::Missing if target.len() > PAGE => {
+                    step = (target.len() / 2).next_multiple_of(PAGE);
                 }
                 stopped => {
                     self.state().stopped = Some(stopped);
