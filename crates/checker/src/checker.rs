@@ -98,7 +98,7 @@ impl Observer for Checker {
             EventKind::Begin { context, .. } => self.begin(context),
             EventKind::Step { step, context } => self.before(step, context),
             EventKind::Done { step, outcome, context } => self.after(step, outcome, context),
-            EventKind::End { result, context } => self.end(result, context),
+            EventKind::End { result, context, .. } => self.end(result, context),
             EventKind::Waiting { block } => self.waiting(block),
             EventKind::Forming { node, range, .. } => self.forming(node, range),
             EventKind::Formed { node, folio, data, .. } => self.formed(node, folio, data),

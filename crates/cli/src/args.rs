@@ -16,6 +16,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::amount::{Amount, Size};
 use crate::exit;
 use crate::output::JsonTarget;
+use crate::pictures::ReportArgs;
+use crate::record::RecordArgs;
+use crate::replay::args::ReplayArgs;
+use crate::trace::args::TraceCommand;
 
 /// Linux's device memory, rebuilt in Rust as an ordinary program.
 ///
@@ -54,6 +58,13 @@ pub enum Command {
     Check(CheckArgs),
     /// Say what works on this machine, and what lifts the limits.
     Doctor(DoctorArgs),
+    /// Replay a trace under other policies, in virtual time.
+    Replay(ReplayArgs),
+    /// Draw a trace, as one HTML file that needs no network.
+    Report(ReportArgs),
+    /// Say what a trace holds, cut it, and give it to other programs.
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Measure faults, migrations and allocations beside their floors.
     Bench(BenchArgs),
 }
@@ -153,6 +164,9 @@ pub struct JobArgs {
     /// Check the rules after every move of a folio, not only at the end.
     #[arg(long)]
     pub checked: bool,
+    /// What is recorded.
+    #[command(flatten)]
+    pub record: RecordArgs,
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArgs,

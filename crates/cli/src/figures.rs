@@ -23,6 +23,7 @@ pub fn counted(number: u64, what: &str) -> String {
 pub fn bytes(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.into_iter().find(|&(_, bits)| bytes >> bits > 0) {
+        None if bytes == 1 => "1 byte".to_owned(),
         None => format!("{bytes} bytes"),
         Some((unit, bits)) if bytes.trailing_zeros() >= bits => format!("{} {unit}", bytes >> bits),
         Some((unit, bits)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << bits) as f64),
@@ -63,9 +64,18 @@ mod tests {
 
     #[test]
     fn bytes_come_in_the_largest_unit_that_fits() {
-        let texts = [0, 1023, 1024, 4096, 1536, (1 << 20) - 1, 2 << 20, 5 << 29].map(bytes);
-        let expected =
-            ["0 bytes", "1023 bytes", "1 KiB", "4 KiB", "1.5 KiB", "1024.0 KiB", "2 MiB", "2.5 GiB"];
+        let texts = [0, 1, 1023, 1024, 4096, 1536, (1 << 20) - 1, 2 << 20, 5 << 29].map(bytes);
+        let expected = [
+            "0 bytes",
+            "1 byte",
+            "1023 bytes",
+            "1 KiB",
+            "4 KiB",
+            "1.5 KiB",
+            "1024.0 KiB",
+            "2 MiB",
+            "2.5 GiB",
+        ];
         assert_eq!(texts, expected);
     }
 

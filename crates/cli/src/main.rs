@@ -10,11 +10,15 @@ mod doctor;
 mod exit;
 mod figures;
 mod output;
+mod pictures;
 mod printable;
 mod progress;
+mod record;
+mod replay;
 mod report;
 mod run;
 mod table;
+mod trace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -34,6 +38,9 @@ fn main() -> ExitCode {
         Command::Run(args) => finish(run::run(&args)),
         Command::Check(args) => finish(check::check(&args)),
         Command::Doctor(args) => finish(doctor::doctor(&args)),
+        Command::Replay(args) => finish(replay::replay(&args)),
+        Command::Report(args) => finish(pictures::report(&args)),
+        Command::Trace(command) => finish(trace::trace(&command)),
         Command::Bench(args) => finish(bench::bench(&args)),
     })
 }

@@ -3,16 +3,20 @@
 use bifolio_builtin as builtin;
 use bifolio_engine::device::DeviceFault;
 use bifolio_host::Space;
-use bifolio_sys::SharedBytes;
+use bifolio_sys::{PAGE, SharedBytes};
 
 use crate::kernels::{Kernel, Launcher, run_unit};
 use crate::memory::{DeviceMemory, HostMemory, Unit};
+
+/// Hears of each access of a unit: address, number of the unit, and whether it writes.
+pub type OnAccess<'s> = &'s (dyn Fn(u64, u32, bool) + Sync);
 
 /// A program and the built-in device on the memory of one space.
 pub struct LiveMachine<'s> {
     space: &'s Space,
     base: usize,
     window: SharedBytes<'s>,
+    on_access: Option<OnAccess<'s>>,
 }
 
 impl<'s> LiveMachine<'s> {
@@ -20,7 +24,15 @@ impl<'s> LiveMachine<'s> {
     #[must_use]
     pub fn new(space: &'s Space) -> LiveMachine<'s> {
         let addresses = space.addresses();
-        LiveMachine { space, base: addresses.start(), window: space.window(addresses) }
+        let window = space.window(addresses);
+        LiveMachine { space, base: addresses.start(), window, on_access: None }
+    }
+
+    /// The same, with accesses of the device told to `on_access`. Those that a unit makes in a row to one page, in one way, are
+    /// told once.
+    #[must_use]
+    pub fn telling(self, on_access: Option<OnAccess<'s>>) -> LiveMachine<'s> {
+        LiveMachine { on_access, ..self }
     }
 
     fn at(&self, address: usize, len: usize) -> SharedBytes<'s> {
@@ -64,21 +76,77 @@ impl Launcher for LiveMachine<'_> {
     type Error = DeviceFault;
 
     fn launch(&mut self, kernel: Kernel, job: usize) -> Result<(), DeviceFault> {
-        self.space.launch(&Job { kernel, job })
+        self.space.launch(&Job { kernel, job, on_access: self.on_access })
     }
 }
 
 /// A kernel and its job record, as the device runs them.
-struct Job {
+struct Job<'s> {
     kernel: Kernel,
     job: usize,
+    on_access: Option<OnAccess<'s>>,
 }
 
-impl builtin::Kernel for Job {
+impl builtin::Kernel for Job<'_> {
     fn run(&self, memory: &mut builtin::Unit<'_>, unit: usize, units: usize) -> Result<(), DeviceFault> {
         let small = |number| u32::try_from(number).expect("a device has few units");
         let unit = Unit { index: small(unit), count: small(units) };
-        run_unit(self.kernel, &mut UnitMemory(memory), self.job, unit)
+        match self.on_access {
+            None => run_unit(self.kernel, &mut UnitMemory(memory), self.job, unit),
+            Some(on_access) => {
+                let inner = UnitMemory(memory);
+                let mut told = Told { inner, unit: unit.index, last: None, on_access };
+                run_unit(self.kernel, &mut told, self.job, unit)
+            }
+        }
+    }
+}
+
+/// A unit's memory whose accesses are told.
+struct Told<'s, M> {
+    inner: M,
+    unit: u32,
+    /// The page of the last access, and whether it was written.
+    last: Option<(u64, bool)>,
+    on_access: OnAccess<'s>,
+}
+
+impl<M> Told<'_, M> {
+    fn tell(&mut self, address: u64, write: bool) {
+        let access = Some((address / PAGE as u64, write));
+        if self.last != access {
+            self.last = access;
+            (self.on_access)(address, self.unit, write);
+        }
+    }
+}
+
+impl<M: DeviceMemory> DeviceMemory for Told<'_, M> {
+    type Fault = M::Fault;
+
+    fn load(&mut self, address: u64) -> Result<u64, M::Fault> {
+        self.tell(address, false);
+        self.inner.load(address)
+    }
+
+    fn store(&mut self, address: u64, value: u64) -> Result<(), M::Fault> {
+        self.tell(address, true);
+        self.inner.store(address, value)
+    }
+
+    fn add_f64(&mut self, address: u64, amount: f64) -> Result<(), M::Fault> {
+        self.tell(address, true);
+        self.inner.add_f64(address, amount)
+    }
+
+    fn fetch_add(&mut self, address: u64, amount: u64) -> Result<u64, M::Fault> {
+        self.tell(address, true);
+        self.inner.fetch_add(address, amount)
+    }
+
+    fn compare_exchange(&mut self, address: u64, old: u64, new: u64) -> Result<u64, M::Fault> {
+        self.tell(address, true);
+        self.inner.compare_exchange(address, old, new)
     }
 }
 

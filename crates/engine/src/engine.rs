@@ -158,12 +158,14 @@ impl<V: CpuView> Engine<V> {
     /// # Panics
     /// If any page is live already.
     pub fn map(&self, addresses: Range<usize>) -> Result<(), Failure> {
+        let (address, bytes) = (addresses.start, addresses.len());
         for (found, run) in self.parts(addresses)? {
             let mut cell = self.lock(&found);
             self.view.forget_unmapped(found.base, run);
             cell.block.map(run);
             self.heal(&found, &mut cell, run);
         }
+        self.observers.tell(None, || EventKind::Mapped { address, bytes });
         Ok(())
     }
 

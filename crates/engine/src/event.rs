@@ -137,10 +137,19 @@ pub enum EventKind<'e> {
     },
     /// A transaction ended.
     End {
-        /// How.
+        /// What it was for.
+        cause: Cause,
+        /// How it ended.
         result: &'e Result<Finished, Failure>,
         /// The block, and what is left staged.
         context: &'e dyn StepContext,
+    },
+    /// Pages became part of an allocation, and are empty.
+    Mapped {
+        /// Address of the first page.
+        address: usize,
+        /// Number of bytes.
+        bytes: usize,
     },
     /// A fault of the CPU was answered.
     CpuFault {

@@ -118,7 +118,8 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     #[inline(never)]
     fn tell_end(&self, result: &Result<Finished, Failure>, cell: &BlockState) {
         let context = Context { executor: self, block: &cell.block, step: None };
-        self.tell(|| EventKind::End { result, context: &context });
+        let cause = self.request.cause;
+        self.tell(|| EventKind::End { cause, result, context: &context });
     }
 
     fn tell<'x>(&self, kind: impl FnOnce() -> EventKind<'x>) {

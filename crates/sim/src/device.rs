@@ -40,6 +40,8 @@ pub struct SimDevice {
     pages: u64,
     /// Entries by address of the page.
     table: Mutex<BTreeMap<usize, Entry>>,
+    /// What was done by entries that were removed, by address of the page, until the page is entered again.
+    removed: Mutex<BTreeMap<usize, Entry>>,
     handler: OnceLock<Arc<dyn FaultHandler>>,
     time: Option<Timeline>,
 }
@@ -69,8 +71,8 @@ impl SimDevice {
         let memory = memory.expect("address space");
         // Cheaper where the kernel has huge pages, and right where it has none.
         let _: Result<(), _> = advise::hugepage(memory.all());
-        let (table, handler) = (Mutex::default(), OnceLock::new());
-        SimDevice { memfd, memory, first, pages, table, handler, time: None }
+        let (table, removed, handler) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        SimDevice { memfd, memory, first, pages, table, removed, handler, time: None }
     }
 
     /// The same, with copies that take `ns_per_page` for each page.
@@ -145,6 +147,11 @@ impl SimDevice {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Locked behind the table, never in front of it.
+    fn removed(&self) -> MutexGuard<'_, BTreeMap<usize, Entry>> {
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn part(&self, first: Pfn, pages: u64) -> Result<SharedBytes<'_>, DeviceError> {
         let outside = DeviceError::OutOfRange { first, pages };
         let bytes = |pages: u64| usize::try_from(pages).ok()?.checked_mul(PAGE);
@@ -179,8 +186,9 @@ impl SimDevice {
     /// If the device has no such pages; nothing changes.
     pub fn enter(&self, address: usize, to: Pfn, order: Order, rights: Rights) -> Result<(), DeviceError> {
         self.part(to, order.pages())?;
-        let mut table = self.table();
+        let (mut table, mut removed) = (self.table(), self.removed());
         for (address, to) in addresses(address, order).zip((to.get()..).map(Pfn::new)) {
+            removed.remove(&address);
             let old = table.get(&address).copied().filter(|old| old.to == to);
             let new = Entry { to, rights, accessed: false, used: false, written: false };
             table.insert(address, old.map_or(new, |old| Entry { rights, ..old }));
@@ -193,10 +201,10 @@ impl SimDevice {
             TableUpdate::Map { address, to, order, rights }
             | TableUpdate::Remap { address, to, order, rights } => self.enter(address, to, order, rights),
             TableUpdate::Unmap { address, order } => {
-                let mut table = self.table();
-                addresses(address, order).for_each(|address| {
-                    table.remove(&address);
-                });
+                let (mut table, mut removed) = (self.table(), self.removed());
+                for address in addresses(address, order) {
+                    removed.extend(table.remove(&address).map(|entry| (address, entry)));
+                }
                 Ok(())
             }
             _ => Err(DeviceError::Unsupported),
@@ -256,10 +264,10 @@ impl Device for SimDevice {
     }
 
     fn used_pages(&self, address: usize, order: Order) -> UsedPages {
-        let table = self.table();
+        let (table, removed) = (self.table(), self.removed());
         let mut used = UsedPages::NONE;
         for (page, address) in (0..).zip(addresses(address, order)) {
-            let entry = table.get(&address);
+            let entry = table.get(&address).or_else(|| removed.get(&address));
             if entry.is_some_and(|entry| entry.used) {
                 used.accessed.insert(PageRun::single(page));
             }

@@ -38,7 +38,7 @@ impl<'h> Script<'h> {
 
     /// Tells of the end.
     pub(super) fn end(self, result: Result<Finished, Failure>) {
-        self.tell(EventKind::End { result: &result, context: &self });
+        self.tell(EventKind::End { cause: Cause::Prefetch, result: &result, context: &self });
     }
 
     fn tell(&self, kind: EventKind<'_>) {

@@ -3,17 +3,18 @@
 use std::time::{Duration, Instant};
 
 use bifolio_demo::graph::{Graph, Node};
-use bifolio_demo::live::{LiveMachine, NoRoom};
+use bifolio_demo::live::{LiveMachine, NoRoom, OnAccess};
 use bifolio_demo::reference::{self, PageRank};
 use bifolio_demo::run::{self, RunError};
 use bifolio_demo::shared_graph::{BuildError, Damaged, SharedGraph};
 use bifolio_demo::verify::{self, Mismatch};
 use bifolio_engine::device::DeviceFault;
-use bifolio_host::{BufferError, SetupError, Space};
+use bifolio_host::{BufferError, SetupError, Space, SpaceConfig};
 
 use crate::demo::buffers::{BufferFigures, Rivals};
 use crate::demo::plan::Plan;
 use crate::demo::stages::Stages;
+use crate::record::Recording;
 use crate::report::Figures;
 
 /// What the device is to do.
@@ -85,11 +86,22 @@ impl Job {
     /// # Errors
     ///
     /// If it does not come to its end. A wrong result is not an error, but a verdict.
-    pub fn run(&self, graph: &Graph, plan: &Plan, stages: &Stages) -> Result<Done, JobError> {
-        let space = Space::new(plan.space())?;
+    pub fn run(
+        &self,
+        graph: &Graph,
+        plan: &Plan,
+        recording: &Recording,
+        stages: &Stages,
+    ) -> Result<Done, JobError> {
+        let space = Space::new(SpaceConfig { observers: recording.observers(), ..plan.space() })?;
         let started = Instant::now();
         let mut rivals = Rivals::allocate(&space, plan)?;
-        let found = self.on_device(&space, graph, &mut rivals, stages)?;
+        let accesses = recording.accesses();
+        let tell =
+            accesses.as_ref().map(|accesses| |address, unit, write| accesses.record(address, unit, write));
+        let on_access = tell.as_ref().map(|tell| tell as OnAccess<'_>);
+        let mut machine = LiveMachine::new(&space).telling(on_access);
+        let found = self.on_device(&mut machine, graph, &mut rivals, stages)?;
         let buffers = rivals.finish(&space)?;
         let total = started.elapsed();
         stages.begin("comparing with a plain run");
@@ -110,7 +122,7 @@ impl Job {
 
     fn on_device(
         &self,
-        space: &Space,
+        machine: &mut LiveMachine<'_>,
         graph: &Graph,
         rivals: &mut Rivals<'_>,
         stages: &Stages,
@@ -119,20 +131,19 @@ impl Job {
             stages.advance(done);
             rivals.use_all();
         };
-        let mut machine = LiveMachine::new(space);
         stages.begin("building the graph in shared memory");
-        let shared = SharedGraph::build(&mut machine, graph)?;
+        let shared = SharedGraph::build(machine, graph)?;
         stages.begin("running on the device");
         match self {
             Self::PageRank(settings) => {
-                run::pagerank(&mut machine, &shared, settings, &mut advance)?;
+                run::pagerank(machine, &shared, settings, &mut advance)?;
                 stages.begin("reading the ranks");
-                Ok(Found::Ranks(shared.ranks(&machine)?))
+                Ok(Found::Ranks(shared.ranks(machine)?))
             }
             Self::Bfs { root } => {
-                run::bfs(&mut machine, &shared, *root, &mut advance)?;
+                run::bfs(machine, &shared, *root, &mut advance)?;
                 stages.begin("reading the levels");
-                Ok(Found::Levels { levels: shared.levels(&machine)?, parents: shared.parents(&machine)? })
+                Ok(Found::Levels { levels: shared.levels(machine)?, parents: shared.parents(machine)? })
             }
         }
     }

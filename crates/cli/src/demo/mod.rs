@@ -31,6 +31,7 @@ use crate::demo::stages::Stages;
 use crate::exit::{self, Failure};
 use crate::output::{JsonTarget, OutputError};
 use crate::printable::short_name;
+use crate::record::{RecordError, Recorded, Recording};
 
 /// Share of rank that follows the edges, as in the first publication.
 const DAMPING: f64 = 0.85;
@@ -56,6 +57,9 @@ pub enum DemoError {
     /// The job did not come to its end.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// The trace cannot be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The report cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -64,7 +68,9 @@ pub enum DemoError {
 impl Failure for DemoError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Input(InputError::Packages(_)) | Self::Output(_) | Self::Settings(_) => exit::FAILED,
+            Self::Input(InputError::Packages(_)) | Self::Output(_) | Self::Record(_) | Self::Settings(_) => {
+                exit::FAILED
+            }
             Self::Input(_) | Self::NoSuchRoot { .. } | Self::Plan(_) => exit::USAGE,
             Self::Job(JobError::Space(SetupError::Uffd(_))) => exit::REFUSED,
             Self::Job(JobError::Damaged(_) | JobError::Run(RunError::Frontier { .. })) => exit::BROKEN,
@@ -88,9 +94,14 @@ pub fn demo(command: &DemoCommand) -> Result<u8, DemoError> {
     let job = resolve(command, &input.graph)?;
     let plan = Plan::resolve(args, &input.graph)?;
     let stages = Stages::new(args.output.quiet);
-    let done = job.run(&input.graph, &plan, &stages)?;
+    let recording = Recording::begin(&args.record, plan.notes())?;
+    let done = job.run(&input.graph, &plan, &recording, &stages)?;
     drop(stages);
+    let recorded = recording.finish(&done.figures)?;
     exit::unless_unread(write(&Asked { args, job: &job, input: &input, plan: &plan }, &done))?;
+    if !args.output.quiet {
+        recorded.iter().for_each(Recorded::tell);
+    }
     let damaged = done.buffers.as_ref().is_some_and(|buffers| !buffers.verified);
     let broken = done.verdict.is_err() || damaged || done.figures.violations > 0;
     Ok(if broken { exit::BROKEN } else { exit::OK })

@@ -185,6 +185,21 @@ impl Plan {
         }
     }
 
+    /// Returns what a trace says about it.
+    pub fn notes(&self) -> Vec<(&'static str, String)> {
+        let mut notes = vec![
+            ("data", self.data.to_string()),
+            ("devices", self.devices.to_string()),
+            ("device_memory", self.vram.to_string()),
+            ("device_memory_kind", self.kind_name().to_owned()),
+            ("units", self.units.to_string()),
+            ("pool", self.pool.to_string()),
+            ("checked", self.checked.to_string()),
+        ];
+        notes.extend(self.ram.map(|ram| ("system_memory", ram.to_string())));
+        notes
+    }
+
     /// Returns the plan as a space takes it.
     pub fn space(&self) -> SpaceConfig {
         let usize_of = |bytes| usize::try_from(bytes).expect("amounts fit 64-bit addresses");

@@ -7,4 +7,7 @@ mod demo;
 mod doctor;
 mod pages;
 mod readme;
+mod replay;
+mod report;
+mod trace;
 mod usage;

@@ -35,6 +35,9 @@ Commands:
   run     Run a program with its heap on device memory
   check   Explore designs of device folios, and show how they break
   doctor  Say what works on this machine, and what lifts the limits
+  replay  Replay a trace under other policies, in virtual time
+  report  Draw a trace, as one HTML file that needs no network
+  trace   Say what a trace holds, cut it, and give it to other programs
   bench   Measure faults, migrations and allocations beside their floors
   help    Print this message or the help of the given subcommand(s)
 
@@ -159,6 +162,21 @@ Options:
       --checked
           Check the rules after every move of a folio, not only at the end
 
+      --trace <FILE>
+          Record what happens to FILE, for `bifolio trace` and `bifolio report`
+
+      --report <FILE>
+          Draw what happened, as one HTML file that needs no network
+
+      --trace-limit <SIZE>
+          Longest trace; beyond it the newest events replace the oldest
+          
+          [default: 256M]
+
+      --trace-accesses
+          Record every page that the device accesses as well, not only what
+          moves: slow and long, but exact
+
       --json <FILE>
           Write the figures as JSON to FILE; `-` prints them in place of the
           text
@@ -195,32 +213,42 @@ Arguments:
           packages
 
 Options:
-      --root <NAME>     Node to start from, by name; without it, the node that
-                        points to most others
-      --vram <SIZE>     Memory of each device: a size such as 16M, or a share of
-                        the data such as 1/4 [default: 1/4]
-      --devices <N>     Devices that share the job, 1 to 8 [default: 1]
-      --ram <SIZE>      Most system memory that the data may use at once;
-                        without it, no limit
-      --buffers <SIZE>  Buffer objects beside the data, which compete with it
-                        for device memory
-      --memory <KIND>   Whether the CPU can map device memory [possible values:
-                        private, coherent]
-      --pool <POOL>     The pool that hands out device memory [default: buddy]
-                        [possible values: buddy, freelist, coherent, mirror]
-      --policy <NAME>   What moves, how much of it and what leaves: `auto`,
-                        `fixed`, `stride` or `density` [default: auto]
-      --reset <WHEN>    When the page metadata of a folio is cleared: as it is
-                        freed, or as the next folio is formed there [default:
-                        split-on-free] [possible values: split-on-free,
-                        reinit-on-form]
-      --units <N>       Threads of each device, 1 to 64 [default: 2]
-      --checked         Check the rules after every move of a folio, not only at
-                        the end
-      --json <FILE>     Write the figures as JSON to FILE; `-` prints them in
-                        place of the text
-  -q, --quiet           Print nothing but errors, and JSON if asked for
-  -h, --help            Print help (see more with '--help')
+      --root <NAME>         Node to start from, by name; without it, the node
+                            that points to most others
+      --vram <SIZE>         Memory of each device: a size such as 16M, or a
+                            share of the data such as 1/4 [default: 1/4]
+      --devices <N>         Devices that share the job, 1 to 8 [default: 1]
+      --ram <SIZE>          Most system memory that the data may use at once;
+                            without it, no limit
+      --buffers <SIZE>      Buffer objects beside the data, which compete with
+                            it for device memory
+      --memory <KIND>       Whether the CPU can map device memory [possible
+                            values: private, coherent]
+      --pool <POOL>         The pool that hands out device memory [default:
+                            buddy] [possible values: buddy, freelist, coherent,
+                            mirror]
+      --policy <NAME>       What moves, how much of it and what leaves:
+                            `auto`, `fixed`, `stride` or `density` [default:
+                            auto]
+      --reset <WHEN>        When the page metadata of a folio is cleared: as it
+                            is freed, or as the next folio is formed there
+                            [default: split-on-free] [possible values:
+                            split-on-free, reinit-on-form]
+      --units <N>           Threads of each device, 1 to 64 [default: 2]
+      --checked             Check the rules after every move of a folio, not
+                            only at the end
+      --trace <FILE>        Record what happens to FILE, for `bifolio trace` and
+                            `bifolio report`
+      --report <FILE>       Draw what happened, as one HTML file that needs no
+                            network
+      --trace-limit <SIZE>  Longest trace; beyond it the newest events replace
+                            the oldest [default: 256M]
+      --trace-accesses      Record every page that the device accesses as well,
+                            not only what moves: slow and long, but exact
+      --json <FILE>         Write the figures as JSON to FILE; `-` prints them
+                            in place of the text
+  -q, --quiet               Print nothing but errors, and JSON if asked for
+  -h, --help                Print help (see more with '--help')
 
 Examples:
   bifolio demo bfs                         Debian's packages

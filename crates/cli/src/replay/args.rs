@@ -1,0 +1,43 @@
+//! What `bifolio replay` can be told.
+
+use std::path::PathBuf;
+
+use bifolio_policy::PolicyName;
+use clap::Args;
+
+use crate::amount::Size;
+use crate::trace::args::nanoseconds;
+
+/// What `replay` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub struct ReplayArgs {
+    /// The trace.
+    pub trace: PathBuf,
+    /// A policy, such as auto, fixed+lru or stride+sieve; several are put side by side.
+    #[arg(long, value_name = "NAME", default_values = ["auto", "fixed+lru", "fixed+s3fifo", "density+lru"])]
+    pub policy: Vec<PolicyName>,
+    /// Memory of the device; without it, as much as was recorded.
+    #[arg(long, value_name = "SIZE")]
+    pub vram: Option<Size>,
+    /// Bytes that the link between the memories carries in a second.
+    #[arg(long, value_name = "SIZE", default_value = "16G")]
+    pub link: Size,
+    /// What a fault takes beside its copies.
+    #[arg(long, value_name = "TIME", default_value = "2us", value_parser = nanoseconds)]
+    pub latency: u64,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+const HELP: &str = "\
+Examples:
+  bifolio demo pagerank --rounds 2 --trace t.bifolio --trace-accesses
+  bifolio replay t.bifolio
+  bifolio replay t.bifolio --policy auto --policy stride+sieve --vram 6M
+
+The engine itself replays the trace, on a simulated device with a clock of its
+own: the same trace and settings have the same outcome, and the same checksum
+of all that happened. `optimum` is what no policy can beat: pages of 4 KiB, the
+future known. It needs a trace with --trace-accesses.";

@@ -1,0 +1,100 @@
+//! The table of `bifolio replay`.
+
+use std::io::{self, Write};
+
+use console::Style;
+
+use crate::figures::{bytes, grouped, percent};
+use crate::replay::{Comparison, Row};
+use crate::table;
+
+/// Writes the table, with the best of each column marked by a star.
+///
+/// # Errors
+///
+/// If writing fails.
+pub fn print(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
+    let rows = &comparison.rows;
+    let touches = rows.first().map_or(0, |row| row.outcome.touches);
+    let what = if comparison.exact { "touch of a page" } else { "fault" };
+    let touches =
+        if touches == 1 { format!("1 {what}") } else { format!("{} {}", grouped(touches), plural(what)) };
+    writeln!(out, "{touches}, {} of device memory\n", bytes(comparison.device_memory))?;
+    let mut table = table::plain();
+    table.add_row(table::row([
+        "policy", "faults", "moved", "used", "evicted", "back", "stalled", "p50", "p99",
+    ]));
+    for row in rows {
+        table.add_row(table::row(cells(row, rows)));
+    }
+    if let Some(optimum) = comparison.optimum {
+        let moved = optimum.bytes_in + optimum.bytes_out;
+        let none = String::new;
+        table.add_row(table::row([
+            "optimum".to_owned(),
+            none(),
+            bytes(moved),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+        ]));
+    }
+    table::print(out, &mut table, |_| Style::new())?;
+    writeln!(out, "\n* the best of its column; back: folios that were evicted and came back")?;
+    if comparison.optimum.is_none() {
+        writeln!(out, "The trace has faults only: what was touched while it was there is not known, and")?;
+        writeln!(out, "neither is the optimum. Record it with --trace-accesses.")?;
+    }
+    for Row { policy, outcome } in rows {
+        writeln!(out, "log of {policy}: {:016x}", outcome.log)?;
+    }
+    Ok(())
+}
+
+fn plural(what: &str) -> &'static str {
+    if what == "fault" { "faults" } else { "touches of pages" }
+}
+
+fn cells(row: &Row, all: &[Row]) -> [String; 9] {
+    let outcome = &row.outcome;
+    let star = |text: String, figure: fn(&Row) -> u64| {
+        let best = all.iter().map(figure).min();
+        let marked = all.len() > 1 && best == Some(figure(row));
+        if marked { format!("{text}*") } else { text }
+    };
+    let moved = |row: &Row| row.outcome.bytes_in + row.outcome.bytes_out;
+    let used = percent(outcome.bytes_useful, moved(row));
+    [
+        row.policy.clone(),
+        star(grouped(outcome.faults), |row| row.outcome.faults),
+        star(bytes(moved(row)), |row| row.outcome.bytes_in + row.outcome.bytes_out),
+        used,
+        star(grouped(outcome.evictions), |row| row.outcome.evictions),
+        star(grouped(outcome.returns), |row| row.outcome.returns),
+        star(time(outcome.stall_ns), |row| row.outcome.stall_ns),
+        star(time(outcome.p50_ns), |row| row.outcome.p50_ns),
+        star(time(outcome.p99_ns), |row| row.outcome.p99_ns),
+    ]
+}
+
+/// A time in the unit that keeps it short.
+fn time(nanoseconds: u64) -> String {
+    match nanoseconds {
+        0..10_000_000 => format!("{:.1}us", nanoseconds as f64 / 1e3),
+        10_000_000..10_000_000_000 => format!("{:.0}ms", nanoseconds as f64 / 1e6),
+        _ => format!("{:.1}s", nanoseconds as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!([2256, 15_000_000, 12_000_000_000].map(time), ["2.3us", "15ms", "12.0s"]);
+    }
+}

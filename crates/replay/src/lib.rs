@@ -1,0 +1,41 @@
+//! Replays what a trace recorded, under any policy, by the engine itself on a simulated machine with a clock of its own.
+//!
+//! ```text
+//!   Trace --Requests--> touches of pages, by side --Machine: engine, simulated device, virtual clock--> Outcome
+//!                                 |
+//!                                 +--> belady: the fewest pages that must move
+//! ```
+//!
+//! Nothing depends on the machine that it runs on: the same trace, policy and settings have the same outcome, and the same
+//! checksum over all that the engine told.
+#![forbid(unsafe_code)]
+
+mod log;
+mod machine;
+mod outcome;
+mod requests;
+
+pub use machine::{Link, ReplayError, replay};
+pub use outcome::{Optimum, Outcome};
+pub use requests::{Requests, Source};
+
+use bifolio_policy::belady::{Touch, optimum};
+
+/// The fewest pages that must move, one at a time, in a device memory of `pages` pages.
+///
+/// # Errors
+/// [`ReplayError::FaultsOnly`] if the trace has faults alone: what was touched without a fault is not known.
+pub fn fewest(requests: &Requests, pages: u64) -> Result<Optimum, ReplayError> {
+    if requests.source == Source::Faults {
+        return Err(ReplayError::FaultsOnly);
+    }
+    let touches: Vec<Touch> = requests
+        .touches
+        .iter()
+        .map(|touch| Touch { page: touch.page, writes: touch.write, away: touch.by_cpu })
+        .collect();
+    let found = optimum(&touches, usize::try_from(pages).unwrap_or(usize::MAX));
+    Ok(Optimum { bytes_in: found.moved_in * PAGE_SIZE, bytes_out: found.moved_out * PAGE_SIZE })
+}
+
+const PAGE_SIZE: u64 = bifolio_folio::PAGE_SIZE;

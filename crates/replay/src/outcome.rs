@@ -1,0 +1,41 @@
+//! What came of a replay.
+
+use serde::Serialize;
+
+/// What a policy did with a trace.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Outcome {
+    /// Touches that were replayed.
+    pub touches: u64,
+    /// Touches of the device that found no page.
+    pub faults: u64,
+    /// Touches of the CPU that found no page.
+    pub cpu_faults: u64,
+    /// Bytes copied to the device.
+    pub bytes_in: u64,
+    /// Bytes copied from it.
+    pub bytes_out: u64,
+    /// Bytes of pages that a side touched after they had come to it.
+    pub bytes_useful: u64,
+    /// Folios evicted.
+    pub evictions: u64,
+    /// Faults of pages that had been on the device before and were evicted.
+    pub returns: u64,
+    /// Virtual nanoseconds that the device waited for its faults.
+    pub stall_ns: u64,
+    /// The median of them.
+    pub p50_ns: u64,
+    /// What one in a hundred exceeds.
+    pub p99_ns: u64,
+    /// A checksum over everything that the engine told, in order.
+    pub log: u64,
+}
+
+/// The fewest bytes that must move.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Optimum {
+    /// To the device.
+    pub bytes_in: u64,
+    /// From the device: pages that were written there.
+    pub bytes_out: u64,
+}

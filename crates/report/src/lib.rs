@@ -1,0 +1,23 @@
+//! Pictures of a trace, in one HTML file that needs no network and runs no script.
+//!
+//! ```text
+//!   Trace --Extent--> addresses, device pages, time --Analysis--> counts by cell --picture::*--> SVG --page--> HTML
+//! ```
+#![forbid(unsafe_code)]
+
+mod advice;
+mod analysis;
+mod extent;
+mod page;
+mod picture;
+mod svg;
+mod units;
+
+use bifolio_trace::Trace;
+
+/// Draws a trace; returns the whole HTML file.
+#[must_use]
+pub fn html(trace: &Trace) -> String {
+    let analysis = analysis::Analysis::of(trace);
+    page::page(trace, &analysis).into_string()
+}

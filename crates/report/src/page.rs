@@ -1,0 +1,163 @@
+//! The page: head figures, advice, the pictures, the rules, the machine.
+
+use bifolio_trace::Trace;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+use crate::advice::{hottest, overall};
+use crate::analysis::Analysis;
+use crate::picture::{Figure, address_space, bytes, device_memory, faults, latency, table};
+use crate::units::{bytes as in_bytes, grouped, time};
+
+const STYLE: &str = include_str!("style.css");
+/// How many blocks are listed.
+const LISTED: usize = 12;
+
+pub(crate) fn page(trace: &Trace, analysis: &Analysis) -> Markup {
+    let command = trace.note("command").unwrap_or("an unknown command");
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                meta name="color-scheme" content="light dark";
+                title { "Bifolio: " (command) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    p.kind { "Bifolio report" }
+                    h1 { code { (command) } }
+                    (head_figures(trace, analysis))
+                    (gaps(trace))
+                }
+                main {
+                    (advice(trace, analysis))
+                    @for figure in figures(trace, analysis) { (figure.markup()) }
+                    (ranges(analysis))
+                    (rules(trace))
+                    (machine(trace))
+                }
+            }
+        }
+    }
+}
+
+fn head_figures(trace: &Trace, analysis: &Analysis) -> Markup {
+    let totals = &analysis.totals;
+    let moved = totals.bytes_to_device + totals.bytes_to_ram;
+    let figures = [
+        (time(analysis.extent.end_ns), "recorded"),
+        (grouped(analysis.device.total()), "faults of devices"),
+        (grouped(analysis.cpu.total()), "faults of the CPU"),
+        (in_bytes(moved), "moved, both ways"),
+        (grouped(totals.evictions), "evictions"),
+        (grouped(trace.len()), "events"),
+    ];
+    html! { dl.figures { @for (figure, name) in figures { div { dt { (name) } dd { (figure) } } } } }
+}
+
+/// What the trace does not have.
+fn gaps(trace: &Trace) -> Markup {
+    let mut gaps = Vec::new();
+    if trace.lost() > 0 {
+        gaps.push(format!(
+            "{} events were lost as more happened at once than could be written.",
+            grouped(trace.lost())
+        ));
+    }
+    if trace.missing_blocks() > 0 {
+        gaps.push("The trace was longer than its limit: it holds the newest events, and what is earlier is not shown.".to_owned());
+    }
+    if trace.note("figures").is_none() {
+        gaps.push("The program did not come to its end, or a part of its trace was cut out.".to_owned());
+    }
+    html! { @for gap in gaps { p.gap { (gap) } } }
+}
+
+fn advice(trace: &Trace, analysis: &Analysis) -> Markup {
+    let advice = overall(trace, analysis);
+    html! {
+        @if !advice.is_empty() {
+            section { h2 { "Advice" } ul { @for line in advice { li { (line) } } } }
+        }
+    }
+}
+
+fn figures(trace: &Trace, analysis: &Analysis) -> Vec<Figure> {
+    let mut figures = vec![address_space::heat(analysis), address_space::residency(analysis)];
+    for (node, device) in &analysis.devices {
+        figures.push(device_memory::map(analysis, *node, device));
+        figures.push(device_memory::free(analysis, *node, device));
+    }
+    for (side, is_device) in [(&analysis.device, true), (&analysis.cpu, false)] {
+        if side.total() > 0 {
+            figures.push(faults::over_time(analysis, side, is_device));
+        }
+    }
+    if analysis.device.total() + analysis.cpu.total() > 0 {
+        figures.push(latency::waits(analysis));
+    }
+    figures.extend([bytes::time_split(trace, analysis), bytes::moved(analysis)]);
+    figures
+}
+
+fn ranges(analysis: &Analysis) -> Markup {
+    let rows: Vec<Vec<String>> = hottest(analysis, LISTED)
+        .into_iter()
+        .map(|hot| {
+            let block = hot.block;
+            vec![
+                format!("0x{:x}", hot.address),
+                format!("{:.1}", hot.times),
+                in_bytes((block.pages_in + block.pages_out) * 4096),
+                grouped(block.device_faults),
+                grouped(block.cpu_faults),
+                grouped(block.evictions),
+                hot.says,
+            ]
+        })
+        .collect();
+    let heads = ["2 MiB from", "times there", "moved", "device faults", "CPU faults", "evictions", "advice"];
+    html! {
+        @if !rows.is_empty() {
+            section {
+                h2 { "Hot ranges" }
+                p { "The blocks of 2 MiB that moved most. “Times there”: how often each of their pages came to a device, on the average." }
+                div.wide { (table(&heads, &rows)) }
+            }
+        }
+    }
+}
+
+fn rules(trace: &Trace) -> Markup {
+    let figures: Value =
+        trace.note("figures").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let Some(broken) = figures["violations"].as_u64() else { return html! {} };
+    let judged = figures["judged"].as_object();
+    let rows: Vec<Vec<String>> = judged
+        .into_iter()
+        .flatten()
+        .map(|(rule, times)| vec![rule.clone(), grouped(times.as_u64().unwrap_or(0))])
+        .collect();
+    html! {
+        section {
+            h2 { "Rules" }
+            @if broken == 0 { p.good { "No rule broke." } } @else { p.bad { (grouped(broken)) " times a rule broke." } }
+            @if rows.is_empty() {
+                p { "They were judged at the end. With --checked they are judged after every move." }
+            } @else {
+                details { summary { "How often each was judged" } (table(&["rule", "judged"], &rows)) }
+            }
+        }
+    }
+}
+
+fn machine(trace: &Trace) -> Markup {
+    let shown = trace.notes().iter().filter(|(name, _)| name != "figures");
+    let rows: Vec<Vec<String>> =
+        shown.map(|(name, text)| vec![name.replace('_', " "), text.clone()]).collect();
+    html! { section { h2 { "The machine and the command" } div.left { (table(&["what", "value"], &rows)) } } }
+}
