@@ -5,7 +5,7 @@
  *              < 0 = an error, nothing changed. bf_last_error() has the text, for the calling thread.
  *   Handles    numbers with a generation, never pointers: null, closed, foreign or wrong-kind ones give BF_E_HANDLE.
  *   Structs    begin with `size`; set it to sizeof. A newer library reads what an older caller has, and the reverse.
- *   Ownership  whoever gets a handle closes it. Bifolio copies what config structs point to before it returns, and
+ *   Ownership  the caller that gets a handle closes it. Bifolio copies what config structs point to before it returns, and
  *              keeps only `user`, and `ops` (BF_DEVICE_FOREIGN), until bf_device_detach has returned.
  *   Threads    (any)   from any thread, at the same time
  *              (port)  from one thread at a time for one port; different ports at the same time

@@ -41,7 +41,7 @@ macro_rules! next {
         };
         let address = NEXT.address();
         if address.is_null() {
-            // Whoever calls a function that only we have was linked against something we cannot stand in for.
+            // The caller was linked against a function that the next library lacks, and nothing can stand in for it.
             std::process::abort();
         }
         // SAFETY: the C library declares this function so.

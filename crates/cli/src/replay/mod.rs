@@ -19,7 +19,7 @@ pub enum ReplayCommandError {
     /// The trace cannot be read.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// Nobody said how much memory the device has.
+    /// Neither the trace nor the command says how much memory the device has.
     #[error("the trace does not say how much device memory there was: give --vram")]
     NoMemory,
     /// It cannot be replayed.

@@ -227,9 +227,8 @@ Options:
       --pool <POOL>         The pool that hands out device memory [default:
                             buddy] [possible values: buddy, freelist, coherent,
                             mirror]
-      --policy <NAME>       What moves, how much of it and what leaves:
-                            `auto`, `fixed`, `stride` or `density` [default:
-                            auto]
+      --policy <NAME>       What moves, how much of it and what leaves: `auto`,
+                            `fixed`, `stride` or `density` [default: auto]
       --reset <WHEN>        When the page metadata of a folio is cleared: as it
                             is freed, or as the next folio is formed there
                             [default: split-on-free] [possible values:

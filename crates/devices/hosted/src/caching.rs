@@ -121,7 +121,7 @@ impl CachingPort {
 
     /// Says that nothing is kept any more of what the invalidations up to `sequence` named.
     pub fn acknowledge(&mut self, sequence: u64) {
-        // Release: whoever sees it sees what was written through the translations.
+        // Release: a thread that sees it also sees what was written through the translations.
         self.cache.acknowledged.fetch_max(sequence, Ordering::Release);
     }
 }
