@@ -221,7 +221,7 @@ impl<V: CpuView> Engine<V> {
     /// allocation ends. Folios that reach over a border are split in place; nothing moves.
     ///
     /// A CPU access that is not allowed raises SIGSEGV, one of a device is answered by
-    /// [`DeviceFault::Denied`](crate::device::DeviceFault::Denied).
+    /// [`DeviceFault::Denied`].
     ///
     /// # Errors
     /// [`Failure::NotMapped`] if a page belongs to no allocation, [`Failure::Busy`] if a folio on a border is held

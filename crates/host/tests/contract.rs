@@ -19,8 +19,8 @@ use bifolio_host::device::{
 };
 use bifolio_host::fault_loop::Readers;
 use bifolio_host::{
-    AddressRange, Builtin, Counter, DeviceSlot, Event, EventKind, Failure, Hosted, Kernel, Memory, NodeId,
-    Observer, Order, PAGE, Port, Rights, SetupError, Side, Space, SpaceConfig, Unit,
+    AddressRange, Builtin, Counter, DeviceSlot, Event, EventKind, Failure, FixedOrders, Hosted, Kernel,
+    Memory, NodeId, Observer, Order, PAGE, Port, Rights, SetupError, Side, Space, SpaceConfig, Unit,
 };
 use own_device::Walker;
 
@@ -169,8 +169,15 @@ impl Modelled {
 
 delegate_device!(Modelled, hosted);
 
+/// A checked space whose policy moves what a device uses, and never has it used where it is.
 fn checked() -> SpaceConfig {
-    SpaceConfig { checked: true, readers: Some(Readers::Separate), ..SpaceConfig::new(SPACE, VRAM) }
+    let policy = FixedOrders::for_memory((VRAM / PAGE) as u64, (SPACE / PAGE) as u64);
+    SpaceConfig {
+        checked: true,
+        readers: Some(Readers::Separate),
+        policy: Some(Box::new(policy)),
+        ..SpaceConfig::new(SPACE, VRAM)
+    }
 }
 
 /// Does `work` on a checked space of a device and an allocation four times its memory; fails if it does not come to an end.

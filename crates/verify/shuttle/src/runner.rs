@@ -56,7 +56,7 @@ pub fn explore(scenario: impl Fn() + Send + Sync + Copy + 'static) {
     }
 }
 
-/// Tells whether schedules find `mutant` in `scenario`: those that a test has by default, or [`PATIENCE`] times as many.
+/// Tells whether schedules find `mutant` in `scenario`: those that a test has by default, or `PATIENCE` times as many.
 #[must_use]
 pub fn finds(mutant: Mutant, scenario: impl Fn() + Send + Sync + Copy + 'static) -> bool {
     let explore = || explore_some(SEED, ITERATIONS * PATIENCE, scenario);
