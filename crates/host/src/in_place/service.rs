@@ -164,6 +164,19 @@ const PLAN_LOOK: Duration = Duration::from_micros(200);
 /// Folios of the largest order that either memory must have room for.
 const FOLIOS_MIN: u64 = 16;
 
+/// Opens the userfaultfd that tells of faults and of what the program does to its mappings, and one that tells of faults only;
+/// registers the service's own pages.
+fn open_userfaultfds(own: &OwnPages) -> Result<(Arc<Uffd>, Uffd), SetupError> {
+    let events = Features::EVENT_REMAP | Features::EVENT_REMOVE | Features::EVENT_UNMAP;
+    let wished = Features::POISON | Features::THREAD_ID;
+    let (uffd, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE | events, wished)?;
+    let (quiet, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE, Features::empty())?;
+    uffd.register(own.staging(), Modes::MISSING)?;
+    quiet.register(own.discarded(), Modes::MISSING)?;
+    quiet.register(own.wake_page(), Modes::MISSING)?;
+    Ok((Arc::new(uffd), quiet))
+}
+
 impl Service {
     /// Opens everything. To be called in the process that is to serve.
     ///
@@ -172,14 +185,8 @@ impl Service {
     pub fn new(config: ServiceConfig) -> Result<Service, SetupError> {
         let vram = pages("device memory", config.vram, PAGE)?;
         let ram = pages("system memory", config.ram, crate::in_place::RAM_LEAST)?;
-        let events = Features::EVENT_REMAP | Features::EVENT_REMOVE | Features::EVENT_UNMAP;
-        let wished = Features::POISON | Features::THREAD_ID;
-        let (uffd, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE | events, wished)?;
-        let (quiet, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE, Features::empty())?;
-        let (uffd, own) = (Arc::new(uffd), Arc::new(OwnPages::new()?));
-        uffd.register(own.staging(), Modes::MISSING)?;
-        quiet.register(own.discarded(), Modes::MISSING)?;
-        quiet.register(own.wake_page(), Modes::MISSING)?;
+        let own = Arc::new(OwnPages::new()?);
+        let (uffd, quiet) = open_userfaultfds(&own)?;
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
         let store = Arc::new(Store::new(vram)?);
