@@ -76,9 +76,9 @@ fn split(libraries: &[u8]) -> (&[u8], &[u8]) {
 unsafe fn shorten(text: *mut c_char, rest: &[u8]) {
     for (index, byte) in rest.iter().chain([&0]).enumerate() {
         // SAFETY: within the string, says the caller.
-        let place = unsafe { text.add(PRELOAD.len() + index) };
+        let place = unsafe { text.add(PRELOAD.len() + index) }.cast::<u8>();
         // SAFETY: as above.
-        unsafe { place.write(byte.cast_signed()) };
+        unsafe { place.write(*byte) };
     }
 }
 

@@ -3,9 +3,12 @@
 //! All code of this library passes: what it asks of the kernel concerns memory of its own.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
+#[cfg(target_arch = "x86_64")]
+use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Stubs of each kind. The C library makes such calls at four places.
+#[cfg(target_arch = "x86_64")]
 const STUBS: usize = 8;
 
 #[cfg(target_arch = "x86_64")]
