@@ -27,7 +27,7 @@ mkdir -p "$prefix/lib/pkgconfig" "$prefix/include"
 prefix=$(cd "$prefix" && pwd)
 install -m 644 crates/capi/include/bifolio.h crates/capi/include/bifolio.hpp "$prefix/include"
 install -m 644 "$target/libbifolio.a" "$prefix/lib"
-install -m 755 "$target/libbifolio.so" "$prefix/lib/libbifolio.so.$abi"
+scripts/link-shared.sh "$target/libbifolio.a" "$prefix/lib/libbifolio.so.$abi"
 ln -sf "libbifolio.so.$abi" "$prefix/lib/libbifolio.so"
 sed -e "s|@prefix@|$prefix|" -e "s|@version@|$version|" -e "s|@static_libs@|-lpthread -ldl -lm -lgcc_s|" \
     crates/capi/bifolio.pc.in > "$prefix/lib/pkgconfig/bifolio.pc"

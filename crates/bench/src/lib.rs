@@ -5,6 +5,7 @@
 //! is the goal a limit of the figure itself, see [`Row::limited`].
 #![forbid(unsafe_code)]
 
+pub mod attach;
 pub mod buddy;
 pub mod check;
 pub mod fault;

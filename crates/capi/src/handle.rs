@@ -34,6 +34,8 @@ impl Kind {
     }
 
     /// Why an id is no handle of this kind.
+    #[cold]
+    #[inline(never)]
     fn refuse(self, id: u64) -> Error {
         let name = self.name();
         let text = match id >> 60 {
@@ -164,9 +166,7 @@ impl<T> Slots<T> {
         };
         match slot.state.compare_exchange(id, id | IN_USE, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => Ok(InUse { slot, id }),
-            Err(state) if state == id | IN_USE => {
-                Err(Error::new(BF_E_THREAD, format!("port {id:#x} is in use by another call; one at a time")))
-            }
+            Err(state) if state == id | IN_USE => Err(in_use(id)),
             Err(_) => Err(Kind::Port.refuse(id)),
         }
     }
@@ -181,6 +181,12 @@ impl<T> Slots<T> {
         lock(&self.free).push((index_of(id), (id >> 32) + 1));
         Ok(item.expect("it was in use"))
     }
+}
+
+#[cold]
+#[inline(never)]
+fn in_use(id: u64) -> Error {
+    Error::new(BF_E_THREAD, format!("port {id:#x} is in use by another call; one at a time"))
 }
 
 impl<T> Slot<T> {

@@ -4,6 +4,7 @@
 //!   lib      one function for each call        edge     pointers in, codes out, no panic across
 //!   handle   numbers with a generation         status   errors as codes and text
 //!   space, device, port, event, post, blocks, foreign   what handles stand for
+//!   measure  reads by these calls, for `bifolio bench`
 //! ```
 
 pub mod abi;
@@ -14,6 +15,7 @@ mod edge;
 mod event;
 mod foreign;
 mod handle;
+pub mod measure;
 mod port;
 mod post;
 mod space;

@@ -79,7 +79,7 @@ impl PortState {
         match &mut self.way {
             Way::Plain(port) => Ok(port),
             Way::Caching(caching) => Ok(caching.port()),
-            Way::Foreign => Err(Error::argument("a foreign device reads and writes its memory itself")),
+            Way::Foreign => Err(has_its_memory()),
         }
     }
 
@@ -136,6 +136,7 @@ impl PortState {
 
     /// What an access that was not done comes to.
     #[cold]
+    #[inline(never)]
     fn refused(&self, refused: Refused) -> Result<bf_status, Error> {
         match refused {
             _ if self.device.is_detached() => Err(Error::new(BF_E_DETACHED, "the device was detached")),
@@ -250,6 +251,12 @@ fn translation_of(found: &Translation) -> bf_translation {
         epoch: found.epoch,
         ..bf_translation::ZERO
     }
+}
+
+#[cold]
+#[inline(never)]
+fn has_its_memory() -> Error {
+    Error::argument("a foreign device reads and writes its memory itself")
 }
 
 fn needs_reader() -> Error {

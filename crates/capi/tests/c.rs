@@ -189,12 +189,35 @@ fn layouts() -> String {
     text
 }
 
+/// As `scripts/install.sh` links it.
 #[test]
-fn shared_library_is_named_by_its_abi() {
-    let library = libraries().join("libbifolio.so");
-    let Ok(bytes) = std::fs::read(&library) else {
-        panic!("{} was built", library.display());
-    };
-    let name = format!("libbifolio.so.{}\0", bifolio::bf_abi());
-    assert!(bytes.windows(name.len()).any(|part| part == name.as_bytes()), "no {name:?} in it");
+fn shared_library_and_its_symbols_have_the_version_of_the_abi() {
+    let test = "shared_library_and_its_symbols_have_the_version_of_the_abi";
+    if !can_run(test, C) {
+        return;
+    }
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let library = directory.join(format!("libbifolio.so.{}", bifolio::bf_abi()));
+    let script = format!("{CRATE}/../../scripts/link-shared.sh");
+    let linked = Command::new(script).arg(libraries().join("libbifolio.a")).arg(&library).output();
+    let linked = linked.expect("the script runs");
+    assert!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+    let symbols =
+        text_of(Command::new("nm").args(["-D", "--defined-only", "--with-symbol-versions"]).arg(&library));
+    let version = format!("@@BIFOLIO_{}", bifolio::bf_abi());
+    let versioned: BTreeSet<&str> = symbols.lines().filter_map(|line| line.strip_suffix(&version)).collect();
+    let versioned = versioned.iter().filter_map(|line| line.split_once(" T ")).map(|(_, name)| name);
+    let header = declarations();
+    assert_eq!(versioned.collect::<BTreeSet<_>>(), functions(&header), "{symbols}");
+    let others = symbols.lines().filter(|line| line.contains(" T ") && !line.ends_with(&version));
+    assert_eq!(others.count(), 0, "only calls are exported: {symbols}");
+    let named = text_of(Command::new("readelf").arg("-d").arg(&library));
+    assert!(named.contains(&format!("[libbifolio.so.{}]", bifolio::bf_abi())), "{named}");
+}
+
+/// What a command prints.
+fn text_of(command: &mut Command) -> String {
+    let ran = command.output().expect("it runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).expect("text")
 }

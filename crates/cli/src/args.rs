@@ -373,6 +373,8 @@ pub enum BenchGroup {
     Fault,
     /// Migration to the device and back.
     Migrate,
+    /// Accesses, faults and invalidations of a device of one's own.
+    Attach,
     /// The allocator of device memory; needs no device.
     Buddy,
     /// The life of a folio; needs no device.
@@ -384,6 +386,7 @@ pub enum BenchGroup {
 const BENCH_HELP: &str = "\
 Examples:
   bifolio bench fault           faults by folio size, and the cost of --checked
+  bifolio bench attach          ports, from Rust and from C
   bifolio bench buddy --quick   the allocator, for a look
 
 The floor of a figure is the same work without Bifolio, in the same run: a bare

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use bifolio_bench::{BenchError, Bound, Effort, Goal, Progress, Row, buddy, check, fault, folio, migrate};
+use bifolio_bench::{
+    BenchError, Bound, Effort, Goal, Progress, Row, attach, buddy, check, fault, folio, migrate,
+};
 use bifolio_host::SetupError;
 use console::Style;
 
@@ -62,6 +64,7 @@ fn measure(group: BenchGroup, effort: Effort) -> Result<Vec<Row>, BenchError> {
     let rows = match group {
         BenchGroup::Fault => fault::rows(effort, &mut watch),
         BenchGroup::Migrate => migrate::rows(effort, &mut watch),
+        BenchGroup::Attach => attach::rows(effort, &mut watch),
         BenchGroup::Buddy => buddy::rows(effort, &mut watch),
         BenchGroup::Folio => folio::rows(effort, &mut watch),
         BenchGroup::Check => check::rows(effort, &mut watch),
@@ -78,6 +81,7 @@ fn floor_of(group: BenchGroup) -> &'static str {
     match group {
         BenchGroup::Fault => "a fault answered by hand, and a copy of as many bytes; of checked, unchecked",
         BenchGroup::Migrate => "a copy of as many bytes",
+        BenchGroup::Attach => "a load; unmapping from the CPU and a copy; a barrier and a word to and fro",
         BenchGroup::Buddy => "one bit turned over for each call; of buddy.scale, the cheapest size of pool",
         BenchGroup::Folio => "the life of a folio of 4 KiB",
         BenchGroup::Check => "as many states put into a set, without any step",

@@ -32,6 +32,22 @@ fn rows_of_migration_are_those_promised() {
 }
 
 #[test]
+fn rows_of_attached_devices_are_those_promised() {
+    if device_works("rows_of_attached_devices_are_those_promised") {
+        let expected = [
+            "attach.read.rust",
+            "attach.read.c",
+            "attach.translate",
+            "attach.fault.4k",
+            "attach.fault.64k",
+            "attach.fault.2m",
+            "attach.invalidate",
+        ];
+        assert_eq!(names("attach"), expected);
+    }
+}
+
+#[test]
 fn rows_of_the_allocator_are_those_promised() {
     let expected =
         ["buddy.fragmented.alloc", "buddy.fragmented.reverse_free", "buddy.mixed.absolute", "buddy.scale"];

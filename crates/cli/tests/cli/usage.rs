@@ -294,6 +294,7 @@ Arguments:
           Possible values:
           - fault:   Page faults of the CPU and of the device
           - migrate: Migration to the device and back
+          - attach:  Accesses, faults and invalidations of a device of one's own
           - buddy:   The allocator of device memory; needs no device
           - folio:   The life of a folio; needs no device
           - check:   The explorer behind `bifolio check`, on one core; needs no
@@ -312,6 +313,7 @@ Options:
 
 Examples:
   bifolio bench fault           faults by folio size, and the cost of --checked
+  bifolio bench attach          ports, from Rust and from C
   bifolio bench buddy --quick   the allocator, for a look
 
 The floor of a figure is the same work without Bifolio, in the same run: a bare

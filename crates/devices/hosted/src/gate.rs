@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!   port      begin -- look at the epoch -- translate -- touch device memory -- end
-//!   change    remove entries -- next epoch -- barrier -- wait for each port that is between begin and end
+//!   change    remove entries -- next epoch -- barrier -- wait for each port that began in an epoch before
 //! ```
 //!
-//! A port takes no lock: it says by two stores of its own that it is within an access. A translation that it cached is good
-//! in the epoch in which it was found. So a port that begins after the barrier sees the new epoch, drops what it cached and
-//! finds the entry gone; one that began before is waited for. Between two accesses a port holds nothing, and the thread
-//! that uses it may sleep, fault, launch or move pages.
+//! A port takes no lock: it says by two stores of its own that it is within an access, and in which epoch it began. A
+//! translation that it cached is good in the epoch in which it was found. So a port that begins after the barrier sees the new
+//! epoch, drops what it cached and finds the entry gone; one that began before is waited for. Between two accesses a port holds
+//! nothing, and the thread that uses it may sleep, fault, launch or move pages.
+//!
+//! No number is counted up at each access: what an access stores does not depend on the access before it, so the processor
+//! overlaps them.
 //!
 //! A port that was told an address of device memory ([`Port::translate`](crate::Port::translate)) stays within that
 //! access until its next call. Its thread may touch shared memory meanwhile and then sleep until the very change is made that
@@ -38,11 +41,22 @@ pub(crate) struct Gate {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Place {
-    /// Odd while the port is within an access; each access has another number.
-    access: AtomicU64,
-    /// The thread that holds a translation, by the number of the access.
-    pub(crate) holder: Owner,
+    /// [`IDLE`], or [`ACCESS`] or [`HELD`] with the epoch in which it began.
+    state: AtomicU64,
+    /// The thread that holds a translation.
+    holder: Owner,
+    /// The number of the last translation that was held.
+    held: AtomicU64,
 }
+
+/// Between two accesses.
+const IDLE: u64 = 0;
+/// Within an access.
+const ACCESS: u64 = 1;
+/// Within an access that lasts until the port's next one: its thread holds a translation.
+const HELD: u64 = 3;
+/// Where the epoch begins in a state.
+const EPOCH: u32 = 2;
 
 impl Gate {
     /// Makes a gate of no ports.
@@ -64,23 +78,19 @@ impl Gate {
         *places = places.iter().filter(|other| !Arc::ptr_eq(other, place)).map(Arc::clone).collect();
     }
 
-    /// The number of the last change: what was cached under another one is stale. To be asked within an access.
-    #[inline]
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    /// Has ports walk the page table at their next access. Returns the number of this change.
+    pub(crate) fn next_epoch(&self) -> u64 {
+        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Has ports walk the page table at their next access.
-    pub(crate) fn next_epoch(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Begins access number `access` of a port, which is odd.
+    /// Begins an access of a port. Returns the number of the last change: what was cached under another one is stale.
     #[inline]
-    pub(crate) fn begin(&self, place: &Place, access: u64) {
-        debug_assert!(access % 2 == 1);
-        place.access.store(access, Ordering::Relaxed);
+    pub(crate) fn begin(&self, place: &Place) -> u64 {
+        // If a change comes between this look and the store, it waits for this access without need.
+        let seen = self.epoch.load(Ordering::Relaxed);
+        place.state.store(seen << EPOCH | ACCESS, Ordering::Relaxed);
         self.barrier.light();
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// Waits until no port uses an entry that was removed before this call.
@@ -88,10 +98,10 @@ impl Gate {
     /// # Errors
     /// If a port holds a translation for longer than `patience`.
     pub(crate) fn settle(&self, patience: Duration) -> Result<(), DeviceError> {
-        self.next_epoch();
+        let epoch = self.next_epoch();
         self.barrier.heavy();
         let places = Arc::clone(&lock(&self.places));
-        places.iter().try_for_each(|place| place.wait(patience))
+        places.iter().try_for_each(|place| place.wait(epoch, patience))
     }
 
     /// Takes note that a thread sleeps in a fault of the CPU.
@@ -104,26 +114,45 @@ impl Gate {
 impl Place {
     /// Ends the port's access.
     #[inline]
-    pub(crate) fn end(&self, access: u64) {
+    pub(crate) fn end(&self) {
         // Release: a change that sees it sees what the access wrote.
-        self.access.store(access + 1, Ordering::Release);
+        self.state.store(IDLE, Ordering::Release);
     }
 
-    /// Waits until the access that is under way ends.
-    fn wait(&self, patience: Duration) -> Result<(), DeviceError> {
-        let access = self.access.load(Ordering::Acquire);
-        if access.is_multiple_of(2) {
+    /// Lets the access of this thread, which began in `epoch`, last until the port's next one.
+    pub(crate) fn hold(&self, epoch: u64) {
+        let number = self.held.load(Ordering::Relaxed) + 1;
+        self.held.store(number, Ordering::Relaxed);
+        self.holder.begin(number);
+        // Release: a change that sees it sees which thread holds what.
+        self.state.store(epoch << EPOCH | HELD, Ordering::Release);
+    }
+
+    /// Waits until an access ends that began before `epoch`.
+    fn wait(&self, epoch: u64, patience: Duration) -> Result<(), DeviceError> {
+        if !self.is_within(epoch) {
             return Ok(());
         }
         // If this very thread holds a translation, it uses none while it changes the table.
         self.holder.see_asleep(Sleeper::this_thread());
         let mut pause = Pause::new(patience);
-        while self.access.load(Ordering::Acquire) == access && !self.holder.is_asleep_at(access) {
+        while self.is_within(epoch) {
             if !pause.again() {
                 return Err(DeviceError::Lost);
             }
         }
         Ok(())
+    }
+
+    /// Whether the port is within an access that began before `epoch`, and its thread may use what it found.
+    fn is_within(&self, epoch: u64) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        let asleep = || self.holder.is_asleep_at(self.held.load(Ordering::Relaxed));
+        match state & HELD {
+            IDLE => false,
+            HELD => state >> EPOCH < epoch && !asleep(),
+            _ => state >> EPOCH < epoch,
+        }
     }
 }
 
@@ -179,13 +208,12 @@ mod tests {
             for _ in 0..2 {
                 let (gate, current, retired, done) = (&gate, &current, &retired, &done);
                 scope.spawn(move || {
-                    let (place, mut access) = (gate.open(), 1);
+                    let place = gate.open();
                     while !done.load(Ordering::Relaxed) {
-                        gate.begin(&place, access);
+                        gate.begin(&place);
                         let entry = usize::try_from(current.load(Ordering::Acquire)).expect("small");
                         assert!(!retired[entry].load(Ordering::Relaxed), "entry {entry}");
-                        place.end(access);
-                        access += 2;
+                        place.end();
                     }
                 });
             }
@@ -202,11 +230,10 @@ mod tests {
     fn port_between_accesses_does_not_hold_up_a_change() {
         let gate = Gate::new();
         let place = gate.open();
-        gate.begin(&place, 1);
-        place.end(1);
-        let before = gate.epoch();
+        let before = gate.begin(&place);
+        place.end();
         gate.settle(LIMIT).expect("nothing to wait for");
-        assert_eq!(gate.epoch(), before + 1);
+        assert_eq!(gate.begin(&place), before + 1);
     }
 
     #[test]
@@ -215,26 +242,37 @@ mod tests {
         let place = gate.open();
         std::thread::scope(|scope| {
             // Held by another thread, which is awake.
-            scope.spawn(|| place.holder.begin(1));
+            scope.spawn(|| place.hold(gate.begin(&place)));
         });
-        gate.begin(&place, 1);
         assert_eq!(gate.settle(short), Err(DeviceError::Lost));
-        place.end(1);
+        place.end();
         assert_eq!(gate.settle(LIMIT), Ok(()));
-        gate.begin(&place, 3);
+        gate.begin(&place);
         gate.close(&place);
         assert_eq!(gate.settle(LIMIT), Ok(()), "a port that is gone is not waited for");
+    }
+
+    #[test]
+    fn access_that_began_after_a_change_is_not_waited_for() {
+        let gate = Gate::new();
+        let place = gate.open();
+        let epoch = gate.begin(&place);
+        assert!(place.is_within(epoch + 1) && !place.is_within(epoch));
+        place.hold(epoch);
+        assert!(place.is_within(epoch + 1) && !place.is_within(epoch));
     }
 
     #[test]
     fn own_translation_does_not_hold_up_a_change_of_the_same_thread() {
         let gate = Gate::new();
         let place = gate.open();
-        place.holder.begin(1);
-        gate.begin(&place, 1);
+        let epoch = gate.begin(&place);
+        place.hold(epoch);
         assert_eq!(gate.settle(LIMIT), Ok(()));
-        // A short access of the same port is waited for again.
-        place.end(1);
-        assert!(!place.holder.is_asleep_at(3));
+        // A short access of the same port is waited for again, and so is its next translation.
+        let epoch = gate.begin(&place);
+        assert!(place.is_within(epoch + 1));
+        place.hold(epoch);
+        assert!(place.is_within(epoch + 1));
     }
 }

@@ -67,8 +67,6 @@ pub struct Port {
     device: Arc<Hosted>,
     place: Arc<Place>,
     tlb: Tlb,
-    /// Number of the last access: odd within one.
-    access: u64,
     unit: u32,
     /// Where the pages of an access begin in device memory, if it has several.
     offsets: Vec<usize>,
@@ -87,7 +85,7 @@ impl Hosted {
 impl Port {
     fn new(device: Arc<Hosted>, unit: u32) -> Port {
         let place = device.gate.open();
-        Port { device, place, tlb: Tlb::new(), access: 0, unit, offsets: Vec::new(), between: Vec::new() }
+        Port { device, place, tlb: Tlb::new(), unit, offsets: Vec::new(), between: Vec::new() }
     }
 
     /// The device.
@@ -254,10 +252,7 @@ impl Port {
 
     /// Ends what [`Port::translate`] began, if it did not end before.
     pub fn release(&mut self) {
-        if self.access % 2 == 1 {
-            self.place.end(self.access);
-            self.access += 1;
-        }
+        self.place.end();
     }
 
     /// Has the engine answer a page request, on this thread: time stands still for the model. The pages may be gone again
@@ -293,11 +288,33 @@ impl Port {
 
     #[inline]
     fn begin(&mut self) -> Access<'_> {
-        // The next odd number, also where a translation is held.
-        self.access = (self.access + 1) | 1;
-        self.device.gate.begin(&self.place, self.access);
-        let epoch = self.device.gate.epoch();
+        // This also ends what was held.
+        let epoch = self.device.gate.begin(&self.place);
         Access { port: self, epoch, stays: false }
+    }
+
+    /// Looks in the page table, within an access that began in `epoch`. By value, so that an access that hits stays in registers.
+    #[inline(never)]
+    fn walk(&mut self, address: usize, rights: Rights, epoch: u64) -> Result<usize, Refused> {
+        let device = &self.device;
+        if device.is_lost() {
+            return Err(Refused::Lost { address });
+        }
+        match device.table.walk(address, rights) {
+            Walk::Page(pfn) => {
+                let offset = device.memory.offset_of(pfn);
+                self.tlb.fill(address, offset, rights.contains(Rights::WRITE), epoch);
+                Ok(offset + address % PAGE)
+            }
+            // Not kept in the TLB, so that each access is counted.
+            Walk::Remote(pfn) => {
+                device.count_remote();
+                Ok(device.memory.offset_of(pfn) + address % PAGE)
+            }
+            Walk::Missing | Walk::Denied => {
+                Err(Refused::Fault(DeviceRequest::new(address, rights).by_unit(self.unit)))
+            }
+        }
     }
 
     /// Calls `each` with the pieces of an access in each page: device memory, the offset there, and which bytes of the access
@@ -371,31 +388,7 @@ impl Access<'_> {
     fn find(&mut self, address: usize, rights: Rights) -> Result<usize, Refused> {
         match self.port.tlb.find(address, rights.contains(Rights::WRITE), self.epoch) {
             Some(offset) => Ok(offset),
-            None => self.walk(address, rights),
-        }
-    }
-
-    #[inline(never)]
-    fn walk(&mut self, address: usize, rights: Rights) -> Result<usize, Refused> {
-        let device = &self.port.device;
-        if device.is_lost() {
-            return Err(Refused::Lost { address });
-        }
-        match device.table.walk(address, rights) {
-            Walk::Page(pfn) => {
-                let offset = device.memory.offset_of(pfn);
-                self.port.tlb.fill(address, offset, rights.contains(Rights::WRITE), self.epoch);
-                Ok(offset + address % PAGE)
-            }
-            // Not kept in the TLB, so that each access is counted.
-            Walk::Remote(pfn) => {
-                device.count_remote();
-                Ok(device.memory.offset_of(pfn) + address % PAGE)
-            }
-            Walk::Missing | Walk::Denied => {
-                let request = DeviceRequest::new(address, rights).by_unit(self.port.unit);
-                Err(Refused::Fault(request))
-            }
+            None => self.port.walk(address, rights, self.epoch),
         }
     }
 
@@ -420,7 +413,7 @@ impl Access<'_> {
 
     /// Lets the access last until the port's next one, with this thread as its holder.
     fn stay(&mut self) {
-        self.port.place.holder.begin(self.port.access);
+        self.port.place.hold(self.epoch);
         self.stays = true;
     }
 }
@@ -429,8 +422,7 @@ impl Drop for Access<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.stays {
-            self.port.place.end(self.port.access);
-            self.port.access += 1;
+            self.port.place.end();
         }
     }
 }
