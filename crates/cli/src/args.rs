@@ -54,6 +54,8 @@ pub enum Command {
     Demo(DemoCommand),
     /// Run a program with its heap on device memory.
     Run(RunArgs),
+    /// Bring the memory of such a program home, for a debugger.
+    Home(HomeArgs),
     /// Explore designs of device folios, and show how they break.
     Check(CheckArgs),
     /// Say what works on this machine, and what lifts the limits.
@@ -176,10 +178,10 @@ pub struct JobArgs {
 #[derive(Debug, Args)]
 #[command(after_help = RUN_HELP)]
 pub struct RunArgs {
-    /// Most system memory that the program's heap may use at once; without it, half of the machine's.
+    /// Budget: most private memory of the program that may be resident; without it, half of the machine's.
     #[arg(long, value_name = "SIZE")]
     pub ram: Option<Size>,
-    /// Device memory; without it, half of the machine's memory.
+    /// Device memory, for what is not resident; without it, half of the machine's memory.
     #[arg(long, value_name = "SIZE")]
     pub vram: Option<Size>,
     /// The pool that hands out device memory.
@@ -205,11 +207,37 @@ Examples:
   bifolio run --ram 64M --json report.json -- python3 script.py
   bifolio run --ram 64M --pool freelist -- sort big.txt
 
-Output, exit status and signals are the program's own; the report goes to
-standard error. The program must be dynamically linked and not setuid. It keeps
-its heap when it replaces itself by exec; programs that it starts run as always.
-Device memory is private with every pool: a touch brings the folio back to
-system memory.";
+--ram is the budget of resident private memory. The rest is in device memory, at
+most --vram, and comes back when it is touched. Device memory is memory of this
+machine: run shows a program in less memory, and saves none.
+Managed: what malloc and mmap hand out, and large static variables. Not managed:
+stacks, generated code, small variables, locked and shared memory, files, and
+programs that this one starts. The report, on standard error, says how much.
+While the program fits into nine tenths of --ram, nothing is watched or delayed.
+It must be dynamically linked and not setuid. For gdb, see bifolio home.
+Exit: as the program does; 126 if it cannot be run, 127 if it is not found,
+2 for a wrong argument, 3 if this machine refuses.";
+
+/// What `home` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = HOME_HELP)]
+pub struct HomeArgs {
+    /// Let memory leave again.
+    #[arg(long)]
+    pub end: bool,
+    /// Process that `bifolio run` started, or its own.
+    #[arg(value_name = "PID", value_parser = number(1_u32, i32::MAX.unsigned_abs()))]
+    pub pid: u32,
+}
+
+const HOME_HELP: &str = "\
+Example:
+  bifolio home 4711 && gdb -p 4711; bifolio home --end 4711
+
+Returns once every byte is at its address, where gdb and /proc/PID/mem find it.
+Until --end nothing is managed, and --ram does not limit the program. Only its
+own user and root can ask. Exit codes: 2 for a process that bifolio run did not
+start, 3 for one of another user, 4 for one that ended first.";
 
 /// Where a report goes.
 #[derive(Debug, Args)]

@@ -13,6 +13,10 @@ pub const USAGE: u8 = 2;
 pub const REFUSED: u8 = 3;
 /// Anything else went wrong.
 pub const FAILED: u8 = 4;
+/// `run`: the program is there, but cannot be run. As shells and `env` have it.
+pub const NOT_RUNNABLE: u8 = 126;
+/// `run`: there is no such program.
+pub const NOT_FOUND: u8 = 127;
 
 /// The codes as `--help` shows them.
 pub const HELP: &str = "\
@@ -22,7 +26,8 @@ Exit codes:
   2  wrong use: an argument or an input file is not as it must be
   3  this machine refuses what Bifolio needs (see bifolio doctor)
   4  anything else
-bifolio run exits as its program does.";
+bifolio run exits as its program does: with its code, or by its signal. 126 says
+that the program cannot be run, 127 that there is none.";
 
 /// An error that knows how the command has to exit.
 pub trait Failure: Error {

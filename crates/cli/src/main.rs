@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod figures;
+mod home;
 mod output;
 mod pictures;
 mod printable;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     ExitCode::from(match cli.command {
         Command::Demo(command) => finish(demo::demo(&command)),
         Command::Run(args) => finish(run::run(&args)),
+        Command::Home(args) => finish(home::home(&args)),
         Command::Check(args) => finish(check::check(&args)),
         Command::Doctor(args) => finish(doctor::doctor(&args)),
         Command::Replay(args) => finish(replay::replay(&args)),

@@ -2,7 +2,8 @@
 //!
 //! A program that this machine does not have, or a kernel that grants no faults, skips its test by name.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 
@@ -119,8 +120,8 @@ fn threads_share_the_heap() {
 
 #[test]
 fn perl_computes_the_same() {
-    let script = "my %h; $h{$_} = $_ x 3 for 0..100000; my $s = join ',', map { $h{$_} } sort keys %h; \
-                  my $t = $s x 4; $t =~ tr/0-9/1-90/; print length $t, substr($t, 1234567, 40), qq(\\n);";
+    let script = "my %h; $h{$_} = $_ x 3 for 0..20000; my $s = join ',', map { $h{$_} } sort keys %h; \
+                  my $t = $s x 4; $t =~ tr/0-9/1-90/; print length $t, substr($t, 234567, 40), qq(\\n);";
     same_as_plain("perl_computes_the_same", "4M", &["perl", "-e", script]);
 }
 
@@ -179,6 +180,56 @@ fn exit_code_is_the_programs() {
     };
     assert_eq!(output.status.code(), Some(7));
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out\n"[..], &b"err\n"[..]));
+}
+
+#[test]
+fn program_that_is_not_there_or_cannot_be_run_exits_as_in_a_shell() {
+    for (program, code) in [("no-such-program", 127), ("/etc/passwd", 126)] {
+        let output = bifolio().args(["run", "--", program]).output().expect("the command is there");
+        assert_eq!(output.status.code(), Some(code), "{program}");
+    }
+}
+
+/// Fills 64 MiB with the number of each page, says where they are, and waits for a line.
+const NUMBERED_PAGES: &str = "
+import ctypes, os
+pages = bytearray(64 << 20)
+for page in range(len(pages) >> 12):
+    pages[page << 12:(page << 12) + 8] = page.to_bytes(8, 'little')
+print(os.getpid(), ctypes.addressof(ctypes.c_char.from_buffer(pages)), flush=True)
+input()
+";
+
+/// Pages of the program that a debugger would not read as they are.
+fn pages_not_read(pid: &str, address: u64) -> usize {
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).expect("our own child");
+    let is_read = |page: u64| {
+        let mut number = [0; 8];
+        memory.read_exact_at(&mut number, address + page * 4096).is_ok() && number == page.to_le_bytes()
+    };
+    (0..64 << 8).filter(|page| !is_read(*page)).count()
+}
+
+#[test]
+fn home_makes_every_byte_readable_for_a_debugger() {
+    let test = "home_makes_every_byte_readable_for_a_debugger";
+    if run(test, &["--quiet"], &["python3", "-c", ""]).is_none() {
+        return;
+    }
+    let mut command = bifolio();
+    command.args(["run", "--quiet", "--ram", "16M", "--", "python3", "-c", NUMBERED_PAGES]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it can be run");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    let (pid, address) = line.trim().split_once(' ').expect("two numbers");
+    let address = address.parse().expect("a number");
+    assert!(pages_not_read(pid, address) > 0, "some of 64 MiB is away");
+    let home = |args: &[&str]| bifolio().arg("home").args(args).status().expect("it can be run").code();
+    assert_eq!((home(&[pid]), pages_not_read(pid, address)), (Some(0), 0));
+    assert_eq!(home(&["--end", pid]), Some(0));
+    assert_eq!(home(&[&std::process::id().to_string()]), Some(2), "this process was not started by run");
+    drop(child.stdin.take().map(|mut input| input.write_all(b"\n")));
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
 }
 
 #[test]

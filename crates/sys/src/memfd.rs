@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, fstat, ftruncate, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, fallocate, fchmod, fstat, ftruncate, memfd_create};
 
 use crate::SysError;
 
@@ -31,6 +31,15 @@ impl Memfd {
     /// Fails only if the descriptor was closed behind our back.
     pub fn inheritable(&self) -> Result<(), SysError> {
         rustix::io::fcntl_setfd(&self.0, rustix::io::FdFlags::empty()).map_err(SysError::of("fcntl"))
+    }
+
+    /// Lets only the user of this process open it again, by way of `/proc`.
+    ///
+    /// # Errors
+    ///
+    /// Fails only if the descriptor was closed behind our back.
+    pub fn keep_private(&self) -> Result<(), SysError> {
+        fchmod(&self.0, Mode::RUSR | Mode::WUSR).map_err(SysError::of("fchmod"))
     }
 
     /// Moves its descriptor to a high number ([`process::high_fd`](crate::process::high_fd)).

@@ -67,7 +67,10 @@ pub enum ProgramError {
 
 impl exit::Failure for ProgramError {
     fn exit_code(&self) -> u8 {
-        exit::USAGE
+        match self {
+            ProgramError::NotFound { .. } => exit::NOT_FOUND,
+            _ => exit::NOT_RUNNABLE,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ Usage: bifolio <COMMAND>
 Commands:
   demo    Run a job on the built-in device, with less device memory than data
   run     Run a program with its heap on device memory
+  home    Bring the memory of such a program home, for a debugger
   check   Explore designs of device folios, and show how they break
   doctor  Say what works on this machine, and what lifts the limits
   replay  Replay a trace under other policies, in virtual time
@@ -61,7 +62,8 @@ Exit codes:
   2  wrong use: an argument or an input file is not as it must be
   3  this machine refuses what Bifolio needs (see bifolio doctor)
   4  anything else
-bifolio run exits as its program does.
+bifolio run exits as its program does: with its code, or by its signal. 126 says
+that the program cannot be run, 127 that there is none.
 
 "#]]
     );
@@ -334,6 +336,7 @@ fn every_help_fits_eighty_columns() {
         &["demo", "pagerank"],
         &["demo", "bfs"],
         &["run"],
+        &["home"],
         &["check"],
         &["doctor"],
         &["bench"],

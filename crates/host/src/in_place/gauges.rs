@@ -6,15 +6,20 @@ use std::sync::Arc;
 use bifolio_engine::Statistics;
 use bifolio_sys::{MapError, Mapping, Memfd, PAGE, Placement, Protection, SysError};
 
+/// Name of the file, as `/proc/PID/fd` shows it.
+pub const FILE_NAME: &str = "bifolio-counters";
 /// Bytes of the file.
 const LEN: usize = 2 * PAGE;
 /// Words of the second page.
 const NONCE: usize = 0;
 const MANAGED_PEAK: usize = 8;
 const OUTSIDE_PEAK: usize = 16;
-const HOME: usize = 24;
+/// What the command wants, counted up: odd, everything at home; even, not.
+const WANTED: usize = 24;
 const FORKS: usize = 32;
 const SERVICE: usize = 40;
+/// The last wish that the service has fulfilled.
+const FULFILLED: usize = 48;
 const REASON_LEN: usize = 64;
 const REASON: usize = 72;
 const REASON_MOST: usize = 1024;
@@ -91,13 +96,14 @@ pub struct GaugeReading {
 }
 
 impl Gauges {
-    /// Makes the file. Programs that this process starts inherit its descriptor.
+    /// Makes the file, which only this user may open. Programs that this process starts inherit its descriptor.
     ///
     /// # Errors
     /// Without descriptors or memory, or where files may not be that large.
     pub fn create(nonce: u64) -> Result<Gauges, GaugeError> {
-        let file = Memfd::create("bifolio-counters", LEN)?;
+        let file = Memfd::create(FILE_NAME, LEN)?;
         file.inheritable()?;
+        file.keep_private()?;
         let gauges = Gauges::open(file)?;
         gauges.set(NONCE, nonce);
         Ok(gauges)
@@ -108,11 +114,19 @@ impl Gauges {
     /// # Errors
     /// If it is another, or cannot be mapped.
     pub fn open_known(file: Memfd, nonce: u64) -> Result<Gauges, GaugeError> {
+        let gauges = Gauges::open_found(file)?;
+        if gauges.get(NONCE) == nonce { Ok(gauges) } else { Err(GaugeError::Other) }
+    }
+
+    /// Opens the file of another process's gauges, without their nonce.
+    ///
+    /// # Errors
+    /// If it is too short for gauges, or cannot be mapped.
+    pub fn open_found(file: Memfd) -> Result<Gauges, GaugeError> {
         if file.len()? != LEN as u64 {
             return Err(GaugeError::Other);
         }
-        let gauges = Gauges::open(file)?;
-        if gauges.get(NONCE) == nonce { Ok(gauges) } else { Err(GaugeError::Other) }
+        Gauges::open(file)
     }
 
     fn open(file: Memfd) -> Result<Gauges, GaugeError> {
@@ -172,23 +186,25 @@ impl Gauges {
 
     /// Asks the service to bring everything home and leave it there, or to go on.
     pub fn ask_home(&self, home: bool) {
-        self.set(HOME, u64::from(home));
+        let last = self.get(WANTED);
+        let step = if (last % 2 == 1) == home { 2 } else { 1 };
+        self.set(WANTED, last + step);
     }
 
-    /// Whether everything is wanted at home.
-    pub(super) fn is_home_wanted(&self) -> bool {
-        self.get(HOME) != 0
+    /// The wish that everything be at home, if there is one; for [`Gauges::say_home`].
+    pub(super) fn home_wanted(&self) -> Option<u64> {
+        Some(self.get(WANTED)).filter(|wish| wish % 2 == 1)
     }
 
-    /// Says that everything is at home now.
-    pub(super) fn say_home(&self) {
-        self.set(HOME, 2);
+    /// Says that everything is at home now, as was wished.
+    pub(super) fn say_home(&self, wish: u64) {
+        self.set(FULFILLED, wish);
     }
 
     /// Tells whether everything that was asked home is there.
     #[must_use]
     pub fn is_home(&self) -> bool {
-        self.get(HOME) == 2
+        self.home_wanted() == Some(self.get(FULFILLED))
     }
 
     /// Reads the gauges.
@@ -253,6 +269,22 @@ mod tests {
         let read = command.read();
         assert_eq!((read.managed_peak, read.outside_peak, read.outside), (100, 6, [4, 2, 3, 0, 0]));
         assert_eq!(read.failure.as_deref(), Some("no memory"));
+    }
+
+    #[test]
+    fn memory_is_at_home_once_the_last_wish_is_fulfilled() {
+        let gauges = Gauges::create(7).expect("memory");
+        assert_eq!((gauges.home_wanted(), gauges.is_home()), (None, false));
+        gauges.ask_home(true);
+        let first = gauges.home_wanted().expect("asked for");
+        gauges.ask_home(true);
+        gauges.say_home(first);
+        assert!(!gauges.is_home(), "asked again since");
+        gauges.say_home(gauges.home_wanted().expect("asked for"));
+        assert!(gauges.is_home());
+        gauges.ask_home(false);
+        gauges.ask_home(false);
+        assert_eq!((gauges.home_wanted(), gauges.is_home()), (None, false));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::{fmt, fs, io};
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
+use crate::in_place::gauges::FILE_NAME;
+
 /// The environment variable.
 pub const VARIABLE: &str = "BIFOLIO_HEAP";
 
@@ -55,7 +57,10 @@ impl Settings {
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).map(str::trim);
         let path = PathBuf::from(format!("/proc/{}/fd/{}", parent.unwrap_or_default(), self.counters));
         let name = fs::read_link(&path)?;
-        if name.to_str().is_some_and(|name| name.starts_with("/memfd:bifolio-counters")) {
+        if name
+            .to_str()
+            .is_some_and(|name| name.strip_prefix("/memfd:").is_some_and(|name| name.starts_with(FILE_NAME)))
+        {
             return Ok(path);
         }
         Err(io::ErrorKind::NotFound.into())

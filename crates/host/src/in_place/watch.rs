@@ -20,6 +20,8 @@ const LOOK_LEAST: Duration = Duration::from_millis(1);
 const LOOK_MOST: Duration = Duration::from_millis(50);
 /// Sampling, while something is.
 const ENGAGED_LOOK: Duration = Duration::from_millis(2);
+/// Sampling, while everything is wanted at home.
+const LOOK_HELD: Duration = Duration::from_millis(5);
 /// Mappings are looked at anew at least as often, while something is registered.
 const SCAN_MOST: Duration = Duration::from_millis(100);
 /// Mappings that were refused are tried again after this time.
@@ -45,6 +47,10 @@ impl Service {
         let resident = memory.anonymous();
         let grown = resident > self.limits.resident + self.limits.reserve / 4;
         self.limits.resident = resident;
+        if self.is_held() {
+            self.next_look = now + LOOK_HELD;
+            return true;
+        }
         if !self.engaged {
             let threshold = self.limits.limit - self.limits.limit / 10;
             if resident < threshold {
@@ -56,7 +62,6 @@ impl Service {
             self.scan();
         }
         self.limits.mapped = memory.mapped;
-        self.obey_home();
         self.disengage_if_all_fits(now);
         self.next_look = now + ENGAGED_LOOK;
         true
@@ -126,12 +131,19 @@ impl Service {
         }
     }
 
-    /// Keeps everything at home while that is wanted.
-    fn obey_home(&mut self) {
-        self.held = self.gauges.is_home_wanted();
-        if self.held && !self.gauges.is_home() && self.bring_home(0..USER_SPACE) == 0 {
-            self.gauges.say_home();
+    /// Leaves all memory to the kernel while that is wanted; tells whether it is.
+    fn is_held(&mut self) -> bool {
+        let wish = self.gauges.home_wanted();
+        self.held = wish.is_some();
+        // A child may need what is in the store.
+        if let Some(wish) = wish
+            && self.plans.is_empty()
+            && !self.gauges.is_home()
+            && self.release_all() == 0
+        {
+            self.gauges.say_home(wish);
         }
+        self.held
     }
 
     /// Registers what is there and not registered yet.
