@@ -231,8 +231,9 @@ pub struct HomeArgs {
 }
 
 const HOME_HELP: &str = "\
-Example:
-  bifolio home 4711 && gdb -p 4711; bifolio home --end 4711
+Examples:
+  bifolio home 4711        before gdb -p 4711
+  bifolio home --end 4711  after it
 
 Returns once every byte is at its address, where gdb and /proc/PID/mem find it.
 Until --end nothing is managed, and --ram does not limit the program. Only its
