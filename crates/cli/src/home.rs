@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bifolio_host::in_place::gauges::FILE_NAME;
+use bifolio_host::in_place::gauges::is_gauges;
 use bifolio_host::in_place::{GaugeError, Gauges};
 use bifolio_sys::{Memfd, process};
 
@@ -100,11 +100,10 @@ fn find(pid: u32) -> Result<(u32, PathBuf), HomeError> {
 
 /// The gauges among the descriptors of a process.
 fn gauges_of(pid: u32) -> io::Result<Option<PathBuf>> {
-    let prefix = format!("/memfd:{FILE_NAME}");
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let path = entry?.path();
-        let is_gauges = |name: PathBuf| name.to_str().is_some_and(|name| name.starts_with(&prefix));
-        if fs::read_link(&path).is_ok_and(is_gauges) {
+        // A descriptor that was closed meanwhile is none.
+        if is_gauges(&path).unwrap_or(false) {
             return Ok(Some(path));
         }
     }

@@ -1,13 +1,15 @@
 //! What the command and the service of its program share: a file of two pages, statistics and gauges.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
 use bifolio_engine::Statistics;
 use bifolio_sys::{MapError, Mapping, Memfd, PAGE, Placement, Protection, SysError};
 
-/// Name of the file, as `/proc/PID/fd` shows it.
-pub const FILE_NAME: &str = "bifolio-counters";
+/// Name of the file.
+const FILE_NAME: &str = "bifolio-counters";
 /// Bytes of the file.
 const LEN: usize = 2 * PAGE;
 /// Words of the second page.
@@ -93,6 +95,16 @@ pub struct GaugeReading {
     pub forks: u64,
     /// Why the service failed, if it did.
     pub failure: Option<String>,
+}
+
+/// Whether a descriptor below `/proc` is that of gauges.
+///
+/// # Errors
+/// If the descriptor is closed, or belongs to another user's process.
+pub fn is_gauges(descriptor: &Path) -> io::Result<bool> {
+    let name = fs::read_link(descriptor)?;
+    let memfd = name.to_str().and_then(|name| name.strip_prefix("/memfd:"));
+    Ok(memfd.is_some_and(|name| name.starts_with(FILE_NAME)))
 }
 
 impl Gauges {

@@ -7,7 +7,7 @@ use std::{fmt, fs, io};
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
-use crate::in_place::gauges::FILE_NAME;
+use crate::in_place::gauges::is_gauges;
 
 /// The environment variable.
 pub const VARIABLE: &str = "BIFOLIO_HEAP";
@@ -56,14 +56,7 @@ impl Settings {
         let status = fs::read_to_string("/proc/self/status")?;
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).map(str::trim);
         let path = PathBuf::from(format!("/proc/{}/fd/{}", parent.unwrap_or_default(), self.counters));
-        let name = fs::read_link(&path)?;
-        if name
-            .to_str()
-            .is_some_and(|name| name.strip_prefix("/memfd:").is_some_and(|name| name.starts_with(FILE_NAME)))
-        {
-            return Ok(path);
-        }
-        Err(io::ErrorKind::NotFound.into())
+        if is_gauges(&path)? { Ok(path) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }
 
