@@ -118,6 +118,34 @@ fn threads_share_the_heap() {
     same_as_plain("threads_share_the_heap", "4M", &["python3", "-c", THREADS]);
 }
 
+/// Two threads drop pages while a third fills them and they leave: a page may go in the middle of its move.
+const DROPS: &str = "
+import ctypes, mmap, random, threading, time
+PAGES, CLEAR = 4096, 4
+region = mmap.mmap(-1, PAGES * 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+start = ctypes.addressof(ctypes.c_char.from_buffer(region))
+madvise = ctypes.CDLL(None).madvise
+madvise.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+end = time.time() + 4
+def drop(seed):
+    choose = random.Random(seed)
+    while time.time() < end: madvise(start + choose.randrange(PAGES - 64) * 4096, 64 * 4096, CLEAR)
+threads = [threading.Thread(target=drop, args=(seed,)) for seed in range(2)]
+for thread in threads: thread.start()
+while time.time() < end: ctypes.memset(start, 1, PAGES * 4096)
+for thread in threads: thread.join()
+print(set(region[::4096]) <= {0, 1})
+";
+
+#[test]
+fn pages_are_dropped_while_they_leave() {
+    same_as_plain_with(
+        "pages_are_dropped_while_they_leave",
+        &["--quiet", "--ram", "12M"],
+        &["python3", "-c", DROPS],
+    );
+}
+
 #[test]
 fn perl_computes_the_same() {
     let script = "my %h; $h{$_} = $_ x 3 for 0..20000; my $s = join ',', map { $h{$_} } sort keys %h; \

@@ -154,12 +154,13 @@ bitflags! {
     }
 
     /// How [`Uffd::move_`](crate::Uffd::move_) moves.
+    ///
+    /// The kernel's mode that passes over holes of the source is left out: where a page is dropped while it moves, Linux
+    /// 6.18 loops for ever in that mode, and only SIGKILL ends it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct MoveMode: u64 {
         /// Leave threads that wait for the destination asleep.
         const DONT_WAKE = 1 << 0;
-        /// Pass over holes of the source instead of stopping there.
-        const ALLOW_SOURCE_HOLES = 1 << 1;
     }
 }
 

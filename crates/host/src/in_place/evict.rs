@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use bifolio_engine::view::span_of;
 use bifolio_migrate::{PageRun, PageSet};
-use bifolio_sys::{AddressRange, HUGE_PAGE, Modes, MoveMode, Outcome, PAGE, advise, resident_pages};
+use bifolio_sys::{
+    AddressRange, HUGE_PAGE, Modes, MoveMode, Outcome, PAGE, SysError, advise, resident_pages,
+};
 
 use crate::in_place::faults::range_of;
 use crate::in_place::service::{STORE, Service};
 
 /// After a round in which nothing went, nothing is tried for this time.
 const STUCK: Duration = Duration::from_millis(20);
-/// A block with so many pages that cannot go is left.
+/// After so many pages that cannot go the rest of a block is left.
 const REFUSED_MOST: u32 = 4;
 /// An eviction waits so often for an event to be over.
 const WAITS_MOST: u32 = 1000;
@@ -81,18 +83,15 @@ impl Service {
 
     /// Moves what is there of a window within one block out.
     fn evict(&mut self, window: AddressRange) {
-        let mut there = [0; HUGE_PAGE / PAGE];
-        let there = &mut there[..window.pages()];
-        if resident_pages(window, there).is_err() {
+        let base = window.start() & !(HUGE_PAGE - 1);
+        let Ok(there) = resident_set(window, first_page(window)) else { return };
+        if there.is_empty() {
             return;
         }
-        let is_there = |byte: &u8| byte & 1 == 1;
-        let Some(first) = there.iter().position(is_there) else { return };
-        let last = there.iter().rposition(is_there).expect("there is one");
-        let window = window.part(first * PAGE, (last + 1 - first) * PAGE).expect("within the window");
-        self.move_out(window);
-        let base = window.start() & !(HUGE_PAGE - 1);
-        let staged = self.staged_pages(window);
+        self.move_out(base, &there);
+        let staging = self.engine.view().staging_of(window);
+        let staging = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
+        let staged = resident_set(staging, first_page(window)).expect("the staging is mapped");
         if staged.is_empty() {
             return self.clear_staging();
         }
@@ -102,57 +101,59 @@ impl Service {
         self.clear_staging();
     }
 
-    /// Moves the pages of a window to the staging, but those that are in use.
-    fn move_out(&mut self, window: AddressRange) {
-        let (mut at, mut step, mut refused, mut waits) = (0, window.len(), 0, 0);
-        while at < window.len() && refused < REFUSED_MOST {
-            let rest = window.part(at, step.min(window.len() - at)).expect("within the window");
+    /// Moves pages of a block to the staging, but those that are in use.
+    fn move_out(&mut self, base: usize, pages: &PageSet) {
+        let mut tally = Tally::default();
+        for run in pages.runs(PageRun::BLOCK) {
+            if !self.move_run(span_of(base, run), &mut tally) {
+                return;
+            }
+        }
+    }
+
+    /// Moves a run of pages to the staging; tells whether the rest of the block is worth a try.
+    fn move_run(&mut self, run: AddressRange, tally: &mut Tally) -> bool {
+        let (mut at, mut step) = (0, run.len());
+        while at < run.len() {
+            if tally.refused == REFUSED_MOST {
+                return false;
+            }
+            let rest = run.part(at, step.min(run.len() - at)).expect("within the run");
             let target = self.engine.view().staging_of(rest);
             let target = AddressRange::new(target.address(), target.len()).expect("whole pages");
-            let mode = MoveMode::ALLOW_SOURCE_HOLES | MoveMode::DONT_WAKE;
-            match self.uffd.move_(target, self.memory.window(rest), mode) {
-                Outcome::Done(bytes) => at += bytes,
-                Outcome::Again(bytes) if bytes > 0 => at += bytes,
+            match self.uffd.move_(target, self.memory.window(rest), MoveMode::DONT_WAKE) {
+                Outcome::Done(bytes) => (at, tally.moved) = (at + bytes, tally.moved + bytes),
+                Outcome::Again(bytes) if bytes > 0 => (at, tally.moved) = (at + bytes, tally.moved + bytes),
+                // It has moved: the kernel tried once more and found it there.
+                Outcome::Exists => (at, tally.moved) = (at + PAGE, tally.moved + PAGE),
                 // Shared with a child, or pinned.
                 Outcome::Busy => {
-                    let shared = window.part(at, window.len() - at).expect("within the window");
+                    let shared = run.part(at, run.len() - at).expect("within the run");
                     if self.unshare(shared) {
                         // One page of a fork is like the other: the rest of the block waits for the next round.
-                        return;
+                        return false;
                     }
-                    (at, refused) = (at + PAGE, refused + 1);
+                    (at, tally.refused) = (at + PAGE, tally.refused + 1);
                 }
+                // The program has dropped it meanwhile.
+                Outcome::Missing => at += PAGE,
                 // No page but a mark.
-                Outcome::NoSource | Outcome::Missing => (at, refused) = (at + PAGE, refused + 1),
+                Outcome::NoSource => (at, tally.refused) = (at + PAGE, tally.refused + 1),
                 // An event waits to be read, or for the thread that caused it to go on. What has staged is of the mappings
                 // as they were before it, so nothing more joins it.
-                Outcome::Again(_) if at == 0 && waits < WAITS_MOST => {
-                    waits += 1;
+                Outcome::Again(_) if tally.moved == 0 && tally.waits < WAITS_MOST => {
+                    tally.waits += 1;
                     self.read_messages();
                     std::thread::yield_now();
                 }
                 // More than one mapping.
                 Outcome::Invalid(_) if step > PAGE => step = (step / 2).next_multiple_of(PAGE),
                 // One with other rights than the staging.
-                Outcome::Invalid(_) => (at, refused) = (at + PAGE, refused + 1),
-                _ => return,
+                Outcome::Invalid(_) => (at, tally.refused) = (at + PAGE, tally.refused + 1),
+                _ => return false,
             }
         }
-    }
-
-    /// The pages of the block that are in the staging.
-    fn staged_pages(&self, window: AddressRange) -> PageSet {
-        let mut there = [0; HUGE_PAGE / PAGE];
-        let there = &mut there[..window.pages()];
-        let staging = self.engine.view().staging_of(window);
-        let staging = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
-        resident_pages(staging, there).expect("the staging is mapped");
-        let first = (window.start() % HUGE_PAGE) / PAGE;
-        let mut pages = PageSet::EMPTY;
-        for (index, _) in there.iter().enumerate().filter(|(_, byte)| *byte & 1 == 1) {
-            pages.insert(page_run(first + index));
-        }
-        pages
+        true
     }
 
     /// Stores what is in the staging. Pages of zeros need no store: missing pages read as zero.
@@ -188,7 +189,7 @@ impl Service {
     /// Stores a range of one block whose bytes are in the scratch memory; what does not fit is copied into the program.
     pub(super) fn store_scratch(&mut self, range: AddressRange) {
         let base = range.start() & !(HUGE_PAGE - 1);
-        let (first, mut pages) = ((range.start() - base) / PAGE, PageSet::EMPTY);
+        let (first, mut pages) = (first_page(range), PageSet::EMPTY);
         (first..first + range.pages()).for_each(|page| pages.insert(page_run(page)));
         let stored = self.store_pages(base, &pages, false);
         stored.runs(PageRun::BLOCK).for_each(|run| pages.remove(run));
@@ -246,27 +247,66 @@ impl Service {
     }
 
     fn discard_part(&mut self, part: AddressRange) {
-        let mut there = [0; HUGE_PAGE / PAGE];
-        let there = &mut there[..part.pages()];
-        if resident_pages(part, there).is_err() || there.iter().all(|byte| byte & 1 == 0) {
+        let base = part.start() & !(HUGE_PAGE - 1);
+        let Ok(there) = resident_set(part, first_page(part)) else { return };
+        if there.is_empty() {
             return;
         }
+        let mut refused = 0;
+        for run in there.runs(PageRun::BLOCK) {
+            self.discard_run(span_of(base, run), &mut refused);
+        }
+        advise::dontneed(self.own.discarded()).expect("discarded pages are private memory");
+    }
+
+    fn discard_run(&self, run: AddressRange, refused: &mut u32) {
         let discarded = self.own.discarded();
-        let (mut at, mut refused) = (0, 0);
-        while at < part.len() && refused < REFUSED_MOST {
-            let rest = part.part(at, part.len() - at).expect("within the part");
+        let mut at = 0;
+        while at < run.len() && *refused < REFUSED_MOST {
+            let rest = run.part(at, run.len() - at).expect("within the run");
             let target = discarded.part(rest.start() % HUGE_PAGE, rest.len()).expect("pages of one block");
             let target = AddressRange::new(target.address(), target.len()).expect("whole pages");
-            let mode = MoveMode::ALLOW_SOURCE_HOLES | MoveMode::DONT_WAKE;
-            match self.quiet.move_(target, self.memory.window(rest), mode) {
-                Outcome::Done(_) => break,
+            match self.quiet.move_(target, self.memory.window(rest), MoveMode::DONT_WAKE) {
+                Outcome::Done(_) => return,
                 Outcome::Again(bytes) if bytes > 0 => at += bytes,
+                Outcome::Exists | Outcome::Missing => at += PAGE,
                 // Not ours to move, so not ours to evict either: the kernel drops it.
-                _ => (at, refused) = (at + PAGE, refused + 1),
+                _ => (at, *refused) = (at + PAGE, *refused + 1),
             }
         }
-        advise::dontneed(discarded).expect("discarded pages are private memory");
     }
+}
+
+/// What became of the pages of one block that were to move.
+#[derive(Default)]
+struct Tally {
+    /// Bytes.
+    moved: usize,
+    /// Pages that cannot go.
+    refused: u32,
+    /// Waits for an event to be over.
+    waits: u32,
+}
+
+/// The pages of a range within one block that are in memory, where the first of the range is page `first` of the block.
+///
+/// # Errors
+///
+/// Where part of the range is not mapped.
+fn resident_set(range: AddressRange, first: usize) -> Result<PageSet, SysError> {
+    let mut there = [0; HUGE_PAGE / PAGE];
+    let there = &mut there[..range.pages()];
+    resident_pages(range, there)?;
+    let mut pages = PageSet::EMPTY;
+    for (index, _) in there.iter().enumerate().filter(|(_, byte)| **byte & 1 == 1) {
+        pages.insert(page_run(first + index));
+    }
+    Ok(pages)
+}
+
+/// The place of a range's first page in its block.
+fn first_page(range: AddressRange) -> usize {
+    range.start() % HUGE_PAGE / PAGE
 }
 
 /// One page of a block.

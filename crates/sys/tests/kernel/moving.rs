@@ -1,5 +1,8 @@
 //! MOVE: small pages, pieces of huge pages, whole huge pages, and what does not move.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
 use bifolio_sys::advise;
 use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::smaps;
@@ -79,18 +82,61 @@ fn piece_of_a_huge_page_moves_as_small_pages() {
 }
 
 #[test]
-fn hole_stops_a_move_unless_allowed() {
-    limited("hole_stops_a_move_unless_allowed", || {
+fn hole_stops_a_move() {
+    limited("hole_stops_a_move", || {
         let uffd = uffd(Features::MOVE)?;
         let (source, target) = (private(4 * PAGE), target(&uffd, 4 * PAGE));
-        source.all().store_u64(PAGE, 7).expect("inside");
-        assert_eq!(uffd.move_(target.span(), source.all(), MoveMode::empty()), Outcome::Missing);
-        let outcome = uffd.move_(target.span(), source.all(), MoveMode::ALLOW_SOURCE_HOLES);
-        assert_eq!(outcome, Outcome::Done(4 * PAGE));
+        source.all().store_u64(0, 7).expect("inside");
+        source.all().store_u64(2 * PAGE, 7).expect("inside");
+        assert_eq!(uffd.move_(target.span(), source.all(), MoveMode::empty()), Outcome::Again(PAGE));
+        let rest = target.span().part(PAGE, 3 * PAGE).expect("inside");
+        let left = source.bytes(PAGE, 3 * PAGE).expect("inside");
+        assert_eq!(uffd.move_(rest, left, MoveMode::empty()), Outcome::Missing);
         let pages = Pagemap::open().expect("proc is mounted");
-        assert_eq!(pages.present(target.span()), Ok(vec![false, true, false, false]));
+        assert_eq!(pages.present(target.span()), Ok(vec![true, false, false, false]));
         Ok(())
     });
+}
+
+#[test]
+fn move_ends_where_another_thread_drops_its_pages() {
+    limited("move_ends_where_another_thread_drops_its_pages", || {
+        let uffd = uffd(Features::MOVE)?;
+        let (source, target) = (private(64 * PAGE), target(&uffd, 64 * PAGE));
+        let done = AtomicBool::new(false);
+        let dropped = thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut page = 0;
+                while !done.load(Relaxed) {
+                    page = (page * 5 + 17) % 64;
+                    advise::dontneed(source.bytes(page * PAGE, PAGE).expect("inside")).expect("own memory");
+                }
+            });
+            let dropped = (0..2000).filter(|_| moves_while_dropped(&uffd, &source, &target)).count();
+            done.store(true, Relaxed);
+            dropped
+        });
+        if dropped == 0 { Err(Skip::because("no page was dropped during a move")) } else { Ok(()) }
+    });
+}
+
+/// Fills the source and moves it page by page; tells whether a page was dropped on the way.
+fn moves_while_dropped(uffd: &Uffd, source: &Mapping, target: &Mapping) -> bool {
+    let (mut at, mut missing) = (0, false);
+    (0..64).for_each(|page| source.all().store_u64(page * PAGE, 1).expect("inside"));
+    while at < 64 * PAGE {
+        let to = target.span().part(at, 64 * PAGE - at).expect("inside");
+        let from = source.bytes(at, 64 * PAGE - at).expect("inside");
+        match uffd.move_(to, from, MoveMode::empty()) {
+            Outcome::Done(bytes) => at += bytes,
+            Outcome::Again(bytes) => at += bytes,
+            Outcome::Exists => at += PAGE,
+            Outcome::Missing => (at, missing) = (at + PAGE, true),
+            other => panic!("{other:?}"),
+        }
+    }
+    advise::dontneed(target.all()).expect("own memory");
+    missing
 }
 
 #[test]
