@@ -5,6 +5,7 @@
 //! remapping thread waits for until they are read; there, one thread does nothing but read, and hands
 //! faults over to the others.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -33,6 +34,35 @@ pub trait Answer: Send + Sync {
 
     /// Answers a fault.
     fn answer(&self, fault: Fault);
+
+    /// The program has moved registered memory by `mremap`, and goes on meanwhile.
+    fn moved(&self, moved: Moved) {
+        let _ = moved;
+    }
+}
+
+/// Registered memory that the program has moved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// Its addresses before.
+    pub from: Range<usize>,
+    /// Its first address now.
+    pub to: usize,
+}
+
+/// What a reader passes on.
+enum Work {
+    Fault(Fault),
+    Moved(Moved),
+}
+
+impl Work {
+    fn done_by(self, answer: &dyn Answer) {
+        match self {
+            Work::Fault(fault) => answer.answer(fault),
+            Work::Moved(moved) => answer.moved(moved),
+        }
+    }
 }
 
 impl<F: Fn(Fault) + Send + Sync> Answer for F {
@@ -101,38 +131,40 @@ impl Handlers {
     fn start_readers(&mut self, count: usize, answer: &Arc<dyn Answer>) -> Result<(), HandlersError> {
         for _ in 0..count {
             let work = Arc::clone(answer);
-            self.start_reader(answer, move |fault| work.answer(fault))?;
+            self.start_reader(answer, move |found| found.done_by(work.as_ref()))?;
         }
         Ok(())
     }
 
     fn start_separate(&mut self, count: usize, answer: &Arc<dyn Answer>) -> Result<(), HandlersError> {
-        let (sender, receiver): (Sender<Fault>, Receiver<Fault>) = channel();
+        let (sender, receiver): (Sender<Work>, Receiver<Work>) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..count {
             let (receiver, answer) = (Arc::clone(&receiver), Arc::clone(answer));
             let next = move || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let work = move || std::iter::from_fn(|| next().ok()).for_each(|fault| answer.answer(fault));
+            let work =
+                move || std::iter::from_fn(|| next().ok()).for_each(|found| found.done_by(answer.as_ref()));
             self.workers.push(thread("bifolio-worker", work)?);
         }
         // The workers end when the reader is gone and drops the sender.
-        self.start_reader(answer, move |fault| {
-            sender.send(fault).expect("workers wait as long as there is a sender");
+        self.start_reader(answer, move |found| {
+            sender.send(found).expect("workers wait as long as there is a sender");
         })
     }
 
     fn start_reader(
         &mut self,
         answer: &Arc<dyn Answer>,
-        pass_on: impl Fn(Fault) + Send + 'static,
+        pass_on: impl Fn(Work) + Send + 'static,
     ) -> Result<(), HandlersError> {
         let (uffd, stopper, answer) = (Arc::clone(&self.uffd), Arc::clone(&self.stopper), Arc::clone(answer));
-        let fault = move |fault: Fault| {
-            if answer.was_read(&fault) {
-                pass_on(fault);
+        let found = move |work: Work| {
+            let wanted = !matches!(&work, Work::Fault(fault) if !answer.was_read(fault));
+            if wanted {
+                pass_on(work);
             }
         };
-        self.readers.push(thread("bifolio-fault", move || read_faults(&uffd, &stopper, &fault))?);
+        self.readers.push(thread("bifolio-fault", move || read_faults(&uffd, &stopper, &found))?);
         Ok(())
     }
 }
@@ -174,23 +206,33 @@ pub fn serve(uffd: &Uffd, answer: &dyn Answer, timeout: Duration, most: usize) -
         }
         let look = begin_look();
         for message in uffd.read(&mut buffer)? {
-            if let Message::Pagefault { address, thread, .. } = message {
-                let fault = fault_of(address, thread, look);
-                if answer.was_read(&fault) {
-                    answer.answer(fault);
+            match work_of(&message, look) {
+                Some(Work::Fault(fault)) => {
+                    if answer.was_read(&fault) {
+                        answer.answer(fault);
+                    }
+                    answered += 1;
                 }
-                answered += 1;
+                Some(Work::Moved(moved)) => answer.moved(moved),
+                None => {}
             }
         }
     }
     Ok(answered)
 }
 
-fn fault_of(address: usize, thread: u32, look: u64) -> Fault {
-    Fault { address, sleeper: (thread != 0).then(|| Sleeper::found(thread, look)) }
+fn work_of(message: &Message, look: u64) -> Option<Work> {
+    match *message {
+        Message::Pagefault { address, thread, .. } => {
+            let sleeper = (thread != 0).then(|| Sleeper::found(thread, look));
+            Some(Work::Fault(Fault { address, sleeper }))
+        }
+        Message::Remap { from, to, len } => Some(Work::Moved(Moved { from: from..from + len, to })),
+        _ => None,
+    }
 }
 
-fn read_faults(uffd: &Uffd, stopper: &ReaderStopper, fault: &dyn Fn(Fault)) {
+fn read_faults(uffd: &Uffd, stopper: &ReaderStopper, found: &dyn Fn(Work)) {
     let mut buffer = MessageBuf::new();
     loop {
         let look = begin_look();
@@ -202,12 +244,10 @@ fn read_faults(uffd: &Uffd, stopper: &ReaderStopper, fault: &dyn Fn(Fault)) {
         };
         let mut stop = false;
         for message in messages {
-            if let Message::Pagefault { address, thread, .. } = message {
-                if stopper.answer(uffd, address) {
-                    stop = true;
-                } else {
-                    fault(fault_of(address, thread, look));
-                }
+            match work_of(&message, look) {
+                Some(Work::Fault(fault)) if stopper.answer(uffd, fault.address) => stop = true,
+                Some(work) => found(work),
+                None => {}
             }
         }
         if stop {

@@ -12,7 +12,7 @@ use bifolio_policy::{Granularity, Memory as PolicyMemory, Policies, PolicyName};
 use bifolio_pool::PoolName;
 use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, SysError, Uffd};
 
-use crate::fault_loop::{Answer, Fault, Handlers, Readers};
+use crate::fault_loop::{Answer, Handlers, Readers};
 use crate::setup::{SetupError, pages};
 use crate::views::shared::{Keep, ReachableMemory, SharedView};
 use bifolio_builtin::{Builtin, Kernel, Memory};
@@ -23,18 +23,19 @@ use bifolio_engine::device::{Device, DeviceFault};
 use bifolio_engine::exclusive::Exclusive;
 use bifolio_engine::pin::Pinned;
 use bifolio_engine::reshape::Collapsed;
-use bifolio_engine::sleep::Seen;
 use bifolio_engine::statistics::{Counter, Snapshot, Statistics};
-use bifolio_engine::view::CpuView;
 use bifolio_engine::{Budget, Engine, Extent, NodeParts, Parts, Side};
 use bifolio_rules::Violation;
 
 mod allocations;
 pub mod buffer;
+mod by_engine;
 mod config;
+mod moved;
 mod slot;
 
 use allocations::Allocations;
+use by_engine::ByEngine;
 pub use config::SpaceConfig;
 use config::default_policy;
 pub use slot::DeviceSlot;
@@ -180,7 +181,7 @@ impl<D: Device + ?Sized> Space<D> {
     ) -> Result<Space<D>, SetupError> {
         let (size, ram, readers) = (config.whole_blocks()?, config.ram_pages()?, config.readers());
         let reads = if readers == Readers::Caller { Reads::NonBlocking } else { Reads::Blocking };
-        let (uffd, _) = Uffd::open_ready(reads, required(config.kind), WISHED)?;
+        let (uffd, _) = Uffd::open_ready(reads, REQUIRED, WISHED)?;
         let (access, uffd) = (uffd.access(), Arc::new(uffd));
         let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
         let view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
@@ -202,7 +203,7 @@ impl<D: Device + ?Sized> Space<D> {
             observers,
         })?;
         engine.blocks().add_region(addresses.clone())?;
-        let answer: Arc<dyn Answer> = Arc::new(ByEngine(Arc::clone(&engine)));
+        let answer: Arc<dyn Answer> = Arc::new(ByEngine::new(Arc::clone(&engine), Arc::clone(&uffd)));
         let handlers = Some(Handlers::start(Arc::clone(&uffd), HANDLERS, readers, &answer)?);
         let allocations = Mutex::new(Allocations::new(addresses, 1 << granule.get())?);
         let (pool, reset) = (config.pool, config.reset);
@@ -281,6 +282,10 @@ impl<D: Device + ?Sized> Space<D> {
     }
 
     /// Allocates `bytes` of zeros and returns their address, aligned to a page, and to 2 MiB if that long.
+    ///
+    /// A program may move the memory by `mremap`, to addresses that devices do not know: its bytes come home and stay in
+    /// system memory, and the allocation is not freed any more. `MREMAP_DONTUNMAP`, and moving coherent memory while it is on
+    /// a device, abort the process with a message.
     ///
     /// # Errors
     /// If no range of the space is long enough.
@@ -520,30 +525,5 @@ fn launch_on_all(devices: &[Arc<Builtin>], kernel: &dyn Kernel) -> Result<Durati
 /// SIGBUS for what is lost, and which thread sleeps, so that no device waits for it.
 const WISHED: Features = Features::POISON.union(Features::THREAD_ID);
 
-/// The features that a space of this kind cannot do without.
-fn required(kind: MemoryKind) -> Features {
-    let shared = Features::MISSING_SHMEM | Features::MINOR_SHMEM;
-    match kind {
-        MemoryKind::Private => shared,
-        MemoryKind::Coherent => shared | Features::EVENT_REMAP,
-    }
-}
-
-/// Answers faults by the engine.
-struct ByEngine(Arc<Engine<SharedView>>);
-
-impl Answer for ByEngine {
-    fn was_read(&self, fault: &Fault) -> bool {
-        let known = fault.sleeper.map_or(Seen::Known, |sleeper| self.0.thread_sleeps(sleeper));
-        if known == Seen::Unsure {
-            // It faults again if it still needs the page.
-            self.0.view().wake(fault.address);
-        }
-        known == Seen::Known
-    }
-
-    fn answer(&self, fault: Fault) {
-        // A failure is told to observers, and the toucher gets SIGBUS.
-        let _: Result<_, Failure> = self.0.cpu_fault(fault.address);
-    }
-}
+/// The features that a space cannot do without.
+const REQUIRED: Features = Features::MISSING_SHMEM.union(Features::MINOR_SHMEM).union(Features::EVENT_REMAP);

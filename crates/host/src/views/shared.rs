@@ -146,8 +146,24 @@ impl SharedView {
         self.protections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn zap(&self, span: AddressRange) {
-        advise::dontneed(self.window(span)).expect("MADV_DONTNEED of our own shared mapping cannot fail");
+    /// Refused where the program has moved the memory away, which we are about to be told.
+    fn zap(&self, span: AddressRange) -> Result<(), Refused> {
+        advise::dontneed(self.window(span)).map_err(|_| Refused::Busy)
+    }
+
+    /// Maps the file anew at addresses that the program moved away.
+    ///
+    /// # Errors
+    /// If there is a mapping, or the kernel refuses.
+    pub(crate) fn restore(&self, span: AddressRange) -> Result<(), MapError> {
+        let (offset, protection) = (self.offset(span.start()), self.protection_of(span.start()));
+        let place = Placement::Exactly(span.start());
+        let fresh = Mapping::shared(&self.memfd, offset, span.len(), protection, place)?;
+        let registered = self.uffd.register(fresh.all(), Modes::MISSING | Modes::MINOR);
+        let _: Result<(), SysError> = advise::dontfork(fresh.all());
+        // It is a part of the view from here on.
+        fresh.leak();
+        Ok(registered.map(drop)?)
     }
 
     /// Shows pages of the file. `Exists` means that another thread was faster; both wake.
@@ -160,7 +176,12 @@ impl SharedView {
             let rest = span.part(at, span.len() - at).expect("within the span");
             match self.uffd.continue_(rest, CopyMode::empty()) {
                 Outcome::Done(_) => return Ok(()),
-                // A layout change was under way: go on where it stopped.
+                // A layout change is under way until its message is read, maybe by this very thread. The pages are in
+                // the file, so their touchers may fault again.
+                Outcome::Again(0) => {
+                    let _: Outcome = self.uffd.wake(rest);
+                    return Ok(());
+                }
                 Outcome::Again(done) => at += done,
                 Outcome::Exists => at += self.wake_first(rest),
                 Outcome::NoSpace => return Err(Refused::NoMemory),
@@ -190,7 +211,7 @@ impl CpuView for SharedView {
     type Staged = InPlace;
 
     fn isolate(&self, place: BlockSpan, _ram: &PageSet) -> Result<InPlace, Refused> {
-        self.zap(place.span());
+        self.zap(place.span())?;
         Ok(InPlace)
     }
 
@@ -287,6 +308,8 @@ impl CpuView for SharedView {
         let mapped = self.view.replace_shared(place.span(), &device.memfd, offset, protection);
         // A child must not share device memory, which other pages will use one day.
         let _: Result<(), SysError> = advise::dontfork(self.window(place.span()));
+        // No page of it is missing: registered, so that the kernel tells if the program moves it.
+        let _: Result<_, SysError> = self.uffd.register(self.window(place.span()), Modes::MISSING);
         let _: Outcome = self.uffd.wake(place.span());
         mapped.map_err(|_| Refused::NoMemory)
     }
