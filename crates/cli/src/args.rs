@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use bifolio_demo::rmat;
 use bifolio_explore::{Bounds, MemoryOrder};
 use bifolio_folio::{MemoryKind, Reset};
 use bifolio_host::PoolName;
@@ -95,6 +96,7 @@ const BFS_EXAMPLES: &str = "\
 Examples:
   bifolio demo bfs                         Debian's packages
   bifolio demo bfs --root bash --vram 64K  from bash, device memory of 64 KiB
+  bifolio demo bfs --rmat 20 --seed 1      a random graph of a million nodes
   zcat edges.gz | bifolio demo bfs -       your own edge list";
 
 /// What PageRank can be told.
@@ -128,6 +130,12 @@ pub struct JobArgs {
     /// `# adjacency list`, a line holds a node and all nodes that it points to. The file may be packed with gzip.
     #[arg(value_name = "FILE")]
     pub file: Option<String>,
+    /// Work on a random graph of 2^SCALE nodes and four edges for each, with few busy nodes (R-MAT).
+    #[arg(long, value_name = "SCALE", conflicts_with = "file", value_parser = number(1_u32, rmat::SCALE_MAX))]
+    pub rmat: Option<u32>,
+    /// What the random numbers of `--rmat` begin with; the same seed makes the same graph.
+    #[arg(long, value_name = "N", requires = "rmat", default_value_t = 1)]
+    pub seed: u64,
     /// Memory of each device: a size such as 16M, or a share of the data such as 1/4.
     #[arg(long, value_name = "SIZE", default_value = "1/4")]
     pub vram: Amount,

@@ -9,7 +9,7 @@
 //!                                        reference ----- verify <-----+
 //! ```
 //!
-//! - [`graph`], [`edge_list`], [`debian`], [`order`]: input, on ordinary memory.
+//! - [`graph`], [`edge_list`], [`debian`], [`rmat`], [`order`]: input, on ordinary memory.
 //! - [`layout`], [`shared_graph`]: the same graph as records that point to each other, written through
 //!   [`memory::HostMemory`].
 //! - [`kernels`], [`run`]: the device side, written once over [`memory::DeviceMemory`], and the host loop
@@ -30,6 +30,7 @@ pub mod memory;
 pub mod names;
 pub mod order;
 pub mod reference;
+pub mod rmat;
 pub mod run;
 pub mod shared_graph;
 pub mod verify;

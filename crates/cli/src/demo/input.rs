@@ -1,4 +1,4 @@
-//! The graph of the demonstration: Debian's packages, or an edge list.
+//! The graph of the demonstration: Debian's packages, an edge list, or a random graph.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -8,6 +8,23 @@ use bifolio_demo::debian;
 use bifolio_demo::edge_list::{self, EdgeList, EdgeListError};
 use bifolio_demo::graph::Graph;
 use bifolio_demo::order;
+use bifolio_demo::rmat;
+
+/// Where the graph comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// Debian's packages, which are part of the program.
+    Packages,
+    /// An edge list; `-` is standard input.
+    File(&'a str),
+    /// A random graph of 2^scale nodes.
+    Rmat {
+        /// How often the number of nodes doubles.
+        scale: u32,
+        /// What the random numbers begin with.
+        seed: u64,
+    },
+}
 
 /// A graph, its nodes in the order in which they will lie in memory.
 #[derive(Debug)]
@@ -49,25 +66,31 @@ pub enum InputError {
 }
 
 impl Input {
-    /// Reads `file` (`-`: standard input), or takes the package graph.
+    /// Reads or makes the graph.
     ///
     /// # Errors
     ///
     /// If there is no such file, or it is not an edge list.
-    pub fn read(file: Option<&str>) -> Result<Self, InputError> {
-        let (title, list) = match file {
-            None => {
+    pub fn read(source: Source<'_>) -> Result<Self, InputError> {
+        let (title, list) = match source {
+            Source::Packages => {
                 let graph = debian::packages().map_err(InputError::Packages)?;
-                ("Debian's packages", EdgeList { graph, heading: None })
+                ("Debian's packages".to_owned(), EdgeList { graph, heading: None })
             }
-            Some("-") => ("standard input", from_edges("standard input", io::stdin().lock())?),
-            Some(path) => (path, from_edges(path, open(Path::new(path))?)?),
+            Source::Rmat { scale, seed } => {
+                let graph = rmat::graph(scale, seed);
+                (format!("an R-MAT graph, scale {scale}, seed {seed}"), EdgeList { graph, heading: None })
+            }
+            Source::File("-") => {
+                ("standard input".to_owned(), from_edges("standard input", io::stdin().lock())?)
+            }
+            Source::File(path) => (path.to_owned(), from_edges(path, open(Path::new(path))?)?),
         };
         let EdgeList { graph, heading } = list;
         let repeated = graph.merged_edges();
         let places = order::by_popularity(&graph);
         let graph = order::renumber(&graph, &places).expect("an order lists every node once");
-        Ok(Self { graph, title: title.to_owned(), heading, repeated })
+        Ok(Self { graph, title, heading, repeated })
     }
 }
 

@@ -23,7 +23,7 @@ use bifolio_demo::run::RunError;
 use bifolio_host::SetupError;
 
 use crate::args::{DemoCommand, JobArgs};
-use crate::demo::input::{Input, InputError};
+use crate::demo::input::{Input, InputError, Source};
 use crate::demo::job::{Done, Job, JobError};
 use crate::demo::plan::{Plan, PlanError};
 use crate::demo::result::{DemoReport, Rows};
@@ -90,7 +90,7 @@ pub fn demo(command: &DemoCommand) -> Result<u8, DemoError> {
         DemoCommand::Bfs(args) => &args.job,
     };
     args.output.json.as_ref().map_or(Ok(()), JsonTarget::check)?;
-    let input = Input::read(args.file.as_deref())?;
+    let input = Input::read(source(args))?;
     let job = resolve(command, &input.graph)?;
     let plan = Plan::resolve(args, &input.graph)?;
     let stages = Stages::new(args.output.quiet);
@@ -105,6 +105,14 @@ pub fn demo(command: &DemoCommand) -> Result<u8, DemoError> {
     let damaged = done.buffers.as_ref().is_some_and(|buffers| !buffers.verified);
     let broken = done.verdict.is_err() || damaged || done.figures.violations > 0;
     Ok(if broken { exit::BROKEN } else { exit::OK })
+}
+
+fn source(args: &JobArgs) -> Source<'_> {
+    match (args.rmat, &args.file) {
+        (Some(scale), _) => Source::Rmat { scale, seed: args.seed },
+        (None, Some(file)) => Source::File(file),
+        (None, None) => Source::Packages,
+    }
 }
 
 fn resolve(command: &DemoCommand, graph: &Graph) -> Result<Job, DemoError> {
