@@ -67,7 +67,7 @@ impl SplitMix {
 
     /// Draws a number below `limit`, which is below 2^32.
     fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 32) * limit >> 32
+        ((self.next() >> 32) * limit) >> 32
     }
 }
 

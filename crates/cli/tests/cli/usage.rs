@@ -94,6 +94,16 @@ Options:
           
           [default: 20]
 
+      --rmat <SCALE>
+          Work on a random graph of 2^SCALE nodes and four edges for each, with
+          few busy nodes (R-MAT)
+
+      --seed <N>
+          What the random numbers of `--rmat` begin with; the same seed makes
+          the same graph
+          
+          [default: 1]
+
       --vram <SIZE>
           Memory of each device: a size such as 16M, or a share of the data such
           as 1/4
@@ -217,6 +227,10 @@ Arguments:
 Options:
       --root <NAME>         Node to start from, by name; without it, the node
                             that points to most others
+      --rmat <SCALE>        Work on a random graph of 2^SCALE nodes and four
+                            edges for each, with few busy nodes (R-MAT)
+      --seed <N>            What the random numbers of `--rmat` begin with; the
+                            same seed makes the same graph [default: 1]
       --vram <SIZE>         Memory of each device: a size such as 16M, or a
                             share of the data such as 1/4 [default: 1/4]
       --devices <N>         Devices that share the job, 1 to 8 [default: 1]
@@ -254,6 +268,7 @@ Options:
 Examples:
   bifolio demo bfs                         Debian's packages
   bifolio demo bfs --root bash --vram 64K  from bash, device memory of 64 KiB
+  bifolio demo bfs --rmat 20 --seed 1      a random graph of a million nodes
   zcat edges.gz | bifolio demo bfs -       your own edge list
 
 "#]]
