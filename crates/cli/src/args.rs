@@ -18,7 +18,7 @@ use crate::amount::{Amount, Size};
 use crate::exit;
 use crate::output::JsonTarget;
 use crate::pictures::ReportArgs;
-use crate::record::RecordArgs;
+use crate::record::{DeviceRecordArgs, RecordArgs};
 use crate::replay::args::ReplayArgs;
 use crate::trace::args::TraceCommand;
 
@@ -176,7 +176,7 @@ pub struct JobArgs {
     pub checked: bool,
     /// What is recorded.
     #[command(flatten)]
-    pub record: RecordArgs,
+    pub record: DeviceRecordArgs,
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -201,6 +201,9 @@ pub struct RunArgs {
     /// Check the rules after every move of a folio.
     #[arg(long)]
     pub checked: bool,
+    /// What is recorded.
+    #[command(flatten)]
+    pub record: RecordArgs,
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -213,7 +216,7 @@ const RUN_HELP: &str = "\
 Examples:
   bifolio run --ram 64M -- sort big.txt
   bifolio run --ram 64M --json report.json -- python3 script.py
-  bifolio run --ram 64M --pool freelist -- sort big.txt
+  bifolio run --ram 64M --report r.html -- sort big.txt
 
 --ram is the budget of resident private memory. The rest is in device memory, at
 most --vram, and comes back when it is touched. Device memory is memory of this

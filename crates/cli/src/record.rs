@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bifolio_engine::Observer;
-use bifolio_trace::{Accesses, LIMIT_LEAST, Options, Recorder, Trace, TraceError, Written};
+use bifolio_trace::{Accesses, LIMIT_LEAST, Options, Recorder, SharedQueue, Trace, TraceError, Written};
 use clap::{ArgGroup, Args};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::amount::Size;
 use crate::figures::{bytes, counted, grouped};
 use crate::output::can_be_written;
-use crate::report::Figures;
 
 /// What is recorded of a run.
 #[derive(Debug, Args)]
@@ -27,9 +27,24 @@ pub struct RecordArgs {
     /// Longest trace; beyond it the newest events replace the oldest.
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = limit)]
     pub trace_limit: Size,
+}
+
+/// What is recorded of a device that runs here, whose accesses can be told.
+#[derive(Debug, Args)]
+pub struct DeviceRecordArgs {
+    /// As of any run.
+    #[command(flatten)]
+    pub record: RecordArgs,
     /// Record every page that the device accesses as well, not only what moves: slow and long, but exact.
     #[arg(long, requires = "recorded")]
     pub trace_accesses: bool,
+}
+
+impl RecordArgs {
+    /// Whether anything is recorded.
+    pub fn is_asked_for(&self) -> bool {
+        self.trace.is_some() || self.report.is_some()
+    }
 }
 
 fn limit(text: &str) -> Result<Size, String> {
@@ -79,13 +94,41 @@ pub struct Recorded {
 }
 
 impl Recording {
-    /// Begins to record, if that was asked for.
+    /// Begins to record what a device here does, if that was asked for.
     ///
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub fn begin(args: &RecordArgs, notes: Vec<(&'static str, String)>) -> Result<Recording, RecordError> {
-        if args.trace.is_none() && args.report.is_none() {
+    pub fn begin(
+        args: &DeviceRecordArgs,
+        mut notes: Vec<(&'static str, String)>,
+    ) -> Result<Recording, RecordError> {
+        let accesses = if args.trace_accesses { "exact" } else { "used" };
+        notes.push(("accesses", accesses.to_owned()));
+        Recording::start(&args.record, args.trace_accesses, notes, Recorder::create)
+    }
+
+    /// Begins to record what the process beside a program does.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn begin_shared(
+        args: &RecordArgs,
+        mut notes: Vec<(&'static str, String)>,
+        events: SharedQueue,
+    ) -> Result<Recording, RecordError> {
+        notes.push(("accesses", "faults".to_owned()));
+        Recording::start(args, false, notes, |path, options| Recorder::create_shared(path, options, events))
+    }
+
+    fn start(
+        args: &RecordArgs,
+        accesses: bool,
+        notes: Vec<(&'static str, String)>,
+        create: impl FnOnce(&Path, &Options) -> io::Result<Recorder>,
+    ) -> Result<Recording, RecordError> {
+        if !args.is_asked_for() {
             return Ok(Recording(None));
         }
         for path in args.trace.iter().chain(&args.report) {
@@ -94,11 +137,10 @@ impl Recording {
         let temporary = if args.trace.is_none() { Some(temporary()?) } else { None };
         let path = temporary.as_ref().map(|file| file.path().to_owned()).or_else(|| args.trace.clone());
         let path = path.expect("one of both is there");
-        let accesses = if args.trace_accesses { "exact" } else { "used" };
-        let notes = about_this_run().into_iter().chain(notes).chain([("accesses", accesses.to_owned())]);
+        let notes = about_this_run().into_iter().chain(notes);
         let options = Options { limit: args.trace_limit.0, ..Options::new(notes) };
-        let recorder = Recorder::create(&path, &options).map_err(failed(&path))?;
-        let (report, accesses) = (args.report.clone(), args.trace_accesses);
+        let recorder = create(&path, &options).map_err(failed(&path))?;
+        let report = args.report.clone();
         Ok(Recording(Some(Active { recorder, path, temporary, report, accesses })))
     }
 
@@ -112,12 +154,12 @@ impl Recording {
         self.0.as_ref().filter(|active| active.accesses).map(|active| active.recorder.accesses())
     }
 
-    /// Ends the recording with the figures of the run.
+    /// Ends the recording with the figures of the run, as its JSON holds them.
     ///
     /// # Errors
     ///
     /// If the file could not be written.
-    pub fn finish(self, figures: &Figures) -> Result<Option<Recorded>, RecordError> {
+    pub fn finish(self, figures: &impl Serialize) -> Result<Option<Recorded>, RecordError> {
         let Some(Active { recorder, path, temporary, report, .. }) = self.0 else { return Ok(None) };
         let figures = serde_json::to_string(figures).expect("figures are plain data");
         let written = recorder.finish([("figures", figures)]).map_err(failed(&path))?;

@@ -17,9 +17,9 @@ mod requests;
 
 pub use machine::{Link, ReplayError, replay};
 pub use outcome::{Optimum, Outcome};
-pub use requests::{Requests, Source};
+pub use requests::{Limited, Requests, Source, Touch};
 
-use bifolio_policy::belady::{Touch, optimum};
+use bifolio_policy::belady;
 
 /// The fewest pages that must move, one at a time, in a device memory of `pages` pages.
 ///
@@ -29,12 +29,12 @@ pub fn fewest(requests: &Requests, pages: u64) -> Result<Optimum, ReplayError> {
     if requests.source == Source::Faults {
         return Err(ReplayError::FaultsOnly);
     }
-    let touches: Vec<Touch> = requests
+    let touches: Vec<belady::Touch> = requests
         .touches
         .iter()
-        .map(|touch| Touch { page: touch.page, writes: touch.write, away: touch.by_cpu })
+        .map(|touch| belady::Touch { page: touch.page, writes: touch.write, away: touch.by_cpu })
         .collect();
-    let found = optimum(&touches, usize::try_from(pages).unwrap_or(usize::MAX));
+    let found = belady::optimum(&touches, usize::try_from(pages).unwrap_or(usize::MAX));
     Ok(Optimum { bytes_in: found.moved_in * PAGE_SIZE, bytes_out: found.moved_out * PAGE_SIZE })
 }
 

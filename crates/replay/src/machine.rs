@@ -59,8 +59,11 @@ struct Machine {
     link: Link,
 }
 
-/// Replays `requests` under a policy, in a device memory of `pages` pages that is empty at first. All data is in system
+/// Replays `requests` under a policy, in a limited memory of `pages` pages that is empty at first. All data is in the other
 /// memory then.
+///
+/// The simulated device is the side whose memory is limited. Where that is the CPU, the sides are exchanged: its touches are
+/// those of the simulated device, and to the policy nothing is different.
 ///
 /// # Errors
 /// See [`ReplayError`].
@@ -113,12 +116,9 @@ impl Machine {
         Ok(Machine { engine, device, statistics, clock, log, link })
     }
 
-    /// Has the CPU write each page once, as the program did before.
+    /// Has the other side write each page once that holds data.
     fn fill(&self, requests: &Requests) -> Result<(), ReplayError> {
-        let mut pages: Vec<u64> = requests.touches.iter().map(|touch| touch.page).collect();
-        pages.sort_unstable();
-        pages.dedup();
-        pages.into_iter().try_for_each(|page| self.cpu_touch(self.address(page)))
+        requests.filled.iter().try_for_each(|page| self.cpu_touch(self.address(*page)))
     }
 
     fn address(&self, page: u64) -> usize {

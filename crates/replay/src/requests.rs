@@ -28,11 +28,24 @@ pub struct Touch {
     pub by_cpu: bool,
 }
 
+/// Which memory is too small for all of the data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limited {
+    /// That of the device, which touches what it needs there.
+    Device,
+    /// System memory: only the CPU touches pages, and what does not fit is on the device.
+    System,
+}
+
 /// The touches of a trace.
 #[derive(Clone, Debug)]
 pub struct Requests {
     /// What they are.
     pub source: Source,
+    /// Which memory they need.
+    pub limited: Limited,
+    /// Pages that hold data before the first touch, in order; others begin as zeros.
+    pub filled: Vec<u64>,
     /// The touches, in order.
     pub touches: Vec<Touch>,
     /// Number of blocks of 2 MiB.
@@ -41,33 +54,62 @@ pub struct Requests {
 
 impl Requests {
     /// Takes the touches of a trace: accesses of devices, or their faults where no accesses were recorded; and faults of the
-    /// CPU that brought something home.
+    /// CPU that brought something home. If no device touched anything, those of the CPU are touches of the limited memory,
+    /// and include first touches.
     #[must_use]
     pub fn of(trace: &Trace) -> Requests {
-        let exact = trace.events().any(|event| matches!(event.kind, Kind::Access { .. }));
-        let source = if exact { Source::Accesses } else { Source::Faults };
-        let mut touches: Vec<Touch> = trace.events().filter_map(|event| touch(source, &event.kind)).collect();
+        let has = |wanted: fn(&Kind) -> bool| trace.events().any(|event| wanted(&event.kind));
+        let source = match has(|kind| matches!(kind, Kind::Access { .. })) {
+            true => Source::Accesses,
+            false => Source::Faults,
+        };
+        let by_device = |kind: &Kind| matches!(kind, Kind::Access { .. } | Kind::DeviceFault { .. });
+        let limited = if has(by_device) { Limited::Device } else { Limited::System };
+        let kinds = trace.events().map(|event| event.kind);
+        let mut touches: Vec<(Touch, bool)> =
+            kinds.filter_map(|kind| touch(source, limited, &kind).map(|touch| (touch, is_fresh(&kind)))).collect();
         let blocks = pack(&mut touches);
-        Requests { source, touches, blocks }
+        let filled = filled(&touches);
+        Requests { source, limited, filled, touches: touches.into_iter().map(|(touch, _)| touch).collect(), blocks }
     }
 }
 
-fn touch(source: Source, kind: &Kind) -> Option<Touch> {
+fn touch(source: Source, limited: Limited, kind: &Kind) -> Option<Touch> {
     let (address, write, by_cpu) = match *kind {
         Kind::Access { address, write, .. } => (address, write, false),
         Kind::DeviceFault { address, write, .. } if source == Source::Faults => (address, write, false),
         // The CPU does not say whether it writes; a page that it wants leaves the device either way.
+        Kind::CpuFault { address, answer: Answer::Moved | Answer::Populated, .. }
+            if limited == Limited::System =>
+        {
+            (address, true, false)
+        }
         Kind::CpuFault { address, answer: Answer::Moved, .. } => (address, true, true),
         _ => return None,
     };
     Some(Touch { page: address / PAGE_SIZE, write, by_cpu })
 }
 
+/// Whether a touch found that its page had no data.
+fn is_fresh(kind: &Kind) -> bool {
+    matches!(kind, Kind::CpuFault { answer: Answer::Populated, .. })
+}
+
+/// The pages whose first touch found data.
+fn filled(touches: &[(Touch, bool)]) -> Vec<u64> {
+    let mut first = BTreeMap::new();
+    for (touch, is_fresh) in touches {
+        first.entry(touch.page).or_insert(*is_fresh);
+    }
+    first.into_iter().filter(|(_, is_fresh)| !is_fresh).map(|(page, _)| page).collect()
+}
+
 /// Moves blocks together; returns how many there are.
-fn pack(touches: &mut [Touch]) -> usize {
-    let mut places: BTreeMap<u64, u64> = touches.iter().map(|touch| (touch.page / BLOCK_PAGES, 0)).collect();
+fn pack(touches: &mut [(Touch, bool)]) -> usize {
+    let mut places: BTreeMap<u64, u64> =
+        touches.iter().map(|(touch, _)| (touch.page / BLOCK_PAGES, 0)).collect();
     (0..).zip(places.values_mut()).for_each(|(place, slot)| *slot = place);
-    for touch in touches {
+    for (touch, _) in touches {
         touch.page = places[&(touch.page / BLOCK_PAGES)] * BLOCK_PAGES + touch.page % BLOCK_PAGES;
     }
     places.len()
@@ -79,9 +121,16 @@ mod tests {
 
     #[test]
     fn blocks_are_packed_and_pages_keep_their_place_in_them() {
-        let touch = |page| Touch { page, write: false, by_cpu: false };
+        let touch = |page| (Touch { page, write: false, by_cpu: false }, false);
         let mut touches = [touch(7 * 512 + 3), touch(2 * 512 + 5), touch(7 * 512)];
         assert_eq!(pack(&mut touches), 2);
-        assert_eq!(touches.map(|touch| touch.page), [512 + 3, 5, 512]);
+        assert_eq!(touches.map(|(touch, _)| touch.page), [512 + 3, 5, 512]);
+    }
+
+    #[test]
+    fn page_has_data_if_its_first_touch_found_some() {
+        let touch = |page, is_fresh| (Touch { page, write: false, by_cpu: false }, is_fresh);
+        let touches = [touch(3, true), touch(1, false), touch(3, false), touch(1, true)];
+        assert_eq!(filled(&touches), [1]);
     }
 }

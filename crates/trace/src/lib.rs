@@ -8,7 +8,7 @@
 //!
 //! A [`Recorder`] is an [`Observer`](bifolio_engine::Observer). The thread that meets an event puts a value of fixed size
 //! into a queue: it takes no lock, allocates nothing and waits for no one. Another thread writes the file. A file whose
-//! writer was killed is read up to the last block that it wrote. `docs/trace-format.md` tells every byte.
+//! writer was killed is read up to the last block that it wrote. What another process does comes through a [`SharedQueue`]. `docs/trace-format.md` tells every byte.
 //!
 //! ```
 //! use bifolio_trace::{Options, Recorder, Trace};
@@ -36,6 +36,7 @@ mod observe;
 mod reader;
 mod recorder;
 mod residency;
+mod shared;
 mod wire;
 
 pub use event::{Answer, Event, Kind, Served, Trigger};
@@ -44,3 +45,4 @@ pub use observe::kinds_of;
 pub use reader::{Trace, TraceError};
 pub use recorder::{Accesses, Options, Recorder};
 pub use residency::{Place, Residency};
+pub use shared::SharedQueue;

@@ -14,6 +14,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::event::{Event, Kind};
 use crate::file::{LIMIT_DEFAULT, TraceFile, Written};
 use crate::observe::kinds_of;
+use crate::shared::SharedQueue;
 
 /// How many events may wait to be written: some tenths of a second of fast faults, if the writer gets no processor.
 const QUEUE: usize = 1 << 17;
@@ -51,6 +52,8 @@ pub struct Recorder {
 /// What the recorded threads share with the writer.
 struct Queue {
     events: ArrayQueue<Event>,
+    /// What another process tells.
+    shared: Option<SharedQueue>,
     lost: AtomicU64,
     start: Instant,
     closing: AtomicBool,
@@ -64,9 +67,28 @@ impl Recorder {
     /// # Errors
     /// What the file system refuses, a limit below [`LIMIT_LEAST`](crate::LIMIT_LEAST), or no thread.
     pub fn create(path: &Path, options: &Options) -> io::Result<Recorder> {
+        Recorder::begin(path, options, QUEUE, None)
+    }
+
+    /// Makes or replaces the file, and begins to record what another process puts into `shared`.
+    ///
+    /// # Errors
+    /// As [`create`](Recorder::create).
+    pub fn create_shared(path: &Path, options: &Options, shared: SharedQueue) -> io::Result<Recorder> {
+        shared.start();
+        Recorder::begin(path, options, 1, Some(shared))
+    }
+
+    fn begin(
+        path: &Path,
+        options: &Options,
+        capacity: usize,
+        shared: Option<SharedQueue>,
+    ) -> io::Result<Recorder> {
         let file = TraceFile::create(path, options.limit, &options.notes)?;
         let queue = Arc::new(Queue {
-            events: ArrayQueue::new(QUEUE),
+            events: ArrayQueue::new(capacity),
+            shared,
             lost: AtomicU64::new(0),
             start: Instant::now(),
             closing: AtomicBool::new(false),
@@ -165,7 +187,11 @@ impl Queue {
             while let Some(event) = self.events.pop() {
                 file.push(&event)?;
             }
-            file.set_lost(self.lost.load(Ordering::Relaxed));
+            if let Some(shared) = &self.shared {
+                shared.drain(file)?;
+            }
+            let lost_there = self.shared.as_ref().map_or(0, SharedQueue::lost);
+            file.set_lost(self.lost.load(Ordering::Relaxed) + lost_there);
             if closing {
                 return file.flush();
             }

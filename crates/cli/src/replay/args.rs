@@ -17,8 +17,8 @@ pub struct ReplayArgs {
     /// A policy, such as auto, fixed+lru or stride+sieve; several are put side by side.
     #[arg(long, value_name = "NAME", default_values = ["auto", "fixed+lru", "fixed+s3fifo", "density+lru"])]
     pub policy: Vec<PolicyName>,
-    /// Memory of the device; without it, as much as was recorded.
-    #[arg(long, value_name = "SIZE")]
+    /// Memory of the device, or system memory for a trace of `run`; without it, as much as was recorded.
+    #[arg(long, value_name = "SIZE", visible_alias = "ram")]
     pub vram: Option<Size>,
     /// Bytes that the link between the memories carries in a second.
     #[arg(long, value_name = "SIZE", default_value = "16G")]

@@ -6,7 +6,7 @@ mod text;
 use std::io::{self, Write};
 
 use bifolio_folio::PAGE_SIZE;
-use bifolio_replay::{Link, Optimum, Outcome, ReplayError, Requests, Source, fewest};
+use bifolio_replay::{Limited, Link, Optimum, Outcome, ReplayError, Requests, Source, fewest};
 use bifolio_trace::{Trace, TraceError};
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ pub enum ReplayCommandError {
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// Neither the trace nor the command says how much memory the device has.
-    #[error("the trace does not say how much device memory there was: give --vram")]
+    #[error("the trace does not say how much memory there was: give --vram")]
     NoMemory,
     /// It cannot be replayed.
     #[error(transparent)]
@@ -43,8 +43,10 @@ impl Failure for ReplayCommandError {
 /// Policies side by side.
 #[derive(Debug, Serialize)]
 struct Comparison {
-    /// Bytes of device memory.
-    device_memory: u64,
+    /// Bytes of the memory that is limited.
+    memory: u64,
+    /// Which one that is: `device` or `system`.
+    limited: &'static str,
     /// Whether every access was recorded, or faults only.
     exact: bool,
     rows: Vec<Row>,
@@ -67,10 +69,14 @@ struct Row {
 /// See [`ReplayCommandError`].
 pub fn replay(args: &ReplayArgs) -> Result<u8, ReplayCommandError> {
     let trace = Trace::open(&args.trace)?;
-    let recorded = || trace.note("device_memory").and_then(|bytes| bytes.parse().ok());
-    let device_memory = args.vram.map(|size| size.0).or_else(recorded).ok_or(ReplayCommandError::NoMemory)?;
     let requests = Requests::of(&trace);
-    let (pages, link) = (device_memory / PAGE_SIZE, link(args));
+    let limited = match requests.limited {
+        Limited::Device => "device",
+        Limited::System => "system",
+    };
+    let recorded = || trace.note(&format!("{limited}_memory")).and_then(|bytes| bytes.parse().ok());
+    let memory = args.vram.map(|size| size.0).or_else(recorded).ok_or(ReplayCommandError::NoMemory)?;
+    let (pages, link) = (memory / PAGE_SIZE, link(args));
     let run = |policy: &bifolio_policy::PolicyName| {
         let outcome = bifolio_replay::replay(&requests, *policy, pages, link)?;
         Ok(Row { policy: policy.to_string(), outcome })
@@ -78,7 +84,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, ReplayCommandError> {
     let rows = args.policy.iter().map(run).collect::<Result<Vec<Row>, ReplayError>>()?;
     let exact = requests.source == Source::Accesses;
     let optimum = if exact { Some(fewest(&requests, pages)?) } else { None };
-    let comparison = Comparison { device_memory, exact, rows, optimum };
+    let comparison = Comparison { memory, limited, exact, rows, optimum };
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &comparison).map_err(io::Error::from)?;

@@ -19,7 +19,7 @@ pub fn print(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
     let what = if comparison.exact { "touch of a page" } else { "fault" };
     let touches =
         if touches == 1 { format!("1 {what}") } else { format!("{} {}", grouped(touches), plural(what)) };
-    writeln!(out, "{touches}, {} of device memory\n", bytes(comparison.device_memory))?;
+    writeln!(out, "{touches}, {} of {} memory\n", bytes(comparison.memory), comparison.limited)?;
     let mut table = table::plain();
     table.add_row(table::row([
         "policy", "faults", "moved", "used", "evicted", "back", "stalled", "p50", "p99",

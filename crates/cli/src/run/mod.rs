@@ -13,12 +13,14 @@ use std::time::Instant;
 use bifolio_host::in_place::settings::Settings;
 use bifolio_host::in_place::{GaugeError, Gauges};
 use bifolio_sys::{Access, Features, Reads, ReadyError, SysError, Uffd};
+use bifolio_trace::SharedQueue;
 use serde::Serialize;
 
 use crate::args::RunArgs;
 use crate::exit;
 use crate::figures::bytes;
 use crate::output::{JsonTarget, OutputError};
+use crate::record::{RecordError, Recorded, Recording};
 use crate::report::Figures;
 use crate::report::text::print_program;
 
@@ -88,6 +90,9 @@ pub enum RunError {
     /// The report could not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The run could not be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 impl exit::Failure for RunError {
@@ -128,10 +133,11 @@ pub fn run(args: &RunArgs) -> Result<u8, RunError> {
     args.output.json.as_ref().map_or(Ok(()), JsonTarget::check)?;
     let runner = Runner::new()?;
     let nonce = RandomState::new().hash_one(std::process::id());
-    let gauges = Gauges::create(nonce)?;
+    let gauges = Gauges::create(nonce, args.record.is_asked_for())?;
     let settings = settings(args, &gauges, nonce)?;
     let library = library()?;
     note_access(args.output.quiet)?;
+    let recording = gauges.events().map(|events| record(args, &settings, events)).transpose()?;
     let start = Instant::now();
     let status = runner.run(&program, arguments, &settings, library, &gauges)?;
     let figures = Figures::from(&gauges.statistics().snapshot(), start.elapsed());
@@ -139,8 +145,25 @@ pub fn run(args: &RunArgs) -> Result<u8, RunError> {
     if let Some(why) = reading.failure {
         return Err(RunError::Lost(why));
     }
-    report(args, &figures, &MemoryFigures::from(&reading), status)?;
+    let memory = MemoryFigures::from(&reading);
+    let report = Report { exit: code_of(status), figures, memory: &memory };
+    write_report(args, &report)?;
+    let recorded = recording.map_or(Ok(None), |recording| recording.finish(&report))?;
+    if !args.output.quiet {
+        recorded.iter().for_each(Recorded::tell);
+    }
     Ok(end_as(status))
+}
+
+fn record(args: &RunArgs, settings: &Settings, events: &SharedQueue) -> Result<Recording, RunError> {
+    let notes = vec![
+        ("data", "private memory of a program".to_owned()),
+        ("device_memory", settings.vram.to_string()),
+        ("system_memory", settings.ram.to_string()),
+        ("pool", settings.pool.to_string()),
+        ("checked", settings.checked.to_string()),
+    ];
+    Ok(Recording::begin_shared(&args.record, notes, events.clone())?)
 }
 
 fn settings(args: &RunArgs, gauges: &Gauges, nonce: u64) -> Result<Settings, RunError> {
@@ -178,19 +201,14 @@ fn note_access(quiet: bool) -> Result<(), RunError> {
     Ok(())
 }
 
-fn report(
-    args: &RunArgs,
-    figures: &Figures,
-    memory: &MemoryFigures,
-    status: ExitStatus,
-) -> Result<(), RunError> {
+fn write_report(args: &RunArgs, report: &Report<'_>) -> Result<(), RunError> {
     if let Some(json) = &args.output.json {
-        json.write(&Report { exit: code_of(status), figures: *figures, memory })?;
+        json.write(report)?;
     }
     if !args.output.quiet {
         let mut text = b"\n".to_vec();
-        print_program(&mut text, figures).map_err(OutputError::from)?;
-        memory.print(&mut text).map_err(OutputError::from)?;
+        print_program(&mut text, &report.figures).map_err(OutputError::from)?;
+        report.memory.print(&mut text).map_err(OutputError::from)?;
         // If nothing reads it any more, the program has run all the same.
         let _: io::Result<()> = io::stderr().write_all(&text);
     }

@@ -25,12 +25,14 @@ impl Service {
     /// The program drops pages. What is there is dropped here as well: the kernel does so a moment later, and what went to
     /// the store in between would come back.
     fn removed(&mut self, range: Range<usize>) {
+        self.record_unmapped(&range);
         self.forget(range.clone());
         self.discard(range_of(&range));
         // How much that was, the next sample tells.
     }
 
     fn unmapped(&mut self, range: Range<usize>) {
+        self.record_unmapped(&range);
         self.forget(range.clone());
         self.regions.remove(range.clone());
         self.refused.remove(range);

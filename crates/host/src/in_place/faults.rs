@@ -119,6 +119,7 @@ impl Service {
         let outcome = self.uffd.copy(range, self.own.zeros(range.len()), CopyMode::empty());
         let filled = outcome.bytes();
         self.limits.resident += (filled / PAGE) as u64;
+        self.record_zeros(range, filled);
         match outcome {
             Outcome::Done(_) => {
                 self.last_moved = Moved::Populated(AlignedRun::around(0, Order::ZERO));
@@ -130,6 +131,7 @@ impl Service {
             _ if range != page => {
                 let one = self.uffd.copy(page, self.own.zeros(PAGE), CopyMode::empty());
                 self.limits.resident += (one.bytes() / PAGE) as u64;
+                self.record_zeros(page, one.bytes());
                 self.wake_if_there(one, address)
             }
             outcome => self.wake_if_there(outcome, address),
@@ -146,6 +148,7 @@ impl Service {
             outcome = self.uffd.copy(page, self.own.zeros(PAGE), CopyMode::empty());
         }
         self.limits.resident += (outcome.bytes() / PAGE) as u64;
+        self.record_zeros(first, outcome.bytes());
         outcome
     }
 

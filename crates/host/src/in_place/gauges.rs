@@ -1,4 +1,5 @@
-//! What the command and the service of its program share: a file of two pages, statistics and gauges.
+//! What the command and the service of its program share: a file of two pages, statistics and gauges, and behind them the
+//! events of a run that is recorded.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
@@ -7,11 +8,13 @@ use std::{fs, io};
 
 use bifolio_engine::Statistics;
 use bifolio_sys::{MapError, Mapping, Memfd, PAGE, Placement, Protection, SysError};
+use bifolio_trace::SharedQueue;
 
 /// Name of the file.
 const FILE_NAME: &str = "bifolio-counters";
-/// Bytes of the file.
+/// Bytes of the file, without and with events.
 const LEN: usize = 2 * PAGE;
+const LEN_RECORDED: usize = LEN + SharedQueue::LEN;
 /// Words of the second page.
 const NONCE: usize = 0;
 const MANAGED_PEAK: usize = 8;
@@ -80,6 +83,7 @@ pub struct Gauges {
     file: Arc<Memfd>,
     page: Arc<Mapping>,
     statistics: Statistics,
+    events: Option<SharedQueue>,
 }
 
 /// What the gauges say. Sizes are in bytes.
@@ -108,12 +112,13 @@ pub fn is_gauges(descriptor: &Path) -> io::Result<bool> {
 }
 
 impl Gauges {
-    /// Makes the file, which only this user may open. Programs that this process starts inherit its descriptor.
+    /// Makes the file, which only this user may open. Programs that this process starts inherit its descriptor. If the run is
+    /// `recorded`, the service tells its [events](Gauges::events).
     ///
     /// # Errors
     /// Without descriptors or memory, or where files may not be that large.
-    pub fn create(nonce: u64) -> Result<Gauges, GaugeError> {
-        let file = Memfd::create(FILE_NAME, LEN)?;
+    pub fn create(nonce: u64, recorded: bool) -> Result<Gauges, GaugeError> {
+        let file = Memfd::create(FILE_NAME, if recorded { LEN_RECORDED } else { LEN })?;
         file.inheritable()?;
         file.keep_private()?;
         let gauges = Gauges::open(file)?;
@@ -135,7 +140,7 @@ impl Gauges {
     /// # Errors
     /// If it is too short for gauges, or cannot be mapped.
     pub fn open_found(file: Memfd) -> Result<Gauges, GaugeError> {
-        if file.len()? != LEN as u64 {
+        if ![LEN as u64, LEN_RECORDED as u64].contains(&file.len()?) {
             return Err(GaugeError::Other);
         }
         Gauges::open(file)
@@ -144,7 +149,9 @@ impl Gauges {
     fn open(file: Memfd) -> Result<Gauges, GaugeError> {
         let statistics = Statistics::shared(&file)?;
         let page = Mapping::shared(&file, PAGE, PAGE, Protection::ReadWrite, Placement::Anywhere)?;
-        Ok(Gauges { file: Arc::new(file), page: Arc::new(page), statistics })
+        let recorded = file.len()? > LEN as u64;
+        let events = if recorded { Some(SharedQueue::open(&file, LEN)?) } else { None };
+        Ok(Gauges { file: Arc::new(file), page: Arc::new(page), statistics, events })
     }
 
     /// Number of its descriptor.
@@ -157,6 +164,12 @@ impl Gauges {
     #[must_use]
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Where the service tells its events, if the run is recorded.
+    #[must_use]
+    pub fn events(&self) -> Option<&SharedQueue> {
+        self.events.as_ref()
     }
 
     /// Raises the peak of managed memory.
@@ -270,7 +283,7 @@ mod tests {
 
     #[test]
     fn both_sides_see_the_same_peaks() {
-        let command = Gauges::create(7).expect("memory");
+        let command = Gauges::create(7, false).expect("memory");
         let copy = command.file.as_fd().try_clone_to_owned().expect("descriptors");
         let service = Gauges::open_known(Memfd::from(copy), 7).expect("the same file");
         service.see_managed(100);
@@ -285,7 +298,7 @@ mod tests {
 
     #[test]
     fn memory_is_at_home_once_the_last_wish_is_fulfilled() {
-        let gauges = Gauges::create(7).expect("memory");
+        let gauges = Gauges::create(7, false).expect("memory");
         assert_eq!((gauges.home_wanted(), gauges.is_home()), (None, false));
         gauges.ask_home(true);
         let first = gauges.home_wanted().expect("asked for");
@@ -301,7 +314,7 @@ mod tests {
 
     #[test]
     fn file_with_another_nonce_is_refused() {
-        let command = Gauges::create(7).expect("memory");
+        let command = Gauges::create(7, false).expect("memory");
         let copy = command.file.as_fd().try_clone_to_owned().expect("descriptors");
         assert_eq!(Gauges::open_known(Memfd::from(copy), 8).err(), Some(GaugeError::Other));
     }

@@ -8,7 +8,7 @@
 //!   events     removals, unmappings and moves                  store      where pages are that are away
 //!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
 //!   gauges     what the command reports                      settings   what the command says
-//!   streams    how far a walk through memory goes
+//!   streams    how far a walk through memory goes               record     what a trace is told of zeros and unmappings
 //!   child      how a forked child gets its bytes               helper     takes back pages that were shared with one
 //!   own_pages  private pages of ours
 //! ```
@@ -24,6 +24,7 @@ pub mod hazards;
 mod helper;
 mod measure;
 mod own_pages;
+mod record;
 mod regions;
 mod requests;
 mod service;

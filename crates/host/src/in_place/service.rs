@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use bifolio_checker::Observed;
 use bifolio_engine::clock::MachineClock;
 use bifolio_engine::node::NodeParts;
-use bifolio_engine::{Budget, Engine, Parts};
+use bifolio_engine::{Budget, Engine, Observer, Parts};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_migrate::{AlignedRun, Moved, NodeId, PageSet};
 use bifolio_policy::FixedOrders;
@@ -346,7 +346,8 @@ fn engine(
     let pool = config.pool.make(vram)?;
     let pagemap = PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, pool)?;
     let (nodes, statistics) = (vec![NodeParts { device: store, pagemap }], config.gauges.statistics());
-    let Observed { nodes, observers, .. } = Observed::new(nodes, statistics, config.checked);
+    let Observed { nodes, mut observers, .. } = Observed::new(nodes, statistics, config.checked);
+    observers.extend(config.gauges.events().map(|events| Arc::new(events.clone()) as Arc<dyn Observer>));
     let engine = Engine::new(Parts {
         view,
         nodes,
