@@ -66,11 +66,18 @@ impl Requests {
         let by_device = |kind: &Kind| matches!(kind, Kind::Access { .. } | Kind::DeviceFault { .. });
         let limited = if has(by_device) { Limited::Device } else { Limited::System };
         let kinds = trace.events().map(|event| event.kind);
-        let mut touches: Vec<(Touch, bool)> =
-            kinds.filter_map(|kind| touch(source, limited, &kind).map(|touch| (touch, is_fresh(&kind)))).collect();
+        let mut touches: Vec<(Touch, bool)> = kinds
+            .filter_map(|kind| touch(source, limited, &kind).map(|touch| (touch, is_fresh(&kind))))
+            .collect();
         let blocks = pack(&mut touches);
         let filled = filled(&touches);
-        Requests { source, limited, filled, touches: touches.into_iter().map(|(touch, _)| touch).collect(), blocks }
+        Requests {
+            source,
+            limited,
+            filled,
+            touches: touches.into_iter().map(|(touch, _)| touch).collect(),
+            blocks,
+        }
     }
 }
 

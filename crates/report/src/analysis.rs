@@ -78,6 +78,8 @@ pub(crate) struct Totals {
     pub(crate) bytes_to_ram: u64,
     pub(crate) pages_used: u64,
     pub(crate) evictions: u64,
+    /// Runs of pages that went to a device to make room in system memory.
+    pub(crate) reclaims: u64,
     pub(crate) copy_ns: u64,
     pub(crate) wait_ns: u64,
 }
@@ -106,6 +108,11 @@ impl Analysis {
             column += 1;
         }
         analysis
+    }
+
+    /// Whether no device touched anything: devices only hold what has no room in system memory.
+    pub(crate) fn is_cpu_alone(&self) -> bool {
+        self.device.total() == 0 && self.device_pages.is_empty()
     }
 
     fn empty(extent: Extent) -> Analysis {
@@ -157,6 +164,7 @@ impl Analysis {
                 self.totals.evictions += 1;
                 self.block(kind).evictions += 1;
             }
+            Kind::Reclaimed { .. } => self.totals.reclaims += 1,
             Kind::Used { address, pages, written, .. } => {
                 self.totals.pages_used += u64::from(pages);
                 let first = address / PAGE_SIZE;

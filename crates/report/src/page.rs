@@ -48,7 +48,7 @@ pub(crate) fn page(trace: &Trace, analysis: &Analysis) -> Markup {
 fn head_figures(trace: &Trace, analysis: &Analysis) -> Markup {
     let totals = &analysis.totals;
     let moved = totals.bytes_to_device + totals.bytes_to_ram;
-    let figures = [
+    let mut figures = vec![
         (time(analysis.extent.end_ns), "recorded"),
         (grouped(analysis.device.total()), "faults of devices"),
         (grouped(analysis.cpu.total()), "faults of the CPU"),
@@ -56,6 +56,11 @@ fn head_figures(trace: &Trace, analysis: &Analysis) -> Markup {
         (grouped(totals.evictions), "evictions"),
         (grouped(trace.len()), "events"),
     ];
+    if analysis.is_cpu_alone() {
+        // Nothing but system memory is short.
+        figures[1] = (grouped(totals.reclaims), "reclaims of system memory");
+        figures.remove(4);
+    }
     html! { dl.figures { @for (figure, name) in figures { div { dt { (name) } dd { (figure) } } } } }
 }
 

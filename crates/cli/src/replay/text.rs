@@ -46,7 +46,8 @@ pub fn print(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
     writeln!(out, "\n* the best of its column; back: folios that were evicted and came back")?;
     if comparison.optimum.is_none() {
         writeln!(out, "The trace has faults only: what was touched while it was there is not known, and")?;
-        writeln!(out, "neither is the optimum. Record it with --trace-accesses.")?;
+        let way_out = if comparison.limited == "device" { " Record it with --trace-accesses." } else { "" };
+        writeln!(out, "neither is the optimum.{way_out}")?;
     }
     for Row { policy, outcome } in rows {
         writeln!(out, "log of {policy}: {:016x}", outcome.log)?;

@@ -15,18 +15,26 @@ pub(crate) fn moved(analysis: &Analysis) -> Figure {
     let totals = &analysis.totals;
     let all = totals.bytes_to_device + totals.bytes_to_ram;
     let used = totals.pages_used * 4096;
-    let bars = [
+    let mut bars = vec![
         ("to devices", "cold", totals.bytes_to_device),
         ("to system memory", "warm", totals.bytes_to_ram),
-        ("used", "o4", used),
     ];
     let share = if all == 0 { 0.0 } else { 100.0 * used as f64 / all as f64 };
-    Figure {
-        title: "Bytes that moved, and bytes that were used",
-        says: format!(
+    let (title, says) = if analysis.is_cpu_alone() {
+        let says = "What left system memory to make room, and what came back. How much of it the program used is not \
+                    recorded.";
+        ("Bytes that moved", says.to_owned())
+    } else {
+        bars.push(("used", "o4", used));
+        let says = format!(
             "{share:.0} % of the bytes that moved belong to pages of 4 KiB that the side which got them touched before they \
              moved on. The rest was moved for nothing."
-        ),
+        );
+        ("Bytes that moved, and bytes that were used", says)
+    };
+    Figure {
+        title,
+        says,
         picture: horizontal(&bars, bytes, "bytes", "Bytes moved and used"),
         legend: legend([]),
         numbers: (
