@@ -7,6 +7,7 @@ mod script;
 
 use bifolio_engine::device::{Copy, DeviceError, DeviceRequest, Point, TableUpdate};
 use bifolio_engine::event::{Event, EventKind, Observer};
+use bifolio_engine::query::Residence;
 use bifolio_engine::{Counter, Side};
 use bifolio_folio::{AlignedRun, FreeRange, Order, PageRun, Pfn};
 use bifolio_migrate::{
@@ -305,6 +306,34 @@ fn victim_that_is_not_looked_at_again_breaks_i26() {
     let map = Step::MapDevice { run: run(0, 4), to: page(512), rights: Rights::all() };
     script.step(map, Outcome::Failed);
     harness.breaks(26);
+}
+
+#[test]
+fn copy_from_a_folio_that_is_held_after_its_bytes_went_home_breaks_i28() {
+    let harness = Harness::new();
+    harness.write_and_move_out();
+    let head = |harness: &Harness| {
+        let extents = harness.engine.snapshot(harness.base..harness.base + PAGE).expect("inside");
+        match extents[0].residence {
+            Residence::Device { folio, .. } => folio,
+            other => panic!("it is {other:?}"),
+        }
+    };
+    let retired = head(&harness);
+    let held = harness.node().pagemap().try_get(retired).expect("it lives");
+    harness.bring(Side::Ram).expect("room");
+    let judged = || harness.statistics.snapshot().judged(Rule::known(28));
+    let before = judged();
+    // The engine takes another folio, and its bytes from that one.
+    harness.bring(Side::DEVICE).expect("room");
+    assert_ne!(head(&harness), retired, "the retired folio is still held");
+    harness.bring(Side::Ram).expect("room");
+    assert!(judged() > before);
+    assert_eq!(harness.checker.violations(), []);
+    let script = Script::begin(&harness, block());
+    script.step(Step::CopyToRam { run: run(0, 4), from: page(retired.get()) }, Outcome::Done);
+    harness.breaks(28);
+    drop(held);
 }
 
 /// Runs a round trip while calls go wrong.

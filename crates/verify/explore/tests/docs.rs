@@ -1,9 +1,4 @@
-//! The stories in the docs are what the checker prints, left-out lines aside; the tables have its verdicts; and the list of
-//! judgements that are the explorer's own has all of them.
-
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+//! The stories in the docs are what the checker prints, left-out lines aside, and the tables have its verdicts.
 
 use bifolio_explore::rules::Rule;
 use bifolio_explore::{Bounds, MemoryOrder, Options, Report, Story, Subject, Verdict, find};
@@ -127,36 +122,4 @@ fn tables_have_the_verdicts_and_states_of_each_design() {
         }
     }
     assert!(rows > 35, "{rows}");
-}
-
-/// How often the explorer judges by itself, by file.
-fn own_judgements(folder: &Path, found: &mut BTreeMap<String, usize>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            own_judgements(&path, found);
-            continue;
-        }
-        let count = fs::read_to_string(&path).expect("a source").matches(".require(").count();
-        if count > 0 {
-            let crates =
-                Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the folder of all crates");
-            found.insert(path.strip_prefix(crates).expect("in it").display().to_string(), count);
-        }
-    }
-}
-
-#[test]
-fn judgements_of_the_explorers_own_are_all_listed() {
-    let page = include_str!("../../../../docs/adding-a-design.md");
-    let section = page.split("## Judgements of the explorer's own").nth(1).expect("the section");
-    let section = section.split("\n## ").next().expect("its text");
-    let mut listed = BTreeMap::new();
-    for row in section.lines().filter(|line| line.starts_with("| `")) {
-        let file = row.split('`').nth(1).expect("a file");
-        *listed.entry(file.to_owned()).or_insert(0) += 1;
-    }
-    let mut found = BTreeMap::new();
-    own_judgements(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    assert_eq!(listed, found);
 }

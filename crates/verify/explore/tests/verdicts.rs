@@ -185,7 +185,7 @@ fn migration_of_7_3_breaks_nothing() {
 
 #[test]
 fn each_fault_of_migration_breaks_its_rules_and_no_other() {
-    let faults: [(&str, &[(u8, usize)]); 10] = [
+    let faults: [(&str, &[(u8, usize)]); 11] = [
         ("nouveau-7.3-migrate", &[(12, 4), (14, 10)]),
         ("nouveau-6.19-rc-migrate", &[(12, 4), (14, 10), (20, 11)]),
         ("migrate-counts-slots", &[(13, 1)]),
@@ -195,6 +195,7 @@ fn each_fault_of_migration_breaks_its_rules_and_no_other() {
         ("migrate-without-mark", &[(28, 14)]),
         ("migrate-keeps-table-lock", &[(18, 5)]),
         ("migrate-keeps-mm", &[(18, 3)]),
+        ("migrate-waits-for-locks", &[(24, 11)]),
         ("migrate-unchecked", &[(26, 9)]),
     ];
     for (name, breaks) in faults {

@@ -20,6 +20,7 @@ pub const LINUX_7_3: Migration = Migration {
     evict_puts_mm: true,
     evict_frees_arrays: true,
     evict_says_compound: true,
+    tries_locks: true,
     rechecks_entries: true,
     fault_unmaps_as_mapped: true,
 };
@@ -96,6 +97,14 @@ pub const EVICT_KEEPS_MM: Migration = Migration {
     name: "migrate-keeps-mm",
     about: "before 847b371debf3: an eviction without memory for its arrays keeps the address space",
     evict_puts_mm: false,
+    ..LINUX_7_3
+};
+
+/// What `migrate_vma_collect` avoids by `folio_trylock` (7.3.4).
+pub const WAITS_FOR_LOCKS: Migration = Migration {
+    name: "migrate-waits-for-locks",
+    about: "a fault waits for the folio locks of the neighbours that it takes along, with its own folio locked",
+    tries_locks: false,
     ..LINUX_7_3
 };
 

@@ -217,6 +217,7 @@ static DESIGNS: &[Entry] = &[
     migration!(migration::UNMARKED),
     migration!(migration::INSERT_KEEPS_LOCK),
     migration!(migration::EVICT_KEEPS_MM),
+    migration!(migration::WAITS_FOR_LOCKS),
     migration!(migration::UNCHECKED),
     allocator!(gpu_buddy::LINUX_7_3),
     allocator!(gpu_buddy::UNMERGED),

@@ -9,7 +9,8 @@ use crate::linux::migration::state::{ALL, Entry, Job, Kind, Stage, State};
 /// Begins a migration, unless it finds nothing to do.
 pub(super) fn begin(contract: &Migration, applied: &mut Applied<State>, actor: u8, kind: Kind) {
     take(&mut applied.state, kind);
-    let job = Job { kind, stage: Stage::Found, pages: 0, folios: 0, moved: 0, single: false, dma: None };
+    let job =
+        Job { kind, stage: Stage::Found, pages: 0, folios: 0, wanted: 0, moved: 0, single: false, dma: None };
     let begun = match kind {
         Kind::ToDevice => to_device(contract, applied, job),
         Kind::Fault(page) => fault(&mut applied.state, job, page),

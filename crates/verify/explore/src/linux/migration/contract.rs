@@ -25,6 +25,8 @@ pub struct Migration {
     pub evict_frees_arrays: bool,
     /// Whether an eviction says that its large target is a compound.
     pub evict_says_compound: bool,
+    /// Whether a fault leaves out folios whose lock it does not get at once. Otherwise it waits for each that it found.
+    pub tries_locks: bool,
     /// Whether an entry that was found without the page table's lock is compared again.
     pub rechecks_entries: bool,
     /// Whether a fault unmaps its target from DMA with the size it was mapped with. Otherwise as a single page.

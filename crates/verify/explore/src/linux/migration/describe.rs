@@ -2,7 +2,7 @@
 
 use crate::design::Description;
 use crate::linux::migration::action::Action;
-use crate::linux::migration::state::{Bytes, Entry, Job, Kind, State, members};
+use crate::linux::migration::state::{Bytes, Entry, Job, Kind, Stage, State, members};
 
 pub(super) fn action(before: &State, action: Action, after: &State) -> Description {
     let by = |actor: &str, text: String| Description { actor: actor.to_owned(), text };
@@ -27,7 +27,8 @@ pub(super) fn action(before: &State, action: Action, after: &State) -> Descripti
             "begins to evict, takes the process, and gets no memory for its arrays".to_owned(),
         ),
         Action::Collect { actor } => {
-            by(&thread(actor), collect(after.actors[usize::from(actor)].is_some()).to_owned())
+            let job = |state: &State| state.actors[usize::from(actor)];
+            by(&thread(actor), collect(job(before), job(after)))
         }
         Action::Allocate { actor }
         | Action::LargeFails { actor }
@@ -54,11 +55,22 @@ fn begin(before: &State, kind: Kind) -> String {
     }
 }
 
-fn collect(goes_on: bool) -> &'static str {
-    if goes_on {
-        "locks what it can without waiting, and takes its pages out"
-    } else {
-        "finds nothing that it can lock without waiting, and returns"
+fn collect(before: Option<Job>, after: Option<Job>) -> String {
+    let Some(job) = after else {
+        return "finds nothing that it can lock without waiting, and returns".to_owned();
+    };
+    let locked_before =
+        before.filter(|before| before.stage == Stage::Locking).map_or(0, |before| before.folios);
+    if locked_before == 0 && job.wanted == 0 {
+        return "locks what it can without waiting, and takes its pages out".to_owned();
+    }
+    let next = match job.next_wanted() {
+        Some(head) => format!(", and wants the lock of the one at device page {head}"),
+        None => String::new(),
+    };
+    match members(job.folios & !locked_before).next() {
+        Some(head) => format!("locks the folio at device page {head}, takes its pages out{next}"),
+        None => format!("finds no page on the folio that it wanted{next}"),
     }
 }
 

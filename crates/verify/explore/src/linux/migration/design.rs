@@ -45,7 +45,7 @@ impl Design for World {
     }
 
     fn expresses(&self) -> RuleSet {
-        RuleSet::of(&[7, 12, 13, 14, 17, 18, 19, 20, 23, 26, 27, 28])
+        RuleSet::of(&[7, 12, 13, 14, 17, 18, 19, 20, 23, 24, 26, 27, 28])
     }
 
     fn non_terminal(&self) -> RuleSet {

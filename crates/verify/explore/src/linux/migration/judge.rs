@@ -14,6 +14,7 @@ pub(super) fn state(state: &State, broken: &mut RuleSet) {
     let evictions = jobs().filter(|job| job.kind == Kind::Evict).count() as u64;
     let taken = &state.taken;
     broken.note(judge::i18_held(u64::from(taken.address_space) - evictions + u64::from(taken.table_lock)));
+    broken.note(judge::i24_no_cycle(&state.waits_for()));
     let out_of_view = members(state.with_entry(Entry::Migrating))
         .filter(|page| !jobs().any(|job| job.pages >> page & 1 == 1))
         .count() as u64;

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The program writes, touches and drops pages meanwhile, the device writes what it has mapped, another thread holds a
-//! folio for a while, and the process may begin to die. No thread waits for a folio lock. What is left out: several
+//! folio for a while, and the process may begin to die. No thread waits for a folio lock, save in the design that
+//! is about it. What is left out: several
 //! processes, file memory, and device memory for more than one object.
 #![expect(clippy::cast_possible_truncation, reason = "pages and counts of a small world fit in 8 bits")]
 

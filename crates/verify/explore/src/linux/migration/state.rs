@@ -75,6 +75,8 @@ pub enum Kind {
 pub enum Stage {
     /// The fault has a reference of the folio; the eviction has found folios and entries.
     Found,
+    /// The fault has locked some of the folios that it wants, and waits for the next one if that is locked.
+    Locking,
     /// Folios are locked, entries replaced by migration entries.
     Collected,
     /// The target is there.
@@ -96,12 +98,21 @@ pub struct Job {
     pub pages: u8,
     /// First pages of the device folios that it holds.
     pub folios: u8,
+    /// First pages of the folios that it found, and has yet to lock.
+    pub wanted: u8,
     /// Virtual pages that were moved.
     pub moved: u8,
     /// Whether a large folio goes to single pages.
     pub single: bool,
     /// Order that is entered for DMA, while something is.
     pub dma: Option<u8>,
+}
+
+impl Job {
+    /// The folio that it locks next.
+    pub fn next_wanted(&self) -> Option<u8> {
+        members(self.wanted).next()
+    }
 }
 
 /// What functions took, and have to give back.
@@ -171,6 +182,14 @@ impl State {
     /// Whether a migration is about a large device folio.
     pub fn is_large(&self, job: &Job) -> bool {
         members(job.folios).any(|head| self.folios[usize::from(head)].large)
+    }
+
+    /// The thread whose folio lock each thread waits for.
+    pub fn waits_for(&self) -> [Option<usize>; ACTORS] {
+        self.actors.map(|job| {
+            let wanted = job.filter(|job| job.stage == Stage::Locking)?.next_wanted()?;
+            self.actors.iter().position(|other| other.is_some_and(|other| other.folios >> wanted & 1 == 1))
+        })
     }
 
     /// Virtual pages that are mapped to the folio at a page.

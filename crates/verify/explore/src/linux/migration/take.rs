@@ -9,13 +9,26 @@ use crate::linux::migration::state::{Entry, Job, Kind, Stage, State, members};
 /// Locks what can be locked without waiting, and replaces its entries. Returns whether there is something to migrate.
 pub(super) fn collect(contract: &Migration, applied: &mut Applied<State>, job: &mut Job) -> bool {
     match job.kind {
-        Kind::Fault(page) => fault(&mut applied.state, job, page),
+        Kind::Fault(_) if job.stage == Stage::Locking => lock_next(&mut applied.state, job),
+        Kind::Fault(page) => fault(contract, &mut applied.state, job, page),
         Kind::ToDevice | Kind::Evict => evict(contract, applied, job),
     }
 }
 
+/// Takes the next folio that a fault wants and that is not locked any more, unless it has no pages by now.
+fn lock_next(state: &mut State, job: &mut Job) -> bool {
+    let Some(head) = job.next_wanted() else { return true };
+    job.wanted &= !(1 << head);
+    if state.mapped_to(head) != 0 {
+        state.folios[usize::from(head)].references += 1;
+        take_out(state, job, head);
+    }
+    job.stage = if job.wanted == 0 { Stage::Collected } else { Stage::Locking };
+    true
+}
+
 /// Takes the folio that was touched, of which the fault has a reference, and the other folios of the object.
-fn fault(state: &mut State, job: &mut Job, page: u8) -> bool {
+fn fault(contract: &Migration, state: &mut State, job: &mut Job, page: u8) -> bool {
     let Some(head) = members(job.folios).next() else { return false };
     let elsewhere = state.mapped_to(head) >> page & 1 == 0;
     if state.folios[usize::from(head)].locked || elsewhere {
@@ -24,6 +37,12 @@ fn fault(state: &mut State, job: &mut Job, page: u8) -> bool {
         return false;
     }
     job.pages = 0;
+    if !contract.tries_locks {
+        job.wanted = state.heads().filter(|other| *other != head).fold(0, |all, other| all | 1 << other);
+        take_out(state, job, head);
+        job.stage = if job.wanted == 0 { Stage::Collected } else { Stage::Locking };
+        return true;
+    }
     for other in state.heads() {
         let free = !state.folios[usize::from(other)].locked && state.mapped_to(other) != 0;
         state.folios[usize::from(other)].references += u8::from(other != head && free);

@@ -78,6 +78,10 @@ impl World {
     fn next_steps(&self, state: &State, actor: u8, job: Job, out: &mut Vec<Action>) {
         match job.stage {
             Stage::Found => out.push(Action::Collect { actor }),
+            Stage::Locking => {
+                let free = |head: u8| !state.folios[usize::from(head)].locked;
+                out.extend(job.next_wanted().filter(|head| free(*head)).map(|_| Action::Collect { actor }));
+            }
             Stage::Collected => self.allocations(state, actor, job, out),
             Stage::Allocated => out.push(Action::Copy { actor }),
             Stage::Copied => {
