@@ -11,10 +11,12 @@
 //! | `StartRanks` | node | rank = 1 / n, incoming = 0 |
 //! | `PushShares` | node | adds rank / degree to each target's incoming, or rank to the dangling sum |
 //! | `CollectShares` | node | rank = base + d * incoming, incoming = 0 |
+//! | `StartShares` | node | share = 1 / degree for the source itself, else 0; eight sources side by side |
+//! | `GatherShares` | node | rank of all incoming shares, and from it the share of the next round |
 //! | `ClearLevels` | node | level = unreached, parent = none |
 //! | `ExpandFrontier` | node of the frontier | claims unreached targets and appends them to the reached |
 
-use crate::layout::{UNREACHED, WORD, job, node};
+use crate::layout::{UNREACHED, WORD, batch, job, node};
 use crate::memory::{DeviceMemory, Unit};
 use crate::reference;
 use std::error::Error;
@@ -31,6 +33,10 @@ pub enum Kernel {
     PushShares,
     /// Makes new ranks of what has arrived.
     CollectShares,
+    /// Puts all rank of a batch on its sources.
+    StartShares,
+    /// Makes the next shares of a batch from the incoming ones.
+    GatherShares,
     /// Forgets an earlier search.
     ClearLevels,
     /// Goes one edge further in a search.
@@ -44,6 +50,8 @@ impl Kernel {
             Self::StartRanks => "start ranks",
             Self::PushShares => "push shares",
             Self::CollectShares => "collect shares",
+            Self::StartShares => "start shares",
+            Self::GatherShares => "gather shares",
             Self::ClearLevels => "clear levels",
             Self::ExpandFrontier => "expand frontier",
         }
@@ -82,6 +90,8 @@ pub fn run_unit<M: DeviceMemory>(
         Kernel::StartRanks => start_ranks(memory, job, unit),
         Kernel::PushShares => push_shares(memory, job, unit),
         Kernel::CollectShares => collect_shares(memory, job, unit),
+        Kernel::StartShares => start_shares(memory, job, unit),
+        Kernel::GatherShares => gather_shares(memory, job, unit),
         Kernel::ClearLevels => clear_levels(memory, job, unit),
         Kernel::ExpandFrontier => expand_frontier(memory, job, unit),
     }
@@ -126,6 +136,96 @@ fn collect_shares<M: DeviceMemory>(memory: &mut M, job: u64, unit: Unit) -> Resu
         memory.store_f64(node + at(node::RANK), base + damping * incoming)?;
         memory.store_f64(node + at(node::INCOMING), 0.0)
     })
+}
+
+fn start_shares<M: DeviceMemory>(memory: &mut M, job: u64, unit: Unit) -> Result<(), M::Fault> {
+    let mut lanes = Lanes::read(memory, job)?;
+    let rows = memory.load(lanes.batch + at(batch::SHARES))?;
+    for_each_node(memory, job, unit, |memory, node| {
+        let ranks = lanes.sources.map(|source| if source == node { 1.0 } else { 0.0 });
+        lanes.store_shares(memory, rows, node, ranks)
+    })?;
+    lanes.add_dangling(memory, batch::DANGLING)
+}
+
+fn gather_shares<M: DeviceMemory>(memory: &mut M, job: u64, unit: Unit) -> Result<(), M::Fault> {
+    let mut lanes = Lanes::read(memory, job)?;
+    let damping = memory.load_f64(job + at(job::DAMPING))?;
+    let shares = memory.load(lanes.batch + at(batch::SHARES))?;
+    let next = memory.load(lanes.batch + at(batch::NEXT_SHARES))?;
+    let mut returned = [0.0; batch::LANES];
+    for (lane, returned) in returned.iter_mut().enumerate() {
+        let dangling = memory.load_f64(lanes.batch + at(batch::DANGLING + lane * WORD))?;
+        *returned = reference::returned(damping, dangling);
+    }
+    for_each_node(memory, job, unit, |memory, node| {
+        let mut ranks = incoming_shares(memory, node, shares)?;
+        for ((rank, source), returned) in ranks.iter_mut().zip(lanes.sources).zip(returned) {
+            *rank = damping * *rank + if source == node { returned } else { 0.0 };
+        }
+        lanes.store_shares(memory, next, node, ranks)
+    })?;
+    lanes.add_dangling(memory, batch::NEXT_DANGLING)
+}
+
+/// Adds up the rows of all nodes that point to this one.
+fn incoming_shares<M: DeviceMemory>(
+    memory: &mut M,
+    node: u64,
+    shares: u64,
+) -> Result<[f64; batch::LANES], M::Fault> {
+    let mut sums = [0.0; batch::LANES];
+    let edges = memory.load(node + at(node::IN))?;
+    for edge in 0..memory.load(node + at(node::IN_DEGREE))? {
+        let row = shares + memory.load(edges + edge * at(WORD))?;
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += memory.load_f64(row + at(lane * WORD))?;
+        }
+    }
+    Ok(sums)
+}
+
+/// The sources of a batch, and what the unit has found of nodes without edges.
+struct Lanes {
+    batch: u64,
+    sources: [u64; batch::LANES],
+    dangling: [f64; batch::LANES],
+}
+
+impl Lanes {
+    fn read<M: DeviceMemory>(memory: &mut M, job: u64) -> Result<Self, M::Fault> {
+        let batch = memory.load(job + at(job::BATCH))?;
+        let mut sources = [0; batch::LANES];
+        for (lane, source) in sources.iter_mut().enumerate() {
+            *source = memory.load(batch + at(batch::SOURCES + lane * WORD))?;
+        }
+        Ok(Self { batch, sources, dangling: [0.0; batch::LANES] })
+    }
+
+    /// Stores a node's ranks as what it hands to each of its targets.
+    fn store_shares<M: DeviceMemory>(
+        &mut self,
+        memory: &mut M,
+        rows: u64,
+        node: u64,
+        ranks: [f64; batch::LANES],
+    ) -> Result<(), M::Fault> {
+        let degree = memory.load(node + at(node::DEGREE))?;
+        let row = rows + memory.load(node + at(node::ID))? * at(batch::ROW_BYTES);
+        for (lane, rank) in ranks.into_iter().enumerate() {
+            memory.store_f64(row + at(lane * WORD), rank / count(degree.max(1)))?;
+            self.dangling[lane] += if degree == 0 { rank } else { 0.0 };
+        }
+        Ok(())
+    }
+
+    /// Adds what the unit has found to a field of the batch.
+    fn add_dangling<M: DeviceMemory>(&self, memory: &mut M, field: usize) -> Result<(), M::Fault> {
+        for (lane, &amount) in self.dangling.iter().enumerate() {
+            memory.add_f64(self.batch + at(field + lane * WORD), amount)?;
+        }
+        Ok(())
+    }
 }
 
 fn clear_levels<M: DeviceMemory>(memory: &mut M, job: u64, unit: Unit) -> Result<(), M::Fault> {

@@ -56,6 +56,10 @@ pub mod node {
     pub const NAME: usize = 64;
     /// Bytes of the name.
     pub const NAME_BYTES: usize = 72;
+    /// Pointer to the incoming edges, where [`personal`](crate::personal) has written them.
+    pub const IN: usize = 80;
+    /// Number of incoming edges.
+    pub const IN_DEGREE: usize = 88;
 }
 
 /// Fields of the job record, as distances from its start in bytes.
@@ -82,10 +86,33 @@ pub mod job {
     pub const REACHED_COUNT: usize = 64;
     /// Level of the nodes being reached.
     pub const REACHED_LEVEL: usize = 72;
+    /// Pointer to the record of the batch being ranked.
+    pub const BATCH: usize = 80;
 }
 
-const _: () = assert!(SECTION_ALIGN.is_multiple_of(node::BYTES) && node::NAME_BYTES + WORD <= node::BYTES);
-const _: () = assert!(job::REACHED_LEVEL + WORD <= job::BYTES);
+/// Fields of a batch record of [`personal`](crate::personal) ranks, as distances from its start in bytes.
+pub mod batch {
+    /// Sources that are ranked together.
+    pub const LANES: usize = 8;
+    /// Bytes of a row: a share for each source.
+    pub const ROW_BYTES: usize = LANES * super::WORD;
+    /// Bytes of the record.
+    pub const BYTES: usize = 256;
+    /// Pointer to the rows of shares, in the order of the nodes.
+    pub const SHARES: usize = 0;
+    /// Pointer to the rows that this round makes.
+    pub const NEXT_SHARES: usize = 8;
+    /// Pointers to the records of the sources, 0 for none.
+    pub const SOURCES: usize = 16;
+    /// Rank of all nodes without edges, `f64`, for each source.
+    pub const DANGLING: usize = SOURCES + LANES * super::WORD;
+    /// The same after this round.
+    pub const NEXT_DANGLING: usize = DANGLING + LANES * super::WORD;
+}
+
+const _: () = assert!(SECTION_ALIGN.is_multiple_of(node::BYTES) && node::IN_DEGREE + WORD <= node::BYTES);
+const _: () = assert!(job::BATCH + WORD <= job::BYTES);
+const _: () = assert!(batch::NEXT_DANGLING + batch::LANES * WORD <= batch::BYTES);
 
 /// How many of each thing a graph needs in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +211,8 @@ mod tests {
             node::ID,
             node::NAME,
             node::NAME_BYTES,
+            node::IN,
+            node::IN_DEGREE,
         ];
         assert!(node_fields.windows(2).all(|pair| pair[0] + WORD == pair[1]));
         let job_fields = [
@@ -197,6 +226,7 @@ mod tests {
             job::REACHED,
             job::REACHED_COUNT,
             job::REACHED_LEVEL,
+            job::BATCH,
         ];
         assert!(job_fields.windows(2).all(|pair| pair[0] + WORD == pair[1]));
     }

@@ -12,6 +12,7 @@
 //! - [`graph`], [`edge_list`], [`debian`], [`rmat`], [`order`]: input, on ordinary memory.
 //! - [`layout`], [`shared_graph`]: the same graph as records that point to each other, written through
 //!   [`memory::HostMemory`].
+//! - [`personal`]: what personalised ranks need beside the graph.
 //! - [`kernels`], [`run`]: the device side, written once over [`memory::DeviceMemory`], and the host loop
 //!   that launches it phase by phase through [`kernels::Launcher`].
 //! - [`mod@reference`], [`verify`]: the same results computed plainly, and their comparison.
@@ -29,6 +30,7 @@ pub mod live;
 pub mod memory;
 pub mod names;
 pub mod order;
+pub mod personal;
 pub mod reference;
 pub mod rmat;
 pub mod run;

@@ -52,7 +52,15 @@ pub fn hot_then_named(graph: &Graph, hot: usize) -> Vec<Node> {
 
 /// Returns the node with the most edges out of it, the lowest number among equals: a root for a search.
 pub fn busiest(graph: &Graph) -> Option<Node> {
-    graph.node_numbers().min_by_key(|&node| (Reverse(graph.targets(node).len()), node))
+    most_edges(graph, 1).first().copied()
+}
+
+/// Lists the `count` nodes with the most edges out of them, most first, the lowest number first among equals.
+pub fn most_edges(graph: &Graph, count: usize) -> Vec<Node> {
+    let mut nodes: Vec<Node> = graph.node_numbers().collect();
+    nodes.sort_by_key(|&node| (Reverse(graph.targets(node).len()), node));
+    nodes.truncate(count);
+    nodes
 }
 
 /// Numbers the nodes anew: the first of `order` becomes node 0. Names and edges stay what they are.

@@ -4,6 +4,8 @@
 //! starting at `1 / n`. `incoming` is what the nodes that point here give, each its rank divided evenly over
 //! its edges; `dangling` is the rank of all nodes without edges, spread over all nodes. So ranks always
 //! sum to 1. Sums run in node order, in `f64`; another order differs by rounding only.
+//!
+//! Personalised PageRank starts at one node, the source, and what is spread over all nodes above returns to it.
 
 use crate::graph::{Graph, Node};
 use std::cmp::Reverse;
@@ -83,6 +85,27 @@ pub fn pagerank(graph: &Graph, settings: &PageRank) -> Vec<f64> {
         for (rank, incoming) in ranks.iter_mut().zip(incoming) {
             *rank = base + settings.damping * incoming;
         }
+    }
+    ranks
+}
+
+/// Returns the rank that the source of personalised ranks gets back in a round, whatever points to it.
+///
+/// `dangling` is the rank of all nodes without edges in the round before.
+pub fn returned(damping: f64, dangling: f64) -> f64 {
+    1.0 - damping + damping * dangling
+}
+
+/// Computes the rank of each node for one source: all rank starts there, and what does not follow an edge returns there.
+pub fn personal(graph: &Graph, settings: &PageRank, source: Node) -> Vec<f64> {
+    let mut ranks = vec![0.0; graph.nodes()];
+    ranks[source as usize] = 1.0;
+    for _ in 0..settings.rounds {
+        let (incoming, dangling) = push_shares(graph, &ranks);
+        for (rank, incoming) in ranks.iter_mut().zip(incoming) {
+            *rank = settings.damping * incoming;
+        }
+        ranks[source as usize] += returned(settings.damping, dangling);
     }
     ranks
 }
@@ -204,6 +227,15 @@ mod tests {
         assert!((ranks.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         let (highest, _) = highest(&ranks, 10)[0];
         assert_eq!(graph.names().get(highest), Some("libc6"));
+    }
+
+    #[test]
+    fn personal_ranks_stay_near_their_source() {
+        // 0 -> 1 -> 2, 3 -> 0: nothing leads from 0 to 3, and 2 returns its rank to 0.
+        let ranks = personal(&graph(4, &[(0, 1), (1, 2), (3, 0)]), &PageRank::default(), 0);
+        assert!((ranks.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{ranks:?}");
+        assert!(ranks[0] > ranks[1] && ranks[1] > ranks[2] && ranks[2] > 0.0, "{ranks:?}");
+        assert!(ranks[3] <= 0.0);
     }
 
     #[test]

@@ -6,8 +6,9 @@
 
 use crate::graph::Node;
 use crate::kernels::{Kernel, Launcher};
-use crate::layout::{job, node};
+use crate::layout::{WORD, batch, job, node};
 use crate::memory::HostMemory;
+use crate::personal::PersonalRanks;
 use crate::reference::{NoSuchRoot, PageRank};
 use crate::shared_graph::SharedGraph;
 use std::error::Error;
@@ -41,7 +42,7 @@ pub enum RunError<E: Error + 'static> {
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Rounds of PageRank, or levels of a search, that are done.
+    /// Rounds of PageRank, batches of personalised ranks, or levels of a search, that are done.
     pub done: u32,
     /// How many there will be, where that is known.
     pub total: Option<u32>,
@@ -68,6 +69,50 @@ pub fn pagerank<M: HostMemory + Launcher>(
         progress(Progress { done: round + 1, total: Some(settings.rounds) });
     }
     Ok(())
+}
+
+/// Runs personalised PageRank on the device, batch by batch; the ranks are then in the rows of the batches.
+///
+/// # Errors
+///
+/// If the device fails.
+pub fn personal_ranks<M: HostMemory + Launcher>(
+    machine: &mut M,
+    shared: &SharedGraph,
+    ranks: &PersonalRanks,
+    settings: &PageRank,
+    mut progress: impl FnMut(Progress),
+) -> Result<(), RunError<<M as Launcher>::Error>> {
+    machine.write_f64(shared.job() + job::DAMPING, settings.damping());
+    let batches = u32::try_from(ranks.batches().len()).unwrap_or(u32::MAX);
+    for (done, &record) in (1..).zip(ranks.batches()) {
+        machine.write_u64(shared.job() + job::BATCH, record as u64);
+        clear_lanes(machine, record + batch::DANGLING);
+        launch(machine, Kernel::StartShares, shared)?;
+        for _ in 0..settings.rounds {
+            clear_lanes(machine, record + batch::NEXT_DANGLING);
+            launch(machine, Kernel::GatherShares, shared)?;
+            end_round(machine, record);
+        }
+        progress(Progress { done, total: Some(batches) });
+    }
+    Ok(())
+}
+
+fn clear_lanes(machine: &mut impl HostMemory, field: usize) {
+    (0..batch::LANES).for_each(|lane| machine.write_f64(field + lane * WORD, 0.0));
+}
+
+/// Makes the shares of this round those that the next starts from.
+fn end_round(machine: &mut impl HostMemory, record: usize) {
+    let shares = machine.read_u64(record + batch::SHARES);
+    let next = machine.read_u64(record + batch::NEXT_SHARES);
+    machine.write_u64(record + batch::SHARES, next);
+    machine.write_u64(record + batch::NEXT_SHARES, shares);
+    for lane in 0..batch::LANES {
+        let dangling = machine.read_u64(record + batch::NEXT_DANGLING + lane * WORD);
+        machine.write_u64(record + batch::DANGLING + lane * WORD, dangling);
+    }
 }
 
 /// Searches from `root` on the device; levels and parents are then in the node records.

@@ -288,7 +288,11 @@ impl SharedGraph {
     }
 }
 
-fn allocate<M: HostMemory>(memory: &mut M, section: Section) -> Result<usize, BuildError<M::Error>> {
+/// Allocates a section, on pages of its own.
+pub(crate) fn allocate<M: HostMemory>(
+    memory: &mut M,
+    section: Section,
+) -> Result<usize, BuildError<M::Error>> {
     let Section { name, bytes } = section;
     let address = memory.allocate(bytes, SECTION_ALIGN).map_err(|source| BuildError::Allocate {
         section: name,

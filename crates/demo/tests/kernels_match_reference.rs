@@ -6,6 +6,7 @@ use bifolio_demo::kernels::Kernel;
 use bifolio_demo::layout::{Plan, job};
 use bifolio_demo::memory::HostMemory;
 use bifolio_demo::names::Names;
+use bifolio_demo::personal::{self, PersonalRanks};
 use bifolio_demo::reference::{self, PageRank};
 use bifolio_demo::run::{self, Progress, RunError};
 use bifolio_demo::shared_graph::SharedGraph;
@@ -40,6 +41,22 @@ fn check_bfs(machine: &mut ArenaMachine, shared: &SharedGraph, graph: &Graph, ro
     verify::tree(graph, &found, &parents).expect("parents lead to their nodes");
 }
 
+fn check_personal(graph: &Graph, sources: &[Node], chain: usize, units: u32, pace: Pace) {
+    let bytes = Plan::new(graph, chain).bytes() + personal::bytes_needed(graph, sources.len());
+    let mut machine = ArenaMachine::new(bytes, units, pace);
+    let shared = SharedGraph::build_in_chains(&mut machine, graph, chain).expect("the plan states the bytes");
+    let ranks =
+        PersonalRanks::build(&mut machine, graph, &shared, sources).expect("the plan states the bytes");
+    let settings = PageRank::default();
+    run::personal_ranks(&mut machine, &shared, &ranks, &settings, |_| ()).expect("all pointers are right");
+    let found = ranks.ranks(&machine, graph);
+    assert_eq!(found.len(), sources.len());
+    for (&source, found) in sources.iter().zip(found) {
+        let expected = reference::personal(graph, &settings, source);
+        verify::ranks(graph, &expected, &found, verify::RANK_TOLERANCE).expect("ranks agree");
+    }
+}
+
 fn debian() -> Graph {
     let graph = bifolio_demo::debian::packages().expect("the file is whole");
     order::renumber(&graph, &order::by_popularity(&graph)).expect("a full order")
@@ -53,6 +70,12 @@ fn packages_rank_as_in_the_reference_on_four_threads() {
     let ranks = shared.ranks(&machine).expect("the records are whole");
     let (best, _) = reference::highest(&ranks, 1)[0];
     assert_eq!(shared.name(&machine, best), Ok(Some("libc6".to_owned())));
+}
+
+#[test]
+fn personal_ranks_of_packages_are_those_of_the_reference_on_four_threads() {
+    let graph = debian();
+    check_personal(&graph, &order::most_edges(&graph, 11), 512, 4, Pace::AtOnce);
 }
 
 #[test]
@@ -122,6 +145,7 @@ proptest! {
         let graph = numbered(nodes, &edges);
         let pace = if at_once { Pace::AtOnce } else { Pace::InTurn };
         let (mut machine, shared) = machine_with(&graph, chain, units, pace);
+        check_personal(&graph, &order::most_edges(&graph, 9), chain, units, pace);
         check_bfs(&mut machine, &shared, &graph, inside(root));
         check_pagerank(&mut machine, &shared, &graph, &PageRank::default());
     }
