@@ -178,9 +178,7 @@ fn incoming_shares<M: DeviceMemory>(
     let edges = memory.load(node + at(node::IN))?;
     for edge in 0..memory.load(node + at(node::IN_DEGREE))? {
         let row = shares + memory.load(edges + edge * at(WORD))?;
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum += memory.load_f64(row + at(lane * WORD))?;
-        }
+        sums.iter_mut().zip(memory.load_row(row)?).for_each(|(sum, share)| *sum += share);
     }
     Ok(sums)
 }
@@ -212,11 +210,10 @@ impl Lanes {
     ) -> Result<(), M::Fault> {
         let degree = memory.load(node + at(node::DEGREE))?;
         let row = rows + memory.load(node + at(node::ID))? * at(batch::ROW_BYTES);
-        for (lane, rank) in ranks.into_iter().enumerate() {
-            memory.store_f64(row + at(lane * WORD), rank / count(degree.max(1)))?;
-            self.dangling[lane] += if degree == 0 { rank } else { 0.0 };
+        if degree == 0 {
+            self.dangling.iter_mut().zip(ranks).for_each(|(sum, rank)| *sum += rank);
         }
-        Ok(())
+        memory.store_row(row, ranks.map(|rank| rank / count(degree.max(1))))
     }
 
     /// Adds what the unit has found to a field of the batch.

@@ -93,7 +93,7 @@ pub mod job {
 /// Fields of a batch record of [`personal`](crate::personal) ranks, as distances from its start in bytes.
 pub mod batch {
     /// Sources that are ranked together.
-    pub const LANES: usize = 8;
+    pub const LANES: usize = crate::memory::ROW;
     /// Bytes of a row: a share for each source.
     pub const ROW_BYTES: usize = LANES * super::WORD;
     /// Bytes of the record.

@@ -1,12 +1,15 @@
 //! The memory traits over a live [`Space`]: the host's loads and stores may fault, the device's too.
 
+use std::array;
+
 use bifolio_builtin as builtin;
 use bifolio_engine::device::DeviceFault;
 use bifolio_host::Space;
 use bifolio_sys::{PAGE, SharedBytes};
 
 use crate::kernels::{Kernel, Launcher, run_unit};
-use crate::memory::{DeviceMemory, HostMemory, Unit};
+use crate::layout::WORD;
+use crate::memory::{DeviceMemory, HostMemory, ROW, Unit};
 
 /// Hears of each access of a unit: address, number of the unit, and whether it writes.
 pub type OnAccess<'s> = &'s (dyn Fn(u64, u32, bool) + Sync);
@@ -148,6 +151,16 @@ impl<M: DeviceMemory> DeviceMemory for Told<'_, M> {
         self.tell(address, true);
         self.inner.compare_exchange(address, old, new)
     }
+
+    fn load_row(&mut self, address: u64) -> Result<[f64; ROW], M::Fault> {
+        self.tell(address, false);
+        self.inner.load_row(address)
+    }
+
+    fn store_row(&mut self, address: u64, row: [f64; ROW]) -> Result<(), M::Fault> {
+        self.tell(address, true);
+        self.inner.store_row(address, row)
+    }
 }
 
 /// A unit's memory, as kernels know it.
@@ -174,6 +187,20 @@ impl DeviceMemory for UnitMemory<'_, '_> {
 
     fn compare_exchange(&mut self, address: u64, old: u64, new: u64) -> Result<u64, DeviceFault> {
         self.0.compare_exchange(pointer(address), old, new)
+    }
+
+    fn load_row(&mut self, address: u64) -> Result<[f64; ROW], DeviceFault> {
+        let mut bytes = [0; ROW * WORD];
+        self.0.read(pointer(address), &mut bytes)?;
+        let (words, _) = bytes.as_chunks::<WORD>();
+        Ok(array::from_fn(|number| f64::from_le_bytes(words[number])))
+    }
+
+    fn store_row(&mut self, address: u64, row: [f64; ROW]) -> Result<(), DeviceFault> {
+        let mut bytes = [0; ROW * WORD];
+        let (words, _) = bytes.as_chunks_mut::<WORD>();
+        words.iter_mut().zip(row).for_each(|(word, number)| *word = number.to_le_bytes());
+        self.0.write(pointer(address), &bytes)
     }
 }
 

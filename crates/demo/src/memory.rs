@@ -6,6 +6,11 @@
 
 use std::error::Error;
 
+use crate::layout::WORD;
+
+/// Numbers of a row that a device reads or writes at once: 64 bytes, as one line of a cache.
+pub const ROW: usize = 8;
+
 /// Shared memory as the host program sees it: it allocates, writes and reads like on any heap.
 ///
 /// Addresses given to the methods lie in memory that `allocate` returned, and words are 8-byte aligned; an
@@ -104,6 +109,28 @@ pub trait DeviceMemory {
     /// As for [`load`](Self::load).
     fn store_f64(&mut self, address: u64, value: f64) -> Result<(), Self::Fault> {
         self.store(address, value.to_bits())
+    }
+
+    /// Reads eight floating-point numbers that lie side by side, the first at a multiple of 64.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    fn load_row(&mut self, address: u64) -> Result<[f64; ROW], Self::Fault> {
+        let mut row = [0.0; ROW];
+        for (number, at) in row.iter_mut().zip((address..).step_by(WORD)) {
+            *number = self.load_f64(at)?;
+        }
+        Ok(row)
+    }
+
+    /// Writes eight floating-point numbers side by side, the first at a multiple of 64.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    fn store_row(&mut self, address: u64, row: [f64; ROW]) -> Result<(), Self::Fault> {
+        row.into_iter().zip((address..).step_by(WORD)).try_for_each(|(number, at)| self.store_f64(at, number))
     }
 }
 

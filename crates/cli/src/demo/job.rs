@@ -1,9 +1,11 @@
 //! The job itself: on the device, in a space, and once more plainly to compare.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 use bifolio_demo::graph::{Graph, Node};
 use bifolio_demo::live::{LiveMachine, NoRoom, OnAccess};
+use bifolio_demo::personal::PersonalRanks;
 use bifolio_demo::reference::{self, PageRank};
 use bifolio_demo::run::{self, RunError};
 use bifolio_demo::shared_graph::{BuildError, Damaged, SharedGraph};
@@ -18,10 +20,15 @@ use crate::record::Recording;
 use crate::report::Figures;
 
 /// What the device is to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Job {
-    /// Rank all nodes.
-    PageRank(PageRank),
+    /// Rank all nodes, and what is close to some of them.
+    PageRank {
+        /// Damping and rounds.
+        settings: PageRank,
+        /// Nodes whose neighbourhoods are ranked too.
+        sources: Vec<Node>,
+    },
     /// Search from a node.
     Bfs {
         /// Where to start.
@@ -32,8 +39,13 @@ pub enum Job {
 /// What the device found, read back through its own pointers.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// The rank of each node.
-    Ranks(Vec<f64>),
+    /// Ranks.
+    Ranks {
+        /// The rank of each node.
+        ranks: Vec<f64>,
+        /// The rank of each node for each source.
+        personal: Vec<Vec<f64>>,
+    },
     /// The level of each node, and from where it was reached.
     Levels {
         /// Levels.
@@ -81,6 +93,14 @@ pub enum JobError {
 }
 
 impl Job {
+    /// Returns the nodes whose neighbourhoods are ranked.
+    pub fn sources(&self) -> &[Node] {
+        match self {
+            Self::PageRank { sources, .. } => sources,
+            Self::Bfs { .. } => &[],
+        }
+    }
+
     /// Runs the job on a graph.
     ///
     /// # Errors
@@ -135,10 +155,13 @@ impl Job {
         let shared = SharedGraph::build(machine, graph)?;
         stages.begin("running on the device");
         match self {
-            Self::PageRank(settings) => {
+            Self::PageRank { settings, sources } => {
+                let batches = PersonalRanks::build(machine, graph, &shared, sources)?;
                 run::pagerank(machine, &shared, settings, &mut advance)?;
+                run::personal_ranks(machine, &shared, &batches, settings, &mut advance)?;
                 stages.begin("reading the ranks");
-                Ok(Found::Ranks(shared.ranks(machine)?))
+                let personal = batches.ranks(machine, graph);
+                Ok(Found::Ranks { ranks: shared.ranks(machine)?, personal })
             }
             Self::Bfs { root } => {
                 run::bfs(machine, &shared, *root, &mut advance)?;
@@ -152,10 +175,15 @@ impl Job {
     fn verify(&self, graph: &Graph, found: &Found) -> (Result<f64, Mismatch>, Duration) {
         let started = Instant::now();
         match (self, found) {
-            (Self::PageRank(settings), Found::Ranks(ranks)) => {
+            (Self::PageRank { settings, sources }, Found::Ranks { ranks, personal }) => {
                 let expected = reference::pagerank(graph, settings);
+                let near = sources.iter().map(|&source| reference::personal(graph, settings, source));
+                let near: Vec<Vec<f64>> = near.collect();
                 let plain = started.elapsed();
-                (verify::ranks(graph, &expected, ranks, verify::RANK_TOLERANCE), plain)
+                let pairs = iter::once((&expected, ranks)).chain(near.iter().zip(personal));
+                let differences =
+                    pairs.map(|(wanted, found)| verify::ranks(graph, wanted, found, verify::RANK_TOLERANCE));
+                (differences.reduce(|worst, next| Ok(worst?.max(next?))).expect("ranks of all nodes"), plain)
             }
             (Self::Bfs { root }, Found::Levels { levels, parents }) => {
                 let expected = reference::bfs(graph, *root).unwrap_or_default();

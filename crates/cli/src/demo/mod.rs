@@ -36,6 +36,9 @@ use crate::record::{RecordError, Recorded, Recording};
 /// Share of rank that follows the edges, as in the first publication.
 const DAMPING: f64 = 0.85;
 
+/// Packages whose neighbourhoods are ranked by default.
+const PACKAGE_SOURCES: usize = 128;
+
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
@@ -92,7 +95,7 @@ pub fn demo(command: &DemoCommand) -> Result<u8, DemoError> {
     args.output.json.as_ref().map_or(Ok(()), JsonTarget::check)?;
     let input = Input::read(source(args))?;
     let job = resolve(command, &input.graph)?;
-    let plan = Plan::resolve(args, &input.graph)?;
+    let plan = Plan::resolve(args, &input.graph, job.sources().len())?;
     let stages = Stages::new(args.output.quiet);
     let recording = Recording::begin(&args.record, plan.notes())?;
     let done = job.run(&input.graph, &plan, &recording, &stages)?;
@@ -117,7 +120,12 @@ fn source(args: &JobArgs) -> Source<'_> {
 
 fn resolve(command: &DemoCommand, graph: &Graph) -> Result<Job, DemoError> {
     match command {
-        DemoCommand::Pagerank(args) => Ok(Job::PageRank(PageRank::new(DAMPING, args.rounds)?)),
+        DemoCommand::Pagerank(args) => {
+            let packages = matches!(source(&args.job), Source::Packages);
+            let sources = args.sources.unwrap_or(if packages { PACKAGE_SOURCES } else { 0 });
+            let settings = PageRank::new(DAMPING, args.rounds)?;
+            Ok(Job::PageRank { settings, sources: order::most_edges(graph, sources) })
+        }
         DemoCommand::Bfs(args) => {
             let root = match &args.root {
                 Some(name) => graph.names().find(name),
@@ -141,13 +149,15 @@ struct Asked<'a> {
 fn write(asked: &Asked<'_>, done: &Done) -> Result<(), OutputError> {
     let Asked { args, input, plan, .. } = asked;
     let rows = Rows::of(&done.found, &input.graph);
+    let near = result::near(asked.job.sources(), &done.found, &input.graph);
     let json = args.output.json.as_ref();
     if !args.output.quiet && json != Some(&JsonTarget::Stdout) {
-        text::print(&mut io::stdout().lock(), asked, done, &rows)?;
+        text::print(&mut io::stdout().lock(), asked, done, &rows, &near)?;
     }
     let (verified, buffers) = (done.verdict.is_ok(), done.buffers.as_ref());
     let report = DemoReport {
         result: rows,
+        near,
         verified,
         data: plan.data,
         devices: plan.devices.get(),

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use bifolio_demo::graph::Graph;
-use bifolio_demo::layout;
+use bifolio_demo::{layout, personal};
 use bifolio_folio::{MemoryKind, Order, PAGE_SIZE, Reset};
 use bifolio_host::{PoolName, SpaceConfig};
 use bifolio_policy::PolicyName;
@@ -105,13 +105,13 @@ const ON_THE_WAY: u64 = 4;
 const SPACE_SLACK: u64 = 32 << 20;
 
 impl Plan {
-    /// Works out the sizes for a graph.
+    /// Works out the sizes for a graph, with so many nodes whose neighbourhoods are ranked.
     ///
     /// # Errors
     ///
     /// If the job cannot work with them.
-    pub fn resolve(args: &JobArgs, graph: &Graph) -> Result<Self, PlanError> {
-        let data = layout::bytes_needed(graph) as u64;
+    pub fn resolve(args: &JobArgs, graph: &Graph, sources: usize) -> Result<Self, PlanError> {
+        let data = (layout::bytes_needed(graph) + personal::bytes_needed(graph, sources)) as u64;
         let plan = Self {
             data,
             vram: whole_pages(args.vram.of(data)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use bifolio_demo::graph::Graph;
+use bifolio_demo::graph::{Graph, Node};
 use bifolio_demo::reference::{self, UNREACHED};
 use serde::Serialize;
 
@@ -27,11 +27,38 @@ pub enum Rows {
     Levels(Vec<(Option<u32>, u64)>),
 }
 
+/// How many nodes close to a source are shown.
+const NEAREST: usize = 3;
+
+/// What is close to a node.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Near {
+    /// The node.
+    pub node: String,
+    /// The highest other nodes and their ranks for this node, highest first.
+    pub nearest: Vec<(String, f64)>,
+}
+
+/// Sums up what is close to each source.
+pub fn near(sources: &[Node], found: &Found, graph: &Graph) -> Vec<Near> {
+    let Found::Ranks { personal, .. } = found else { return Vec::new() };
+    let name = |node| graph.names().get(node).unwrap_or("?").to_owned();
+    let nearest = |source, ranks: &[f64]| {
+        let highest = reference::highest(ranks, NEAREST + 1).into_iter().filter(|(node, _)| *node != source);
+        highest.take(NEAREST).map(|(node, rank)| (name(node), rank)).collect()
+    };
+    let pairs = sources.iter().zip(personal);
+    pairs.map(|(&source, ranks)| Near { node: name(source), nearest: nearest(source, ranks) }).collect()
+}
+
 /// The JSON of a job: what was found, and what it took.
 #[derive(Clone, Debug, Serialize)]
 pub struct DemoReport<'a> {
     /// What was found.
     pub result: Rows,
+    /// What is close to some nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<Near>,
     /// Whether it equals the plain run.
     pub verified: bool,
     /// Bytes of the data.
@@ -55,7 +82,7 @@ impl Rows {
     pub fn of(found: &Found, graph: &Graph) -> Self {
         let name = |node| graph.names().get(node).unwrap_or("?").to_owned();
         match found {
-            Found::Ranks(ranks) => {
+            Found::Ranks { ranks, .. } => {
                 let highest = reference::highest(ranks, HIGHEST).into_iter();
                 Self::Ranks(highest.map(|(node, rank)| (name(node), rank)).collect())
             }

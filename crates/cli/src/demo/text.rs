@@ -11,7 +11,7 @@ use crate::args::JobArgs;
 use crate::demo::Asked;
 use crate::demo::job::{Done, Found, Job};
 use crate::demo::plan::Plan;
-use crate::demo::result::Rows;
+use crate::demo::result::{Near, Rows};
 use crate::figures::{bytes, counted, grouped, percent};
 use crate::printable::{printable, short_name};
 use crate::report::Figures;
@@ -22,11 +22,18 @@ use crate::report::text::{Setting, print_job};
 /// # Errors
 ///
 /// If writing fails.
-pub fn print(out: &mut impl Write, asked: &Asked<'_>, done: &Done, rows: &Rows) -> io::Result<()> {
+pub fn print(
+    out: &mut impl Write,
+    asked: &Asked<'_>,
+    done: &Done,
+    rows: &Rows,
+    near: &[Near],
+) -> io::Result<()> {
     let plan = asked.plan;
     print_setting(out, asked)?;
     writeln!(out)?;
     rows.print(out)?;
+    print_near(out, near)?;
     writeln!(out, "\n{}", verdict(done))?;
     done.buffers.iter().try_for_each(|buffers| buffers.print(out))?;
     writeln!(out)?;
@@ -39,6 +46,23 @@ pub fn print(out: &mut impl Write, asked: &Asked<'_>, done: &Done, rows: &Rows) 
     out.flush()
 }
 
+/// How many nodes are shown with what is close to them.
+const NEAR_SHOWN: usize = 3;
+
+fn print_near(out: &mut impl Write, near: &[Near]) -> io::Result<()> {
+    if near.is_empty() {
+        return Ok(());
+    }
+    let shown = &near[..near.len().min(NEAR_SHOWN)];
+    writeln!(out, "\nClosest to the {} that point to most:", counted(near.len() as u64, "node"))?;
+    for Near { node, nearest } in shown {
+        let names: Vec<String> =
+            nearest.iter().map(|(name, rank)| format!("{} {rank:.4}", short_name(name))).collect();
+        writeln!(out, "  {}: {}", short_name(node), names.join(", "))?;
+    }
+    if near.len() > shown.len() { writeln!(out, "  (--json has all)") } else { Ok(()) }
+}
+
 /// Says what the job works on, and in how much memory.
 fn print_setting(out: &mut impl Write, asked: &Asked<'_>) -> io::Result<()> {
     let Asked { args, job, input, plan } = asked;
@@ -46,7 +70,7 @@ fn print_setting(out: &mut impl Write, asked: &Asked<'_>) -> io::Result<()> {
     let (nodes, edges) = (counted(graph.nodes() as u64, "node"), counted(graph.edges() as u64, "edge"));
     let title = printable(&input.title);
     match job {
-        Job::PageRank(settings) => {
+        Job::PageRank { settings, .. } => {
             writeln!(
                 out,
                 "PageRank of {title}: {nodes}, {edges}, {}",
@@ -107,7 +131,7 @@ fn print_hint(out: &mut impl Write, plan: &Plan, figures: &Figures) -> io::Resul
 /// Says how the result compares with the plain run.
 fn verdict(done: &Done) -> StyledObject<String> {
     match (&done.verdict, &done.found) {
-        (Ok(worst), Found::Ranks(_)) => style(format!(
+        (Ok(worst), Found::Ranks { .. }) => style(format!(
             "Correct: every rank equals that of a plain run within {RANK_TOLERANCE:.0e} (worst {worst:.1e})."
         ))
         .green(),

@@ -33,7 +33,7 @@ pub struct ReplayArgs {
 
 const HELP: &str = "\
 Examples:
-  bifolio demo pagerank --rounds 2 --trace t.bifolio --trace-accesses
+  bifolio demo pagerank --sources 0 --rounds 2 --trace t.bifolio --trace-accesses
   bifolio replay t.bifolio
   bifolio replay t.bifolio --policy auto --policy stride+sieve --vram 6M
 

@@ -5,6 +5,7 @@ pub mod text;
 use std::time::Duration;
 
 use bifolio_engine::statistics::ORDERS;
+use bifolio_folio::PAGE_SIZE;
 use bifolio_host::{Counter, Direction, Snapshot};
 use bifolio_rules::Rule;
 use serde::{Serialize, Serializer};
@@ -133,6 +134,13 @@ impl Judged {
 impl Serialize for Judged {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(Rule::all().map(|rule| rule.to_string()).zip(self.0))
+    }
+}
+
+impl ByOrder {
+    /// Bytes of all these folios.
+    pub fn bytes(&self) -> u64 {
+        self.0.iter().zip(0_u32..).map(|(folios, order)| folios * (PAGE_SIZE << order)).sum()
     }
 }
 

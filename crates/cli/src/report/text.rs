@@ -101,7 +101,8 @@ impl Rows {
         }
         self.add("moved", text);
         self.add_all_folios(&figures.folios);
-        let brought = to_device.max(to_ram);
+        // Empty pages are brought without a copy.
+        let brought = figures.folios.to_device.bytes().max(figures.folios.to_ram.bytes());
         if brought > 0 {
             self.add("used", format!("{} of what was brought, before it moved on", percent(useful, brought)));
         }

@@ -149,7 +149,8 @@ fn packages_rank_with_libc6_first_in_a_sixteenth_of_their_memory() {
     if !device_works("packages_rank_with_libc6_first_in_a_sixteenth_of_their_memory") {
         return;
     }
-    let ran = bifolio(&["demo", "pagerank", "--vram", "1/16", "--rounds", "3", "--json", "-"]);
+    let ran =
+        bifolio(&["demo", "pagerank", "--sources", "0", "--vram", "1/16", "--rounds", "3", "--json", "-"]);
     let json = check_figures(&ran);
     assert_eq!(json["result"].as_array().map(Vec::len), Some(10));
     assert_eq!(json["result"][0][0], "libc6");
@@ -204,7 +205,8 @@ fn two_devices_give_the_same_result() {
     if !device_works("two_devices_give_the_same_result") {
         return;
     }
-    let args = ["demo", "pagerank", "--devices", "2", "--vram", "1/8", "--checked", "--json", "-"];
+    let args =
+        ["demo", "pagerank", "--sources", "0", "--devices", "2", "--vram", "1/8", "--checked", "--json", "-"];
     let json = check_figures(&bifolio(&args));
     assert_eq!(json["devices"], json!(2));
     assert!(count(&json, "evictions") > 0);
@@ -246,9 +248,10 @@ fn pool_gives_the_same_result(test: &str, pool: &str) {
         return;
     }
     let edges = scattered_edges();
-    for (job, memory, vram) in
-        [(&["pagerank", "--rounds", "1"][..], "private", "1/3"), (&["bfs"], "coherent", "128K")]
-    {
+    for (job, memory, vram) in [
+        (&["pagerank", "--rounds", "1", "--sources", "0"][..], "private", "1/3"),
+        (&["bfs"], "coherent", "128K"),
+    ] {
         let options = ["--pool", pool, "--memory", memory, "--vram", vram, "--checked", "--json", "-", "-"];
         let json = check_figures(&bifolio_reads(&[&["demo"], job, &options].concat(), &edges));
         assert!(count(&json, "evictions") > 0, "{job:?} on {memory} memory: {json}");

@@ -5,7 +5,7 @@ use crate::command::{bifolio, device_works};
 /// Records a short job with these options; returns the file.
 fn record(folder: &std::path::Path, more: &[&str]) -> String {
     let path = folder.join("trace").to_str().expect("a plain name").to_owned();
-    let args = ["demo", "pagerank", "-q", "--rounds", "1", "--trace", &path];
+    let args = ["demo", "pagerank", "-q", "--sources", "0", "--rounds", "1", "--trace", &path];
     let ran = bifolio(&[&args, more].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     path

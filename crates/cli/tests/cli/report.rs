@@ -80,7 +80,7 @@ fn report_renders_without_errors_and_fits_its_window() {
 /// Records and draws a short job; returns the file.
 fn record(folder: &Path) -> String {
     let html = folder.join("report.html").to_str().expect("a plain name").to_owned();
-    let ran = bifolio(&["demo", "pagerank", "-q", "--rounds", "2", "--report", &html]);
+    let ran = bifolio(&["demo", "pagerank", "-q", "--sources", "0", "--rounds", "2", "--report", &html]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     html
 }

@@ -12,7 +12,7 @@ use crate::command::{bifolio, command, device_works};
 /// Records a short job; the file is in `folder`.
 fn record(folder: &Path, more: &[&str]) -> (String, Value) {
     let path = folder.join("trace").to_str().expect("a plain name").to_owned();
-    let args = ["demo", "pagerank", "--trace", &path, "--json", "-"];
+    let args = ["demo", "pagerank", "--sources", "0", "--trace", &path, "--json", "-"];
     let rounds: &[&str] = if more.contains(&"--rounds") { &[] } else { &["--rounds", "2"] };
     let ran = bifolio(&[&args, rounds, more].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -65,7 +65,7 @@ fn trace_of_a_killed_program_is_read_up_to_its_last_block() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trace");
     let path = path.to_str().expect("a plain name");
-    let mut child = command(&["demo", "pagerank", "--rounds", "10000", "--trace", path])
+    let mut child = command(&["demo", "pagerank", "--sources", "0", "--rounds", "10000", "--trace", path])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -192,7 +192,7 @@ fn what_is_no_trace_is_refused_with_a_way_out() {
     let ran = bifolio(&["trace", "info", "Cargo.toml"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("record one with bifolio demo --trace"), "{}", ran.stderr);
-    let ran = bifolio(&["demo", "pagerank", "--trace", "t", "--trace-limit", "1K"]);
+    let ran = bifolio(&["demo", "pagerank", "--sources", "0", "--trace", "t", "--trace-limit", "1K"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("1 MiB at least"), "{}", ran.stderr);
 }

@@ -94,6 +94,13 @@ Options:
           
           [default: 20]
 
+      --sources <N>
+          Rank what is close to each of the N nodes that point to most others,
+          too; without it, 128 for Debian's packages.
+          
+          This is personalised PageRank. Each node adds 16 bytes for each node
+          of the graph to the data.
+
       --rmat <SCALE>
           Work on a random graph of 2^SCALE nodes and four edges for each, with
           few busy nodes (R-MAT)
@@ -202,6 +209,7 @@ Options:
 Examples:
   bifolio demo pagerank                     Debian's packages
   bifolio demo pagerank --vram 1/16         with device memory for a sixteenth
+  bifolio demo pagerank --sources 0         ranks of all packages only
   bifolio demo pagerank --checked           rules checked after every move
   bifolio demo pagerank --memory coherent   the CPU reads device memory in place
   bifolio demo pagerank --buffers 1/4       buffer objects compete for it
