@@ -116,10 +116,11 @@ impl<V: CpuView> CpuView for FaultyView<V> {
     }
 
     fn unmap_coherent(&self, place: BlockSpan) -> Result<(), Refused> {
-        if self.refuses(Call::UnmapCoherent) {
-            return Err(Refused::NoMemory);
+        match self.script.fault(Call::UnmapCoherent) {
+            None => self.inner.unmap_coherent(place),
+            Some(FaultKind::Skip) => Ok(()),
+            Some(_) => Err(Refused::NoMemory),
         }
-        self.inner.unmap_coherent(place)
     }
 
     fn wake(&self, address: usize) {

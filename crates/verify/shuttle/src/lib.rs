@@ -39,6 +39,7 @@
 //! | `peers` | two devices that want the same pages, through system memory, with little device memory, while one is taken away |
 //! | `pinning` | pages that stay in system memory against faults of the device, making room, unmapping, teardown |
 //! | `reshaping` | splits and collapses against faults of both sides, eviction, unmapping, holders, and each other |
+//! | `exclusive` | pages that the device has for itself against touches of the CPU, prefetches, making room, unmapping, and the end of the device |
 //! | `buffers` | buffer objects that are made, brought, evicted, pinned, read, written and freed, against each other and folios |
 //! | `teardown` | kill, evict, drain, finish against faults of both sides and against holders |
 //!

@@ -15,6 +15,8 @@ pub enum Mutant {
     PoisonsWithoutWaking,
     /// What is unmapped stays in the CPU's page table: its bytes can still be read.
     UnmappedStaysMapped,
+    /// Coherent pages that the device is to have for itself stay in the CPU's page table.
+    CoherentStaysMapped,
     /// The device keeps translations that it was told to drop: it writes to pages that have left (I27).
     DeviceKeepsTranslations,
     /// The device says that a copy is done which was not.

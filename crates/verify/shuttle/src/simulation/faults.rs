@@ -72,6 +72,7 @@ fn by_mutant(call: Call) -> Option<FaultKind> {
         Call::Unmap => (Mutant::DeviceKeepsTranslations, FaultKind::Skip),
         Call::Remap => (Mutant::DeviceRemapsToHead, FaultKind::Spoil),
         Call::Discard => (Mutant::UnmappedStaysMapped, FaultKind::Skip),
+        Call::UnmapCoherent => (Mutant::CoherentStaysMapped, FaultKind::Skip),
         Call::FolioSplit => (Mutant::SplitTakesNoReference, FaultKind::Skip),
         Call::FolioCollapse => (Mutant::CollapseKeepsReferences, FaultKind::Skip),
         Call::GiveBack => (Mutant::GivesNothingBack, FaultKind::Skip),

@@ -486,12 +486,17 @@ impl OnUnit<'_, '_> {
         done
     }
 
-    /// Reads a word of a page; tells whether it could.
-    pub fn read(&mut self, page: PageOf, word: usize) -> bool {
+    /// Reads a word of a page; tells what it is, if it could.
+    pub fn load(&mut self, page: PageOf, word: usize) -> Option<u64> {
         let oracle = &self.machine.oracle;
         let begun = oracle.begin_read(self.machine.number(page), word);
         let value = self.unit.load(self.machine.address(page) + word * 8).ok();
         oracle.end_read(begun, value, self.machine.unit_may_fail(page));
-        value.is_some()
+        value
+    }
+
+    /// Reads a word of a page; tells whether it could.
+    pub fn read(&mut self, page: PageOf, word: usize) -> bool {
+        self.load(page, word).is_some()
     }
 }

@@ -2,6 +2,7 @@
 
 mod buffers;
 mod eviction;
+mod exclusive;
 mod faults;
 mod mutants;
 mod peers;

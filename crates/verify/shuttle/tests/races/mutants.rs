@@ -5,7 +5,7 @@ use bifolio_shuttle::mutant::Mutant;
 use bifolio_shuttle::runner::finds;
 use bifolio_shuttle::simulation::machine::Setup;
 
-use crate::{buffers, eviction, faults, peers, pinning, reshaping, teardown, unmapping};
+use crate::{buffers, eviction, exclusive, faults, peers, pinning, reshaping, teardown, unmapping};
 
 macro_rules! mutants {
     ($($test:ident: $mutant:ident by $scenario:path, $kind:ident;)*) => {$(
@@ -23,6 +23,8 @@ mutants! {
     finds_poisons_without_waking: PoisonsWithoutWaking by unmapping::middle_of_a_folio, Private;
     finds_unmapped_stays_in_view: UnmappedStaysMapped by unmapping::middle_of_a_folio, Private;
     finds_device_keeps_translations: DeviceKeepsTranslations by faults::two_threads_and_a_unit, Private;
+    finds_coherent_stays_mapped: CoherentStaysMapped by exclusive::touched, Coherent;
+    finds_exclusive_translations_kept: DeviceKeepsTranslations by exclusive::touched, Private;
     finds_device_forgets_copies: DeviceForgetsCopies by faults::two_threads_and_a_unit, Coherent;
     finds_device_does_not_clear: DeviceDoesNotClear by eviction::victim_in_use, Private;
     finds_split_takes_no_reference: SplitTakesNoReference by unmapping::middle_of_a_folio, Private;
