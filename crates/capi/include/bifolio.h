@@ -49,7 +49,14 @@ bf_status bf_space_close(bf_space, uint64_t patience_ns);            /* (any, mo
 bf_status bf_alloc(bf_space, size_t bytes, size_t align, void **out);/* (any, never) zeros; small blocks share pages; align: a
                                                                         power of two up to 2 MiB, or 0 for 16 */
 bf_status bf_free(bf_space, void *);                                 /* (any, moves) */
-/* Memory of the program that joins a space (bf_adopt, bf_release) comes later. */
+/* Private anonymous memory of the program, in whole pages, joins the space where it lies, with its bytes, and leaves it again.
+ * Other threads may use it meanwhile; a system call that writes to it may fail with EFAULT where bf_probe says full_faults 0. In
+ * between: no munmap, mremap, madvise or free of it; forked children do not have it. The space's own `bytes` must have room for
+ * it, in whole 2 MiB. What is adopted still when the space is closed is given back. */
+bf_status bf_adopt(bf_space, void *, size_t bytes);                  /* (any, moves) BF_E_ARGUMENT: not such memory; BF_E_BUSY: in
+                                                                        the space already; BF_E_MEMORY: no room */
+bf_status bf_release(bf_space, void *, size_t bytes);                /* (any, moves) ends bf_adopt of the same range; bytes are
+                                                                        home; BF_E_PINNED */
 bf_status bf_prefetch(bf_space, const void *, size_t, bf_device to); /* (any, moves) id 0: home */
 enum { BF_ADVISE_PREFER, BF_ADVISE_STAY, BF_ADVISE_READ_MOSTLY, BF_ADVISE_REMOTE /* map, do not move */, BF_ADVISE_NORMAL };
 bf_status bf_advise(bf_space, const void *, size_t, int what, bf_device);       /* (any, never) this version takes

@@ -165,6 +165,9 @@ public:
     void prefetch(const void *at, size_t bytes, bf_device to = bf_device()) const {
         check(bf_prefetch(space_, at, bytes, to));
     }
+    // Private anonymous memory of the program joins, and leaves.
+    void adopt(void *memory, size_t bytes) const { check(bf_adopt(space_, memory, bytes)); }
+    void release(void *memory, size_t bytes) const { check(bf_release(space_, memory, bytes)); }
     void advance(uint64_t now_ps) const { check(bf_advance(space_, now_ps)); }
     bf_where where(const void *at) const {
         bf_where found = sized<bf_where>();

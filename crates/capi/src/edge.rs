@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use bifolio_sys::{Mapping, PAGE, Placement, Protection, advise};
+use bifolio_sys::{Mapping, PAGE, Placement, ProgramMemory, Protection, advise};
 
 use crate::abi::{BF_E_INTERNAL, BF_E_THREAD, Sized32, bf_status};
 use crate::status::{Error, keep};
@@ -21,6 +21,13 @@ pub fn call(work: impl FnOnce() -> Result<bf_status, Error>) -> bf_status {
         Ok(Err(error)) => refuse(error),
         Err(panic) => refuse(of_panic(panic.as_ref())),
     }
+}
+
+/// The right to memory of the program, which is used for what `bf_adopt` is given and for nothing else.
+pub fn program_memory() -> ProgramMemory {
+    // SAFETY: windows are made of ranges that the program gives to `bf_adopt` alone, private data whose use by the program goes
+    // on by plain accesses of C. What Rust allocates here is not the program's to give: it gets no pointer to such memory.
+    unsafe { ProgramMemory::take() }
 }
 
 #[cold]

@@ -12,6 +12,7 @@ use bifolio_host::{AddressRange, NodeId, Observer, PAGE, Side, Space, SpaceConfi
 use crate::abi::{BF_E_RANGE, BF_SPACE_CHECKED, BF_SPACE_NO_THREADS, BF_SPACE_VIRTUAL_TIME, bf_space_config};
 use crate::blocks::SmallBlocks;
 use crate::device::DeviceState;
+use crate::edge::program_memory;
 use crate::event::LossObserver;
 use crate::handle::{Kind, Table};
 use crate::post::Poster;
@@ -52,6 +53,7 @@ impl SpaceState {
             checked: config.flags & BF_SPACE_CHECKED != 0,
             readers: Some(if own_threads { Readers::Separate } else { Readers::Caller }),
             observers: vec![losses],
+            program: Some(program_memory()),
             ..SpaceConfig::new(bytes(config.bytes), PAGE)
         })?;
         let virtual_time = config.flags & BF_SPACE_VIRTUAL_TIME != 0;

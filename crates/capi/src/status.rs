@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 
 use bifolio_host::device::DeviceFault;
 use bifolio_host::space::FreeError;
-use bifolio_host::{DetachError, Failure, SetupError};
+use bifolio_host::{AdoptError, DetachError, Failure, SetupError};
 
 use crate::abi::{
     BF_E_ARGUMENT, BF_E_BUSY, BF_E_DENIED, BF_E_DETACHED, BF_E_GRANT, BF_E_LOST, BF_E_MEMORY, BF_E_PINNED,
@@ -87,6 +87,19 @@ impl From<FreeError> for Error {
             FreeError::Unknown(_) => Error::of(BF_E_RANGE, &error),
             FreeError::InUse { why, address } => of_failure(why, &format!("{address:#x}")),
         }
+    }
+}
+
+impl From<AdoptError> for Error {
+    fn from(error: AdoptError) -> Error {
+        let code = match &error {
+            AdoptError::Unaligned { .. } | AdoptError::Kind(_) => BF_E_ARGUMENT,
+            AdoptError::Overlaps(_) => BF_E_BUSY,
+            AdoptError::Unknown(_) => BF_E_RANGE,
+            AdoptError::InUse(why) => of_failure(*why, "").code,
+            _ => BF_E_MEMORY,
+        };
+        Error::of(code, &error)
     }
 }
 

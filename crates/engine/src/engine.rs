@@ -169,20 +169,26 @@ impl<V: CpuView> Engine<V> {
         Ok(())
     }
 
-    /// Makes page-aligned addresses live whose pages are in system memory and in view already.
+    /// Makes page-aligned addresses live, as memory that joins with its bytes. Pages for whose address `has_bytes` is true are
+    /// in system memory already, where [`CpuView::bytes`] finds them; the others are empty.
     ///
     /// # Errors
     /// As [`Engine::map`].
     ///
     /// # Panics
     /// If any page is live already.
-    pub fn adopt(&self, addresses: Range<usize>) -> Result<(), Failure> {
+    pub fn adopt(&self, addresses: Range<usize>, has_bytes: impl Fn(usize) -> bool) -> Result<(), Failure> {
+        let (address, bytes) = (addresses.start, addresses.len());
         for (found, run) in self.parts(addresses)? {
             let mut cell = self.lock(&found);
-            cell.block.adopt(run);
-            self.budget.take_resident(u64::from(run.pages()));
+            cell.block.map(run);
+            for page in run.into_iter().filter(|page| has_bytes(address_of(found.base, *page))) {
+                cell.block.fill(PageRun::single(page));
+                self.budget.take_resident(1);
+            }
             self.account(&found, &mut cell);
         }
+        self.observers.tell(None, || EventKind::Mapped { address, bytes });
         Ok(())
     }
 

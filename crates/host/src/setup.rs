@@ -40,6 +40,9 @@ pub enum SetupError {
     /// Coherent memory of devices whose memory the CPU cannot map.
     #[error("coherent memory is for built-in devices: the CPU maps their memory; choose private memory")]
     Kind,
+    /// Coherent memory in a space that is to adopt memory of the program.
+    #[error("memory of the program joins spaces of private memory only")]
+    Adopts,
     /// A device whose page table maps nothing as small as what was allocated before.
     #[error(
         "a device that maps no less than {pages} pages at once must be there before the first allocation"

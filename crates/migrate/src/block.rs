@@ -185,6 +185,18 @@ impl Block {
     /// If any of them is live already.
     pub fn adopt(&mut self, run: PageRun) {
         self.map(run);
+        self.fill(run);
+    }
+
+    /// Takes live, empty pages for pages in system memory, where their bytes are already.
+    ///
+    /// # Panics
+    /// If any of them is not live, or on a device.
+    pub fn fill(&mut self, run: PageRun) {
+        assert!(
+            self.live.contains_all(run) && !self.device.intersects(run),
+            "only empty pages can be filled"
+        );
         self.ram.insert(run);
     }
 

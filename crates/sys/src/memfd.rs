@@ -1,8 +1,11 @@
 //! Memory with a descriptor: it can be mapped at several places and parts of it given back.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, Mode, fallocate, fchmod, fstat, ftruncate, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, Mode, SeekFrom, fallocate, fchmod, fstat, ftruncate, memfd_create,
+};
 
 use crate::SysError;
 
@@ -85,6 +88,23 @@ impl Memfd {
     pub fn punch_hole(&self, offset: usize, len: usize) -> Result<(), SysError> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         fallocate(&self.0, flags, offset as u64, len as u64).map_err(SysError::of("fallocate"))
+    }
+
+    /// Returns the first range of pages from `offset` on that hold memory, or that were swapped out; `None` if all are holes.
+    ///
+    /// # Errors
+    ///
+    /// Fails only if the descriptor was closed behind our back.
+    pub fn next_data(&self, offset: usize) -> Result<Option<Range<usize>>, SysError> {
+        let seek = |to| rustix::fs::seek(&self.0, to);
+        let start = match seek(SeekFrom::Data(offset as u64)) {
+            // No data from there on.
+            Err(rustix::io::Errno::NXIO) => return Ok(None),
+            start => start.map_err(SysError::of("lseek"))?,
+        };
+        let end = seek(SeekFrom::Hole(start)).map_err(SysError::of("lseek"))?;
+        let [start, end] = [start, end].map(|at| usize::try_from(at).expect("64 bits"));
+        Ok(Some(start..end))
     }
 
     /// Returns the bytes that hold memory right now.

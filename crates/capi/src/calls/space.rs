@@ -4,10 +4,10 @@ use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bifolio_host::{Counter, NodeId, PAGE, Residence};
+use bifolio_host::{AddressRange, Counter, NodeId, PAGE, Residence};
 
 use crate::abi::{
-    BF_ADVISE_NORMAL, BF_E_BUSY, BF_E_HANDLE, BF_E_RANGE, BF_OK, Sized32, bf_device, bf_space,
+    BF_ADVISE_NORMAL, BF_E_ARGUMENT, BF_E_BUSY, BF_E_HANDLE, BF_E_RANGE, BF_OK, Sized32, bf_device, bf_space,
     bf_space_config, bf_stats, bf_status, bf_where,
 };
 use crate::device::{DEVICES, DeviceKind, DeviceState};
@@ -78,6 +78,28 @@ pub unsafe extern "C" fn bf_alloc(
 #[unsafe(no_mangle)]
 pub extern "C" fn bf_free(space: bf_space, block: *mut c_void) -> bf_status {
     call(|| SPACES.get(space.id)?.free(block.addr()).map(|()| BF_OK))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn bf_adopt(space: bf_space, at: *mut c_void, bytes: usize) -> bf_status {
+    call(|| {
+        let state = SPACES.get(space.id)?;
+        state.space.adopt(whole_pages(at.addr(), bytes)?)?;
+        Ok(BF_OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn bf_release(space: bf_space, at: *mut c_void, bytes: usize) -> bf_status {
+    call(|| {
+        let state = SPACES.get(space.id)?;
+        state.space.release(whole_pages(at.addr(), bytes)?)?;
+        Ok(BF_OK)
+    })
+}
+
+fn whole_pages(address: usize, bytes: usize) -> Result<AddressRange, Error> {
+    AddressRange::new(address, bytes).map_err(|why| Error::of(BF_E_ARGUMENT, &why))
 }
 
 /// The device of a handle, which must be of the space.

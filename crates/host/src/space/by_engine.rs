@@ -35,7 +35,7 @@ impl Answer for ByEngine {
 
     fn answer(&self, fault: Fault) {
         let view = self.engine.view();
-        if !view.addresses().contains(fault.address) && self.mover.shows(fault.address) {
+        if !view.manages(fault.address) && self.mover.shows(fault.address) {
             view.wake(fault.address);
             return;
         }

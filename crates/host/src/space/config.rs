@@ -8,7 +8,7 @@ use bifolio_engine::blocks::BLOCK_LEN;
 use bifolio_folio::{MemoryKind, Order, Reset};
 use bifolio_policy::{FixedOrders, Memory, Policies, PolicyName, Side};
 use bifolio_pool::PoolName;
-use bifolio_sys::PAGE;
+use bifolio_sys::{PAGE, ProgramMemory};
 
 use crate::fault_loop::Readers;
 use crate::setup::{SetupError, pages};
@@ -42,6 +42,10 @@ pub struct SpaceConfig {
     pub readers: Option<Readers>,
     /// What hears of everything that happens, beside the counters.
     pub observers: Vec<Arc<dyn Observer>>,
+    /// The right to memory of the program, for [`Space::adopt`](crate::Space::adopt); `None`: nothing can be adopted. With
+    /// it, the page tables of devices have to cover all addresses of a process, and built-in devices use no system memory
+    /// where it is. For private memory only.
+    pub program: Option<ProgramMemory>,
 }
 
 impl SpaceConfig {
@@ -64,6 +68,7 @@ impl SpaceConfig {
             checked: false,
             readers: None,
             observers: Vec::new(),
+            program: None,
         }
     }
 

@@ -10,7 +10,7 @@ use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_migrate::{Failure, NodeId, OrderRange, Rights};
 use bifolio_policy::{Granularity, Memory as PolicyMemory, Policies, PolicyName};
 use bifolio_pool::PoolName;
-use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, SysError, Uffd};
+use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, SysError, USER_SPACE, Uffd};
 
 use crate::fault_loop::{Answer, Handlers, Readers};
 use crate::setup::{SetupError, pages};
@@ -27,6 +27,7 @@ use bifolio_engine::statistics::{Counter, Snapshot, Statistics};
 use bifolio_engine::{Budget, Engine, Extent, NodeParts, Parts, Side};
 use bifolio_rules::Violation;
 
+pub mod adopt;
 mod allocations;
 pub mod buffer;
 mod by_engine;
@@ -70,6 +71,8 @@ pub struct Space<D: ?Sized = Builtin> {
     /// Judges every transition, if asked for.
     checker: Option<Arc<Checker>>,
     access: Access,
+    /// The addresses that page tables of devices have to cover.
+    reach: Range<usize>,
     allocations: Mutex<Allocations>,
 }
 
@@ -93,11 +96,13 @@ impl Space {
         let reachable =
             |memory: &Memory| ReachableMemory { memfd: Arc::clone(memory.memfd()), first: memory.first() };
         let shown = if coherent { memories.iter().map(reachable).collect() } else { Vec::new() };
-        let (units, mut memories) = (config.units, memories.into_iter());
+        let (units, mut memories, adopts) = (config.units, memories.into_iter(), config.program.is_some());
         let config = config.with_some_policy();
         Space::assemble(config, shown, |slot, view| {
             let memory = memories.next().expect("one for each device");
-            let memory = memory.with_system(view.memfd(), slot.addresses.len())?;
+            // Where adopted memory has its bytes in the file is not where its address says.
+            let memory =
+                if adopts { memory } else { memory.with_system(view.memfd(), slot.addresses.len())? };
             Ok(Arc::new(Builtin::new(memory, units, slot.addresses)))
         })
     }
@@ -184,9 +189,14 @@ impl<D: Device + ?Sized> Space<D> {
         let (uffd, _) = Uffd::open_ready(reads, REQUIRED, WISHED)?;
         let (access, uffd) = (uffd.access(), Arc::new(uffd));
         let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
-        let view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
+        let mut view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
         let addresses = view.addresses().start()..view.addresses().end();
-        let nodes = nodes(addresses.clone(), &view)?;
+        let mut reach = addresses.clone();
+        if let Some(program) = config.program {
+            require_private(config.kind).map_err(|_| SetupError::Adopts)?;
+            (view, reach) = (view.with_program(program), 0..USER_SPACE);
+        }
+        let nodes = nodes(reach.clone(), &view)?;
         let memory = PolicyMemory { least_pages: vram.min(ram), ..PolicyMemory::device(vram) };
         let OrderRange { largest, smallest } = policy.make(&memory).orders();
         let granules = nodes.iter().map(|node| node.device.capabilities().smallest_order);
@@ -218,6 +228,7 @@ impl<D: Device + ?Sized> Space<D> {
             statistics,
             checker,
             access,
+            reach,
             allocations,
         })
     }
@@ -253,8 +264,7 @@ impl<D: Device + ?Sized> Space<D> {
     fn next_slot(&self, pages: u64) -> DeviceSlot {
         let nodes = self.engine.nodes();
         let node = u8::try_from(nodes.len()).expect("few devices");
-        let addresses = self.addresses().start()..self.addresses().end();
-        DeviceSlot { node, first: nodes.next_first(), pages, addresses }
+        DeviceSlot { node, first: nodes.next_first(), pages, addresses: self.reach.clone() }
     }
 
     /// Answers faults of the CPU on the calling thread, for a space whose [`Readers`] is the caller: waits up to `timeout`
@@ -320,12 +330,6 @@ impl<D: Device + ?Sized> Space<D> {
     #[must_use]
     pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
         self.engine.view().window(span)
-    }
-
-    /// The addresses of the whole space.
-    #[must_use]
-    pub fn addresses(&self) -> AddressRange {
-        self.engine.view().addresses()
     }
 
     /// Brings page-aligned addresses to a side, as far as there is memory.
@@ -467,6 +471,14 @@ impl<D: Device + ?Sized> Space<D> {
     pub fn close(&self) -> Result<(), DetachError> {
         self.engine.detach(CLOSE_PATIENCE)
     }
+}
+
+impl<D: ?Sized> Space<D> {
+    /// The addresses of the whole space.
+    #[must_use]
+    pub fn addresses(&self) -> AddressRange {
+        self.engine.view().addresses()
+    }
 
     fn allocations(&self) -> std::sync::MutexGuard<'_, Allocations> {
         self.allocations.lock().unwrap_or_else(PoisonError::into_inner)
@@ -475,6 +487,7 @@ impl<D: Device + ?Sized> Space<D> {
 
 impl<D: ?Sized> Drop for Space<D> {
     fn drop(&mut self) {
+        self.release_all();
         // Handlers hold the engine; they must not outlive the memory they answer for.
         self.handlers = None;
     }

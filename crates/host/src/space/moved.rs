@@ -16,6 +16,7 @@
 //! | a page of no allocation, one that cannot come home, what an enlarged mapping has more, a copy (old length 0) | SIGBUS at a touch |
 //! | coherent memory on a device, which both addresses would show | the process is aborted, with a message |
 //! | `MREMAP_DONTUNMAP`, or other memory at the old addresses before they show the view again | the same |
+//! | memory that was adopted | the same |
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,9 @@ impl Mover {
     pub(super) fn follow(&self, moved: &Moved) {
         let mut shown = self.shown();
         let space = self.engine.view().addresses();
+        if self.engine.view().has_adopted(&moved.from) {
+            give_up("memory that it had adopted");
+        }
         // The view moves mappings of its own over the space, from outside of it; and a copy of a mapping has no length.
         if moved.from.is_empty() || moved.from.start < space.start() || moved.from.end > space.end() {
             return;

@@ -4,4 +4,9 @@
 //! allocated through Bifolio, the view of [`in_place`](crate::in_place) for the private memory of programs that know nothing
 //! of it.
 
+mod adopted;
 pub mod shared;
+
+pub use adopted::AdoptError;
+#[cfg(test)]
+pub(crate) use adopted::injected;

@@ -20,13 +20,14 @@ use bifolio_folio::{MemoryKind, Pfn};
 use bifolio_migrate::{DevicePage, PageRun, PageSet, Rights};
 use bifolio_sys::advise::{self, Collapse};
 use bifolio_sys::{
-    AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Placement, Protection,
-    SharedBytes, SysError, Uffd, Wake,
+    AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, Memfd, Modes, Outcome, PAGE, Placement,
+    ProgramMemory, Protection, SharedBytes, SysError, Uffd, Wake,
 };
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
 
 use crate::sync::{Mutex, MutexGuard};
+use crate::views::adopted::{Adopted, Held, Place};
 
 /// Why shared memory cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +63,8 @@ pub struct ReachableMemory {
 
 /// The CPU's view of memory allocated through Bifolio.
 pub struct SharedView {
-    uffd: Arc<Uffd>,
-    memfd: Memfd,
+    pub(super) uffd: Arc<Uffd>,
+    pub(super) memfd: Memfd,
     view: Mapping,
     alias: Mapping,
     /// The memory of each node that the CPU reaches.
@@ -71,6 +72,8 @@ pub struct SharedView {
     /// Protection by address of the page, where it is not the usual one.
     protections: Mutex<BTreeMap<usize, Protection>>,
     keep: Keep,
+    /// Memory of the program that has joined, if any may.
+    pub(super) adopted: Option<Adopted>,
 }
 
 /// Bytes stay in the file, at the same offset.
@@ -98,7 +101,22 @@ impl SharedView {
         uffd.register(view.all(), Modes::MISSING | Modes::MINOR).map_err(SharedError::Register)?;
         // A fork would show the child stale pages: faults of a child are not ours to answer.
         let _: Result<(), SysError> = advise::dontfork(view.all());
-        Ok(SharedView { uffd, memfd, view, alias, devices, protections: Mutex::default(), keep })
+        Ok(SharedView {
+            uffd,
+            memfd,
+            view,
+            alias,
+            devices,
+            protections: Mutex::default(),
+            keep,
+            adopted: None,
+        })
+    }
+
+    /// The same view, which may adopt memory of the program.
+    #[must_use]
+    pub fn with_program(self, program: ProgramMemory) -> SharedView {
+        SharedView { adopted: Some(Adopted::new(program)), ..self }
     }
 
     /// The addresses that the program uses.
@@ -119,7 +137,29 @@ impl SharedView {
     /// If `span` is not inside.
     #[must_use]
     pub fn window(&self, span: AddressRange) -> SharedBytes<'_> {
-        self.view.at(span).expect("spans of this space")
+        self.mapping_of(span.start()).at(span).expect("spans of this space")
+    }
+
+    /// Whether a touch of `address` is this view's to answer.
+    pub(crate) fn manages(&self, address: usize) -> bool {
+        self.hold(address).place() != Place::Elsewhere
+    }
+
+    /// What is mapped at an address: the view, or memory of the program.
+    fn mapping_of(&self, address: usize) -> &Mapping {
+        match &self.adopted {
+            Some(adopted) if !self.view.span().contains(address) => adopted.program().whole(),
+            _ => &self.view,
+        }
+    }
+
+    /// Keeps the state of pages of the program as it is. Of the view's own pages it never changes.
+    fn hold(&self, address: usize) -> Held<'_> {
+        match &self.adopted {
+            _ if self.view.span().contains(address) => Held::of(Place::Open),
+            Some(adopted) => adopted.hold(address),
+            None => Held::of(Place::Elsewhere),
+        }
     }
 
     /// The file that has the bytes, at the same offsets as the addresses.
@@ -133,12 +173,24 @@ impl SharedView {
     }
 
     fn offset(&self, address: usize) -> usize {
-        address - self.view.span().start()
+        match &self.adopted {
+            Some(adopted) if !self.view.span().contains(address) => adopted.offset(address),
+            _ => address - self.view.span().start(),
+        }
     }
 
     /// How the program may access the page at `address`.
     fn protection_of(&self, address: usize) -> Protection {
         self.protections().get(&address).copied().unwrap_or(Protection::ReadWrite)
+    }
+
+    /// Forgets how the program may access pages that are no longer in the space.
+    pub(super) fn forget_protections(&self, span: AddressRange) {
+        self.protections().retain(|address, _| !span.contains(*address));
+    }
+
+    pub(super) fn alias(&self) -> &Mapping {
+        &self.alias
     }
 
     fn protections(&self) -> MutexGuard<'_, BTreeMap<usize, Protection>> {
@@ -147,7 +199,7 @@ impl SharedView {
     }
 
     /// Refused where the program has moved the memory away, which we are about to be told.
-    fn zap(&self, span: AddressRange) -> Result<(), Refused> {
+    pub(super) fn zap(&self, span: AddressRange) -> Result<(), Refused> {
         advise::dontneed(self.window(span)).map_err(|_| Refused::Busy)
     }
 
@@ -168,6 +220,11 @@ impl SharedView {
 
     /// Shows pages of the file. `Exists` means that another thread was faster; both wake.
     fn show(&self, span: AddressRange) -> Result<(), Refused> {
+        let held = self.hold(span.start());
+        if held.place() != Place::Open {
+            // Threads that wait for these pages are woken when they have joined, or left.
+            return Ok(());
+        }
         if span.len() == HUGE_PAGE && self.show_huge(span) {
             return Ok(());
         }
@@ -211,6 +268,10 @@ impl CpuView for SharedView {
     type Staged = InPlace;
 
     fn isolate(&self, place: BlockSpan, _ram: &PageSet) -> Result<InPlace, Refused> {
+        let held = self.hold(place.address());
+        if held.place() != Place::Open {
+            return Err(Refused::Busy);
+        }
         self.zap(place.span())?;
         Ok(InPlace)
     }
@@ -274,6 +335,10 @@ impl CpuView for SharedView {
     }
 
     fn discard(&self, base: usize, run: PageRun, coherent: &PageSet) -> Result<(), Refused> {
+        if self.hold(span_of(base, run).start()).place() != Place::Open {
+            // The program gets these bytes back.
+            return Ok(());
+        }
         for mapped in coherent.runs(run) {
             self.back_to_ram(span_of(base, mapped))?;
         }
@@ -289,7 +354,7 @@ impl CpuView for SharedView {
             () if rights.contains(Rights::READ) => Protection::Read,
             () => Protection::None,
         };
-        self.view.protect(span, protection).map_err(|_| Refused::NoMemory)?;
+        self.mapping_of(span.start()).protect(span, protection).map_err(|_| Refused::NoMemory)?;
         let mut protections = self.protections();
         for address in (span.start()..span.end()).step_by(PAGE) {
             match protection {
@@ -320,6 +385,19 @@ impl CpuView for SharedView {
 
     fn wake(&self, address: usize) {
         let _: Outcome = self.uffd.wake(page_at(address));
+    }
+
+    fn answer_unmapped(&self, address: usize) -> bool {
+        if self.hold(address).place() == Place::Changing {
+            // Its toucher is woken when that is over.
+            return false;
+        }
+        let poisoned = self.uffd.poison(page_at(address), Wake::Now).is_done();
+        if !poisoned {
+            // It has left, and the fault is of its former life.
+            self.wake(address);
+        }
+        poisoned
     }
 
     fn poison(&self, address: usize) {
