@@ -31,6 +31,7 @@ pub mod fact;
 pub mod fault;
 pub mod fixed;
 pub mod memory;
+pub mod miss_curve;
 pub mod name;
 pub mod policy;
 pub mod streams;
@@ -43,6 +44,7 @@ pub use fact::{Coming, Fact, Leaving};
 pub use fault::{Decision, Fault, Placement, Prefetch};
 pub use fixed::{Fixed, FixedOrders};
 pub use memory::{Memory, Side};
+pub use miss_curve::MissCurve;
 pub use name::{Granularity, PolicyName, UnknownPolicy};
 pub use policy::{Policies, Policy};
 
