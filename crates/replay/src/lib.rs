@@ -3,7 +3,7 @@
 //! ```text
 //!   Trace --Requests--> touches of pages, by side --Machine: engine, simulated device, virtual clock--> Outcome
 //!                                 |
-//!                                 +--> belady: the fewest pages that must move
+//!                                 +--> belady: the fewest pages that must move; misses of LRU by size
 //! ```
 //!
 //! Nothing depends on the machine that it runs on: the same trace, policy and settings have the same outcome, and the same
@@ -14,10 +14,12 @@ mod log;
 mod machine;
 mod outcome;
 mod requests;
+mod what_if;
 
 pub use machine::{Link, ReplayError, replay};
 pub use outcome::{Optimum, Outcome};
 pub use requests::{Limited, Requests, Source, Touch};
+pub use what_if::{Point, PolicyCurve, miss_curve, policy_curve, sizes};
 
 use bifolio_policy::belady;
 
@@ -29,13 +31,16 @@ pub fn fewest(requests: &Requests, pages: u64) -> Result<Optimum, ReplayError> {
     if requests.source == Source::Faults {
         return Err(ReplayError::FaultsOnly);
     }
-    let touches: Vec<belady::Touch> = requests
-        .touches
-        .iter()
-        .map(|touch| belady::Touch { page: touch.page, writes: touch.write, away: touch.by_cpu })
-        .collect();
+    let touches = belady_touches(requests);
     let found = belady::optimum(&touches, usize::try_from(pages).unwrap_or(usize::MAX));
     Ok(Optimum { bytes_in: found.moved_in * PAGE_SIZE, bytes_out: found.moved_out * PAGE_SIZE })
+}
+
+fn belady_touches(requests: &Requests) -> Vec<belady::Touch> {
+    let touches = requests.touches.iter();
+    touches
+        .map(|touch| belady::Touch { page: touch.page, writes: touch.write, away: touch.by_cpu })
+        .collect()
 }
 
 const PAGE_SIZE: u64 = bifolio_folio::PAGE_SIZE;

@@ -30,7 +30,10 @@ pub enum ReplayError {
     #[error("the trace has neither faults nor accesses of devices: nothing can be replayed")]
     Empty,
     /// It has faults only.
-    #[error("the trace has faults only, so what is best cannot be told: record it with --trace-accesses")]
+    #[error(
+        "the trace has faults only: what was touched without one is not known, so neither the optimum nor misses by size \
+         can be told; `bifolio demo` records accesses with --trace-accesses"
+    )]
     FaultsOnly,
     /// The memory does not hold a page for each touch.
     #[error("{pages} pages of device memory are too few: give 2 at least")]

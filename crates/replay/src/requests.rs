@@ -81,6 +81,34 @@ impl Requests {
     }
 }
 
+impl Requests {
+    /// Takes accesses of pages by their numbers, which need not be near each other: those of another program's trace. All
+    /// are reads.
+    #[must_use]
+    pub fn of_pages(numbers: &[u64]) -> Requests {
+        let mut distinct = numbers.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let spread = distinct.last().zip(distinct.first()).map_or(0, |(last, first)| last - first);
+        // Numbers of objects tell nothing of where they are: then each gets the next page.
+        let is_spread = spread / SPREAD > distinct.len() as u64;
+        let mut pages = BTreeMap::new();
+        let mut touches: Vec<(Touch, bool)> = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let next = pages.len() as u64;
+            let page = if is_spread { *pages.entry(*number).or_insert(next) } else { *number };
+            touches.push((Touch { page, write: false, by_cpu: false }, false));
+        }
+        let blocks = pack(&mut touches);
+        let filled = filled(&touches);
+        let touches = touches.into_iter().map(|(touch, _)| touch).collect();
+        Requests { source: Source::Accesses, limited: Limited::Device, filled, touches, blocks }
+    }
+}
+
+/// Numbers of pages are those of places if at least one of so many is there.
+const SPREAD: u64 = 16;
+
 fn touch(source: Source, limited: Limited, kind: &Kind) -> Option<Touch> {
     let (address, write, by_cpu) = match *kind {
         Kind::Access { address, write, .. } => (address, write, false),
@@ -132,6 +160,15 @@ mod tests {
         let mut touches = [touch(7 * 512 + 3), touch(2 * 512 + 5), touch(7 * 512)];
         assert_eq!(pack(&mut touches), 2);
         assert_eq!(touches.map(|(touch, _)| touch.page), [512 + 3, 5, 512]);
+    }
+
+    #[test]
+    fn numbers_of_objects_become_pages_beside_each_other() {
+        let pages = |numbers: &[u64]| {
+            Requests::of_pages(numbers).touches.iter().map(|touch| touch.page).collect::<Vec<u64>>()
+        };
+        assert_eq!(pages(&[1 << 40, 7, 1 << 40, 1 << 50]), [0, 1, 0, 2]);
+        assert_eq!(pages(&[512, 514, 512]), [0, 2, 0]);
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod picture;
 mod svg;
 mod units;
 
+pub use picture::miss_ratio::Curve;
+
 use bifolio_trace::Trace;
 
 /// Draws a trace; returns the whole HTML file.
@@ -20,4 +22,10 @@ use bifolio_trace::Trace;
 pub fn html(trace: &Trace) -> String {
     let analysis = analysis::Analysis::of(trace);
     page::page(trace, &analysis).into_string()
+}
+
+/// Draws curves of misses by the size of the memory; returns an SVG file, for light and dark.
+#[must_use]
+pub fn miss_ratio_svg(curves: &[Curve]) -> String {
+    svg::alone(&picture::miss_ratio::draw(curves, &[]), page::STYLE)
 }

@@ -9,7 +9,7 @@ use crate::analysis::Analysis;
 use crate::picture::{Figure, address_space, bytes, device_memory, faults, latency, table};
 use crate::units::{bytes as in_bytes, grouped, time};
 
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 /// How many blocks are listed.
 const LISTED: usize = 12;
 

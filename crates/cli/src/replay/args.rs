@@ -12,10 +12,10 @@ use crate::trace::args::nanoseconds;
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct ReplayArgs {
-    /// The trace.
+    /// The trace: one of Bifolio, or oracleGeneral of a cache simulator.
     pub trace: PathBuf,
-    /// A policy, such as auto, fixed+lru or stride+sieve; several are put side by side.
-    #[arg(long, value_name = "NAME", default_values = ["auto", "fixed+lru", "fixed+s3fifo", "density+lru"])]
+    /// A policy, such as auto or stride+sieve; several are put side by side [default: auto, fixed+lru, fixed+s3fifo, density+lru].
+    #[arg(long, value_name = "NAME")]
     pub policy: Vec<PolicyName>,
     /// Memory of the device, or system memory for a trace of `run`; without it, as much as was recorded.
     #[arg(long, value_name = "SIZE", visible_alias = "ram")]
@@ -26,6 +26,12 @@ pub struct ReplayArgs {
     /// What a fault takes beside its copies.
     #[arg(long, value_name = "TIME", default_value = "2us", value_parser = nanoseconds)]
     pub latency: u64,
+    /// Tell what misses in memories of other sizes: of lru over pages of 4 KiB, and of each --policy.
+    #[arg(long, conflicts_with = "vram")]
+    pub what_if: bool,
+    /// Draw that as a picture.
+    #[arg(long, value_name = "FILE", requires = "what_if")]
+    pub svg: Option<PathBuf>,
     /// Print JSON instead of the table.
     #[arg(long)]
     pub json: bool,
@@ -36,8 +42,9 @@ Examples:
   bifolio demo pagerank --sources 0 --rounds 2 --trace t.bifolio --trace-accesses
   bifolio replay t.bifolio
   bifolio replay t.bifolio --policy auto --policy stride+sieve --vram 6M
+  bifolio replay t.bifolio --what-if --policy auto --svg misses.svg
 
 The engine itself replays the trace, on a simulated device with a clock of its
 own: the same trace and settings have the same outcome, and the same checksum
 of all that happened. `optimum` is what no policy can beat: pages of 4 KiB, the
-future known. It needs a trace with --trace-accesses.";
+future known. It needs a trace with --trace-accesses, and so does --what-if.";

@@ -2,11 +2,15 @@
 
 pub mod args;
 mod text;
+mod what_if;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use bifolio_folio::PAGE_SIZE;
 use bifolio_replay::{Limited, Link, Optimum, Outcome, ReplayError, Requests, Source, fewest};
+use bifolio_policy::PolicyName;
+use bifolio_trace::export::oracle_general;
 use bifolio_trace::{Trace, TraceError};
 use serde::Serialize;
 
@@ -25,6 +29,15 @@ pub enum ReplayCommandError {
     /// It cannot be replayed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The picture cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Standard output cannot be written.
     #[error("writing to standard output failed")]
     Stdout(#[from] io::Error),
@@ -34,8 +47,10 @@ impl Failure for ReplayCommandError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Trace(_) | Self::NoMemory => exit::USAGE,
-            Self::Replay(ReplayError::Empty | ReplayError::TooSmall { .. }) => exit::USAGE,
-            Self::Replay(_) | Self::Stdout(_) => exit::FAILED,
+            Self::Replay(ReplayError::Empty | ReplayError::FaultsOnly | ReplayError::TooSmall { .. }) => {
+                exit::USAGE
+            }
+            Self::Replay(_) | Self::Write { .. } | Self::Stdout(_) => exit::FAILED,
         }
     }
 }
@@ -68,20 +83,24 @@ struct Row {
 ///
 /// See [`ReplayCommandError`].
 pub fn replay(args: &ReplayArgs) -> Result<u8, ReplayCommandError> {
-    let trace = Trace::open(&args.trace)?;
-    let requests = Requests::of(&trace);
+    let (trace, requests) = read(&args.trace)?;
+    if args.what_if {
+        what_if::tell(args, &requests, link(args))?;
+        return Ok(exit::OK);
+    }
     let limited = match requests.limited {
         Limited::Device => "device",
         Limited::System => "system",
     };
-    let recorded = || trace.note(&format!("{limited}_memory")).and_then(|bytes| bytes.parse().ok());
+    let recorded = || trace.as_ref()?.note(&format!("{limited}_memory")).and_then(|bytes| bytes.parse().ok());
     let memory = args.vram.map(|size| size.0).or_else(recorded).ok_or(ReplayCommandError::NoMemory)?;
     let (pages, link) = (memory / PAGE_SIZE, link(args));
-    let run = |policy: &bifolio_policy::PolicyName| {
+    let run = |policy: &PolicyName| {
         let outcome = bifolio_replay::replay(&requests, *policy, pages, link)?;
         Ok(Row { policy: policy.to_string(), outcome })
     };
-    let rows = args.policy.iter().map(run).collect::<Result<Vec<Row>, ReplayError>>()?;
+    let policies = if args.policy.is_empty() { usual_policies() } else { args.policy.clone() };
+    let rows = policies.iter().map(run).collect::<Result<Vec<Row>, ReplayError>>()?;
     let exact = requests.source == Source::Accesses;
     let optimum = if exact { Some(fewest(&requests, pages)?) } else { None };
     let comparison = Comparison { memory, limited, exact, rows, optimum };
@@ -94,6 +113,29 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, ReplayCommandError> {
     }
     Ok(exit::OK)
 }
+
+/// Reads the trace, if it is one of Bifolio, and its touches.
+fn read(path: &Path) -> Result<(Option<Trace>, Requests), ReplayCommandError> {
+    match Trace::open(path) {
+        Ok(trace) => {
+            let requests = Requests::of(&trace);
+            Ok((Some(trace), requests))
+        }
+        Err(error @ TraceError::NotATrace { .. }) => {
+            let pages = std::fs::read(path).ok().and_then(|bytes| oracle_general::read(&bytes));
+            let pages = pages.ok_or(error)?;
+            Ok((None, Requests::of_pages(&pages)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Those that are compared if none is named.
+fn usual_policies() -> Vec<PolicyName> {
+    USUAL.map(|name| name.parse().expect("a name of a policy")).to_vec()
+}
+
+const USUAL: [&str; 4] = ["auto", "fixed+lru", "fixed+s3fifo", "density+lru"];
 
 fn link(args: &ReplayArgs) -> Link {
     Link { bytes_per_second: args.link.0, latency_ns: args.latency }

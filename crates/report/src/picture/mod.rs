@@ -5,6 +5,7 @@ pub(crate) mod bytes;
 pub(crate) mod device_memory;
 pub(crate) mod faults;
 pub(crate) mod latency;
+pub(crate) mod miss_ratio;
 
 use maud::{Markup, html};
 

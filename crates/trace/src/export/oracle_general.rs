@@ -56,6 +56,23 @@ pub fn write(trace: &Trace, out: &mut impl Write) -> Result<u64, ExportError> {
     Ok(accesses.len() as u64)
 }
 
+/// The numbers of the pages or objects that were accessed, in order; `None` if the bytes are no such trace.
+#[must_use]
+pub fn read(bytes: &[u8]) -> Option<Vec<u64>> {
+    let (records, rest) = bytes.as_chunks::<RECORD_LEN>();
+    let mut numbers = Vec::with_capacity(records.len());
+    for (at, record) in (0_i64..).zip(records) {
+        let number = u64::from_le_bytes(record[4..12].try_into().ok()?);
+        let next = i64::from_le_bytes(record[16..24].try_into().ok()?);
+        // Where there is none, simulators write -1 or the largest number.
+        if next != -1 && next <= at {
+            return None;
+        }
+        numbers.push(number);
+    }
+    (rest.is_empty() && !numbers.is_empty()).then_some(numbers)
+}
+
 /// For each access the number of the next one to the same page, or -1.
 fn next_accesses(pages: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator) -> Vec<i64> {
     let mut next = vec![-1; pages.len()];
@@ -72,6 +89,19 @@ fn next_accesses(pages: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_whose_next_access_is_not_later_are_no_trace() {
+        let record = |page: u64, next: i64| {
+            let mut record = [0; RECORD_LEN];
+            record[4..12].copy_from_slice(&page.to_le_bytes());
+            record[16..24].copy_from_slice(&next.to_le_bytes());
+            record
+        };
+        let bytes = [record(5, 2), record(6, i64::MAX), record(5, -1)].concat();
+        assert_eq!(read(&bytes), Some(vec![5, 6, 5]));
+        assert_eq!((read(&bytes[1..]), read(&[]), read(&record(5, 0))), (None, None, None));
+    }
 
     #[test]
     fn next_access_is_that_of_the_same_page() {
