@@ -38,9 +38,7 @@ pub fn fewest(requests: &Requests, pages: u64) -> Result<Optimum, ReplayError> {
 
 fn belady_touches(requests: &Requests) -> Vec<belady::Touch> {
     let touches = requests.touches.iter();
-    touches
-        .map(|touch| belady::Touch { page: touch.page, writes: touch.write, away: touch.by_cpu })
-        .collect()
+    touches.map(|touch| belady::Touch { page: touch.page, writes: touch.write, away: touch.by_cpu }).collect()
 }
 
 const PAGE_SIZE: u64 = bifolio_folio::PAGE_SIZE;

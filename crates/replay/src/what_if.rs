@@ -44,7 +44,8 @@ pub fn miss_curve(requests: &Requests) -> Result<MissCurve, ReplayError> {
 /// The sizes that are worth a look, in pages: eighths of what is enough for everything.
 #[must_use]
 pub fn sizes(curve: &MissCurve) -> Vec<u64> {
-    let mut sizes: Vec<u64> = (1..=SIZES).map(|part| (curve.largest() * part).div_ceil(SIZES).max(2)).collect();
+    let mut sizes: Vec<u64> =
+        (1..=SIZES).map(|part| (curve.largest() * part).div_ceil(SIZES).max(2)).collect();
     sizes.dedup();
     sizes
 }

@@ -12,6 +12,7 @@ mod page;
 mod picture;
 mod svg;
 mod units;
+mod what_if;
 
 pub use picture::miss_ratio::Curve;
 

@@ -8,12 +8,14 @@ use crate::advice::{hottest, overall};
 use crate::analysis::Analysis;
 use crate::picture::{Figure, address_space, bytes, device_memory, faults, latency, table};
 use crate::units::{bytes as in_bytes, grouped, time};
+use crate::what_if::WhatIf;
 
 pub(crate) const STYLE: &str = include_str!("style.css");
 /// How many blocks are listed.
 const LISTED: usize = 12;
 
 pub(crate) fn page(trace: &Trace, analysis: &Analysis) -> Markup {
+    let what_if = WhatIf::of(trace);
     let command = trace.note("command").unwrap_or("an unknown command");
     html! {
         (DOCTYPE)
@@ -34,8 +36,9 @@ pub(crate) fn page(trace: &Trace, analysis: &Analysis) -> Markup {
                     (gaps(trace))
                 }
                 main {
-                    (advice(trace, analysis))
+                    (advice(trace, analysis, what_if.as_ref()))
                     @for figure in figures(trace, analysis) { (figure.markup()) }
+                    @if let Some(what_if) = &what_if { (what_if.figure().markup()) }
                     (ranges(analysis))
                     (rules(trace))
                     (machine(trace))
@@ -82,8 +85,9 @@ fn gaps(trace: &Trace) -> Markup {
     html! { @for gap in gaps { p.gap { (gap) } } }
 }
 
-fn advice(trace: &Trace, analysis: &Analysis) -> Markup {
-    let advice = overall(trace, analysis);
+fn advice(trace: &Trace, analysis: &Analysis, what_if: Option<&WhatIf>) -> Markup {
+    let mut advice = overall(trace, analysis);
+    advice.extend(what_if.and_then(WhatIf::advice));
     html! {
         @if !advice.is_empty() {
             section { h2 { "Advice" } ul { @for line in advice { li { (line) } } } }

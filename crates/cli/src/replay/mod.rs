@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bifolio_folio::PAGE_SIZE;
-use bifolio_replay::{Limited, Link, Optimum, Outcome, ReplayError, Requests, Source, fewest};
 use bifolio_policy::PolicyName;
+use bifolio_replay::{Limited, Link, Optimum, Outcome, ReplayError, Requests, Source, fewest};
 use bifolio_trace::export::oracle_general;
 use bifolio_trace::{Trace, TraceError};
 use serde::Serialize;

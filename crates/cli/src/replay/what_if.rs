@@ -8,7 +8,7 @@ use bifolio_report::Curve;
 use console::Style;
 use serde::Serialize;
 
-use crate::figures::{bytes, counted, percent};
+use crate::figures::{bytes, grouped};
 use crate::replay::ReplayCommandError;
 use crate::replay::args::ReplayArgs;
 use crate::table;
@@ -63,20 +63,20 @@ pub fn tell(args: &ReplayArgs, requests: &Requests, link: Link) -> Result<(), Re
 }
 
 fn print(out: &mut impl Write, what_if: &WhatIf) -> io::Result<()> {
-    let (touches, enough) = (counted(what_if.touches, "touch of a page"), bytes(what_if.enough));
-    writeln!(out, "{touches}; {enough} hold all of them\n")?;
+    let (touches, enough) = (grouped(what_if.touches), bytes(what_if.enough));
+    writeln!(out, "Misses of {touches} touches of pages; beyond {enough} lru misses no less\n")?;
     let mut table = table::plain();
     let names = what_if.curves.iter().map(|curve| curve.policy.as_str());
     let heads = std::iter::once("memory").chain(names);
     table.add_row(heads.map(comfy_table::Cell::new).collect::<Vec<_>>());
     for (number, point) in what_if.curves[0].points.iter().enumerate() {
-        let shares = what_if.curves.iter().map(|curve| percent(curve.points[number].misses, what_if.touches));
-        let cells = std::iter::once(bytes(point.memory)).chain(shares);
+        let misses = what_if.curves.iter().map(|curve| grouped(curve.points[number].misses));
+        let cells = std::iter::once(bytes(point.memory)).chain(misses);
         table.add_row(cells.map(comfy_table::Cell::new).collect::<Vec<_>>());
     }
     table::print(out, &mut table, |_| Style::new())?;
-    writeln!(out, "\nShare of the touches that found no page. A policy that brings larger folios misses")?;
-    writeln!(out, "less often, and moves more at a time.")
+    writeln!(out, "\nlru: by one pass; others: replayed in each size. A policy that brings larger")?;
+    writeln!(out, "folios misses less often, and moves more at a time.")
 }
 
 fn draw(what_if: &WhatIf, fine: Vec<Point>) -> String {

@@ -22,11 +22,15 @@ pub(crate) fn draw(curves: &[Curve], marks: &[(u64, &str)]) -> Markup {
     let sizes = curves.iter().flat_map(|curve| curve.points.iter().map(|(memory, _)| *memory));
     let most = sizes.chain(marks.iter().map(|mark| mark.0)).max().unwrap_or(1).max(1);
     let x = |memory: u64| LEFT + memory as f64 / most as f64 * (RIGHT - LEFT);
+    let top = top(curves, most);
     let mut canvas = Canvas::new(HEIGHT);
-    canvas.y_axis(HEIGHT, &thirds(100.0, |percent| format!("{percent:.0} %")));
+    canvas.y_axis(HEIGHT, &thirds(top * 100.0, |percent| format!("{percent:.1} %")));
     for (number, (curve, class)) in curves.iter().zip(CLASSES.into_iter().cycle()).enumerate() {
-        let points: Vec<(f64, f64)> =
-            curve.points.iter().map(|(memory, share)| (x(*memory), TOP + HEIGHT * (1.0 - share))).collect();
+        let points: Vec<(f64, f64)> = curve
+            .points
+            .iter()
+            .map(|(memory, share)| (x(*memory), TOP + HEIGHT * (1.0 - share.min(top) / top)))
+            .collect();
         canvas.line(&format!("curve {class}"), &points);
         let y = TOP + 10.0 + number as f64 * 18.0;
         canvas.rect(class, (RIGHT - 130.0, y), (12.0, 12.0), &curve.name);
@@ -41,4 +45,11 @@ pub(crate) fn draw(curves: &[Curve], marks: &[(u64, &str)]) -> Markup {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a size")]
     canvas.x_axis(HEIGHT, "memory", |share| bytes((share * most as f64) as u64));
     canvas.finish("Share of touches that find no page, by the size of the memory")
+}
+
+/// The share at the top of the picture: almost no memory misses almost always, which is left out.
+fn top(curves: &[Curve], most: u64) -> f64 {
+    let points = curves.iter().flat_map(|curve| &curve.points);
+    let shares = points.filter(|(memory, _)| *memory >= most / 16).map(|(_, share)| *share);
+    shares.fold(0.001, f64::max)
 }
