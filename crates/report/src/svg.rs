@@ -94,8 +94,8 @@ impl Canvas {
 
 /// A picture as a file of its own, with the style of the page.
 pub(crate) fn alone(picture: &Markup, style: &str) -> String {
-    let head = format!(r#"<svg xmlns="http://www.w3.org/2000/svg" style="background:var(--ground)""#);
-    let text = picture.0.replacen("<svg", &head, 1);
+    let head = r#"<svg xmlns="http://www.w3.org/2000/svg" style="background:var(--ground)""#;
+    let text = picture.0.replacen("<svg", head, 1);
     // The style is that of the first mark on.
     text.replacen('>', &format!("><style>{style}</style>"), 1)
 }
