@@ -18,6 +18,7 @@ if ! command -v gcc > /dev/null || ! command -v make > /dev/null; then
     exit 0
 fi
 ../scripts/install.sh --debug --prefix "$prefix"
+run c c
 if command -v verilator > /dev/null; then run verilator verilator; else echo "SKIP integration_verilator: no verilator"; fi
 if [[ -e /usr/include/systemc ]]; then run systemc systemc; else echo "SKIP integration_systemc: no libsystemc-dev"; fi
 if python3 -c 'import numpy' 2> /dev/null; then run python python; else echo "SKIP integration_python: no numpy"; fi

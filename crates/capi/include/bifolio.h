@@ -29,7 +29,7 @@ typedef int32_t bf_status;
 enum { BF_OK = 0, BF_FAULT = 1, BF_EMPTY = 2, BF_PENDING = 3,
        BF_E_HANDLE = -1, BF_E_ARGUMENT = -2, BF_E_RANGE = -3 /* belongs to no allocation */, BF_E_MEMORY = -4,
        BF_E_BUSY = -5, BF_E_PINNED = -6, BF_E_DENIED = -7 /* write to read-only */, BF_E_DETACHED = -8,
-       BF_E_LOST = -9 /* device died */, BF_E_GRANT = -10 /* see bf_probe */, BF_E_ABI = -11, BF_E_THREAD = -12,
+       BF_E_LOST = -9 /* device died */, BF_E_GRANT = -10 /* see bf_probe */, BF_E_ABI = -11 /* a size that no version has */, BF_E_THREAD = -12,
        BF_E_INTERNAL = -127 /* a panic, caught; close the space */ };
 enum { BF_READ = 1, BF_WRITE = 2, BF_ATOMIC = 4 };
 

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use bifolio_sys::{Mapping, PAGE, Placement, ProgramMemory, Protection, advise};
 
-use crate::abi::{BF_E_INTERNAL, BF_E_THREAD, Sized32, bf_status};
+use crate::abi::{BF_E_ABI, BF_E_ARGUMENT, BF_E_INTERNAL, BF_E_THREAD, Sized32, bf_status};
 use crate::status::{Error, keep};
 
 /// Does the work of a call, and turns what comes of it into a code. Inline: what the caller gave stays in registers.
@@ -111,7 +111,7 @@ unsafe fn known_bytes<T>(at: *const T) -> Result<usize, Error> {
         return Ok(size_of::<T>());
     }
     let text = format!("structure of size {size}: set it to sizeof, which was {} at first", size_of::<T>());
-    Err(Error::argument(text))
+    Err(Error::new(if size == 0 { BF_E_ARGUMENT } else { BF_E_ABI }, text))
 }
 
 /// Writes a result to the caller.

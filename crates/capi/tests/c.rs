@@ -25,6 +25,11 @@ const SANITIZED: Way = Way {
     flags: &["-std=c99", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
 };
 
+const CPP_SANITIZED: Way = Way {
+    compiler: "g++",
+    flags: &["-std=c++11", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+};
+
 /// Whether `test` can run here; if not, it is named as skipped.
 fn can_run(test: &str, way: Way) -> bool {
     let compiles = Command::new(way.compiler).arg("--version").output().is_ok();
@@ -98,7 +103,7 @@ programs! {
 
 #[test]
 fn objects_close_what_they_own() {
-    works("objects_close_what_they_own", "objects.cpp", &[CPP]);
+    works("objects_close_what_they_own", "objects.cpp", &[CPP, CPP_SANITIZED]);
 }
 
 /// The names of functions that a header declares.

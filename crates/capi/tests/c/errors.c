@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,11 +58,11 @@ static void wrong_sizes_and_values(void) {
     config.size = 0;
     EXPECT(BF_E_ARGUMENT, bf_space_open(&config, &other));
     config.size = 4;
-    EXPECT(BF_E_ARGUMENT, bf_space_open(&config, &other));
+    EXPECT(BF_E_ABI, bf_space_open(&config, &other));
     config.size = 1u << 30;
-    EXPECT(BF_E_ARGUMENT, bf_space_open(&config, &other));
+    EXPECT(BF_E_ABI, bf_space_open(&config, &other));
     stats.size = 16;
-    EXPECT(BF_E_ARGUMENT, bf_space_stats(space, &stats));
+    EXPECT(BF_E_ABI, bf_space_stats(space, &stats));
     EXPECT(BF_E_ARGUMENT, bf_device_attach(space, &device_config, &other_device)); /* no memory */
     device_config.vram = MIB;
     device_config.kind = 7;
@@ -238,6 +239,51 @@ static void translations_need_a_reader(void) {
     OK(bf_space_close(other, 0));
 }
 
+/* Without a descriptor there is no userfaultfd. */
+static void faults_that_cannot_be_caught(void) {
+    struct rlimit before, none;
+    bf_space other;
+    SIZED(bf_grants, grants);
+    SIZED(bf_space_config, config);
+    config.bytes = 8 * MIB;
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    none = before;
+    none.rlim_cur = 0;
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    EXPECT(BF_E_GRANT, bf_probe(&grants));
+    EXPECT(BF_E_GRANT, bf_space_open(&config, &other));
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    OK(bf_probe(&grants));
+}
+
+/* The descriptor of the last file of a space that was made. */
+static int file_of_the_last_space(void) {
+    int fd, found = -1;
+    for (fd = 0; fd < 1000; fd++) {
+        char name[64], target[64] = "";
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        if (readlink(name, target, sizeof target - 1) > 0 && strstr(target, "bifolio-ram")) found = fd;
+    }
+    return found;
+}
+
+/* The program closes a descriptor of the library, which panics where it needs it. */
+static void panics_are_caught(void) {
+    bf_space other = open_space(8 * MIB, 0);
+    int fd = file_of_the_last_space(), kept;
+    char text[400];
+    void *block;
+    CHECK(fd >= 0 && (kept = dup(fd)) >= 0);
+    OK(bf_alloc(other, PAGE, 0, &block));
+    *(char *)block = 1;
+    CHECK(close(fd) == 0);
+    EXPECT(BF_E_INTERNAL, bf_free(other, block));
+    bf_last_error(text, sizeof text);
+    CHECK(strstr(text, "panic") != NULL && strstr(text, "close the space") != NULL);
+    CHECK(dup2(kept, fd) == fd && close(kept) == 0);
+    OK(bf_space_close(other, 0));
+}
+
 static void after_the_end(void) {
     uint64_t value;
     bf_fault fault;
@@ -274,6 +320,8 @@ int main(void) {
     one_thread_at_a_time();
     forked_child_is_told();
     translations_need_a_reader();
+    faults_that_cannot_be_caught();
+    panics_are_caught();
     CHECK(stats_of(space).violations == 0);
     after_the_end();
     return 0;

@@ -62,7 +62,7 @@ impl<D: ?Sized> Space<D> {
         let offset = view.offset_of_adopted(span)?;
         let addresses = span.start()..span.end();
         let pinned = self.engine.pin(addresses.clone()).map_err(AdoptError::InUse)?;
-        view.close(span);
+        view.close(span)?;
         // No page can leave while the range is closed.
         drop(pinned);
         let forgotten = self.engine.unmap(addresses).map_err(AdoptError::InUse);

@@ -297,9 +297,12 @@ impl SharedView {
     }
 
     /// Takes a range out of view until it is opened or has left. On return no thread can change its bytes.
-    pub(crate) fn close(&self, span: AddressRange) {
+    ///
+    /// # Errors
+    /// If the program has unmapped it; it is open then.
+    pub(crate) fn close(&self, span: AddressRange) -> Result<(), AdoptError> {
         self.set_open(span, false);
-        self.zap(span).expect("the program does not move what it has adopted");
+        attempt("taking the memory out of view", || self.zap(span)).inspect_err(|_| self.open(span))
     }
 
     fn set_open(&self, span: AddressRange, open: bool) {

@@ -122,8 +122,8 @@ fn each_failing_step_leaves_everything_as_it_was() {
     }
     injected::after(None);
     assert!(is_private(span));
-    check(&space, span, 3);
-    assert_eq!(steps.len(), 10 + 2, "{steps:?}");
+    check(&space, span, 4);
+    assert_eq!(steps.len(), 10 + 3, "{steps:?}");
     assert_eq!(space.allocate(14 * MIB).map(|address| space.free(address)), Ok(Ok(())), "no address is lost");
 }
 
