@@ -58,9 +58,13 @@ bf_status bf_adopt(bf_space, void *, size_t bytes);                  /* (any, mo
 bf_status bf_release(bf_space, void *, size_t bytes);                /* (any, moves) ends bf_adopt of the same range; bytes are
                                                                         home; BF_E_PINNED */
 bf_status bf_prefetch(bf_space, const void *, size_t, bf_device to); /* (any, moves) id 0: home */
-enum { BF_ADVISE_PREFER, BF_ADVISE_STAY, BF_ADVISE_READ_MOSTLY, BF_ADVISE_REMOTE /* map, do not move */, BF_ADVISE_NORMAL };
-bf_status bf_advise(bf_space, const void *, size_t, int what, bf_device);       /* (any, never) this version takes
-                                                                        BF_ADVISE_NORMAL; the others give BF_E_ARGUMENT */
+enum { BF_ADVISE_PREFER, BF_ADVISE_STAY, BF_ADVISE_READ_MOSTLY, BF_ADVISE_REMOTE /* map, do not move */, BF_ADVISE_NORMAL,
+       BF_ADVISE_SEQUENTIAL /* larger folios, and the next one too */, BF_ADVISE_RANDOM /* single pages */ };
+bf_status bf_advise(bf_space, const void *, size_t, int what, bf_device);       /* (any, never) until other advice or bf_free, from
+                                                                        the next fault on. PREFER: on other sides than `device`
+                                                                        (id 0: home) single pages come. NORMAL: nothing is said.
+                                                                        STAY, READ_MOSTLY, REMOTE: BF_E_ARGUMENT, since no device
+                                                                        of this version uses memory where it is */
 bf_status bf_pin(bf_space, const void *, size_t);                    /* (any, moves) home, and stays: counts */
 bf_status bf_unpin(bf_space, const void *, size_t);                  /* (any, never) the same pages as were pinned together */
 typedef struct { uint32_t size, order; uint64_t va, bytes, device /* id, 0: home */; uint32_t dirty, pins; } bf_where;

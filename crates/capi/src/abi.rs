@@ -44,7 +44,10 @@ pub const BF_SPACE_NO_THREADS: u32 = 1;
 pub const BF_SPACE_CHECKED: u32 = 2;
 pub const BF_SPACE_VIRTUAL_TIME: u32 = 4;
 
+pub const BF_ADVISE_PREFER: c_int = 0;
 pub const BF_ADVISE_NORMAL: c_int = 4;
+pub const BF_ADVISE_SEQUENTIAL: c_int = 5;
+pub const BF_ADVISE_RANDOM: c_int = 6;
 
 pub const BF_DEVICE_HOSTED: u32 = 0;
 pub const BF_DEVICE_FOREIGN: u32 = 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bifolio_host::device::Device;
 use bifolio_host::fault_loop::Readers;
-use bifolio_host::{AddressRange, NodeId, Observer, PAGE, Side, Space, SpaceConfig};
+use bifolio_host::{AddressRange, Advice, NodeId, Observer, PAGE, Side, Space, SpaceConfig};
 
 use crate::abi::{BF_E_RANGE, BF_SPACE_CHECKED, BF_SPACE_NO_THREADS, BF_SPACE_VIRTUAL_TIME, bf_space_config};
 use crate::blocks::SmallBlocks;
@@ -97,6 +97,10 @@ impl SpaceState {
     pub fn prefetch(&self, range: AddressRange, to: Option<NodeId>) -> Result<(), Error> {
         let side = to.map_or(Side::Ram, Side::Device);
         self.space.prefetch(range, side).map_err(|why| of_failure(why, &place(range)))
+    }
+
+    pub fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), Error> {
+        self.space.advise(range, advice).map_err(|why| of_failure(why, &place(range)))
     }
 
     pub fn pin(&self, range: AddressRange) -> Result<(), Error> {

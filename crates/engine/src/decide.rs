@@ -2,7 +2,7 @@
 
 use bifolio_folio::Order;
 use bifolio_migrate::{CpuFaultOrders, Failure, Finished, NodeId, OrderRange, Rights, Transaction};
-use bifolio_policy::{Decision, Fault, Prefetch, Side};
+use bifolio_policy::{Advice, Decision, Fault, Policy, Prefetch, Side};
 use bifolio_sys::PAGE;
 
 use crate::device::DeviceRequest;
@@ -14,13 +14,14 @@ use crate::view::CpuView;
 impl<V: CpuView> Engine<V> {
     /// What the policy of system memory decides about a fault of the CPU.
     pub(crate) fn decide_for_cpu(&self, address: usize) -> Decision {
-        if let Some(decision) = self.ram_constant {
+        let advice = self.advised.of(address);
+        if let (None, Some(decision)) = (advice, self.ram_constant) {
             return decision;
         }
         let free_pages = self.budget.limit_pages().saturating_sub(self.budget.used_pages());
         let now_ns = self.clock.now_ns();
         let fault = Fault { now_ns, ..Fault::new(address, Side::Ram, free_pages) };
-        lock(&self.ram).policy.decide(&fault)
+        decide(lock(&self.ram).policy.as_mut(), fault, advice)
     }
 
     /// The same, where only orders are wanted.
@@ -31,15 +32,16 @@ impl<V: CpuView> Engine<V> {
     /// What the policy of a device's memory decides about a fault of that device.
     pub(crate) fn decide_for_device(&self, id: NodeId, request: &DeviceRequest) -> Decision {
         let node = self.node(id);
-        if let Some(decision) = node.constant() {
+        let DeviceRequest { address, unit, access, .. } = *request;
+        let advice = self.advised.of(address);
+        if let (None, Some(decision)) = (advice, node.constant()) {
             return decision;
         }
-        let DeviceRequest { address, unit, access, .. } = *request;
         let (now_ns, free_pages) = (self.clock.now_ns(), node.pool().free_pages());
         let was_remote = node.capabilities().remote && self.was_remote(address);
         let fault =
             Fault { unit, access, now_ns, was_remote, ..Fault::new(address, Side::Device(id), free_pages) };
-        lock(&node.residents).policy.decide(&fault)
+        decide(lock(&node.residents).policy.as_mut(), fault, advice)
     }
 
     /// Waits as long as a policy wants, so that the other side gets something done.
@@ -76,6 +78,13 @@ impl<V: CpuView> Engine<V> {
             Some(address + PAGE)
         });
     }
+}
+
+/// Asks a policy, which may heed advice or not.
+fn decide(policy: &mut dyn Policy, fault: Fault, advice: Option<Advice>) -> Decision {
+    let Some(advice) = advice else { return policy.decide(&fault) };
+    let fault = Fault { advice, ..fault };
+    policy.decide(&fault).advised(&fault, policy.orders())
 }
 
 /// Calls `bring` with the first address that is still missing and the end, for each part of a prefetch, until it has none

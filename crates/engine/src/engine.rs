@@ -13,6 +13,7 @@ pub use bifolio_policy::Side;
 use bifolio_policy::{Decision, Memory, Policies};
 use bifolio_pool::Rmap;
 
+use crate::advise::Advised;
 use crate::blocks::{BlockId, BlockRef, BlockState, Blocks};
 use crate::budget::Budget;
 use crate::clock::Clock;
@@ -38,6 +39,8 @@ pub struct Engine<V: CpuView> {
     pub(crate) budget: Budget,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Observers,
+    /// What the program said of its memory.
+    pub(crate) advised: Advised,
     /// Pages whose touch raises SIGBUS.
     pub(crate) poisoned: Mutex<BTreeSet<(BlockId, u16)>>,
     /// Faults to go until it is tried again to keep the limit of system memory.
@@ -82,6 +85,7 @@ impl<V: CpuView + 'static> Engine<V> {
             budget: parts.budget,
             clock: parts.clock,
             observers: Observers::new(parts.observers),
+            advised: Advised::default(),
             poisoned: Mutex::default(),
             stuck: AtomicU32::new(0),
         });
@@ -197,9 +201,11 @@ impl<V: CpuView> Engine<V> {
     /// # Errors
     /// [`Failure::NotMapped`] if any of them lies in no block, or the first failure; what comes before it is unmapped.
     pub fn unmap(&self, addresses: Range<usize>) -> Result<(), Failure> {
-        self.parts(addresses)?.try_for_each(|(found, run)| {
+        self.parts(addresses.clone())?.try_for_each(|(found, run)| {
             self.run_retrying(Request::new(Cause::Unmap), found, |_| Transaction::unmap(run)).map(drop)
-        })
+        })?;
+        self.advised.forget(addresses);
+        Ok(())
     }
 
     /// Makes live, page-aligned addresses empty again: they read as zero, and no fault finds them unmapped in between. They

@@ -8,6 +8,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod advise;
 pub mod audit;
 pub mod blocks;
 pub mod budget;

@@ -2,6 +2,8 @@
 
 use bifolio_migrate::NodeId;
 
+use crate::memory::Side;
+
 /// How memory will be used. Any of it may be absent; a policy may follow it or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Advice {
@@ -15,6 +17,19 @@ pub struct Advice {
     pub accessed: bool,
     /// In which order it is touched.
     pub pattern: Pattern,
+}
+
+impl Advice {
+    /// Whether pages that `side` touches are better elsewhere.
+    #[must_use]
+    pub fn is_elsewhere(&self, side: Side) -> bool {
+        let here = |place| match (place, side) {
+            (Preferred::Home, Side::Ram) => true,
+            (Preferred::Node(preferred), Side::Device(node)) => preferred == node,
+            _ => false,
+        };
+        self.prefer.is_some_and(|place| !here(place))
+    }
 }
 
 /// Where pages are best.

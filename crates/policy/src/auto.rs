@@ -23,19 +23,17 @@ use alloc::collections::BTreeMap;
 use bifolio_folio::{BLOCK_PAGES, Order, PAGE_SHIFT};
 use bifolio_migrate::OrderRange;
 
-use crate::advice::{Pattern, Preferred};
+use crate::advice::Pattern;
 use crate::bounces::{Bounces, Verdict};
 use crate::eviction::{Eviction, EvictionName};
 use crate::fact::{Fact, Leaving};
-use crate::fault::{Decision, Fault, Placement};
+use crate::fault::{Decision, Fault, Placement, USES_OF_KEPT};
 use crate::memory::{Memory, Side};
 use crate::policy::Policy;
 use crate::streams::{Step, Streams};
 
 /// Uses of a page that was left in system memory after which it moves.
 pub const USES: u32 = 64;
-/// Uses after which it is asked again what is to be done with memory that the program, or bouncing, keeps where it is.
-const USES_OF_KEPT: u32 = 1 << 16;
 /// Folios of the largest order that fit into the memory at once.
 const FOLIOS_MIN: u64 = 16;
 /// By how much the order of a walk grows at each step.
@@ -117,7 +115,7 @@ impl Auto {
 
     fn placement(&mut self, fault: &Fault, step: Step) -> (Placement, u64) {
         let kept = Placement::Remote { order: Order::PMD, notify_after: USES_OF_KEPT };
-        let elsewhere = fault.advice.stay && fault.advice.prefer.is_some_and(|place| !self.is_here(place));
+        let elsewhere = fault.advice.stay && fault.advice.is_elsewhere(self.side);
         let (verdict, mut wait_ns) = (self.bounces.judge(fault.page(), fault.now_ns), 0);
         if let Verdict::Wait(ns) = verdict {
             wait_ns = ns;
@@ -130,14 +128,6 @@ impl Auto {
             _ => Placement::Move,
         };
         (placement, wait_ns)
-    }
-
-    fn is_here(&self, place: Preferred) -> bool {
-        match (place, self.side) {
-            (Preferred::Home, Side::Ram) => true,
-            (Preferred::Node(preferred), Side::Device(node)) => preferred == node,
-            _ => false,
-        }
     }
 
     fn learn_worth(&mut self, address: usize, pages: u32, used: u32) {

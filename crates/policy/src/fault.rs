@@ -3,7 +3,7 @@
 use bifolio_folio::{Order, PAGE_SHIFT};
 use bifolio_migrate::{CpuFaultOrders, OrderRange, Rights};
 
-use crate::advice::Advice;
+use crate::advice::{Advice, Pattern};
 use crate::memory::Side;
 
 /// A touch of a page that is not where it was touched.
@@ -79,6 +79,9 @@ pub enum Placement {
     },
 }
 
+/// Uses after which it is asked again what is to be done with memory that the program, or bouncing, keeps where it is.
+pub const USES_OF_KEPT: u32 = 1 << 16;
+
 /// Pages that come before they are touched: `count` times `pages` pages, `stride` bytes apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Prefetch {
@@ -112,6 +115,32 @@ impl Decision {
     #[must_use]
     pub fn moving(orders: OrderRange) -> Decision {
         Decision { placement: Placement::Move, orders, populate: orders.largest, prefetch: None, wait_ns: 0 }
+    }
+
+    /// The same as far as it agrees with what the program said of the memory; `orders` are what the memory takes.
+    ///
+    /// | advice | what changes |
+    /// |---|---|
+    /// | random | the smallest folio comes, and nothing beside it |
+    /// | sequential | the largest folio comes, and the next one with it |
+    /// | preferred elsewhere | the smallest folio comes, since its neighbours are better where they are |
+    /// | preferred elsewhere, and stays | it stays, if a device touches it that can use it there |
+    #[must_use]
+    pub fn advised(mut self, fault: &Fault, orders: OrderRange) -> Decision {
+        let elsewhere = fault.advice.is_elsewhere(fault.side);
+        if elsewhere && fault.advice.stay {
+            self.placement = Placement::Remote { order: Order::PMD, notify_after: USES_OF_KEPT };
+        }
+        if elsewhere || fault.advice.pattern == Pattern::Random {
+            (self.orders.largest, self.populate, self.prefetch) = (orders.smallest, orders.smallest, None);
+        } else if fault.advice.pattern == Pattern::Sequential {
+            self.orders.largest = orders.largest;
+            let pages = orders.largest.pages();
+            let next = ((fault.page() / pages + 1) * pages) << PAGE_SHIFT;
+            let next = usize::try_from(next).ok().zip(u32::try_from(pages).ok());
+            self.prefetch = next.map(|(first, pages)| Prefetch::range(first, pages));
+        }
+        self
     }
 
     /// The orders, as a fault of the CPU takes them.

@@ -4,11 +4,12 @@ use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bifolio_host::{AddressRange, Counter, NodeId, PAGE, Residence};
+use bifolio_host::{AddressRange, Advice, Counter, NodeId, PAGE, Pattern, Preferred, Residence};
 
 use crate::abi::{
-    BF_ADVISE_NORMAL, BF_E_ARGUMENT, BF_E_BUSY, BF_E_HANDLE, BF_E_RANGE, BF_OK, Sized32, bf_device, bf_space,
-    bf_space_config, bf_stats, bf_status, bf_where,
+    BF_ADVISE_NORMAL, BF_ADVISE_PREFER, BF_ADVISE_RANDOM, BF_ADVISE_SEQUENTIAL, BF_E_ARGUMENT, BF_E_BUSY,
+    BF_E_HANDLE, BF_E_RANGE, BF_OK, Sized32, bf_device, bf_space, bf_space_config, bf_stats, bf_status,
+    bf_where,
 };
 use crate::device::{DEVICES, DeviceKind, DeviceState};
 use crate::edge::{call, read_struct, write_out, write_struct};
@@ -129,16 +130,23 @@ pub extern "C" fn bf_advise(
 ) -> bf_status {
     call(|| {
         let state = SPACES.get(space.id)?;
-        if device.id != 0 {
-            device_of(&state, device)?;
-        }
-        state.pages_around(at.addr(), bytes)?;
-        match what {
-            BF_ADVISE_NORMAL => Ok(BF_OK),
-            0..BF_ADVISE_NORMAL => Err(Error::argument("this version takes no advice but BF_ADVISE_NORMAL")),
-            what => Err(Error::argument(format!("unknown advice {what}"))),
-        }
+        let place =
+            if device.id == 0 { Preferred::Home } else { Preferred::Node(device_of(&state, device)?.node) };
+        state.advise(state.pages_around(at.addr(), bytes)?, advice_of(what, place)?)?;
+        Ok(BF_OK)
     })
+}
+
+fn advice_of(what: c_int, place: Preferred) -> Result<Advice, Error> {
+    let nothing = Advice::default();
+    match what {
+        BF_ADVISE_NORMAL => Ok(nothing),
+        BF_ADVISE_PREFER => Ok(Advice { prefer: Some(place), ..nothing }),
+        BF_ADVISE_SEQUENTIAL => Ok(Advice { pattern: Pattern::Sequential, ..nothing }),
+        BF_ADVISE_RANDOM => Ok(Advice { pattern: Pattern::Random, ..nothing }),
+        1..BF_ADVISE_NORMAL => Err(Error::argument("no device of this version uses memory where it is")),
+        what => Err(Error::argument(format!("unknown advice {what}"))),
+    }
 }
 
 #[unsafe(no_mangle)]

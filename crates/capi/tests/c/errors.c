@@ -83,6 +83,7 @@ static void wrong_sizes_and_values(void) {
     EXPECT(BF_E_ARGUMENT, bf_advance(space, 1)); /* its time is real */
     EXPECT(BF_E_ARGUMENT, bf_advise(space, &config, 8, 77, device));
     EXPECT(BF_E_ARGUMENT, bf_advise(space, &config, 8, BF_ADVISE_REMOTE, device));
+    EXPECT(BF_E_RANGE, bf_advise(space, &config, 8, BF_ADVISE_RANDOM, device));
 }
 
 static void wrong_handles(void) {

@@ -127,6 +127,40 @@ static void pages_are_moved_pinned_and_found(bf_space space, bf_device device, b
     OK(bf_free(space, memory));
 }
 
+/* How many pages are on the device after a touch of one that was at home. */
+static size_t pages_that_come(bf_space space, bf_port port, char *memory, size_t pages) {
+    bf_device home = {0};
+    size_t page, count = 0;
+    OK(bf_prefetch(space, memory, pages * PAGE, home));
+    load(port, va_of(memory) + 16 * PAGE);
+    for (page = 0; page < pages; page++) count += where_is(space, memory + page * PAGE).device != 0;
+    return count;
+}
+
+static void advice_says_how_much_comes(bf_space space, bf_device device, bf_port port) {
+    bf_device home = {0};
+    size_t usual;
+    void *memory;
+    char *at;
+    OK(bf_alloc(space, 64 * PAGE, 64 * PAGE, &memory));
+    at = (char *)memory;
+    memset(at, 3, 64 * PAGE);
+    usual = pages_that_come(space, port, at, 64);
+    CHECK(usual > 1);
+    OK(bf_advise(space, at, 64 * PAGE, BF_ADVISE_RANDOM, home));
+    CHECK(pages_that_come(space, port, at, 64) == 1);
+    OK(bf_advise(space, at, 64 * PAGE, BF_ADVISE_SEQUENTIAL, home));
+    CHECK(pages_that_come(space, port, at, 64) == 2 * usual);
+    OK(bf_advise(space, at, 64 * PAGE, BF_ADVISE_PREFER, home));
+    CHECK(pages_that_come(space, port, at, 64) == 1);
+    OK(bf_advise(space, at, 64 * PAGE, BF_ADVISE_PREFER, device));
+    CHECK(pages_that_come(space, port, at, 64) == usual);
+    OK(bf_advise(space, at, 64 * PAGE, BF_ADVISE_NORMAL, home));
+    CHECK(pages_that_come(space, port, at, 64) == usual);
+    OK(bf_free(space, memory));
+    EXPECT(BF_E_RANGE, bf_advise(space, memory, PAGE, BF_ADVISE_RANDOM, home));
+}
+
 static void translation_leads_to_the_bytes(bf_space space, bf_port port) {
     SIZED(bf_translation, found);
     void *memory;
@@ -153,6 +187,7 @@ int main(void) {
     accesses_of_every_length(space, port);
     atomics(space, port);
     pages_are_moved_pinned_and_found(space, device, port);
+    advice_says_how_much_comes(space, device, port);
     translation_leads_to_the_bytes(space, port);
     CHECK(stats_of(space).violations == 0);
     OK(bf_port_close(port));

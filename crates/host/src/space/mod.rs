@@ -8,7 +8,7 @@ use std::time::Duration;
 use bifolio_buddy::AllocateError;
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_migrate::{Failure, NodeId, OrderRange, Rights};
-use bifolio_policy::{Granularity, Memory as PolicyMemory, Policies, PolicyName};
+use bifolio_policy::{Advice, Granularity, Memory as PolicyMemory, Policies, PolicyName};
 use bifolio_pool::PoolName;
 use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, SysError, USER_SPACE, Uffd};
 
@@ -338,6 +338,14 @@ impl<D: Device + ?Sized> Space<D> {
     /// The first failure; what comes before it was moved.
     pub fn prefetch(&self, span: AddressRange, side: Side) -> Result<(), Failure> {
         self.engine.prefetch(span.start()..span.end(), side)
+    }
+
+    /// Says how page-aligned addresses will be used, from the next fault on: see [`Engine::advise`].
+    ///
+    /// # Errors
+    /// As [`Engine::advise`].
+    pub fn advise(&self, span: AddressRange, advice: Advice) -> Result<(), Failure> {
+        self.engine.advise(span.start()..span.end(), advice)
     }
 
     /// Brings the pages of `span` home and keeps them in system memory until the result is dropped: see [`Engine::pin`].

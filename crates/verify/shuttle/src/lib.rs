@@ -71,6 +71,8 @@ extern crate self as bifolio_checker;
 extern crate self as bifolio_engine;
 extern crate self as bifolio_hosted;
 
+#[path = "../../../engine/src/advise.rs"]
+mod advise;
 #[path = "../../../engine/src/audit.rs"]
 pub mod audit;
 #[path = "../../../engine/src/blocks.rs"]
