@@ -57,6 +57,8 @@ pub enum Command {
     Run(RunArgs),
     /// Bring the memory of such a program home, for a debugger.
     Home(HomeArgs),
+    /// Print the figures of such a program while it runs.
+    Stats(StatsArgs),
     /// Explore designs of device folios, and show how they break.
     Check(CheckArgs),
     /// Say what works on this machine, and what lifts the limits.
@@ -256,6 +258,28 @@ Returns once every byte is at its address, where gdb and /proc/PID/mem find it.
 Until --end nothing is managed, and --ram does not limit the program. Only its
 own user and root can ask. Exit codes: 2 for a process that bifolio run did not
 start, 3 for one of another user, 4 for one that ended first.";
+
+/// What `stats` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = STATS_HELP)]
+pub struct StatsArgs {
+    /// Print JSON: what that of `run` holds, and `resident` and `away` in bytes.
+    #[arg(long)]
+    pub json: bool,
+    /// Process that `bifolio run` started, or its own.
+    #[arg(value_name = "PID", value_parser = number(1_u32, i32::MAX.unsigned_abs()))]
+    pub pid: u32,
+}
+
+const STATS_HELP: &str = "\
+Examples:
+  bifolio stats 4711
+  watch bifolio stats 4711
+
+The figures since the program began, those of the report of run. What is resident
+and away is measured every tenth of a second while memory is managed. Only the
+program's own user and root can ask. Exit codes: 2 for a process that bifolio run
+did not start, 3 for one of another user.";
 
 /// Where a report goes.
 #[derive(Debug, Args)]

@@ -18,6 +18,8 @@ mod record;
 mod replay;
 mod report;
 mod run;
+mod running;
+mod stats;
 mod table;
 mod trace;
 
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Demo(command) => finish(demo::demo(&command)),
         Command::Run(args) => finish(run::run(&args)),
         Command::Home(args) => finish(home::home(&args)),
+        Command::Stats(args) => finish(stats::stats(&args)),
         Command::Check(args) => finish(check::check(&args)),
         Command::Doctor(args) => finish(doctor::doctor(&args)),
         Command::Replay(args) => finish(replay::replay(&args)),

@@ -252,6 +252,12 @@ fn home_makes_every_byte_readable_for_a_debugger() {
     let (pid, address) = line.trim().split_once(' ').expect("two numbers");
     let address = address.parse().expect("a number");
     assert!(pages_not_read(pid, address) > 0, "some of 64 MiB is away");
+    let stats = said(&["stats", "--json", pid]);
+    assert!(stats["away"].as_u64() > Some(16 << 20), "{stats}");
+    assert!(stats["bytes"]["to_device"].as_u64() >= stats["away"].as_u64(), "{stats}");
+    assert!(stats["seconds"]["total"].as_f64() > Some(0.0), "{stats}");
+    let ours = bifolio().args(["stats", &std::process::id().to_string()]).status().expect("it can be run");
+    assert_eq!(ours.code(), Some(2), "this process was not started by run");
     let home = |args: &[&str]| bifolio().arg("home").args(args).status().expect("it can be run").code();
     assert_eq!((home(&[pid]), pages_not_read(pid, address)), (Some(0), 0));
     assert_eq!(home(&["--end", pid]), Some(0));

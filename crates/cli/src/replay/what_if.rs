@@ -47,8 +47,8 @@ pub fn tell(args: &ReplayArgs, requests: &Requests, link: Link) -> Result<(), Re
     let curves = std::iter::once(Ok(lru)).chain(simulated).collect::<Result<Vec<_>, ReplayError>>()?;
     let what_if = WhatIf { touches: curve.touches(), enough: curve.largest() * PAGE_SIZE, curves };
     if let Some(path) = &args.svg {
-        let fine = (0..=DRAWN).map(|part| at(curve.largest() * part / DRAWN)).collect();
-        let picture = draw(&what_if, fine);
+        let fine: Vec<Point> = (0..=DRAWN).map(|part| at(curve.largest() * part / DRAWN)).collect();
+        let picture = draw(&what_if, &fine);
         std::fs::write(path, picture)
             .map_err(|source| ReplayCommandError::Write { path: path.clone(), source })?;
     }
@@ -79,7 +79,7 @@ fn print(out: &mut impl Write, what_if: &WhatIf) -> io::Result<()> {
     writeln!(out, "folios misses less often, and moves more at a time.")
 }
 
-fn draw(what_if: &WhatIf, fine: Vec<Point>) -> String {
+fn draw(what_if: &WhatIf, fine: &[Point]) -> String {
     let share = |point: &Point| (point.memory, point.misses as f64 / what_if.touches.max(1) as f64);
     let named = |name: &str, points: &[Point]| Curve {
         name: name.to_owned(),
@@ -87,6 +87,6 @@ fn draw(what_if: &WhatIf, fine: Vec<Point>) -> String {
     };
     let (lru, others) = what_if.curves.split_first().expect("that of lru");
     let others = others.iter().map(|curve| named(&curve.policy, &curve.points));
-    let curves: Vec<Curve> = std::iter::once(named(&lru.policy, &fine)).chain(others).collect();
+    let curves: Vec<Curve> = std::iter::once(named(&lru.policy, fine)).chain(others).collect();
     bifolio_report::miss_ratio_svg(&curves)
 }

@@ -25,7 +25,7 @@ use crate::report::Figures;
 use crate::report::text::print_program;
 
 mod child;
-mod memory;
+pub mod memory;
 mod program;
 mod sizes;
 

@@ -34,6 +34,7 @@ Commands:
   demo    Run a job on the built-in device, with less device memory than data
   run     Run a program with its heap on device memory
   home    Bring the memory of such a program home, for a debugger
+  stats   Print the figures of such a program while it runs
   check   Explore designs of device folios, and show how they break
   doctor  Say what works on this machine, and what lifts the limits
   replay  Replay a trace under other policies, in virtual time
@@ -360,6 +361,7 @@ fn every_help_fits_eighty_columns() {
         &["demo", "bfs"],
         &["run"],
         &["home"],
+        &["stats"],
         &["check"],
         &["doctor"],
         &["bench"],

@@ -30,6 +30,8 @@ const REASON: usize = 72;
 const REASON_MOST: usize = 1024;
 /// Peaks of memory outside, for each reason.
 const BY_REASON: usize = 2048;
+const RESIDENT: usize = 3072;
+const AWAY: usize = 3080;
 
 /// Why memory is not managed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,6 +91,10 @@ pub struct Gauges {
 /// What the gauges say. Sizes are in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GaugeReading {
+    /// What is managed and resident, as last measured.
+    pub resident: u64,
+    /// What is away, as last measured.
+    pub away: u64,
     /// The most that was managed at once: resident and away.
     pub managed_peak: u64,
     /// The most private memory that was not.
@@ -172,9 +178,11 @@ impl Gauges {
         self.events.as_ref()
     }
 
-    /// Raises the peak of managed memory.
-    pub(super) fn see_managed(&self, bytes: u64) {
-        self.raise(MANAGED_PEAK, bytes);
+    /// Says how much is managed, resident and away, and raises the peak.
+    pub(super) fn see_managed(&self, resident: u64, away: u64) {
+        self.set(RESIDENT, resident);
+        self.set(AWAY, away);
+        self.raise(MANAGED_PEAK, resident + away);
     }
 
     /// Raises the peaks of memory outside, given for each reason.
@@ -240,6 +248,8 @@ impl Gauges {
         let failure = self.page.bytes(REASON, len).ok().and_then(|bytes| bytes.read_into(&mut text).ok());
         let failure = failure.filter(|()| len > 0).map(|()| String::from_utf8_lossy(&text).into_owned());
         GaugeReading {
+            resident: self.get(RESIDENT),
+            away: self.get(AWAY),
             managed_peak: self.get(MANAGED_PEAK),
             outside_peak: self.get(OUTSIDE_PEAK),
             outside: Outside::ALL.map(|reason| self.get(BY_REASON + 8 * reason as usize)),
@@ -286,12 +296,13 @@ mod tests {
         let command = Gauges::create(7, false).expect("memory");
         let copy = command.file.as_fd().try_clone_to_owned().expect("descriptors");
         let service = Gauges::open_known(Memfd::from(copy), 7).expect("the same file");
-        service.see_managed(100);
-        service.see_managed(50);
+        service.see_managed(70, 30);
+        service.see_managed(40, 10);
         service.see_outside(&[1, 2, 3, 0, 0]);
         service.see_outside(&[4, 0, 0, 0, 0]);
         service.set_failure("no memory");
         let read = command.read();
+        assert_eq!((read.resident, read.away), (40, 10));
         assert_eq!((read.managed_peak, read.outside_peak, read.outside), (100, 6, [4, 2, 3, 0, 0]));
         assert_eq!(read.failure.as_deref(), Some("no memory"));
     }

@@ -52,7 +52,7 @@ impl Service {
         let forked = (self.forked_pages * PAGE as u64).min(managed);
         outside[Outside::Forked as usize] = forked;
         managed -= forked;
-        self.gauges.see_managed(managed.min(total) + self.stored_pages() * PAGE as u64);
+        self.gauges.see_managed(managed.min(total), self.stored_pages() * PAGE as u64);
         self.gauges.see_outside(&outside);
     }
 

@@ -1,0 +1,94 @@
+//! `bifolio stats`: the figures of a running program, so far.
+
+use std::fs;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use bifolio_host::in_place::GaugeReading;
+use serde::Serialize;
+
+use crate::args::StatsArgs;
+use crate::exit;
+use crate::figures::bytes;
+use crate::report::Figures;
+use crate::report::text::print_program;
+use crate::run::memory::MemoryFigures;
+use crate::running::{Running, RunningError};
+
+/// Ticks in a second, in the files of processes: the same on all machines that Bifolio runs on.
+const TICKS: f64 = 100.0;
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum StatsError {
+    /// There is no such program.
+    #[error(transparent)]
+    Find(#[from] RunningError),
+    /// Standard output cannot be written.
+    #[error("writing to standard output failed")]
+    Stdout(#[from] io::Error),
+}
+
+impl exit::Failure for StatsError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            StatsError::Find(error) => error.exit_code(),
+            StatsError::Stdout(_) => exit::FAILED,
+        }
+    }
+}
+
+/// What `--json` prints: what the report of `run` has, and what is where just now.
+#[derive(Debug, Serialize)]
+struct Stats {
+    /// Bytes that are managed and resident.
+    resident: u64,
+    /// Bytes that are away.
+    away: u64,
+    #[serde(flatten)]
+    figures: Figures,
+    #[serde(flatten)]
+    memory: MemoryFigures,
+}
+
+/// Prints the figures; returns the exit code.
+///
+/// # Errors
+///
+/// See [`StatsError`].
+pub fn stats(args: &StatsArgs) -> Result<u8, StatsError> {
+    let Running { keeper, gauges } = Running::find(args.pid)?;
+    let GaugeReading { resident, away, .. } = gauges.read();
+    let figures = Figures::from(&gauges.statistics().snapshot(), age(keeper).unwrap_or_default());
+    let stats = Stats { resident, away, figures, memory: MemoryFigures::from(&gauges.read()) };
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer(&mut out, &stats).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        print_program(&mut out, &stats.figures)?;
+        stats.memory.print(&mut out)?;
+        writeln!(out, "now: {} managed and resident, {} away", bytes(resident), bytes(away))?;
+    }
+    Ok(exit::OK)
+}
+
+/// How long a process has run.
+fn age(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program, in brackets, may hold anything; what is counted comes after it.
+    let start: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let up: f64 = fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(up - start / TICKS).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_young() {
+        let age = age(std::process::id()).expect("it runs");
+        assert!(age < Duration::from_secs(3600), "{age:?}");
+    }
+}
