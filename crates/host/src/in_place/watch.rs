@@ -80,6 +80,8 @@ impl Service {
         self.engaged = self.control.engage() && self.begin_dispatch();
         if self.engaged {
             self.scan();
+            // Measured more often from now on.
+            self.next_measure = Instant::now();
         } else {
             self.control.disengage();
         }
