@@ -13,7 +13,6 @@ use crate::report::{Report, judge};
 
 pub(crate) mod bifolio;
 pub(crate) mod bifolio_reinit;
-pub(crate) mod buddy_dirty_lost;
 pub(crate) mod gpu_buddy;
 pub(crate) mod kernels;
 pub(crate) mod migration;
@@ -221,16 +220,7 @@ static DESIGNS: &[Entry] = &[
     migration!(migration::UNCHECKED),
     allocator!(gpu_buddy::LINUX_7_3),
     allocator!(gpu_buddy::UNMERGED),
-    Entry {
-        subject: Subject::Allocators,
-        name: buddy_dirty_lost::NAME,
-        aliases: &[],
-        about: buddy_dirty_lost::ABOUT,
-        bounds: LINUX_BOUNDS,
-        runner: buddy_dirty_lost::run,
-        larger: None,
-        over_pool: None,
-    },
+    allocator!(gpu_buddy::DIRTY_LOST),
     Entry {
         subject: Subject::Shipped,
         name: bifolio::NAME,
