@@ -1,10 +1,6 @@
 // walker.sv - a breadth-first search over the structs of a host program, by their real pointers.
 //
-//   control   walks nodes and edges: one load or store of 8 bytes at a time, by virtual address
-//   TLB       16 entries; a miss asks for a translation, a page that is not there is a page request, then the access is tried again
-//   memory    by physical address, one cycle
-//
-// An invalidation ends entries at once; no access is under way in the cycle of its acknowledgement.
+// It walks nodes and edges: one load or store of 8 bytes at a time, by virtual address, through the MMU (mmu.sv).
 module walker (
     input  logic        clk,
     input  logic        rst,
@@ -39,67 +35,11 @@ module walker (
     input  logic [63:0] inv_bytes,
     output logic        inv_ack
 );
-    localparam int ENTRIES = 16;
     localparam logic [63:0] UNREACHED = '1;
 
-    // ---- TLB ------------------------------------------------------------------------------------
-    logic        tlb_valid [ENTRIES];
-    logic        tlb_write [ENTRIES];
-    logic [51:0] tlb_vpn   [ENTRIES];
-    logic [51:0] tlb_pfn   [ENTRIES];
-
     logic [63:0] va;                  // of the access that control wants
-    logic        wants, writes;
-    logic [3:0]  index;
-    logic        hit;
-    assign index = va[15:12];
-    assign hit   = tlb_valid[index] && tlb_vpn[index] == va[63:12] && (!writes || tlb_write[index]);
-
-    typedef enum logic [1:0] {ACCESS, TRANSLATE, REQUEST, WAIT} unit_state;
-    unit_state unit;
-    logic [31:0] tag;
-    logic        finish;              // the access is done in this cycle
-    assign finish    = wants && unit == ACCESS && hit && !inv_valid;
-    assign mem_valid = finish;
-    assign mem_write = writes;
-    assign mem_addr  = {tlb_pfn[index], va[11:0]};
-    assign ats_valid = unit == TRANSLATE && !inv_valid;
-    assign ats_va    = va;
-    assign ats_write = writes;
-    assign prq_valid = unit == REQUEST;
-    assign prq_va    = va;
-    assign prq_write = writes;
-    assign prq_tag   = tag;
-    assign inv_ack   = inv_valid;
-
-    always_ff @(posedge clk) begin
-        if (rst) begin
-            unit <= ACCESS;
-            tag  <= 1;
-            for (int i = 0; i < ENTRIES; i++) tlb_valid[i] <= 0;
-        end else begin
-            case (unit)
-                ACCESS:    if (wants && !hit && !inv_valid) unit <= TRANSLATE;
-                TRANSLATE: if (ats_valid && ats_ready) begin
-                    unit <= ats_hit ? ACCESS : REQUEST;
-                    if (ats_hit) begin
-                        tlb_valid[index] <= 1;
-                        tlb_write[index] <= writes;
-                        tlb_vpn[index]   <= va[63:12];
-                        tlb_pfn[index]   <= ats_pfn;
-                    end
-                end
-                REQUEST:   unit <= WAIT;
-                WAIT:      if (prq_done && prq_done_tag == tag) begin
-                    unit <= TRANSLATE;
-                    tag  <= tag + 1;
-                end
-            endcase
-            if (inv_valid)
-                for (int i = 0; i < ENTRIES; i++)
-                    if ({tlb_vpn[i], 12'b0} >= inv_va && {tlb_vpn[i], 12'b0} < inv_va + inv_bytes) tlb_valid[i] <= 0;
-        end
-    end
+    logic        wants, writes, finish;
+    mmu memory (.*);
 
     // ---- control --------------------------------------------------------------------------------
     typedef enum logic [3:0] {
