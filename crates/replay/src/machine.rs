@@ -6,7 +6,7 @@ use bifolio_engine::device::{Device, DeviceFault};
 use bifolio_engine::{Budget, Counter, Engine, NodeParts, Observer, Parts, Snapshot, Statistics};
 use bifolio_folio::{MemoryKind, PAGE_SIZE, PageMap, Pfn};
 use bifolio_migrate::{Failure, Rights};
-use bifolio_policy::PolicyName;
+use bifolio_policy::Policies;
 use bifolio_pool::PoolName;
 use bifolio_sim::{SimDevice, SimView, Touch as Touched, VirtualClock};
 
@@ -72,7 +72,7 @@ struct Machine {
 /// See [`ReplayError`].
 pub fn replay(
     requests: &Requests,
-    policy: PolicyName,
+    policy: impl Policies + 'static,
     pages: u64,
     link: Link,
 ) -> Result<Outcome, ReplayError> {
@@ -91,7 +91,12 @@ pub fn replay(
 }
 
 impl Machine {
-    fn new(blocks: usize, policy: PolicyName, pages: u64, link: Link) -> Result<Machine, ReplayError> {
+    fn new(
+        blocks: usize,
+        policy: impl Policies + 'static,
+        pages: u64,
+        link: Link,
+    ) -> Result<Machine, ReplayError> {
         let clock = VirtualClock::default();
         let ns_per_page = PAGE_SIZE * 1_000_000_000 / link.bytes_per_second.max(1);
         let device = SimDevice::new(MemoryKind::Private, Pfn::ZERO, pages).timed(clock.clone(), ns_per_page);
