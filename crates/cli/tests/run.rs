@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn skip(test: &str, why: &str) {
     // Past the test harness, which would hide it from `.ci/run`.
@@ -282,6 +283,88 @@ fn signal_that_ends_the_program_ends_the_command() {
         return;
     };
     assert_eq!(output.status.signal(), Some(15));
+}
+
+/// Starts a program of Python under `run`, and returns the command and the first line that the program prints.
+fn started(test: &str, script: &str) -> Option<(std::process::Child, String)> {
+    run(test, &["--quiet"], &["python3", "-c", ""])?;
+    let mut command = bifolio();
+    command.args(["run", "--quiet", "--ram", "8M", "--", "python3", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it can be run");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    Some((child, line.trim().to_owned()))
+}
+
+fn send(signal: &str, pid: u32) {
+    let sent = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().expect("kill is there");
+    assert!(sent.success());
+}
+
+#[test]
+fn signals_that_the_command_gets_reach_the_program() {
+    for signal in ["INT", "QUIT", "TERM", "HUP", "USR1", "ALRM"] {
+        let script = format!(
+            "import os, signal\nsignal.signal(signal.SIG{signal}, lambda *_: os._exit(7))\nprint('ready', flush=True)\n\
+             while True: signal.pause()"
+        );
+        let Some((mut child, _)) = started("signals_that_the_command_gets_reach_the_program", &script) else {
+            return;
+        };
+        send(signal, child.id());
+        assert_eq!(child.wait().expect("our child").code(), Some(7), "SIG{signal}");
+    }
+}
+
+#[test]
+fn program_ends_with_a_command_that_is_killed() {
+    let script = "import os, signal\nprint(os.getpid(), flush=True)\nwhile True: signal.pause()";
+    let Some((mut child, pid)) = started("program_ends_with_a_command_that_is_killed", script) else {
+        return;
+    };
+    send("KILL", child.id());
+    assert_eq!(child.wait().expect("our child").signal(), Some(9));
+    // The state behind the name in brackets: a process that has ended waits for whoever inherits it.
+    let lives = || {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
+    };
+    let end = Instant::now() + Duration::from_secs(20);
+    while lives() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!lives(), "the program goes on without the command");
+}
+
+#[test]
+fn limits_of_a_shell_change_no_result() {
+    let total = "blocks = [bytes([i % 251]) * 100_000 for i in range(300)]\nprint(sum(sum(b[::997]) for b in blocks))";
+    for limit in ["-n 64", "-v 1048576", "-d 524288", "-c 0", "-s 256"] {
+        let limited = |command: String| {
+            let script = format!("ulimit {limit} && exec {command} python3 -c \"$1\"");
+            Command::new("sh")
+                .args(["-c", &script, "sh", total])
+                .stdin(Stdio::null())
+                .output()
+                .expect("a shell")
+        };
+        let ours = limited(format!("{} run --quiet --ram 8M --", env!("CARGO_BIN_EXE_bifolio")));
+        if ours.status.code() == Some(3) {
+            skip("limits_of_a_shell_change_no_result", &String::from_utf8_lossy(&ours.stderr));
+            return;
+        }
+        let plain = limited(String::new());
+        assert_eq!((ours.status, ours.stdout), (plain.status, plain.stdout), "ulimit {limit}");
+    }
+}
+
+#[test]
+fn files_of_no_size_are_refused_with_the_reason() {
+    let script = format!("ulimit -f 0 && exec {} run --quiet -- true", env!("CARGO_BIN_EXE_bifolio"));
+    let ran = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().expect("a shell");
+    let reason = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(3), "{reason}");
+    assert!(reason.contains("limit"), "{reason}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub enum SiblingError {
     #[error("/proc cannot be read")]
     Maps(#[from] std::io::Error),
     /// The kernel refused.
-    #[error("no service process")]
+    #[error("no service process: `ulimit -u` limits processes")]
     Clone(#[from] SysError),
 }
 

@@ -60,7 +60,7 @@ pub enum RunError {
     #[error("page faults cannot be caught; `bifolio doctor` says what this machine grants")]
     Refused(#[from] ReadyError),
     /// No counters.
-    #[error("no counters for the program")]
+    #[error("no counters for the program, which are a file in memory: `ulimit -f` limits files")]
     Gauges(#[from] GaugeError),
     /// It could not be started, or not be waited for.
     #[error("{} cannot be run", path.display())]
