@@ -5,13 +5,13 @@ mod kernel;
 
 use std::num::NonZeroUsize;
 
-use bifolio_builtin::{Kernel, Unit};
+use bifolio_builtin::{Builtin, Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::{MemoryKind, Order};
-use bifolio_host::{Counter, Residence, Side, Space, SpaceConfig};
+use bifolio_host::{Counter, Residence, SetupError, Side, Space, SpaceConfig};
 use bifolio_migrate::NodeId;
 use bifolio_policy::FixedOrders;
-use bifolio_sys::{AddressRange, PAGE};
+use bifolio_sys::{AddressRange, Mapping, PAGE, Placement, ProgramMemory, Protection};
 
 const BYTES: usize = 4 << 20;
 const FIRST: NodeId = NodeId(0);
@@ -143,4 +143,23 @@ fn device_that_is_taken_away_leaves_the_other_its_folios() {
         assert_eq!(space.window(span).load_u64(offset), Ok(offset as u64), "word at {offset:#x}");
     }
     all_is_well(&space);
+}
+
+#[test]
+fn coherent_memory_is_for_built_in_devices() {
+    let coherent = || SpaceConfig { kind: MemoryKind::Coherent, ..SpaceConfig::new(BYTES, BYTES) };
+    let own = Space::<Builtin>::with_device(coherent(), |_| unreachable!("refused before"));
+    assert!(matches!(own, Err(SetupError::Kind)));
+    assert!(matches!(Space::without_devices(coherent()), Err(SetupError::Kind)));
+}
+
+#[test]
+fn memory_of_the_program_joins_private_spaces_only() {
+    if !kernel::grants("memory_of_the_program_joins_private_spaces_only", kernel::SHARED) {
+        return;
+    }
+    let memory = Mapping::anonymous(BYTES, Protection::ReadWrite, Placement::Anywhere).expect("memory");
+    let program = Some(ProgramMemory::of(memory));
+    let config = SpaceConfig { kind: MemoryKind::Coherent, program, ..SpaceConfig::new(BYTES, BYTES) };
+    assert!(matches!(Space::new(config), Err(SetupError::Adopts)));
 }
