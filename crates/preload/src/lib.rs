@@ -13,6 +13,7 @@
 //!   fork          a child gets its bytes
 //!   dispatch      system calls that trap
 //!   signals       core dumps hold every byte
+//!   memory        calls on memory that the kernel does not tell of
 //!   spawn         what the kernel reads for a new program is at home
 //!   thread        stacks of threads stay at home
 //!   original      which process is the program, and which a child of it
@@ -36,6 +37,7 @@ mod environment;
 mod exec;
 mod fork;
 mod image;
+mod memory;
 mod next;
 mod original;
 mod own;

@@ -10,6 +10,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -74,6 +75,7 @@ unsafe impl GlobalAlloc for Own {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if is_large(layout) {
+            replace(block.addr(), 0);
             // SAFETY: a mapping of that length was made for this block, and the caller gives it up.
             let _: Result<(), _> = unsafe { munmap(block.cast(), whole_pages(layout.size())) };
             return;
@@ -101,6 +103,19 @@ fn whole_pages(bytes: usize) -> usize {
     bytes.next_multiple_of(PAGE)
 }
 
+/// Mappings of this allocator that are known, as a whole; 0 if free. Others are taken for the program's, where that matters.
+static MAPPINGS: [AtomicUsize; 512] = [const { AtomicUsize::new(0) }; 512];
+
+/// Tells whether a mapping that begins here is of this allocator.
+pub(crate) fn is_own(start: usize) -> bool {
+    MAPPINGS.iter().any(|mapping| mapping.load(Relaxed) == start)
+}
+
+fn replace(old: usize, new: usize) {
+    let swaps = |mapping: &&AtomicUsize| mapping.compare_exchange(old, new, Relaxed, Relaxed).is_ok();
+    let _: Option<&AtomicUsize> = MAPPINGS.iter().find(swaps);
+}
+
 /// Maps fresh zeros that children do not inherit.
 fn map(bytes: usize) -> Option<NonNull<u8>> {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::NORESERVE);
@@ -111,6 +126,7 @@ fn map(bytes: usize) -> Option<NonNull<u8>> {
         // SAFETY: the range was just mapped; the advice changes no byte. Where it is refused, it is in the way, no more.
         let _: Result<(), _> = unsafe { madvise(mapped, len, advice) };
     }
+    replace(0, mapped.addr());
     debug_assert!(!mapped.is_null(), "the kernel maps nothing at 0 unasked");
     NonNull::new(mapped.cast())
 }

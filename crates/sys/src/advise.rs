@@ -32,6 +32,15 @@ pub fn dontneed(at: SharedBytes<'_>) -> Result<(), SysError> {
     advise(at, uapi::MADV_DONTNEED, "MADV_DONTNEED")
 }
 
+/// As [`dontneed`], also of pages that are locked.
+///
+/// # Errors
+///
+/// The kernel refuses windows that are not page aligned.
+pub fn dontneed_locked(at: SharedBytes<'_>) -> Result<(), SysError> {
+    advise(at, uapi::MADV_DONTNEED_LOCKED, "MADV_DONTNEED_LOCKED")
+}
+
 /// Frees the pages of a shared file under the window: bytes lost in every mapping of it.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
-use bifolio_sys::futex;
+use bifolio_sys::{PAGE, futex};
 
 use crate::in_place::hazards::Hazards;
 
@@ -32,8 +32,12 @@ pub enum Request {
     Fork,
     /// The fork with this plan has happened, as the parent sees it; the second is 0 if it failed.
     Forked(usize, usize),
-    /// The kernel has dropped `len` bytes at `start` without an event.
-    Forget(usize, usize),
+    /// Advice that the kernel has taken, and the range.
+    Advised(usize, usize, usize),
+    /// Let the mappings of `len` bytes at `start` be the kernel's for now, unless one holds them all.
+    Leave(usize, usize),
+    /// The next mapping at or after an address that is not ours: see [`NextMapping`].
+    NextMapping(usize),
     /// Bring `len` bytes at `start` home.
     BringHome(usize, usize),
     /// Let `len` bytes at `start` be there, as they are or as zeros, so that the kernel can use them.
@@ -46,12 +50,44 @@ pub enum Request {
     BringAllHome(bool),
 }
 
+/// Kinds of requests from here on are advice.
+const ADVISED: usize = 1 << 8;
+
+/// A mapping as one word: pages of address, and how many, as many as fit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NextMapping {
+    /// Its first address.
+    pub start: usize,
+    /// Bytes, or a part of it from its start if it has more than 2 TiB.
+    pub len: usize,
+}
+
+impl NextMapping {
+    const COUNT_BITS: u32 = 29;
+
+    pub(super) fn encode(self) -> usize {
+        let pages = (self.len / PAGE).min((1 << NextMapping::COUNT_BITS) - 1);
+        ((self.start / PAGE) << NextMapping::COUNT_BITS) | pages
+    }
+
+    /// From the answer to [`Request::NextMapping`]; `None` if there is none.
+    #[must_use]
+    pub fn decode(answer: usize) -> Option<NextMapping> {
+        let pages = answer & ((1 << NextMapping::COUNT_BITS) - 1);
+        (answer != 0)
+            .then_some(NextMapping { start: (answer >> NextMapping::COUNT_BITS) * PAGE, len: pages * PAGE })
+    }
+}
+
 impl Request {
     fn encode(self) -> [usize; 3] {
         match self {
             Request::Fork => [0, 0, 0],
             Request::Forked(plan, done) => [1, plan, done],
-            Request::Forget(start, len) => [2, start, len],
+            Request::Advised(advice, start, len) => [ADVISED + advice, start, len],
+            Request::Leave(start, len) => [2, start, len],
+            Request::NextMapping(at) => [8, at, 0],
+
             Request::BringHome(start, len) => [3, start, len],
             Request::Ready(start, len) => [4, start, len],
             Request::KeepStack(at) => [6, at, 0],
@@ -64,12 +100,14 @@ impl Request {
         Some(match kind {
             0 => Request::Fork,
             1 => Request::Forked(first, second),
-            2 => Request::Forget(first, second),
+            2 => Request::Leave(first, second),
             3 => Request::BringHome(first, second),
             4 => Request::Ready(first, second),
             5 => Request::BringAllHome(first != 0),
             6 => Request::KeepStack(first),
             7 => Request::Release,
+            8 => Request::NextMapping(first),
+            advice if advice >= ADVISED => Request::Advised(advice - ADVISED, first, second),
             _ => return None,
         })
     }
@@ -375,7 +413,7 @@ mod tests {
                 let mut served = 0;
                 while !stop.load(Acquire) || CONTROL.has_pending() {
                     while let Some((index, request)) = CONTROL.take() {
-                        let Request::Forget(start, len) = request else { panic!("{request:?}") };
+                        let Request::Leave(start, len) = request else { panic!("{request:?}") };
                         CONTROL.answer(index, start + len);
                         served += 1;
                     }
@@ -387,7 +425,7 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..500 {
                         assert_eq!(
-                            CONTROL.call(Request::Forget(number * 1000, round), |_| ()),
+                            CONTROL.call(Request::Leave(number * 1000, round), |_| ()),
                             number * 1000 + round
                         );
                     }
@@ -399,6 +437,16 @@ mod tests {
             stop.store(true, Release);
             assert_eq!(service.join().expect("requests are whole"), 2000);
         });
+    }
+
+    #[test]
+    fn mappings_fit_into_an_answer() {
+        let large = NextMapping { start: (1 << 47) - (3 << 40), len: 3 << 40 };
+        let decoded = NextMapping::decode(large.encode()).expect("a mapping");
+        assert_eq!((decoded.start, decoded.len), (large.start, (2 << 40) - PAGE));
+        let small = NextMapping { start: PAGE, len: 5 * PAGE };
+        assert_eq!(NextMapping::decode(small.encode()), Some(small));
+        assert_eq!(NextMapping::decode(0), None);
     }
 
     #[test]

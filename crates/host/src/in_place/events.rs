@@ -35,6 +35,7 @@ impl Service {
         self.record_unmapped(&range);
         self.forget(range.clone());
         self.regions.remove(range.clone());
+        self.advised.unmapped(&range);
         self.refused.remove(range);
     }
 
@@ -58,6 +59,7 @@ impl Service {
             let start = to + (part.start - from.start);
             self.regions.insert(start..start + part.len());
         }
+        self.advised.moved(&from, to);
         self.move_staged(&from, to);
         let mut stored = Vec::new();
         self.engine.for_stored(from.clone(), |range, _| stored.push(range));

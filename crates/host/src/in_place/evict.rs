@@ -232,7 +232,7 @@ impl Service {
         let staging = self.own.staging();
         let range = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
         self.uffd.unregister(range).expect("the staging is registered");
-        advise::dontneed(staging).expect("the staging is private memory");
+        advise::dontneed_locked(staging).expect("the staging is private memory");
         self.uffd.register(staging, Modes::MISSING).expect("it was registered before");
     }
 
@@ -256,7 +256,7 @@ impl Service {
         for run in there.runs(PageRun::BLOCK) {
             self.discard_run(span_of(base, run), &mut refused);
         }
-        advise::dontneed(self.own.discarded()).expect("discarded pages are private memory");
+        advise::dontneed_locked(self.own.discarded()).expect("discarded pages are private memory");
     }
 
     fn discard_run(&self, run: AddressRange, refused: &mut u32) {

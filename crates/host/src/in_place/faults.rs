@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bifolio_folio::Order;
 use bifolio_migrate::{AlignedRun, CpuFaultOrders, Failure, Finished, Moved};
-use bifolio_sys::{AddressRange, CopyMode, HUGE_PAGE, Outcome, PAGE, resident_pages};
+use bifolio_sys::{AddressRange, CopyMode, HUGE_PAGE, Outcome, PAGE, Wake, resident_pages};
 
 use bifolio_engine::view::{CpuView, page_at};
 
@@ -74,10 +74,10 @@ impl Service {
             Ok(Some((finished, brought))) => {
                 self.last_moved = finished.moved;
                 self.limits.resident += (brought.len() / PAGE) as u64;
-                if let Some(unshown) = unshown {
-                    self.store_again(unshown);
-                }
-                Ok(brought)
+                let Some(unshown) = unshown else { return Ok(brought) };
+                self.store_again(unshown);
+                let home = brought.start..unshown.start().min(brought.end);
+                if home.contains(&address) { Ok(home) } else { Err(stopped.unwrap_or(Outcome::Busy)) }
             }
             Ok(None) => Err(Outcome::Exists),
             Err(_) => Err(stopped.unwrap_or(Outcome::Busy)),
@@ -141,6 +141,10 @@ impl Service {
     /// Shows zeros from the start of a range on, up to 2 MiB or what is there already.
     pub(super) fn fill_zeros_at(&mut self, range: AddressRange) -> Outcome {
         let first = range.part(0, range.len().min(HUGE_PAGE)).expect("not empty");
+        if self.advised.may_have_guards(&(first.start()..first.end())) {
+            // The zero page spares guards, and is one page at a time.
+            return self.uffd.zeropage(first.part(0, PAGE).expect("not empty"), Wake::Now);
+        }
         let mut outcome = self.uffd.copy(first, self.own.zeros(first.len()), CopyMode::empty());
         if outcome == Outcome::Missing {
             // More than one mapping, perhaps: a copy is within one.
@@ -163,6 +167,9 @@ impl Service {
     fn untouched_around(&self, page: AddressRange, order: Order) -> AddressRange {
         let Some(region) = self.regions.around(page.start()) else { return page };
         let window = aligned_window(page.start(), order);
+        if self.advised.may_have_guards(&window) {
+            return page;
+        }
         let (start, end) = (window.start.max(region.start), window.end.min(region.end));
         let window = range_of(&(start..end));
         let mut there = [0; HUGE_PAGE / PAGE];

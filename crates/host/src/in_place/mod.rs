@@ -6,6 +6,7 @@
 //!   faults     a page comes home, or begins as zeros           regions    which are
 //!   evict      a block leaves, through the staging             view       the engine's side of both
 //!   events     removals, unmappings and moves                  store      where pages are that are away
+//!   advised    advice that no event tells of
 //!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
 //!   gauges     what the command reports                      settings   what the command says
 //!   streams    how far a walk through memory goes               record     what a trace is told of zeros and unmappings
@@ -13,6 +14,7 @@
 //!   own_pages  private pages of ours
 //! ```
 
+mod advised;
 pub mod child;
 pub mod control;
 mod eligible;
@@ -39,8 +41,9 @@ mod watch;
 /// The least system memory that a program is given, in bytes.
 pub const RAM_LEAST: usize = 1 << 20;
 
+pub use advised::{DOFORK, DONTFORK, GUARD_INSTALL, WIPEONFORK};
 pub use child::{BytesMissing, follow_plan};
-pub use control::{Control, Request};
+pub use control::{Control, NextMapping, Request};
 pub use gauges::{GaugeError, GaugeReading, Gauges, Outside};
 pub use helper::Helper;
 pub use service::{Service, ServiceConfig};

@@ -80,6 +80,19 @@ impl Regions {
         parts
     }
 
+    /// The parts of `range` that are not in the set.
+    pub(super) fn others(&self, range: Range<usize>) -> Vec<Range<usize>> {
+        let mut parts = Vec::new();
+        let mut at = range.start;
+        for known in self.within(range.clone()) {
+            parts.push(at..known.start);
+            at = known.end;
+        }
+        parts.push(at..range.end);
+        parts.retain(|part| !part.is_empty());
+        parts
+    }
+
     /// All ranges, by address.
     pub(super) fn all(&self) -> impl Iterator<Item = AddressRange> {
         self.ends.iter().map(|(start, end)| {
@@ -130,6 +143,8 @@ mod tests {
             assert_eq!(regions.contains_all(&(start..end.max(start + 1))), whole);
             let inside: Vec<_> = regions.within(start..end).into_iter().flatten().collect();
             assert!(inside.iter().eq(plain.range(start..end)), "{inside:?}");
+            let outside: Vec<_> = regions.others(start..end).into_iter().flatten().collect();
+            assert!(outside.iter().copied().eq((start..end).filter(|at| !plain.contains(at))), "{outside:?}");
             let following = plain.iter().find(|at| **at >= probe);
             assert_eq!(regions.next_from(probe).map(|range| range.start.max(probe)), following.copied());
         }

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use bifolio_folio::Order;
-use bifolio_sys::{AddressRange, Outcome, PAGE, USER_SPACE, Wake, advise};
+use bifolio_sys::{AddressRange, Backing, MapsEntry, Outcome, PAGE, USER_SPACE, Wake, advise};
 
 use crate::in_place::child::Plan;
-use crate::in_place::control::Request;
+use crate::in_place::control::{NextMapping, Request};
 use crate::in_place::faults::range_of;
 use crate::in_place::service::Service;
 
@@ -31,7 +31,7 @@ impl Service {
         if !self.quiet.zeropage(page, Wake::Now).is_done() {
             let _: Outcome = self.quiet.wake(page);
         }
-        advise::dontneed(wake_page).expect("the wake page is private memory");
+        advise::dontneed_locked(wake_page).expect("the wake page is private memory");
         let mut buffer = bifolio_sys::MessageBuf::new();
         // The messages say only that the page was touched.
         while self.quiet.read(&mut buffer).is_ok_and(|messages| !messages.is_empty()) {}
@@ -42,10 +42,15 @@ impl Service {
         match request {
             Request::Fork => self.prepare_fork(),
             Request::Forked(plan, done) => self.forked(plan, done != 0),
-            Request::Forget(start, len) => {
-                self.forget(range(start, len));
+            Request::Advised(advice, start, len) => {
+                self.advised(advice, range(start, len));
                 0
             }
+            Request::Leave(start, len) => {
+                self.leave_unless_one(&range(start, len));
+                0
+            }
+            Request::NextMapping(at) => self.next_mapping(at).map_or(0, NextMapping::encode),
             Request::BringHome(start, len) => self.bring_home(range(start, len)),
             Request::Ready(start, len) => {
                 self.make_ready(range(start, len));
@@ -89,15 +94,41 @@ impl Service {
         missing
     }
 
+    /// Leaves mappings, or one with a hole beside it, to the kernel that are to move together: it moves only such as no
+    /// userfaultfd has.
+    fn leave_unless_one(&mut self, range: &Range<usize>) {
+        let Ok(entries) = self.maps.read() else { return };
+        let touched = |entry: &MapsEntry| entry.range.start() < range.end && range.start < entry.range.end();
+        let mappings: Vec<_> = entries.filter(touched).map(|entry| entry.range).collect();
+        if !matches!(mappings[..], [one] if one.start() <= range.start && range.end <= one.end()) {
+            mappings.iter().for_each(|mapping| self.keep_stack(mapping.start()));
+        }
+    }
+
+    fn next_mapping(&mut self, at: usize) -> Option<NextMapping> {
+        let entries = self.maps.read().ok()?;
+        let ours = |range: AddressRange| {
+            let service = [self.store.span(), self.engine.view().scratch_span()];
+            self.exclusions.own.iter().chain(&service).any(|own| own.overlaps(range))
+        };
+        let mut program = entries.filter(|entry| entry.range.end() > at && entry.backing != Backing::Kernel);
+        let entry = program.find(|entry| !ours(entry.range))?;
+        let start = entry.range.start().max(at);
+        Some(NextMapping { start, len: entry.range.end() - start })
+    }
+
     /// Writes the plan for a child, and lets children have the memory.
     fn prepare_fork(&mut self) -> usize {
         self.read_messages();
         let caught: Vec<AddressRange> = self.regions.all().collect();
-        let mut away = Vec::new();
+        let (hidden, mut away) = (self.advised.hidden_from_children(), Vec::new());
         let store = &self.store;
         self.engine.for_stored(0..USER_SPACE, |range, page| {
             let bytes = store.part(page.pfn, (range.len() / PAGE) as u64).expect("pages of the store");
-            away.push((range, bytes.address()));
+            // What is hidden reads as the kernel has it: zeros, or nothing.
+            for part in hidden.others(range.clone()) {
+                away.push((part.clone(), bytes.address() + (part.start - range.start)));
+            }
         });
         let caught = if away.is_empty() { &[][..] } else { &caught };
         let Ok(plan) = Plan::new(caught, &away) else { return 0 };
@@ -130,8 +161,10 @@ impl Service {
     fn share_with_children(&self, share: bool) {
         for range in self.regions.all() {
             let advise = if share { advise::dofork } else { advise::dontfork };
-            // A part that has just gone makes this an error; the rest is done all the same.
-            let _: Result<(), _> = advise(self.memory.window(range_of(&(range.start()..range.end()))));
+            for part in self.advised.shared(range.start()..range.end()) {
+                // A part that has just gone makes this an error; the rest is done all the same.
+                let _: Result<(), _> = advise(self.memory.window(range_of(&part)));
+            }
         }
     }
 }

@@ -31,6 +31,7 @@ use bifolio_sys::{
     Reads, USER_SPACE, Uffd, process,
 };
 
+use crate::in_place::advised::Advised;
 use crate::in_place::child::Plan;
 use crate::in_place::control::Control;
 use crate::in_place::eligible::Exclusions;
@@ -101,6 +102,7 @@ pub struct Service {
     pub(super) refused: Regions,
     /// Mappings that are too small to be registered yet: their starts, with their ends and since when those are so.
     pub(super) growing: BTreeMap<usize, (usize, Instant)>,
+    pub(super) advised: Advised,
     /// Starts of all mappings, as they were at the last scan.
     pub(super) borders: Vec<usize>,
     pub(super) faults: VecDeque<Fault>,
@@ -212,6 +214,7 @@ impl Service {
             regions: Regions::default(),
             refused: Regions::default(),
             growing: BTreeMap::new(),
+            advised: Advised::default(),
             borders: Vec::new(),
             faults: VecDeque::new(),
             walks: Streams::new(largest),

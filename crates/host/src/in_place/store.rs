@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bifolio_engine::device::{Capabilities, Copy, Device, DeviceError, FaultHandler, Point, TableUpdate};
 use bifolio_folio::Pfn;
-use bifolio_sys::{MapError, Mapping, PAGE, Placement, SharedBytes, advise};
+use bifolio_sys::{AddressRange, MapError, Mapping, PAGE, Placement, SharedBytes, advise};
 
 /// Memory without a file, which forked children share: they copy from it what is theirs.
 pub(super) struct Store {
@@ -21,6 +21,11 @@ impl Store {
         let bytes = Mapping::common(len, Placement::Anywhere)?;
         advise::dontdump(bytes.all())?;
         Ok(Store { bytes, pages, point: AtomicU64::new(0) })
+    }
+
+    /// Its addresses.
+    pub(super) fn span(&self) -> AddressRange {
+        self.bytes.span()
     }
 
     /// The bytes of `pages` pages.

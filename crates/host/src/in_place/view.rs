@@ -74,6 +74,11 @@ impl InPlaceView {
         self.own.staging().part(offset, range.len()).expect("pages of one block")
     }
 
+    /// The addresses of the scratch memory.
+    pub(super) fn scratch_span(&self) -> AddressRange {
+        self.scratch.span()
+    }
+
     /// The place in the scratch memory of pages of a block.
     pub(super) fn scratch_of(&self, range: AddressRange) -> SharedBytes<'_> {
         let offset = range.start() % HUGE_PAGE;

@@ -5,6 +5,7 @@
 //! has long fitted into eight tenths, nothing is again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -114,10 +115,10 @@ impl Service {
     }
 
     /// Leaves a whole mapping to the kernel, which has everything at home.
-    fn leave(&self, range: AddressRange) {
+    pub(super) fn leave(&mut self, range: AddressRange) {
         // A mapping that has just gone has no registration either.
         let _: Result<(), _> = self.uffd.unregister(range);
-        let _: Result<(), _> = advise::dofork(self.memory.window(range));
+        self.share_again(range.start()..range.end());
     }
 
     /// Leaves the mapping around an address to the kernel: a stack.
@@ -180,7 +181,7 @@ impl Service {
             self.next_scan = now + ENGAGED_LOOK;
             return;
         }
-        let mut growing = BTreeMap::new();
+        let (mut growing, mut registered) = (BTreeMap::new(), Vec::new());
         for range in found {
             if self.regions.contains_all(&range) || self.refused.contains_all(&range) {
                 continue;
@@ -188,15 +189,38 @@ impl Service {
             let since = self.growing.get(&range.start).filter(|(end, _)| *end == range.end);
             let since = since.map_or(now, |(_, since)| *since);
             if !self.first_scan_done || range.len() >= PIECE || now - since > PIECE_TIME {
-                let registered = self.register(range_of(&range));
-                let list = if registered { &mut self.regions } else { &mut self.refused };
-                list.insert(range);
+                if self.register(range_of(&range)) {
+                    registered.push(range);
+                } else {
+                    self.refused.insert(range);
+                }
             } else {
                 growing.insert(range.start, (range.end, since));
             }
         }
         self.growing = growing;
+        self.confirm(registered);
         self.first_scan_done = true;
+    }
+
+    /// Takes the mappings over that were registered as they were read. A part that was unmapped in between, without an event,
+    /// and mapped anew since is not registered: what was evicted there would read as zeros. It is a mapping of its own, which
+    /// shows; all of it is tried again at the next scan.
+    fn confirm(&mut self, registered: Vec<Range<usize>>) {
+        if registered.is_empty() {
+            return;
+        }
+        let Ok(entries) = self.maps.read() else { return };
+        let now: BTreeMap<usize, usize> =
+            entries.map(|entry| (entry.range.start(), entry.range.end())).collect();
+        for range in registered {
+            if now.get(&range.start) == Some(&range.end) {
+                self.regions.insert(range);
+            } else {
+                self.leave(range_of(&range));
+                self.next_scan = Instant::now();
+            }
+        }
     }
 
     /// Forgets the threads that have ended.
@@ -209,7 +233,8 @@ impl Service {
     }
 
     /// Catches the faults of a mapping, and keeps it from children that were not announced: they would read zeros.
-    fn register(&self, range: AddressRange) -> bool {
+    fn register(&mut self, range: AddressRange) -> bool {
+        self.note_unshared(&(range.start()..range.end()));
         let window = self.memory.window(range);
         if self.uffd.register(window, Modes::MISSING).is_err() {
             return false;

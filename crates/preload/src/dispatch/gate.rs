@@ -231,6 +231,9 @@ pub(crate) mod nr {
     pub(crate) const MLOCK: usize = libc::SYS_mlock as usize;
     pub(crate) const MLOCK2: usize = libc::SYS_mlock2 as usize;
     pub(crate) const MLOCKALL: usize = libc::SYS_mlockall as usize;
+    pub(crate) const CAPGET: usize = libc::SYS_capget as usize;
+    pub(crate) const MUNLOCKALL: usize = libc::SYS_munlockall as usize;
+    pub(crate) const MREMAP: usize = libc::SYS_mremap as usize;
     pub(crate) const MADVISE: usize = libc::SYS_madvise as usize;
     pub(crate) const CLONE: usize = libc::SYS_clone as usize;
     pub(crate) const CLONE3: usize = libc::SYS_clone3 as usize;

@@ -70,9 +70,6 @@ fn has_more(fd: usize) -> bool {
 pub(crate) fn populate(call: Call) -> isize {
     let [at, len, advice, ..] = call.arguments;
     match call.number {
-        nr::MLOCKALL => {
-            ask(Request::Release);
-        }
         nr::MADVISE if !(22..=23).contains(&advice) => return prepared(call),
         _ => whole(at..at.saturating_add(len)),
     }

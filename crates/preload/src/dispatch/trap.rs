@@ -8,6 +8,7 @@ use crate::dispatch::arguments::{self, Uses};
 use crate::dispatch::gate::{self, nr};
 use crate::dispatch::{long, masks, ready};
 use crate::fork;
+use crate::memory;
 use crate::signals;
 use crate::start::CONTROL;
 use crate::thread;
@@ -94,7 +95,10 @@ fn make(call: Call, context: &mut ucontext_t) -> Answer {
         nr::EPOLL_PWAIT | nr::EPOLL_PWAIT2 => with_mask(call, 4),
         nr::PSELECT => with_mask_and_size(call),
         nr::SIGALTSTACK => thread::change_signal_stack(call),
-        nr::MLOCK | nr::MLOCK2 | nr::MLOCKALL | nr::MADVISE => long::populate(call),
+        nr::MADVISE if memory::is_watched(call) => memory::advise(call),
+        nr::MREMAP => memory::remap(call),
+        nr::MLOCKALL => memory::lock_all(call),
+        nr::MLOCK | nr::MLOCK2 | nr::MADVISE => long::populate(call),
         nr::READ | nr::PREAD | nr::WRITE | nr::PWRITE | nr::SENDTO | nr::GETRANDOM if long::is_long(call) => {
             long::transfer(call)
         }

@@ -1,0 +1,115 @@
+/* Calls on memory of which most is away, and what the bytes are after them: a run without Bifolio prints the same. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGE 4096ul
+#define PAGES 8192ul
+static sigjmp_buf out;
+
+static void on_fault(int number) { siglongjmp(out, number); }
+
+static char *fresh(void) {
+    char *start = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (size_t page = 0; page < PAGES; page++) *(size_t *)(start + page * PAGE) = page + 1;
+    return start;
+}
+
+/* How many pages hold their number, zero, something else, or raise a signal. */
+static void count(const char *what, char *start, size_t from, size_t to) {
+    volatile unsigned right = 0, zero = 0, other = 0, faults = 0;
+    for (volatile size_t page = from; page < to; page++) {
+        if (sigsetjmp(out, 1)) {
+            faults++;
+            continue;
+        }
+        size_t word = *(volatile size_t *)(start + page * PAGE);
+        if (word == page + 1) right++;
+        else if (word == 0) zero++;
+        else other++;
+    }
+    printf("%s: %u right, %u zero, %u other, %u faults\n", what, right, zero, other, faults);
+}
+
+static void guards(void) {
+    char *start = fresh();
+    printf("install %d %d\n", madvise(start + 100 * PAGE, 300 * PAGE, 102), errno);
+    count("guarded", start, 0, 1000);
+    printf("remove %d\n", madvise(start + 100 * PAGE, 300 * PAGE, 103));
+    count("unguarded", start, 0, 1000);
+    printf("install %d\n", madvise(start + 1000 * PAGE, PAGE, 102));
+    /* First touches beside a guard spare it. */
+    madvise(start + 1001 * PAGE, 200 * PAGE, MADV_DONTNEED);
+    count("beside", start, 1001, 1201);
+    count("guard", start, 1000, 1001);
+    munmap(start, PAGES * PAGE);
+}
+
+static void children(void) {
+    char *start = fresh();
+    printf("%d", madvise(start, 1000 * PAGE, MADV_WIPEONFORK));
+    printf(" %d", madvise(start + 2000 * PAGE, 1000 * PAGE, MADV_DONTFORK));
+    printf(" %d", madvise(start + 4000 * PAGE, 1000 * PAGE, MADV_DONTFORK));
+    printf(" %d\n", madvise(start + 4000 * PAGE, 1000 * PAGE, MADV_DOFORK));
+    for (int round = 0; round < 2; round++) {
+        fflush(stdout);
+        if (fork() == 0) {
+            count("wiped", start, 0, 1000);
+            count("plain", start, 1000, 2000);
+            count("kept", start, 2000, 3000);
+            count("given again", start, 3000, PAGES);
+            fflush(stdout);
+            _exit(0);
+        }
+        wait(NULL);
+        count("parent", start, 0, PAGES);
+    }
+    munmap(start, PAGES * PAGE);
+}
+
+static void several(void) {
+    char *start = fresh(), *to = fresh();
+    mprotect(start + 1000 * PAGE, 500 * PAGE, PROT_READ);
+    char *moved = mremap(start, 3000 * PAGE, 3000 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+    printf("moved %d %d\n", moved == to, moved == MAP_FAILED ? errno : 0);
+    count("moved", to, 0, 3000);
+    count("rest", start, 3000, PAGES);
+    count("left", start, 0, 3000);
+    munmap(start, PAGES * PAGE), munmap(to, PAGES * PAGE);
+}
+
+static void locks(void) {
+    char *start = fresh();
+    size_t *top = sbrk(0);
+    for (int round = 0; round < 6; round++) {
+        printf("%d", mlockall(round % 2 ? MCL_CURRENT : MCL_CURRENT | MCL_ONFAULT));
+        printf(" %d\n", munlockall());
+        if (sbrk(1 << 20) == (void *)-1) return;
+        size_t wrong = 0;
+        for (size_t word = 0; word < (1 << 20) / sizeof *top; word++) wrong += top[word] != 0, top[word] = word;
+        count("between", start, 0, PAGES);
+        for (size_t word = 0; word < (1 << 20) / sizeof *top; word++) wrong += top[word] != word;
+        printf("%zu wrong\n", wrong);
+        memset(top, 0, 4096);
+        sbrk(-(1 << 20));
+    }
+    printf("locked %d\n", mlockall(MCL_CURRENT));
+    count("locked", start, 0, PAGES);
+}
+
+int main(void) {
+    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+    signal(SIGSEGV, on_fault), signal(SIGBUS, on_fault);
+    guards();
+    children();
+    several();
+    locks();
+    return 0;
+}

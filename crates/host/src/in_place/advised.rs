@@ -1,0 +1,160 @@
+//! What the program said of its memory that changes what a touch or a child finds, and that the kernel tells of by no event.
+//!
+//! The library's `madvise` tells of it, whatever is registered. What is known here only says where to look: whether memory is
+//! wiped on fork is read from the kernel, since memory that is not registered comes and goes unseen.
+
+use std::ops::Range;
+
+use bifolio_sys::{advise, smaps};
+
+use crate::in_place::faults::range_of;
+use crate::in_place::regions::Regions;
+use crate::in_place::service::Service;
+
+/// What was said.
+#[derive(Debug, Default)]
+pub(super) struct Advised {
+    /// Guards may be there: a copy would destroy one, so nothing comes but the page that was touched.
+    guards: Regions,
+    /// Registered memory that the program keeps from its children.
+    unshared: Regions,
+    /// Some memory is kept from children.
+    unshares: bool,
+    /// Some memory is zeros in children.
+    wipes: bool,
+}
+
+/// Advice that the service is told of.
+pub const DONTFORK: usize = 10;
+/// Undoes [`DONTFORK`].
+pub const DOFORK: usize = 11;
+/// Children find zeros.
+pub const WIPEONFORK: usize = 18;
+/// The pages are dropped, and a touch raises SIGSEGV.
+pub const GUARD_INSTALL: usize = 102;
+
+impl Advised {
+    /// Tells whether guards may be among the pages of a range.
+    pub(super) fn may_have_guards(&self, range: &Range<usize>) -> bool {
+        self.guards.next_from(range.start).is_some_and(|guards| guards.start < range.end)
+    }
+
+    /// Forgets a range that was unmapped.
+    pub(super) fn unmapped(&mut self, range: &Range<usize>) {
+        self.guards.remove(range.clone());
+        self.unshared.remove(range.clone());
+    }
+
+    /// A range has moved.
+    pub(super) fn moved(&mut self, from: &Range<usize>, to: usize) {
+        for list in [&mut self.guards, &mut self.unshared] {
+            for part in list.within(from.clone()) {
+                let start = to + (part.start - from.start);
+                list.insert(start..start + part.len());
+            }
+        }
+    }
+
+    /// The parts of a range that children may have, as far as the program is concerned.
+    pub(super) fn shared(&self, range: Range<usize>) -> Vec<Range<usize>> {
+        self.unshared.others(range)
+    }
+
+    /// The bytes of registered memory that children are not to find.
+    pub(super) fn hidden_from_children(&self) -> Regions {
+        let mut hidden = Regions::default();
+        self.unshared.all().for_each(|range| hidden.insert(range.start()..range.end()));
+        if self.wipes {
+            flagged("wf").into_iter().for_each(|range| hidden.insert(range));
+        }
+        hidden
+    }
+}
+
+impl Service {
+    /// The program has given advice, and the kernel has taken it.
+    pub(super) fn advised(&mut self, advice: usize, range: Range<usize>) {
+        match advice {
+            GUARD_INSTALL => {
+                self.forget(range.clone());
+                self.advised.guards.insert(range);
+            }
+            DONTFORK => {
+                self.advised.unshares = true;
+                for part in self.regions.within(range) {
+                    self.advised.unshared.insert(part);
+                }
+            }
+            DOFORK => {
+                self.advised.unshared.remove(range.clone());
+                if self.plans.iter().all(|plan| plan.is_forked()) {
+                    // Children that are not announced must not find zeros.
+                    for part in self.regions.within(range) {
+                        let _: Result<(), _> = advise::dontfork(self.memory.window(range_of(&part)));
+                    }
+                }
+            }
+            WIPEONFORK => self.advised.wipes = true,
+            _ => {}
+        }
+    }
+
+    /// A mapping is about to be registered: notes whether the program keeps it from children, which will not be seen later.
+    pub(super) fn note_unshared(&mut self, range: &Range<usize>) {
+        if self.advised.unshares {
+            let mut kept = Regions::default();
+            flagged("dc").into_iter().for_each(|range| kept.insert(range));
+            for part in kept.within(range.clone()) {
+                self.advised.unshared.insert(part);
+            }
+        }
+    }
+
+    /// Lets children have what the program does not keep from them of a range that is not registered any more.
+    pub(super) fn share_again(&mut self, range: Range<usize>) {
+        for part in self.advised.shared(range.clone()) {
+            let _: Result<(), _> = advise::dofork(self.memory.window(range_of(&part)));
+        }
+        self.advised.unshared.remove(range);
+    }
+}
+
+/// The mappings that have a flag of the kernel.
+fn flagged(flag: &str) -> Vec<Range<usize>> {
+    let has = |vma: &smaps::Vma| vma.flags.iter().any(|known| known == flag);
+    let all = smaps::vmas().unwrap_or_default();
+    all.iter().filter(|vma| has(vma)).map(|vma| vma.span.start()..vma.span.end()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_kept_from_children_moves_and_ends_with_its_mapping() {
+        let mut advised = Advised::default();
+        advised.unshared.insert(0x4000..0x8000);
+        advised.moved(&(0x6000..0x8000), 0x2_0000);
+        advised.unmapped(&(0x6000..0x8000));
+        assert_eq!(advised.shared(0x3000..0x7000), [0x3000..0x4000, 0x6000..0x7000]);
+        assert_eq!(advised.shared(0x1_f000..0x2_3000), [0x1_f000..0x2_0000, 0x2_2000..0x2_3000]);
+    }
+
+    #[test]
+    fn guards_are_looked_for_where_they_were_made() {
+        let mut advised = Advised::default();
+        advised.guards.insert(0x4000..0x5000);
+        assert!(advised.may_have_guards(&(0x1000..0x5000)) && advised.may_have_guards(&(0x4000..0x9000)));
+        assert!(!advised.may_have_guards(&(0x1000..0x4000)) && !advised.may_have_guards(&(0x5000..0x6000)));
+    }
+
+    #[test]
+    fn flags_of_mappings_are_read_from_the_kernel() {
+        use bifolio_sys::{Mapping, PAGE, Placement, Protection};
+        let page = Mapping::anonymous(PAGE, Protection::ReadWrite, Placement::Anywhere).expect("memory");
+        let is_there = || flagged("wf").iter().any(|range| range.contains(&page.span().start()));
+        assert!(!is_there());
+        advise::wipe_on_fork(page.all()).expect("private memory");
+        assert!(is_there());
+    }
+}
