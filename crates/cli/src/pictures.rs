@@ -15,7 +15,7 @@ use crate::trace::TraceCommandError;
 pub struct ReportArgs {
     /// The trace.
     pub trace: PathBuf,
-    /// The HTML file to write; `-` is standard output.
+    /// The HTML file to write, `-` is standard output; of a name that ends with .svg the first picture alone.
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
 }
@@ -32,11 +32,13 @@ Examples:
 ///
 /// If the trace cannot be read, or the file cannot be written.
 pub fn report(args: &ReportArgs) -> Result<u8, TraceCommandError> {
-    let html = bifolio_report::html(&Trace::open(&args.trace)?);
+    let trace = Trace::open(&args.trace)?;
+    let alone = args.output.extension().is_some_and(|end| end == "svg");
+    let drawn = if alone { bifolio_report::address_space_svg(&trace) } else { bifolio_report::html(&trace) };
     if args.output == Path::new("-") {
-        io::stdout().write_all(html.as_bytes())?;
+        io::stdout().write_all(drawn.as_bytes())?;
     } else {
-        std::fs::write(&args.output, html)
+        std::fs::write(&args.output, drawn)
             .map_err(|source| TraceCommandError::Write { path: args.output.clone(), source })?;
     }
     Ok(exit::OK)

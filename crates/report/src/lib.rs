@@ -25,6 +25,13 @@ pub fn html(trace: &Trace) -> String {
     page::page(trace, &analysis).into_string()
 }
 
+/// Draws the first picture of the page: how often what moved, over addresses and time; returns an SVG file, for light and dark.
+#[must_use]
+pub fn address_space_svg(trace: &Trace) -> String {
+    let analysis = analysis::Analysis::of(trace);
+    svg::alone(&picture::address_space::heat(&analysis).picture, page::STYLE)
+}
+
 /// Draws curves of misses by the size of the memory; returns an SVG file, for light and dark.
 #[must_use]
 pub fn miss_ratio_svg(curves: &[Curve]) -> String {

@@ -92,12 +92,19 @@ impl Canvas {
     }
 }
 
-/// A picture as a file of its own, with the style of the page.
+/// A picture as a file of its own, with the style of the page: to be shown on other pages, where nothing is pointed at.
 pub(crate) fn alone(picture: &Markup, style: &str) -> String {
     let head = r#"<svg xmlns="http://www.w3.org/2000/svg" style="background:var(--ground)""#;
     let text = picture.0.replacen("<svg", head, 1);
-    // The style is that of the first mark on.
-    text.replacen('>', &format!("><style>{style}</style>"), 1)
+    let without_titles: String = text
+        .split("<title>")
+        .enumerate()
+        .map(|(part, text)| match text.split_once("</title>") {
+            Some((_, rest)) if part > 0 => rest,
+            _ => text,
+        })
+        .collect();
+    without_titles.replacen('>', &format!("><style>{style}</style>"), 1)
 }
 
 /// Three labels of an axis from zero to `most`.
@@ -113,5 +120,24 @@ pub(crate) fn legend<'l>(entries: impl IntoIterator<Item = (&'l str, String)>) -
                 li { svg viewBox="0 0 12 12" aria-hidden="true" { rect class=(class) width="12" height="12" {} } (name) }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn picture_alone_has_its_marks_and_style_and_no_titles() {
+        let mut canvas = Canvas::new(20.0);
+        canvas.rect("h1", (1.0, 2.0), (3.0, 4.0), "one");
+        canvas.rect("h2", (1.0, 2.0), (3.0, 4.0), "two");
+        let text = alone(&canvas.finish("a picture"), ".h1 { fill: red; }");
+        assert!(
+            text.starts_with("<svg xmlns=") && text.contains("><style>.h1 { fill: red; }</style><rect"),
+            "{text}"
+        );
+        assert_eq!((text.matches("<rect").count(), text.matches("</rect>").count()), (2, 2), "{text}");
+        assert!(!text.contains("title") && !text.contains("one"), "{text}");
     }
 }

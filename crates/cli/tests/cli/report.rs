@@ -29,6 +29,21 @@ fn report_of_a_run_is_one_file_with_every_picture_and_its_numbers() {
 }
 
 #[test]
+fn first_picture_is_a_file_of_its_own_if_its_name_says_so() {
+    if !device_works("first_picture_is_a_file_of_its_own_if_its_name_says_so") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).to_str().expect("a plain name").to_owned();
+    let (trace, picture) = (at("trace"), at("map.svg"));
+    assert_eq!(bifolio(&["demo", "bfs", "-q", "--trace", &trace]).code, Some(0));
+    assert_eq!(bifolio(&["report", &trace, "-o", &picture]).code, Some(0));
+    let text = std::fs::read_to_string(&picture).expect("it was written");
+    assert!(text.starts_with("<svg xmlns=") && text.ends_with("</svg>"), "{picture}");
+    assert!(text.contains("<rect class=\"h") && !text.contains("<section"), "{picture}");
+}
+
+#[test]
 fn trace_and_run_are_drawn_alike() {
     if !device_works("trace_and_run_are_drawn_alike") {
         return;
