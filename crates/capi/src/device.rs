@@ -13,8 +13,9 @@ use crate::abi::{
 };
 use crate::event::{EventQueue, told};
 use crate::foreign::Foreign;
+use crate::handle::lock;
 use crate::handle::{Kind, Table};
-use crate::space::{SpaceState, lock};
+use crate::space::SpaceState;
 use crate::status::Error;
 
 pub static DEVICES: Table<DeviceState> = Table::new(Kind::Device);

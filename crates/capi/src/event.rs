@@ -1,13 +1,10 @@
 //! Events that a port fetches.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::VecDeque;
+use std::sync::Mutex;
 
-use bifolio_host::{Detail, Event, EventKind, Observer};
-
-use crate::abi::{BF_E_LOST, BF_EV_FAULT, BF_EV_LOST, Sized32, bf_event};
-use crate::device::DeviceState;
-use crate::space::lock;
+use crate::abi::{BF_EV_FAULT, Sized32, bf_event};
+use crate::handle::lock;
 
 /// What waits for one port.
 #[derive(Default)]
@@ -49,25 +46,4 @@ impl EventQueue {
 /// An event that is due at once.
 pub fn told(kind: u32, va: u64) -> bf_event {
     bf_event { kind, va, ..bf_event::ZERO }
-}
-
-/// Tells ports of what is lost.
-pub struct LossObserver(pub Arc<Mutex<BTreeMap<u8, Arc<DeviceState>>>>);
-
-impl Observer for LossObserver {
-    fn observe(&self, event: &Event<'_>) {
-        let (node, va) = match event.kind {
-            EventKind::DeviceLost { node, block } => (Some(node), block),
-            EventKind::Poisoned { address, .. } => (None, address),
-            _ => return,
-        };
-        let lost = bf_event { result: BF_E_LOST, ..told(BF_EV_LOST, va as u64) };
-        for device in lock(&self.0).values().filter(|device| node.is_none_or(|node| node == device.node)) {
-            lock(&device.queues).iter().for_each(|queue| queue.push(lost));
-        }
-    }
-
-    fn detail(&self) -> Detail {
-        Detail::Results
-    }
 }

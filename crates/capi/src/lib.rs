@@ -15,6 +15,7 @@ mod edge;
 mod event;
 mod foreign;
 mod handle;
+mod loss;
 pub mod measure;
 mod port;
 mod post;

@@ -13,8 +13,9 @@ use crate::abi::{
 use crate::device::{DeviceKind, DeviceState, access_of, rights_of};
 use crate::event::{EventQueue, told};
 use crate::handle::Slots;
+use crate::handle::lock;
 use crate::post::Posted;
-use crate::space::{SpaceState, lock};
+use crate::space::SpaceState;
 use crate::status::Error;
 
 pub static PORTS: Slots<PortState> = Slots::new();

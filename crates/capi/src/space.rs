@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bifolio_host::device::Device;
@@ -13,8 +13,8 @@ use crate::abi::{BF_E_RANGE, BF_SPACE_CHECKED, BF_SPACE_NO_THREADS, BF_SPACE_VIR
 use crate::blocks::SmallBlocks;
 use crate::device::DeviceState;
 use crate::edge::program_memory;
-use crate::event::LossObserver;
-use crate::handle::{Kind, Table};
+use crate::handle::{Kind, Table, lock};
+use crate::loss::LossObserver;
 use crate::post::Poster;
 use crate::status::{Error, of_failure};
 
@@ -140,9 +140,4 @@ impl SpaceState {
 
 fn place(range: AddressRange) -> String {
     format!("{:#x} to {:#x}", range.start(), range.end())
-}
-
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded is changed by single calls.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

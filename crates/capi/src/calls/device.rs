@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::abi::{BF_E_DETACHED, BF_OK, bf_device, bf_device_config, bf_space, bf_status};
 use crate::device::{DEVICES, DeviceState};
 use crate::edge::{call, read_struct, write_out};
-use crate::space::{SPACES, lock};
+use crate::handle::lock;
+use crate::space::SPACES;
 use crate::status::Error;
 
 #[unsafe(no_mangle)]

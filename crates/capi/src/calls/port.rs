@@ -10,8 +10,8 @@ use crate::abi::{
 };
 use crate::device::DEVICES;
 use crate::edge::{bytes_in, bytes_out, call, read_struct, write_out, write_struct};
+use crate::handle::lock;
 use crate::port::{PORTS, PortState, address};
-use crate::space::lock;
 use crate::status::Error;
 
 #[unsafe(no_mangle)]

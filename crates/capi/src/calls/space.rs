@@ -13,8 +13,9 @@ use crate::abi::{
 };
 use crate::device::{DEVICES, DeviceKind, DeviceState};
 use crate::edge::{call, read_struct, write_out, write_struct};
+use crate::handle::lock;
 use crate::port::PORTS;
-use crate::space::{SPACES, SpaceState, lock};
+use crate::space::{SPACES, SpaceState};
 use crate::status::Error;
 
 #[unsafe(no_mangle)]

@@ -12,7 +12,7 @@ use bifolio_engine::sleep::{Seen, Sleeper};
 use bifolio_folio::{Order, Pfn};
 use bifolio_sys::{PAGE, SharedBytes};
 
-use crate::caching::Caches;
+use crate::caches::Caches;
 use crate::gate::Gate;
 use crate::memory::Memory;
 use crate::sync::OnceLock;

@@ -32,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic_op;
+mod caches;
 mod caching;
 mod gate;
 mod hosted;
@@ -44,7 +45,8 @@ mod table;
 mod tlb;
 
 pub use atomic_op::{AtomicOp, AtomicWidth};
-pub use caching::{CachingPort, Invalidation};
+pub use caches::Invalidation;
+pub use caching::CachingPort;
 pub use hosted::Hosted;
 pub use memory::{Memory, MemoryError};
 pub use port::{Port, Refused, Translation};
