@@ -135,6 +135,8 @@ mod unit;
 
 #[path = "../../../devices/hosted/src/atomic_op.rs"]
 mod atomic_op;
+#[path = "../../../devices/hosted/src/caches.rs"]
+mod caches;
 #[path = "../../../devices/hosted/src/caching.rs"]
 mod caching;
 #[path = "../../../devices/hosted/src/gate.rs"]
