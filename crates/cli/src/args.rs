@@ -276,10 +276,10 @@ Examples:
   bifolio stats 4711
   watch bifolio stats 4711
 
-The figures since the program began, those of the report of run. What is resident
-and away is measured every tenth of a second while memory is managed. Only the
-program's own user and root can ask. Exit codes: 2 for a process that bifolio run
-did not start, 3 for one of another user.";
+The figures since the program began, those of the report of run. What is
+resident and away is measured every tenth of a second while memory is managed.
+Only the program's own user and root can ask. Exit codes: 2 for a process that
+bifolio run did not start, 3 for one of another user.";
 
 /// Where a report goes.
 #[derive(Debug, Args)]

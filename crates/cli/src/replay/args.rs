@@ -39,7 +39,7 @@ pub struct ReplayArgs {
 
 const HELP: &str = "\
 Examples:
-  bifolio demo pagerank --sources 0 --rounds 2 --trace t.bifolio --trace-accesses
+  bifolio demo bfs --trace t.bifolio --trace-accesses
   bifolio replay t.bifolio
   bifolio replay t.bifolio --policy auto --policy stride+sieve --vram 6M
   bifolio replay t.bifolio --what-if --policy auto --svg misses.svg

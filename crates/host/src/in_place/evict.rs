@@ -193,11 +193,26 @@ impl Service {
         (first..first + range.pages()).for_each(|page| pages.insert(page_run(page)));
         let stored = self.store_pages(base, &pages, false);
         stored.runs(PageRun::BLOCK).for_each(|run| pages.remove(run));
-        for run in pages.runs(PageRun::BLOCK) {
-            let part = span_of(base, run);
-            let done = self.engine.view().copy_in(part, self.engine.view().scratch_of(part));
-            self.limits.resident += (done / PAGE) as u64;
+        if pages.is_empty() {
+            return;
         }
+        if self.staged.is_some() {
+            // The staging has what another eviction could not store.
+            for run in pages.runs(PageRun::BLOCK) {
+                let part = span_of(base, run);
+                let done = self.engine.view().copy_in(part, self.engine.view().scratch_of(part));
+                self.limits.resident += (done / PAGE) as u64;
+            }
+            return;
+        }
+        for run in pages.runs(PageRun::BLOCK) {
+            let (part, view) = (span_of(base, run), self.engine.view());
+            view.staging_of(part).copy_from(view.scratch_of(part)).expect("both are as long as the part");
+        }
+        self.limits.resident += u64::from(pages.count());
+        self.staged = Some((base, pages));
+        self.put_back();
+        self.clear_staging();
     }
 
     /// Copies back what could not be stored. What was dropped meanwhile is forgotten by the events.

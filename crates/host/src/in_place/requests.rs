@@ -70,28 +70,39 @@ impl Service {
 
     /// Brings all of a range home, whatever the limit says. Returns whether something could not come.
     pub(super) fn bring_home(&mut self, range: Range<usize>) -> usize {
-        let mut stored = Vec::new();
-        self.engine.for_stored(range, |range, _| stored.push(range));
-        let mut missing = 0;
-        for range in stored {
-            let mut at = range.start;
-            while at < range.end {
-                match self.fetch(at, Order::PMD) {
-                    Ok(brought) => at = brought.end.max(at + PAGE),
-                    Err(Outcome::Again(_)) => {
-                        self.read_messages();
-                        std::thread::yield_now();
-                    }
-                    // Dropped meanwhile.
-                    Err(Outcome::Exists) => at += PAGE,
-                    Err(_) => {
-                        missing = 1;
-                        at += PAGE;
-                    }
+        loop {
+            let mut stored = Vec::new();
+            self.engine.for_stored(range.clone(), |range, _| stored.push(range));
+            if stored.is_empty() {
+                return 0;
+            }
+            let mut all = true;
+            for part in stored {
+                all &= self.bring_part_home(part);
+            }
+            if !all {
+                return 1;
+            }
+            // Events that were read meanwhile may have moved stored pages into the range.
+        }
+    }
+
+    /// Brings a folio, or a part of one, home. Returns whether all of it has come or is gone.
+    fn bring_part_home(&mut self, part: Range<usize>) -> bool {
+        let (mut at, mut all) = (part.start, true);
+        while at < part.end {
+            match self.fetch(at, Order::PMD) {
+                Ok(brought) => at = brought.end.max(at + PAGE),
+                Err(Outcome::Again(_)) => {
+                    self.read_messages();
+                    std::thread::yield_now();
                 }
+                // Dropped meanwhile.
+                Err(Outcome::Exists) => at += PAGE,
+                Err(_) => (at, all) = (at + PAGE, false),
             }
         }
-        missing
+        all
     }
 
     /// Leaves mappings, or one with a hole beside it, to the kernel that are to move together: it moves only such as no

@@ -61,11 +61,17 @@ impl Service {
         }
     }
 
-    /// Shows zeros wherever nothing is in a registered range.
+    /// Shows zeros wherever nothing is in a registered range, and the store has nothing of it either.
     fn fill_missing(&mut self, range: Range<usize>) {
         let mut at = range.start;
         while at < range.end {
-            match self.fill_zeros_at(range_of(&(at..range.end))) {
+            let mut end = range.end;
+            self.engine.for_stored(at..range.end, |stored, _| end = end.min(stored.start));
+            if end == at {
+                at += PAGE;
+                continue;
+            }
+            match self.fill_zeros_at(range_of(&(at..end))) {
                 Outcome::Done(bytes) | Outcome::Again(bytes) if bytes > 0 => at += bytes,
                 Outcome::Again(_) => {
                     self.read_messages();

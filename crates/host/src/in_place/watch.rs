@@ -121,16 +121,17 @@ impl Service {
         self.share_again(range.start()..range.end());
     }
 
-    /// Leaves the mapping around an address to the kernel: a stack.
+    /// Leaves the mapping around an address to the kernel, as far as it can come home: a stack.
     pub(super) fn keep_stack(&mut self, address: usize) {
         let Ok(mut entries) = self.maps.read() else { return };
         let around = entries.find(|entry| entry.range.contains(address)).map(|entry| entry.range);
         drop(entries);
         let Some(around) = around else { return };
         for part in self.regions.within(around.start()..around.end()) {
-            self.bring_home(part.clone());
-            self.leave(range_of(&part));
-            self.regions.remove(part);
+            if self.bring_home(part.clone()) == 0 {
+                self.leave(range_of(&part));
+                self.regions.remove(part);
+            }
         }
     }
 
