@@ -108,7 +108,7 @@ pub struct PageRankArgs {
     /// Rounds to run.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = number(1_u32, 10_000))]
     pub rounds: u32,
-    /// Rank what is close to each of the N nodes that point to most others, too; without it, 128 for Debian's packages.
+    /// Rank what is close to each of the N nodes that point to most others, too; without it, 128 for Debian's packages on one device.
     ///
     /// This is personalised PageRank. Each node adds 16 bytes for each node of the graph to the data.
     #[arg(long, value_name = "N", value_parser = number(0_usize, SOURCES_MAX))]

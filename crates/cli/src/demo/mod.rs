@@ -121,7 +121,8 @@ fn source(args: &JobArgs) -> Source<'_> {
 fn resolve(command: &DemoCommand, graph: &Graph) -> Result<Job, DemoError> {
     match command {
         DemoCommand::Pagerank(args) => {
-            let packages = matches!(source(&args.job), Source::Packages);
+            // Several devices take the rows of shares from each other in every round.
+            let packages = matches!(source(&args.job), Source::Packages) && args.job.devices.get() == 1;
             let sources = args.sources.unwrap_or(if packages { PACKAGE_SOURCES } else { 0 });
             let settings = PageRank::new(DAMPING, args.rounds)?;
             Ok(Job::PageRank { settings, sources: order::most_edges(graph, sources) })

@@ -97,7 +97,7 @@ Options:
 
       --sources <N>
           Rank what is close to each of the N nodes that point to most others,
-          too; without it, 128 for Debian's packages.
+          too; without it, 128 for Debian's packages on one device.
           
           This is personalised PageRank. Each node adds 16 bytes for each node
           of the graph to the data.
