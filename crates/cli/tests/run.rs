@@ -147,6 +147,24 @@ fn pages_are_dropped_while_they_leave() {
     );
 }
 
+/// Two mappings side by side that are one as soon as both are withheld from children.
+const NEIGHBOURS: &str = "
+import ctypes, mmap
+HALF, WITHHELD = 16 << 20, 10
+region = mmap.mmap(-1, 2 * HALF, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+start = ctypes.addressof(ctypes.c_char.from_buffer(region))
+madvise = ctypes.CDLL(None).madvise
+madvise.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+assert madvise(start, HALF, WITHHELD) == 0
+for page in range(2 * HALF >> 12): region[page << 12] = page % 251
+print(sum(region[page << 12] for page in range(2 * HALF >> 12)))
+";
+
+#[test]
+fn mappings_that_become_one_are_managed() {
+    same_as_plain("mappings_that_become_one_are_managed", "8M", &["python3", "-c", NEIGHBOURS]);
+}
+
 #[test]
 fn perl_computes_the_same() {
     let script = "my %h; $h{$_} = $_ x 3 for 0..20000; my $s = join ',', map { $h{$_} } sort keys %h; \

@@ -206,7 +206,7 @@ impl Service {
 
     /// Takes the mappings over that were registered as they were read. A part that was unmapped in between, without an event,
     /// and mapped anew since is not registered: what was evicted there would read as zeros. It is a mapping of its own, which
-    /// shows; all of it is tried again at the next scan.
+    /// shows; all of it is tried again at the next scan. Neighbours that are registered may have become one mapping.
     fn confirm(&mut self, registered: Vec<Range<usize>>) {
         if registered.is_empty() {
             return;
@@ -215,7 +215,8 @@ impl Service {
         let now: BTreeMap<usize, usize> =
             entries.map(|entry| (entry.range.start(), entry.range.end())).collect();
         for range in registered {
-            if now.get(&range.start) == Some(&range.end) {
+            let around = now.range(..=range.start).next_back();
+            if around.is_some_and(|(_, end)| range.end <= *end) {
                 self.regions.insert(range);
             } else {
                 self.leave(range_of(&range));
