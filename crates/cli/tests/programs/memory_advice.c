@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,6 +105,21 @@ static void locks(void) {
     count("locked", start, 0, PAGES);
 }
 
+/* Calls that reach a hole transfer what comes before it. */
+static void holes(void) {
+    char *start = fresh();
+    munmap(start + 2000 * PAGE, 10 * PAGE);
+    int file = memfd_create("bytes", 0);
+    struct iovec parts[2] = {{start + 1500 * PAGE, PAGE}, {start + 1990 * PAGE, 20 * PAGE}};
+    printf("write %zd\n", pwrite(file, start + 1900 * PAGE, 200 * PAGE, 0));
+    printf("writev %zd\n", pwritev(file, parts, 2, 0));
+    printf("size %d\n", ftruncate(file, 64 * PAGE));
+    printf("readv %zd\n", preadv(file, parts, 2, 0));
+    count("after", start, 1400, 2100);
+    close(file);
+    munmap(start, PAGES * PAGE);
+}
+
 int main(void) {
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     signal(SIGSEGV, on_fault), signal(SIGBUS, on_fault);
@@ -111,5 +127,6 @@ int main(void) {
     children();
     several();
     locks();
+    holes();
     return 0;
 }

@@ -42,8 +42,8 @@ pub(crate) fn one(range: Range<usize>, held: &mut CallInUse<'_>) {
     while at < range.end {
         let len = (range.end - at).min(PAGES * PAGE);
         let mut there = [1; PAGES];
-        // What is not mapped is for the kernel to refuse.
-        if mincore(at, len, &mut there) && there[..len / PAGE].iter().any(|byte| byte & 1 == 0) {
+        // What is not mapped is for the kernel to refuse, but it transfers what comes before.
+        if !mincore(at, len, &mut there) || there[..len / PAGE].iter().any(|byte| byte & 1 == 0) {
             ask(Request::Ready(at, len));
         }
         at += len;
