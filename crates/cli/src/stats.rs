@@ -58,9 +58,10 @@ struct Stats {
 /// See [`StatsError`].
 pub fn stats(args: &StatsArgs) -> Result<u8, StatsError> {
     let Running { keeper, gauges } = Running::find(args.pid)?;
-    let GaugeReading { resident, away, .. } = gauges.read();
+    let reading = gauges.read();
+    let GaugeReading { resident, away, .. } = reading;
     let figures = Figures::from(&gauges.statistics().snapshot(), age(keeper).unwrap_or_default());
-    let stats = Stats { resident, away, figures, memory: MemoryFigures::from(&gauges.read()) };
+    let stats = Stats { resident, away, figures, memory: MemoryFigures::from(&reading) };
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &stats).map_err(io::Error::from)?;

@@ -57,9 +57,13 @@ pub fn busiest(graph: &Graph) -> Option<Node> {
 
 /// Lists the `count` nodes with the most edges out of them, most first, the lowest number first among equals.
 pub fn most_edges(graph: &Graph, count: usize) -> Vec<Node> {
+    let key = |node: &Node| (Reverse(graph.targets(*node).len()), *node);
     let mut nodes: Vec<Node> = graph.node_numbers().collect();
-    nodes.sort_by_key(|&node| (Reverse(graph.targets(node).len()), node));
-    nodes.truncate(count);
+    if count < nodes.len() {
+        nodes.select_nth_unstable_by_key(count, key);
+        nodes.truncate(count);
+    }
+    nodes.sort_unstable_by_key(key);
     nodes
 }
 

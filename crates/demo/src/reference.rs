@@ -72,7 +72,7 @@ pub struct NoSuchRoot {
 ///
 /// `dangling` is the rank of all nodes without edges in the round before; `nodes` counts all nodes.
 pub fn base(damping: f64, dangling: f64, nodes: f64) -> f64 {
-    (1.0 - damping + damping * dangling) / nodes
+    returned(damping, dangling) / nodes
 }
 
 /// Computes the rank of each node.

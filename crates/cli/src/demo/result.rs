@@ -42,13 +42,18 @@ pub struct Near {
 /// Sums up what is close to each source.
 pub fn near(sources: &[Node], found: &Found, graph: &Graph) -> Vec<Near> {
     let Found::Ranks { personal, .. } = found else { return Vec::new() };
-    let name = |node| graph.names().get(node).unwrap_or("?").to_owned();
     let nearest = |source, ranks: &[f64]| {
         let highest = reference::highest(ranks, NEAREST + 1).into_iter().filter(|(node, _)| *node != source);
-        highest.take(NEAREST).map(|(node, rank)| (name(node), rank)).collect()
+        highest.take(NEAREST).map(|(node, rank)| (name(graph, node), rank)).collect()
     };
     let pairs = sources.iter().zip(personal);
-    pairs.map(|(&source, ranks)| Near { node: name(source), nearest: nearest(source, ranks) }).collect()
+    pairs
+        .map(|(&source, ranks)| Near { node: name(graph, source), nearest: nearest(source, ranks) })
+        .collect()
+}
+
+fn name(graph: &Graph, node: Node) -> String {
+    graph.names().get(node).unwrap_or("?").to_owned()
 }
 
 /// The JSON of a job: what was found, and what it took.
@@ -80,11 +85,10 @@ pub struct DemoReport<'a> {
 impl Rows {
     /// Sums up what a job found.
     pub fn of(found: &Found, graph: &Graph) -> Self {
-        let name = |node| graph.names().get(node).unwrap_or("?").to_owned();
         match found {
             Found::Ranks { ranks, .. } => {
                 let highest = reference::highest(ranks, HIGHEST).into_iter();
-                Self::Ranks(highest.map(|(node, rank)| (name(node), rank)).collect())
+                Self::Ranks(highest.map(|(node, rank)| (name(graph, node), rank)).collect())
             }
             Found::Levels { levels, .. } => Self::Levels(count_levels(levels)),
         }

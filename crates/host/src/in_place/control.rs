@@ -87,7 +87,6 @@ impl Request {
             Request::Advised(advice, start, len) => [ADVISED + advice, start, len],
             Request::Leave(start, len) => [2, start, len],
             Request::NextMapping(at) => [8, at, 0],
-
             Request::BringHome(start, len) => [3, start, len],
             Request::Ready(start, len) => [4, start, len],
             Request::KeepStack(at) => [6, at, 0],

@@ -83,15 +83,15 @@ impl Service {
 
     /// Moves what is there of a window within one block out.
     fn evict(&mut self, window: AddressRange) {
-        let base = window.start() & !(HUGE_PAGE - 1);
-        let Ok(there) = resident_set(window, first_page(window)) else { return };
+        let base = block_of(window);
+        let Ok(there) = resident_set(window) else { return };
         if there.is_empty() {
             return;
         }
         self.move_out(base, &there);
         let staging = self.engine.view().staging_of(window);
         let staging = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
-        let staged = resident_set(staging, first_page(window)).expect("the staging is mapped");
+        let staged = resident_set(staging).expect("the staging is mapped");
         if staged.is_empty() {
             return self.clear_staging();
         }
@@ -188,7 +188,7 @@ impl Service {
 
     /// Stores a range of one block whose bytes are in the scratch memory; what does not fit is copied into the program.
     pub(super) fn store_scratch(&mut self, range: AddressRange) {
-        let base = range.start() & !(HUGE_PAGE - 1);
+        let base = block_of(range);
         let (first, mut pages) = (first_page(range), PageSet::EMPTY);
         (first..first + range.pages()).for_each(|page| pages.insert(page_run(page)));
         let stored = self.store_pages(base, &pages, false);
@@ -262,8 +262,8 @@ impl Service {
     }
 
     fn discard_part(&mut self, part: AddressRange) {
-        let base = part.start() & !(HUGE_PAGE - 1);
-        let Ok(there) = resident_set(part, first_page(part)) else { return };
+        let base = block_of(part);
+        let Ok(there) = resident_set(part) else { return };
         if there.is_empty() {
             return;
         }
@@ -303,20 +303,25 @@ struct Tally {
     waits: u32,
 }
 
-/// The pages of a range within one block that are in memory, where the first of the range is page `first` of the block.
+/// The pages of a range within one block that are in memory.
 ///
 /// # Errors
 ///
 /// Where part of the range is not mapped.
-fn resident_set(range: AddressRange, first: usize) -> Result<PageSet, SysError> {
+fn resident_set(range: AddressRange) -> Result<PageSet, SysError> {
     let mut there = [0; HUGE_PAGE / PAGE];
     let there = &mut there[..range.pages()];
     resident_pages(range, there)?;
-    let mut pages = PageSet::EMPTY;
+    let (first, mut pages) = (first_page(range), PageSet::EMPTY);
     for (index, _) in there.iter().enumerate().filter(|(_, byte)| **byte & 1 == 1) {
         pages.insert(page_run(first + index));
     }
     Ok(pages)
+}
+
+/// The address of the block that a range lies in.
+fn block_of(range: AddressRange) -> usize {
+    range.start() & !(HUGE_PAGE - 1)
 }
 
 /// The place of a range's first page in its block.
