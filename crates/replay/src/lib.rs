@@ -26,11 +26,9 @@ use bifolio_policy::belady;
 /// The fewest pages that must move, one at a time, in a device memory of `pages` pages.
 ///
 /// # Errors
-/// [`ReplayError::FaultsOnly`] if the trace has faults alone: what was touched without a fault is not known.
+/// As [`Requests::check_exact`].
 pub fn fewest(requests: &Requests, pages: u64) -> Result<Optimum, ReplayError> {
-    if requests.source == Source::Faults {
-        return Err(ReplayError::FaultsOnly);
-    }
+    requests.check_exact()?;
     let touches = belady_touches(requests);
     let found = belady::optimum(&touches, usize::try_from(pages).unwrap_or(usize::MAX));
     Ok(Optimum { bytes_in: found.moved_in * PAGE_SIZE, bytes_out: found.moved_out * PAGE_SIZE })

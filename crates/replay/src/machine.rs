@@ -35,6 +35,12 @@ pub enum ReplayError {
          can be told; `bifolio demo` records accesses with --trace-accesses"
     )]
     FaultsOnly,
+    /// Events are missing.
+    #[error(
+        "events are missing from the trace: which pages were touched meanwhile is not known, so neither the optimum nor \
+         misses by size can be told"
+    )]
+    Gaps,
     /// The memory does not hold a page for each touch.
     #[error("{pages} pages of device memory are too few: give 2 at least")]
     TooSmall {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use bifolio_folio::PAGE_SIZE;
 use bifolio_trace::{Answer, Kind, Trace};
 
+use crate::machine::ReplayError;
+
 /// Pages of a block of 2 MiB.
 const BLOCK_PAGES: u64 = 512;
 
@@ -13,6 +15,8 @@ const BLOCK_PAGES: u64 = 512;
 pub enum Source {
     /// Every page that devices accessed.
     Accesses,
+    /// Pages that devices accessed, some of which are missing: events were lost, or a part of the file is damaged.
+    SomeAccesses,
     /// Faults: what was touched while it was there is not known, so that a policy looks better or worse than it is.
     Faults,
 }
@@ -60,7 +64,8 @@ impl Requests {
     pub fn of(trace: &Trace) -> Requests {
         let has = |wanted: fn(&Kind) -> bool| trace.events().any(|event| wanted(&event.kind));
         let source = match has(|kind| matches!(kind, Kind::Access { .. })) {
-            true => Source::Accesses,
+            true if trace.has_no_gaps() => Source::Accesses,
+            true => Source::SomeAccesses,
             false => Source::Faults,
         };
         let by_device = |kind: &Kind| matches!(kind, Kind::Access { .. } | Kind::DeviceFault { .. });
@@ -103,6 +108,21 @@ impl Requests {
         let filled = filled(&touches);
         let touches = touches.into_iter().map(|(touch, _)| touch).collect();
         Requests { source: Source::Accesses, limited: Limited::Device, filled, touches, blocks }
+    }
+}
+
+impl Requests {
+    /// Tells whether every touch is known, as the optimum and misses by size need.
+    ///
+    /// # Errors
+    /// [`ReplayError::FaultsOnly`] if the trace has faults alone: what was touched without a fault is not known; and
+    /// [`ReplayError::Gaps`] if events are missing from it.
+    pub fn check_exact(&self) -> Result<(), ReplayError> {
+        match self.source {
+            Source::Accesses => Ok(()),
+            Source::SomeAccesses => Err(ReplayError::Gaps),
+            Source::Faults => Err(ReplayError::FaultsOnly),
+        }
     }
 }
 

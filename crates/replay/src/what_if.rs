@@ -4,7 +4,7 @@ use bifolio_policy::{MissCurve, PolicyName};
 use serde::Serialize;
 
 use crate::machine::{Link, ReplayError, replay};
-use crate::requests::{Requests, Source};
+use crate::requests::Requests;
 use crate::{PAGE_SIZE, belady_touches};
 
 /// How many sizes are simulated.
@@ -33,12 +33,10 @@ pub struct Point {
 /// The misses of LRU over pages of 4 KiB in memories of every size, by one pass.
 ///
 /// # Errors
-/// [`ReplayError::FaultsOnly`] if the trace has faults alone: what was touched without a fault is not known.
+/// As [`Requests::check_exact`].
 pub fn miss_curve(requests: &Requests) -> Result<MissCurve, ReplayError> {
-    match requests.source {
-        Source::Faults => Err(ReplayError::FaultsOnly),
-        Source::Accesses => Ok(MissCurve::of(&belady_touches(requests))),
-    }
+    requests.check_exact()?;
+    Ok(MissCurve::of(&belady_touches(requests)))
 }
 
 /// The sizes that are worth a look, in pages: eighths of what is enough for everything.

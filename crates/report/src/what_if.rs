@@ -24,13 +24,14 @@ pub(crate) struct WhatIf {
 }
 
 impl WhatIf {
-    /// `None` if accesses were not recorded, or the size of the memory is not known.
+    /// `None` if accesses were not recorded or some are missing, or the size of the memory is not known.
     pub(crate) fn of(trace: &Trace) -> Option<WhatIf> {
         let number = |name| trace.note(name).and_then(|text| text.parse::<u64>().ok());
         let (memory, devices) = (number("device_memory")?, number("devices").unwrap_or(1).max(1));
         let touches: Vec<Touch> = trace.events().filter_map(|event| touch(&event.kind)).collect();
         let curve = MissCurve::of(&touches);
-        let exact = trace.events().any(|event| matches!(event.kind, Kind::Access { .. }));
+        let exact =
+            trace.has_no_gaps() && trace.events().any(|event| matches!(event.kind, Kind::Access { .. }));
         exact.then_some(WhatIf { curve, pages: memory / PAGE_SIZE * devices, devices })
     }
 

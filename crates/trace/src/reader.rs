@@ -44,6 +44,7 @@ pub struct Trace {
     notes: Vec<(String, String)>,
     lost: u64,
     missing_blocks: u64,
+    missing_within: u64,
     damaged: u64,
 }
 
@@ -68,8 +69,15 @@ impl Trace {
     }
 
     fn scan(bytes: Vec<u8>) -> Trace {
-        let mut trace =
-            Trace { bytes, blocks: Vec::new(), notes: Vec::new(), lost: 0, missing_blocks: 0, damaged: 0 };
+        let mut trace = Trace {
+            bytes,
+            blocks: Vec::new(),
+            notes: Vec::new(),
+            lost: 0,
+            missing_blocks: 0,
+            missing_within: 0,
+            damaged: 0,
+        };
         let (mut found, mut at) = (Vec::new(), FILE_HEADER_LEN);
         while at < trace.bytes.len() {
             match block::check(&trace.bytes[at..]) {
@@ -92,6 +100,9 @@ impl Trace {
     fn take_blocks(&mut self, found: Vec<(usize, Header)>) {
         let last = found.last().map_or(0, |(_, header)| header.number + 1);
         self.missing_blocks = last - found.len() as u64;
+        let from_first_event = found.iter().skip_while(|(_, header)| header.content == Content::Notes);
+        let numbers: Vec<u64> = from_first_event.map(|(_, header)| header.number).collect();
+        self.missing_within = numbers.windows(2).map(|pair| pair[1] - pair[0] - 1).sum();
         self.lost = found.iter().map(|(_, header)| header.lost).max().unwrap_or(0);
         for (at, header) in found {
             match header.content {
@@ -133,6 +144,19 @@ impl Trace {
     #[must_use]
     pub fn missing_blocks(&self) -> u64 {
         self.missing_blocks
+    }
+
+    /// Those of them that are missing after the first event: what happened meanwhile is not known. Blocks that newer ones
+    /// replaced are older than all events that are there.
+    #[must_use]
+    pub fn missing_within(&self) -> u64 {
+        self.missing_within
+    }
+
+    /// Whether nothing is missing from the first event to the last one that was written.
+    #[must_use]
+    pub fn has_no_gaps(&self) -> bool {
+        self.lost == 0 && self.missing_within == 0
     }
 
     /// Bytes that belong to no whole block. A writer that was killed leaves some.

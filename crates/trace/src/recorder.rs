@@ -18,6 +18,9 @@ use crate::shared::SharedQueue;
 
 /// How many events may wait to be written: some tenths of a second of fast faults, if the writer gets no processor.
 const QUEUE: usize = 1 << 17;
+/// A share of the queue, one part in so many, is for what engines tell: accesses wait for the writer before they use it, so
+/// that they make no other event find the queue full.
+const RESERVED: usize = 2;
 /// How long the writer sleeps when it has nothing to do.
 const NAP: Duration = Duration::from_millis(2);
 /// How old events may be before they are in the file, though their block is not full.
@@ -147,7 +150,7 @@ impl Drop for Recorder {
 /// Records accesses, for traces in which every access is to be found.
 ///
 /// Unlike the observer it waits for the writer when the queue is full: a trace from which accesses are missing is of no
-/// use for what needs all of them. So it must be called by threads that hold no locks of the engine.
+/// use for what needs all of them. It leaves half of the queue to the observer, which cannot wait. It must be called by threads that hold no locks of the engine.
 #[derive(Clone)]
 pub struct Accesses(Arc<Queue>);
 
@@ -155,7 +158,8 @@ impl Accesses {
     /// Records one access to the page of `address`.
     pub fn record(&self, address: u64, unit: u32, write: bool) {
         let event = self.0.event(Kind::Access { address: address & !0xfff, unit, write });
-        while self.0.events.push(event).is_err() {
+        let most = self.0.events.capacity() / RESERVED;
+        while self.0.events.len() > most || self.0.events.push(event).is_err() {
             // Acquire: nothing of the writer is used after it.
             if self.0.ended.load(Ordering::Acquire) {
                 return;
@@ -232,4 +236,44 @@ fn thread_number() -> u32 {
         }
         number.get()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(capacity: usize) -> Queue {
+        Queue {
+            events: ArrayQueue::new(capacity),
+            shared: None,
+            lost: AtomicU64::new(0),
+            start: Instant::now(),
+            closing: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    #[test]
+    fn events_that_find_the_queue_full_are_counted_and_wait_for_nothing() {
+        // There is no writer, so whatever waited for one would wait for ever.
+        let queue = queue(4);
+        let kind = bifolio_engine::EventKind::Busy;
+        let event = bifolio_engine::Event { sequence: 0, transaction: None, kind };
+        (0..10).for_each(|_| queue.observe(&event));
+        assert_eq!((queue.events.len(), queue.lost.load(Ordering::Relaxed)), (4, 6));
+    }
+
+    #[test]
+    fn accesses_leave_half_of_the_queue_to_what_cannot_wait() {
+        let queue = Arc::new(queue(8));
+        let accesses = Accesses(Arc::clone(&queue));
+        std::thread::scope(|threads| {
+            threads.spawn(move || (0..20).for_each(|page| accesses.record(page << 12, 1, false)));
+            let mut taken = 0;
+            while taken < 20 {
+                assert!(queue.events.len() <= 5, "half, and the access that found it free");
+                taken += usize::from(queue.events.pop().is_some());
+            }
+        });
+    }
 }

@@ -47,9 +47,12 @@ impl Failure for ReplayCommandError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Trace(_) | Self::NoMemory => exit::USAGE,
-            Self::Replay(ReplayError::Empty | ReplayError::FaultsOnly | ReplayError::TooSmall { .. }) => {
-                exit::USAGE
-            }
+            Self::Replay(
+                ReplayError::Empty
+                | ReplayError::FaultsOnly
+                | ReplayError::Gaps
+                | ReplayError::TooSmall { .. },
+            ) => exit::USAGE,
             Self::Replay(_) | Self::Write { .. } | Self::Stdout(_) => exit::FAILED,
         }
     }
@@ -62,8 +65,11 @@ struct Comparison {
     memory: u64,
     /// Which one that is: `device` or `system`.
     limited: &'static str,
-    /// Whether every access was recorded, or faults only.
+    /// Whether every access was recorded and is there.
     exact: bool,
+    /// What the touches are.
+    #[serde(skip)]
+    source: Source,
     rows: Vec<Row>,
     /// What no policy can beat, if it can be told.
     optimum: Option<Optimum>,
@@ -101,9 +107,10 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, ReplayCommandError> {
     };
     let policies = if args.policy.is_empty() { usual_policies() } else { args.policy.clone() };
     let rows = policies.iter().map(run).collect::<Result<Vec<Row>, ReplayError>>()?;
-    let exact = requests.source == Source::Accesses;
+    let source = requests.source;
+    let exact = source == Source::Accesses;
     let optimum = if exact { Some(fewest(&requests, pages)?) } else { None };
-    let comparison = Comparison { memory, limited, exact, rows, optimum };
+    let comparison = Comparison { memory, limited, exact, source, rows, optimum };
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &comparison).map_err(io::Error::from)?;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use bifolio_replay::Source;
 use console::Style;
 
 use crate::figures::{bytes, grouped, percent};
@@ -16,7 +17,7 @@ use crate::table;
 pub fn print(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
     let rows = &comparison.rows;
     let touches = rows.first().map_or(0, |row| row.outcome.touches);
-    let what = if comparison.exact { "touch of a page" } else { "fault" };
+    let what = if comparison.source == Source::Faults { "fault" } else { "touch of a page" };
     let touches =
         if touches == 1 { format!("1 {what}") } else { format!("{} {}", grouped(touches), plural(what)) };
     writeln!(out, "{touches}, {} of {} memory\n", bytes(comparison.memory), comparison.limited)?;
@@ -44,15 +45,31 @@ pub fn print(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
     }
     table::print(out, &mut table, |_| Style::new())?;
     writeln!(out, "\n* the best of its column; back: folios that were evicted and came back")?;
-    if comparison.optimum.is_none() {
-        writeln!(out, "The trace has faults only: what was touched while it was there is not known, and")?;
-        let way_out = if comparison.limited == "device" { " Record it with --trace-accesses." } else { "" };
-        writeln!(out, "neither is the optimum.{way_out}")?;
-    }
+    print_unknown(out, comparison)?;
     for Row { policy, outcome } in rows {
         writeln!(out, "log of {policy}: {:016x}", outcome.log)?;
     }
     Ok(())
+}
+
+/// Says why there is no optimum.
+fn print_unknown(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
+    match comparison.source {
+        Source::Accesses => Ok(()),
+        Source::SomeAccesses => {
+            writeln!(out, "Events are missing from the trace: what was touched meanwhile is not known, and")?;
+            writeln!(out, "neither is the optimum.")
+        }
+        Source::Faults => {
+            writeln!(
+                out,
+                "The trace has faults only: what was touched while it was there is not known, and"
+            )?;
+            let way_out =
+                if comparison.limited == "device" { " Record it with --trace-accesses." } else { "" };
+            writeln!(out, "neither is the optimum.{way_out}")
+        }
+    }
 }
 
 fn plural(what: &str) -> &'static str {

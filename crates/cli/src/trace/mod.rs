@@ -46,7 +46,9 @@ pub enum TraceCommandError {
 impl Failure for TraceCommandError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Trace(_) | Self::EmptyCut { .. } | Self::Export(ExportError::NoAccesses) => exit::USAGE,
+            Self::Trace(_)
+            | Self::EmptyCut { .. }
+            | Self::Export(ExportError::NoAccesses | ExportError::Gaps) => exit::USAGE,
             Self::Export(ExportError::Write(_)) | Self::Write { .. } | Self::Stdout(_) => exit::FAILED,
         }
     }

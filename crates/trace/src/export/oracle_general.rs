@@ -21,6 +21,12 @@ pub enum ExportError {
     /// It has no accesses.
     #[error("the trace has no accesses, only faults and what moved: record one with --trace-accesses")]
     NoAccesses,
+    /// Some are missing.
+    #[error(
+        "events are missing from the trace, so not every access is known: record it again, on a machine that has time for \
+         the writer"
+    )]
+    Gaps,
     /// Writing failed.
     #[error("writing failed")]
     Write(#[from] io::Error),
@@ -43,6 +49,9 @@ pub fn write(trace: &Trace, out: &mut impl Write) -> Result<u64, ExportError> {
         .collect();
     if accesses.is_empty() {
         return Err(ExportError::NoAccesses);
+    }
+    if !trace.has_no_gaps() {
+        return Err(ExportError::Gaps);
     }
     let next = next_accesses(accesses.iter().map(|(_, page)| *page));
     for ((seconds, page), next) in accesses.iter().zip(next) {
