@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Counts by callgrind the instructions of cases of the buddy allocator and of the engine, and compares them with the file
-# instructions.txt of each crate.
+# Counts by callgrind the instructions of cases of the buddy allocator, of the engine and of recording a trace, and
+# compares them with the file instructions.txt of each crate.
 #
-# usage: count-instructions.sh            fails if a case takes 5 % more than its file says, of the engine 3 %
+# usage: count-instructions.sh            fails if a case takes 5 % more than its file says, of the others 3 %
 #        count-instructions.sh --update   writes the files anew
 #
 # Counts depend neither on the load nor on the speed of the machine, nor on the model of its processor: only the C library
@@ -14,7 +14,8 @@ cd "$(dirname "$0")/.."
 
 # Folder, package, example, and by how many percent a case may grow.
 programs='crates/buddy-cases bifolio-buddy-cases count 5
-crates/engine bifolio-engine count_engine 3'
+crates/engine bifolio-engine count_engine 3
+crates/trace bifolio-trace count_recorder 3'
 
 main() {
     case "${1-}" in

@@ -10,6 +10,8 @@ use bifolio_folio::Order;
 use bifolio_host::{Side, Space, SpaceConfig};
 use bifolio_policy::FixedOrders;
 use bifolio_sys::AddressRange;
+use bifolio_trace::{Options, Recorder};
+use tempfile::NamedTempFile;
 
 use crate::floor::{Answered, CopyFloor, FaultFloor};
 use crate::progress::{Watch, prepare, repeat};
@@ -20,6 +22,8 @@ use crate::samples::Samples;
 const FAULT: f64 = 1.15;
 /// Most that a checked fault may cost, in unchecked ones.
 const CHECKED: f64 = 10.0;
+/// Most that a recorded fault may cost, in faults that are not recorded.
+const TRACED: f64 = 1.05;
 /// Handler threads, as a space has.
 const HANDLERS: usize = 2;
 
@@ -39,6 +43,7 @@ pub fn rows(effort: Effort, watch: &mut Watch<'_>) -> Result<Vec<Row>, BenchErro
         cpu(&faults("fault.cpu.2m", Order::PMD, 16), watch)?,
         device(&faults("fault.device.2m", Order::PMD, 16), watch)?,
         checked(&faults("checked.fault.2m", Order::PMD, 16), watch)?,
+        traced(&faults("traced.fault.4k", Order::ZERO, 256), watch)?,
     ])
 }
 
@@ -105,15 +110,43 @@ fn cpu(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
 
 /// Faults of the CPU where every rule is judged at every transition, against the same faults unchecked.
 fn checked(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
+    let bytes = faults.folios * byte_len(faults.order);
+    let config = SpaceConfig { checked: true, ..SpaceConfig::new(bytes, bytes) };
+    compared(faults, config, CHECKED, watch)
+}
+
+/// Faults of the CPU that are recorded in a trace, against the same faults that are not.
+fn traced(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
+    let failed = |why: std::io::Error| BenchError::Failed(format!("no trace can be written: {why}"));
+    let file = NamedTempFile::with_prefix("bifolio-bench-").map_err(failed)?;
+    let options = Options::new([("command", "bifolio bench fault")]);
+    let recorder = Recorder::create(file.path(), &options).map_err(failed)?;
+    let bytes = faults.folios * byte_len(faults.order);
+    let config = SpaceConfig { observers: vec![recorder.observer()], ..SpaceConfig::new(bytes, bytes) };
+    let row = compared(faults, config, TRACED, watch)?;
+    let written = recorder.finish::<&str, &str>([]).map_err(failed)?;
+    if written.lost > 0 {
+        let why = format!("{} of {} events were lost", written.lost, written.lost + written.events);
+        return Err(BenchError::Failed(why));
+    }
+    Ok(row)
+}
+
+/// Faults of the CPU in a space that is configured so, against those of a plain space, in turns.
+fn compared(
+    faults: &Faults,
+    config: SpaceConfig,
+    goal: f64,
+    watch: &mut Watch<'_>,
+) -> Result<Row, BenchError> {
     let &Faults { name, order, folios, rounds } = faults;
     prepare(name, rounds, watch);
     let bytes = byte_len(order);
     let plain = space_of(order, folios)?;
-    let config = SpaceConfig { checked: true, ..SpaceConfig::new(folios * bytes, folios * bytes) };
-    let judged = space_from(config, order)?;
+    let special = space_from(config, order)?;
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     repeat(name, rounds, watch, |_| {
-        for ((space, span), samples) in [(&judged, &mut ours), (&plain, &mut floor)] {
+        for ((space, span), samples) in [(&special, &mut ours), (&plain, &mut floor)] {
             move_all(space, *span, Side::DEVICE)?;
             for folio in 0..folios {
                 let touch = || space.window(*span).read::<u8>(folio * bytes).expect("inside the allocation");
@@ -122,7 +155,7 @@ fn checked(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
         }
         Ok::<(), BenchError>(())
     })?;
-    Ok(Row::time(name, ours.median_us(), floor.median_us(), CHECKED))
+    Ok(Row::time(name, ours.median_us(), floor.median_us(), goal))
 }
 
 /// Touches each folio once from the device and notes how long each took.

@@ -79,7 +79,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// What the floor of a group is.
 fn floor_of(group: BenchGroup) -> &'static str {
     match group {
-        BenchGroup::Fault => "a fault answered by hand, and a copy of as many bytes; of checked, unchecked",
+        BenchGroup::Fault => {
+            "a fault answered by hand, and a copy of as many bytes; of checked and traced, plain"
+        }
         BenchGroup::Migrate => "a copy of as many bytes",
         BenchGroup::Attach => "a load; unmapping from the CPU and a copy; a barrier and a word to and fro",
         BenchGroup::Buddy => "one bit turned over for each call; of buddy.scale, the cheapest size of pool",

@@ -18,8 +18,14 @@ fn names(group: &str) -> Vec<String> {
 #[test]
 fn rows_of_faults_are_those_promised() {
     if device_works("rows_of_faults_are_those_promised") {
-        let expected =
-            ["fault.cpu.4k", "fault.cpu.64k", "fault.cpu.2m", "fault.device.2m", "checked.fault.2m"];
+        let expected = [
+            "fault.cpu.4k",
+            "fault.cpu.64k",
+            "fault.cpu.2m",
+            "fault.device.2m",
+            "checked.fault.2m",
+            "traced.fault.4k",
+        ];
         assert_eq!(names("fault"), expected);
     }
 }
