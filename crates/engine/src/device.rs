@@ -88,6 +88,9 @@ impl Capabilities {
     }
 }
 
+/// Bytes that count as moved at each access of a device to system memory where it is: what crosses the link.
+pub const REMOTE_ACCESS: u64 = 64;
+
 /// A copy between system memory and device memory.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use bifolio_engine::device::{Device, DeviceFault};
+use bifolio_engine::clock::Clock;
+use bifolio_engine::device::{Device, DeviceFault, REMOTE_ACCESS};
 use bifolio_engine::{Budget, Counter, Engine, NodeParts, Observer, Parts, Snapshot, Statistics};
 use bifolio_folio::{MemoryKind, PAGE_SIZE, PageMap, Pfn};
 use bifolio_migrate::{Failure, Rights};
@@ -12,7 +13,7 @@ use bifolio_sim::{SimDevice, SimView, Touch as Touched, VirtualClock};
 
 use crate::log::Log;
 use crate::outcome::Outcome;
-use crate::requests::{Requests, Touch};
+use crate::requests::{Limited, Requests, Touch};
 
 /// What lies between the memories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +22,8 @@ pub struct Link {
     pub bytes_per_second: u64,
     /// Nanoseconds that a fault takes beside its copies.
     pub latency_ns: u64,
+    /// Nanoseconds that an access takes beside all that.
+    pub access_ns: u64,
 }
 
 /// Why a trace cannot be replayed.
@@ -72,7 +75,7 @@ struct Machine {
 /// memory then.
 ///
 /// The simulated device is the side whose memory is limited. Where that is the CPU, the sides are exchanged: its touches are
-/// those of the simulated device, and to the policy nothing is different.
+/// those of the simulated device, and to the policy nothing is different but that nothing can be used where it is.
 ///
 /// # Errors
 /// See [`ReplayError`].
@@ -88,17 +91,17 @@ pub fn replay(
     if pages < 2 {
         return Err(ReplayError::TooSmall { pages });
     }
-    let machine = Machine::new(requests.blocks, policy, pages, link)?;
+    let machine = Machine::new(requests, policy, pages, link)?;
     machine.fill(requests)?;
     machine.log.begin();
-    let before = machine.statistics.snapshot();
+    let (before, begin_ns) = (machine.statistics.snapshot(), machine.clock.now_ns());
     requests.touches.iter().try_for_each(|touch| machine.touch(touch))?;
-    Ok(machine.outcome(requests, &before))
+    Ok(machine.outcome(requests, &before, begin_ns))
 }
 
 impl Machine {
     fn new(
-        blocks: usize,
+        requests: &Requests,
         policy: impl Policies + 'static,
         pages: u64,
         link: Link,
@@ -110,7 +113,12 @@ impl Machine {
         let pool = PoolName::Buddy.make(pages).expect("a pool of some pages");
         let pagemap =
             PageMap::new(MemoryKind::Private, Pfn::ZERO, pages, pool).expect("a pagemap of some pages");
-        let view = SimView::of_blocks(blocks, &[]);
+        let mut view = SimView::of_blocks(requests.blocks, &[]);
+        if requests.limited == Limited::Device {
+            // As the built-in device beside system memory that has no limit.
+            view = view.keeping_bytes();
+            device.reach_system(view.memory());
+        }
         let addresses = view.addresses().start()..view.addresses().end();
         let log = Arc::new(Log::new(addresses.start as u64, link.latency_ns));
         let statistics = Statistics::new()?;
@@ -145,11 +153,16 @@ impl Machine {
             return self.cpu_touch(address);
         }
         let access = if touch.write { Rights::READ | Rights::WRITE } else { Rights::READ };
-        if self.device.try_access(address, access, |_| ()).is_none() {
+        self.clock.advance(u64::from(touch.accesses) * self.link.access_ns);
+        let mut left = touch.accesses;
+        loop {
+            left -= self.device.try_accesses(address, access, left);
+            if left == 0 {
+                return Ok(());
+            }
             self.clock.advance(self.link.latency_ns);
-            self.device.access(address, access, |_| ())?;
+            self.device.fault(address, access)?;
         }
-        Ok(())
     }
 
     fn cpu_touch(&self, address: usize) -> Result<(), ReplayError> {
@@ -164,7 +177,7 @@ impl Machine {
         }
     }
 
-    fn outcome(&self, requests: &Requests, before: &Snapshot) -> Outcome {
+    fn outcome(&self, requests: &Requests, before: &Snapshot, begin_ns: u64) -> Outcome {
         let (after, known) = (self.statistics.snapshot(), self.log.finish());
         let count = |counter| after.get(counter) - before.get(counter);
         Outcome {
@@ -173,12 +186,15 @@ impl Machine {
             cpu_faults: count(Counter::CpuFaults),
             bytes_in: count(Counter::BytesToDevice),
             bytes_out: count(Counter::BytesToRam),
+            bytes_remote: self.device.remote_accesses() * REMOTE_ACCESS,
             bytes_useful: count(Counter::BytesUseful),
             evictions: count(Counter::Evictions),
             returns: known.returns,
             stall_ns: known.stall_ns,
             p50_ns: known.waits.value_at_quantile(0.5),
             p99_ns: known.waits.value_at_quantile(0.99),
+            p999_ns: known.waits.value_at_quantile(0.999),
+            elapsed_ns: self.clock.now_ns() - begin_ns,
             log: known.checksum,
         }
     }

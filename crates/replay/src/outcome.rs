@@ -15,6 +15,8 @@ pub struct Outcome {
     pub bytes_in: u64,
     /// Bytes copied from it.
     pub bytes_out: u64,
+    /// Bytes of accesses of the device to system memory where it is, 64 each.
+    pub bytes_remote: u64,
     /// Bytes of pages that a side touched after they had come to it.
     pub bytes_useful: u64,
     /// Folios evicted.
@@ -27,8 +29,20 @@ pub struct Outcome {
     pub p50_ns: u64,
     /// What one in a hundred exceeds.
     pub p99_ns: u64,
+    /// What one in a thousand exceeds.
+    pub p999_ns: u64,
+    /// Virtual nanoseconds from the first touch to the last.
+    pub elapsed_ns: u64,
     /// A checksum over everything that the engine told, in order.
     pub log: u64,
+}
+
+impl Outcome {
+    /// Bytes that crossed the link, both ways.
+    #[must_use]
+    pub fn bytes_moved(&self) -> u64 {
+        self.bytes_in + self.bytes_out + self.bytes_remote
+    }
 }
 
 /// The fewest bytes that must move.
@@ -38,4 +52,12 @@ pub struct Optimum {
     pub bytes_in: u64,
     /// From the device: pages that were written there.
     pub bytes_out: u64,
+}
+
+impl Optimum {
+    /// Bytes that cross the link, both ways.
+    #[must_use]
+    pub fn bytes_moved(&self) -> u64 {
+        self.bytes_in + self.bytes_out
+    }
 }

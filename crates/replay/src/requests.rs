@@ -30,6 +30,16 @@ pub struct Touch {
     pub write: bool,
     /// Whether the CPU touches it, rather than the device.
     pub by_cpu: bool,
+    /// How many accesses in a row it stands for. A trace does not say, so there it is 1.
+    pub accesses: u32,
+}
+
+impl Touch {
+    /// One read of a page by the device.
+    #[must_use]
+    pub fn read(page: u64) -> Touch {
+        Touch { page, write: false, by_cpu: false, accesses: 1 }
+    }
 }
 
 /// Which memory is too small for all of the data.
@@ -102,7 +112,7 @@ impl Requests {
         for number in numbers {
             let next = pages.len() as u64;
             let page = if is_spread { *pages.entry(*number).or_insert(next) } else { *number };
-            touches.push((Touch { page, write: false, by_cpu: false }, false));
+            touches.push((Touch::read(page), false));
         }
         let blocks = pack(&mut touches);
         let filled = filled(&touches);
@@ -142,7 +152,7 @@ fn touch(source: Source, limited: Limited, kind: &Kind) -> Option<Touch> {
         Kind::CpuFault { address, answer: Answer::Moved, .. } => (address, true, true),
         _ => return None,
     };
-    Some(Touch { page: address / PAGE_SIZE, write, by_cpu })
+    Some(Touch { write, by_cpu, ..Touch::read(address / PAGE_SIZE) })
 }
 
 /// Whether a touch found that its page had no data.
@@ -176,7 +186,7 @@ mod tests {
 
     #[test]
     fn blocks_are_packed_and_pages_keep_their_place_in_them() {
-        let touch = |page| (Touch { page, write: false, by_cpu: false }, false);
+        let touch = |page| (Touch::read(page), false);
         let mut touches = [touch(7 * 512 + 3), touch(2 * 512 + 5), touch(7 * 512)];
         assert_eq!(pack(&mut touches), 2);
         assert_eq!(touches.map(|(touch, _)| touch.page), [512 + 3, 5, 512]);
@@ -193,7 +203,7 @@ mod tests {
 
     #[test]
     fn page_has_data_if_its_first_touch_found_some() {
-        let touch = |page, is_fresh| (Touch { page, write: false, by_cpu: false }, is_fresh);
+        let touch = |page, is_fresh| (Touch::read(page), is_fresh);
         let touches = [touch(3, true), touch(1, false), touch(3, false), touch(1, true)];
         assert_eq!(filled(&touches), [1]);
     }

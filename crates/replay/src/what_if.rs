@@ -60,8 +60,7 @@ pub fn policy_curve(
 ) -> Result<PolicyCurve, ReplayError> {
     let point = |pages: &u64| {
         let outcome = replay(requests, policy, *pages, link)?;
-        let bytes_moved = outcome.bytes_in + outcome.bytes_out;
-        Ok(Point { memory: pages * PAGE_SIZE, misses: outcome.faults, bytes_moved })
+        Ok(Point { memory: pages * PAGE_SIZE, misses: outcome.faults, bytes_moved: outcome.bytes_moved() })
     };
     let points = sizes.iter().map(point).collect::<Result<Vec<Point>, ReplayError>>()?;
     Ok(PolicyCurve { policy: policy.to_string(), points })

@@ -1,15 +1,17 @@
 //! A device: memory, a page table, accesses that fault, and a timeline.
 //!
 //! Everything is done at once, so whatever was asked for is done by the time it is waited for. With a [`VirtualClock`] the device
-//! is busy meanwhile: a copy takes its time on the device's timeline, and [`Device::wait`] lets the clock go on until then.
+//! is busy meanwhile: a copy takes its time on the device's timeline, and [`Device::wait`] lets the clock go on until then. So
+//! does each access to system memory where it is, which crosses the link with 64 bytes.
 
 use std::collections::BTreeMap;
+use std::iter::repeat;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use bifolio_engine::clock::Clock;
 use bifolio_engine::device::{
-    Capabilities, Copy, Device, DeviceError, DeviceFault, DeviceRequest, FaultHandler, Point, TableUpdate,
-    UsedPages,
+    Capabilities, Copy, Device, DeviceError, DeviceFault, DeviceRequest, FaultHandler, Point, REMOTE_ACCESS,
+    TableUpdate, UsedPages,
 };
 use bifolio_folio::{MemoryKind, Order, PageRun, Pfn};
 use bifolio_migrate::Rights;
@@ -17,12 +19,22 @@ use bifolio_sys::{HUGE_PAGE, Mapping, Memfd, PAGE, Placement, Protection, Shared
 
 use super::clock::VirtualClock;
 use super::view::ReachableMemory;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+
+/// Where an entry of the device's page table leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Target {
+    /// To memory of the device.
+    Device(Pfn),
+    /// To system memory, for so many more accesses.
+    System { uses: u32 },
+}
 
 /// An entry of the device's page table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Entry {
-    to: Pfn,
+    to: Target,
     rights: Rights,
     /// Used since this was last asked.
     accessed: bool,
@@ -38,6 +50,9 @@ pub struct SimDevice {
     memory: Mapping,
     first: Pfn,
     pages: u64,
+    /// System memory, at the addresses where the CPU has it, if the device can use it there.
+    system: OnceLock<Arc<Mapping>>,
+    remote_accesses: AtomicU64,
     /// Entries by address of the page.
     table: Mutex<BTreeMap<usize, Entry>>,
     /// What was done by entries that were removed, by address of the page, until the page is entered again.
@@ -72,7 +87,31 @@ impl SimDevice {
         // Cheaper where the kernel has huge pages, and right where it has none.
         let _: Result<(), _> = advise::hugepage(memory.all());
         let (table, removed, handler) = (Mutex::default(), Mutex::default(), OnceLock::new());
-        SimDevice { memfd, memory, first, pages, table, removed, handler, time: None }
+        let (system, remote_accesses) = (OnceLock::new(), AtomicU64::new(0));
+        SimDevice {
+            memfd,
+            memory,
+            first,
+            pages,
+            system,
+            remote_accesses,
+            table,
+            removed,
+            handler,
+            time: None,
+        }
+    }
+
+    /// Lets it use system memory where it is. To be called before it is attached to an engine, which asks once.
+    pub fn reach_system(&self, memory: &Arc<Mapping>) {
+        self.system.get_or_init(|| Arc::clone(memory));
+    }
+
+    /// Accesses to system memory so far.
+    #[must_use]
+    pub fn remote_accesses(&self) -> u64 {
+        // Relaxed: a statistic, which guards no other memory.
+        self.remote_accesses.load(Ordering::Relaxed)
     }
 
     /// The same, with copies that take `ns_per_page` for each page.
@@ -97,10 +136,14 @@ impl SimDevice {
         self.part(pfn, 1).expect("a page of the device")
     }
 
-    /// Where the device's page table leads from `address`, and what the device may do there.
+    /// Where in the device's memory its page table leads from `address`, and what the device may do there.
     #[must_use]
     pub fn entry(&self, address: usize) -> Option<(Pfn, Rights)> {
-        self.table().get(&page_of(address)).map(|entry| (entry.to, entry.rights))
+        let entry = self.table().get(&page_of(address)).copied()?;
+        match entry.to {
+            Target::Device(pfn) => Some((pfn, entry.rights)),
+            Target::System { .. } => None,
+        }
     }
 
     /// Does `access` on the bytes of the page at `address`, as a unit of the device; `None` if that faults. No other thread
@@ -112,13 +155,37 @@ impl SimDevice {
         work: impl FnOnce(SharedBytes<'_>) -> R,
     ) -> Option<R> {
         let mut table = self.table();
-        let entry = table.get_mut(&page_of(address))?;
-        if !entry.rights.contains(access) {
-            return None;
+        let (to, _) = use_entry(&mut table, address, access, 1)?;
+        match to {
+            Target::Device(pfn) => Some(work(self.page(pfn))),
+            Target::System { .. } => {
+                self.cross_link(1);
+                let system = self.system.get().expect("only then an entry leads there");
+                let offset = page_of(address) - system.span().start();
+                Some(work(system.bytes(offset, PAGE).expect("a page of the view")))
+            }
         }
-        (entry.accessed, entry.used) = (true, true);
-        entry.written |= access.contains(Rights::WRITE);
-        Some(work(self.page(entry.to)))
+    }
+
+    /// Accesses the page at `address` so many times in a row, without looking at its bytes; returns how often it could before
+    /// an access faults.
+    pub fn try_accesses(&self, address: usize, access: Rights, times: u32) -> u32 {
+        match use_entry(&mut self.table(), address, access, times) {
+            Some((Target::Device(_), done)) => done,
+            Some((Target::System { .. }, done)) => {
+                self.cross_link(done);
+                done
+            }
+            None => 0,
+        }
+    }
+
+    /// Counts accesses to system memory, and lets their time pass.
+    fn cross_link(&self, accesses: u32) {
+        self.remote_accesses.fetch_add(accesses.into(), Ordering::Relaxed);
+        if let Some(Timeline { clock, ns_per_page, .. }) = &self.time {
+            clock.advance(u64::from(accesses) * REMOTE_ACCESS * ns_per_page / PAGE as u64);
+        }
     }
 
     /// Does `access` on the bytes of the page at `address`, and asks the handler for the page as long as it is missing.
@@ -138,9 +205,20 @@ impl SimDevice {
             if let Some(result) = self.try_access(address, access, &mut work) {
                 return Ok(result);
             }
-            let handler = self.handler.get().expect("a handler is attached");
-            handler.device_fault(&DeviceRequest::new(address, access))?;
+            self.fault(address, access)?;
         }
+    }
+
+    /// Asks the handler for the page at `address`.
+    ///
+    /// # Errors
+    /// As the handler.
+    ///
+    /// # Panics
+    /// If no handler is attached.
+    pub fn fault(&self, address: usize, access: Rights) -> Result<(), DeviceFault> {
+        let handler = self.handler.get().expect("a handler is attached");
+        handler.device_fault(&DeviceRequest::new(address, access)).map(drop)
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<usize, Entry>> {
@@ -186,21 +264,30 @@ impl SimDevice {
     /// If the device has no such pages; nothing changes.
     pub fn enter(&self, address: usize, to: Pfn, order: Order, rights: Rights) -> Result<(), DeviceError> {
         self.part(to, order.pages())?;
+        let targets = (to.get()..).map(|page| Target::Device(Pfn::new(page)));
+        self.enter_targets(addresses(address, order).zip(targets), rights);
+        Ok(())
+    }
+
+    fn enter_targets(&self, entries: impl Iterator<Item = (usize, Target)>, rights: Rights) {
         let (mut table, mut removed) = (self.table(), self.removed());
-        for (address, to) in addresses(address, order).zip((to.get()..).map(Pfn::new)) {
+        for (address, to) in entries {
             removed.remove(&address);
             let old = table.get(&address).copied().filter(|old| old.to == to);
             let new = Entry { to, rights, accessed: false, used: false, written: false };
             table.insert(address, old.map_or(new, |old| Entry { rights, ..old }));
         }
-        Ok(())
     }
 
     fn update_one(&self, update: TableUpdate) -> Result<(), DeviceError> {
         match update {
             TableUpdate::Map { address, to, order, rights }
             | TableUpdate::Remap { address, to, order, rights } => self.enter(address, to, order, rights),
-            TableUpdate::Unmap { address, order } => {
+            TableUpdate::MapRemote { address, order, rights, uses } if self.system.get().is_some() => {
+                self.enter_targets(addresses(address, order).zip(repeat(Target::System { uses })), rights);
+                Ok(())
+            }
+            TableUpdate::Unmap { address, order } | TableUpdate::UnmapRemote { address, order } => {
                 let (mut table, mut removed) = (self.table(), self.removed());
                 for address in addresses(address, order) {
                     removed.extend(table.remove(&address).map(|entry| (address, entry)));
@@ -210,6 +297,28 @@ impl SimDevice {
             _ => Err(DeviceError::Unsupported),
         }
     }
+}
+
+/// Uses an entry for up to `times` accesses; tells where it leads, and how many it is good for. `None` if the first one faults.
+fn use_entry(
+    table: &mut BTreeMap<usize, Entry>,
+    address: usize,
+    access: Rights,
+    times: u32,
+) -> Option<(Target, u32)> {
+    let entry = table.get_mut(&page_of(address)).filter(|entry| entry.rights.contains(access))?;
+    let done = match &mut entry.to {
+        Target::Device(_) => times,
+        Target::System { uses: 0 } => return None,
+        Target::System { uses } => {
+            let done = times.min(*uses);
+            *uses -= done;
+            done
+        }
+    };
+    (entry.accessed, entry.used) = (true, true);
+    entry.written |= access.contains(Rights::WRITE);
+    Some((entry.to, done))
 }
 
 fn page_of(address: usize) -> usize {
@@ -232,7 +341,8 @@ impl Timeline {
 
 impl Device for SimDevice {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(self.pages)
+        let capabilities = Capabilities::new(self.pages);
+        if self.system.get().is_some() { capabilities.with_remote() } else { capabilities }
     }
 
     fn attach(&self, handler: Arc<dyn FaultHandler>) {

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! All bytes are real memory of this process, so a write that is lost is seen. What a kernel or a device would not do, such
-//! as showing a page that has no memory, is a panic. Memory that is freed is overwritten.
+//! as showing a page that has no memory, is a panic. Memory that is freed is overwritten,
+//! unless the view keeps bytes.
 //!
 //! # Who stands on it
 //!

@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
 use bifolio_folio::Pfn;
@@ -108,13 +108,14 @@ impl ReachableMemory<'_> {
 
 /// The view of a simulated process, and its system memory.
 pub struct SimView {
-    memory: Mapping,
+    memory: Arc<Mapping>,
     /// Memory of the devices that the CPU reaches, by node, with its first page.
     devices: Vec<Option<(Pfn, Mapping)>>,
     state: Mutex<State>,
     woken: Condvar,
     queued: Condvar,
     quirks: Quirks,
+    keeps_bytes: bool,
 }
 
 /// Bytes stay in system memory, at the same place.
@@ -145,7 +146,7 @@ impl SimView {
         let _: Result<(), _> = advise::hugepage(memory.all());
         let pages = blocks * HUGE_PAGE / PAGE;
         SimView {
-            memory,
+            memory: Arc::new(memory),
             devices: devices.iter().map(|memory| memory.map(ReachableMemory::map)).collect(),
             state: Mutex::new(State {
                 entries: vec![Entry::Absent; pages],
@@ -155,7 +156,15 @@ impl SimView {
             woken: Condvar::new(),
             queued: Condvar::new(),
             quirks,
+            keeps_bytes: false,
         }
+    }
+
+    /// The same, whose bytes stay where they were after they were copied to a device, so that what a device only reads need not be
+    /// copied back: see [`CpuView::keeps_bytes`].
+    #[must_use]
+    pub fn keeping_bytes(self) -> SimView {
+        SimView { keeps_bytes: true, ..self }
     }
 
     /// The addresses.
@@ -280,7 +289,7 @@ impl SimView {
 
     /// All system memory, whether it is mapped or not.
     #[must_use]
-    pub fn memory(&self) -> &Mapping {
+    pub fn memory(&self) -> &Arc<Mapping> {
         &self.memory
     }
 
@@ -393,12 +402,11 @@ impl SimView {
         }
     }
 
-    fn free(&self, page: usize) {
+    /// Frees the system memory of a page; tells whether it had some.
+    fn free(&self, page: usize) -> bool {
         let mut state = self.state();
         assert_ne!(state.entries[page], Entry::File, "page {page} is freed while it is mapped");
-        if std::mem::take(&mut state.backed[page]) {
-            self.overwrite(page);
-        }
+        std::mem::take(&mut state.backed[page])
     }
 
     fn overwrite(&self, page: usize) {
@@ -410,6 +418,10 @@ impl SimView {
 
 impl CpuView for SimView {
     type Staged = InPlace;
+
+    fn keeps_bytes(&self) -> bool {
+        self.keeps_bytes
+    }
 
     fn isolate(&self, place: BlockSpan, _ram: &PageSet) -> Result<InPlace, Refused> {
         if !self.quirks.isolates_late {
@@ -423,7 +435,9 @@ impl CpuView for SimView {
             let mut state = self.state();
             assert!(!state.backed[page], "page {page} has system memory already");
             state.backed[page] = true;
-            self.overwrite(page);
+            if !self.keeps_bytes {
+                self.overwrite(page);
+            }
         }
         Ok(InPlace)
     }
@@ -463,14 +477,18 @@ impl CpuView for SimView {
             if self.quirks.isolates_late {
                 self.unmap(page);
             }
-            self.free(page);
+            if self.free(page) && !self.keeps_bytes {
+                self.overwrite(page);
+            }
         }
     }
 
     fn discard(&self, base: usize, run: PageRun, _coherent: &PageSet) -> Result<(), Refused> {
         for page in self.pages_of(span_of(base, run)) {
             self.unmap(page);
-            self.free(page);
+            if self.free(page) {
+                self.overwrite(page);
+            }
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use bifolio_replay::{Link, Outcome, ReplayError, Requests, replay};
 use bifolio_trace::Trace;
 
 /// 16 GiB a second, and 2 us for a fault beside its copies.
-const LINK: Link = Link { bytes_per_second: 16 << 30, latency_ns: 2000 };
+const LINK: Link = Link { bytes_per_second: 16 << 30, latency_ns: 2000, access_ns: 0 };
 
 /// Brings 64 KiB as long as the pages of the last folio that left were used, and 4 KiB otherwise.
 #[derive(Default)]

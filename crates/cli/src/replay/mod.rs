@@ -145,5 +145,5 @@ fn usual_policies() -> Vec<PolicyName> {
 const USUAL: [&str; 4] = ["auto", "fixed+lru", "fixed+s3fifo", "density+lru"];
 
 fn link(args: &ReplayArgs) -> Link {
-    Link { bytes_per_second: args.link.0, latency_ns: args.latency }
+    Link { bytes_per_second: args.link.0, latency_ns: args.latency, access_ns: 0 }
 }

@@ -29,7 +29,7 @@ pub fn print(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
         table.add_row(table::row(cells(row, rows)));
     }
     if let Some(optimum) = comparison.optimum {
-        let moved = optimum.bytes_in + optimum.bytes_out;
+        let moved = optimum.bytes_moved();
         let none = String::new;
         table.add_row(table::row([
             "optimum".to_owned(),
@@ -83,12 +83,11 @@ fn cells(row: &Row, all: &[Row]) -> [String; 9] {
         let marked = all.len() > 1 && best == Some(figure(row));
         if marked { format!("{text}*") } else { text }
     };
-    let moved = |row: &Row| row.outcome.bytes_in + row.outcome.bytes_out;
-    let used = percent(outcome.bytes_useful, moved(row));
+    let used = percent(outcome.bytes_useful, outcome.bytes_in + outcome.bytes_out);
     [
         row.policy.clone(),
         star(grouped(outcome.faults), |row| row.outcome.faults),
-        star(bytes(moved(row)), |row| row.outcome.bytes_in + row.outcome.bytes_out),
+        star(bytes(outcome.bytes_moved()), |row| row.outcome.bytes_moved()),
         used,
         star(grouped(outcome.evictions), |row| row.outcome.evictions),
         star(grouped(outcome.returns), |row| row.outcome.returns),

@@ -38,6 +38,30 @@ fn replays_are_the_same_each_time_and_none_beats_the_optimum() {
 }
 
 #[test]
+fn replay_of_the_default_moves_about_as_much_as_the_run() {
+    if !device_works("replay_of_the_default_moves_about_as_much_as_the_run") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = folder.path().join("run.json");
+    let path = record(folder.path(), &["--trace-accesses", "--json", json.to_str().expect("a plain name")]);
+    let text = std::fs::read(json).expect("it was written");
+    let live: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let replayed = bifolio(&["replay", &path, "--policy", "auto", "--json"]).json();
+    let row = &replayed["rows"][0];
+    assert!(row["bytes_remote"].as_u64().is_some_and(|bytes| bytes > 0), "{row}");
+    let sum = |of: &serde_json::Value, names: [&str; 3]| -> u64 {
+        names.iter().map(|name| of[name].as_u64().expect("a number of bytes")).sum()
+    };
+    let live = sum(&live["bytes"], ["to_device", "to_ram", "remote"]);
+    let replayed = sum(row, ["bytes_in", "bytes_out", "bytes_remote"]);
+    assert!(
+        (live / 2..live * 2).contains(&replayed),
+        "{live} bytes moved in the run, {replayed} in its replay"
+    );
+}
+
+#[test]
 fn trace_without_accesses_has_no_optimum_and_says_why() {
     if !device_works("trace_without_accesses_has_no_optimum_and_says_why") {
         return;

@@ -19,7 +19,7 @@ use bifolio_builtin::{Builtin, Kernel, Memory};
 use bifolio_checker::{Checker, Observed};
 use bifolio_engine::clock::MachineClock;
 use bifolio_engine::detach::DetachError;
-use bifolio_engine::device::{Device, DeviceFault};
+use bifolio_engine::device::{Device, DeviceFault, REMOTE_ACCESS};
 use bifolio_engine::exclusive::Exclusive;
 use bifolio_engine::pin::Pinned;
 use bifolio_engine::reshape::Collapsed;
@@ -78,8 +78,6 @@ pub struct Space<D: ?Sized = Builtin> {
 
 /// Orders that leave room for several folios in each memory.
 const FIXED: PolicyName = PolicyName { granularity: Granularity::Fixed, eviction: None, throttle: false };
-/// Bytes that cross the link when a device uses system memory where it is.
-const REMOTE_ACCESS: u64 = 64;
 /// Threads that answer CPU faults.
 const HANDLERS: usize = 2;
 /// How long closing waits for folios that are held outside.

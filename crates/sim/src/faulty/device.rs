@@ -81,6 +81,10 @@ impl<D: Device + ?Sized> FaultyDevice<D> {
             TableUpdate::Map { .. } => Call::Map,
             TableUpdate::Remap { .. } => Call::Remap,
             TableUpdate::Unmap { .. } => Call::Unmap,
+            // What stays in system memory is no step of a transaction, and no script is about it.
+            TableUpdate::MapRemote { .. } | TableUpdate::UnmapRemote { .. } => {
+                return self.inner.update(&[update]);
+            }
             _ => return Err(DeviceError::Unsupported),
         };
         let point = match self.script.fault(call) {

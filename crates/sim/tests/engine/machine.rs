@@ -33,13 +33,22 @@ pub struct Setup {
     pub largest: Order,
     /// How long a copy takes for each page.
     pub copy_ns: u64,
+    /// Whether devices can use system memory where it is.
+    pub remote: bool,
 }
 
 impl Setup {
     /// One device, plenty of system memory, folios of up to 2 MiB, no time.
     pub fn new(kind: MemoryKind, device_pages: u64) -> Setup {
         let devices = vec![(kind, device_pages)];
-        Setup { devices, pool: PoolName::Buddy, ram_pages: 1024, largest: Order::PMD, copy_ns: 0 }
+        Setup {
+            devices,
+            pool: PoolName::Buddy,
+            ram_pages: 1024,
+            largest: Order::PMD,
+            copy_ns: 0,
+            remote: false,
+        }
     }
 }
 
@@ -81,6 +90,9 @@ impl Machine {
         };
         let reachable: Vec<_> = devices.iter().map(|device| device.reachable()).collect();
         let view = SimView::of_blocks(1, &reachable);
+        if setup.remote {
+            devices.iter().for_each(|device| device.reach_system(view.memory()));
+        }
         let addresses = view.addresses().start()..view.addresses().end();
         let statistics = Statistics::new().expect("a page");
         let populate = setup.largest.min(Order::K64);

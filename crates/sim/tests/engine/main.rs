@@ -4,6 +4,7 @@
 mod audit;
 mod failures;
 mod machine;
+mod remote;
 mod repeat;
 mod time;
 mod walks;

@@ -126,7 +126,7 @@ fn setup() -> impl Strategy<Value = Setup> {
     ];
     let device = || (kind(), 16..700u64);
     ([device(), device()], pool, 64..700u64, order(0..10)).prop_map(|(devices, pool, ram_pages, largest)| {
-        Setup { devices: devices.to_vec(), pool, ram_pages, largest, copy_ns: 1 }
+        Setup { devices: devices.to_vec(), pool, ram_pages, largest, copy_ns: 1, remote: false }
     })
 }
 
