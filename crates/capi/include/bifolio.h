@@ -72,6 +72,11 @@ bf_status bf_query(bf_space, const void *, bf_where *out);           /* (any, ne
 typedef struct { uint32_t size, _0; uint64_t cpu_faults, device_faults, to_device_bytes, to_ram_bytes, evictions, splits,
                  fallbacks, busy, failures, violations, invalidations, late_acks; } bf_stats;
 bf_status bf_space_stats(bf_space, bf_stats *out);                   /* (any, never) */
+bf_status bf_trace(bf_space, const char *file, uint64_t limit);      /* (any, never) records from now on what happens, for `bifolio
+                                                                        trace`, `report` and `replay`; `limit` bytes at most, 0:
+                                                                        256 MiB, the newest stay. NULL, or bf_space_close, ends
+                                                                        it. BF_E_ARGUMENT: the file cannot be written (NULL tells
+                                                                        that of all that was recorded); BF_E_BUSY: recorded */
 
 /* ---- 3. who drives it -------------------------------------------------------------------------------------- */
 bf_status bf_serve(bf_space, uint64_t timeout_ns, uint32_t most);    /* (any, moves) answers CPU faults of OTHER threads; the only

@@ -174,6 +174,9 @@ public:
         check(bf_query(space_, at, &found));
         return found;
     }
+    // Records what happens until it ends, or the space is closed; at most `limit` bytes, 0: 256 MiB.
+    void trace(const char *file, uint64_t limit = 0) const { check(bf_trace(space_, file, limit)); }
+    void end_trace() const { check(bf_trace(space_, nullptr, 0)); }
     bf_stats stats() const {
         bf_stats counts = sized<bf_stats>();
         check(bf_space_stats(space_, &counts));

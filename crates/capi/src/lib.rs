@@ -4,6 +4,7 @@
 //!   lib      one function for each call        edge     pointers in, codes out, no panic across
 //!   handle   numbers with a generation         status   errors as codes and text
 //!   space, device, port, event, post, blocks, foreign   what handles stand for
+//!   trace    a space that is recorded
 //!   measure  reads by these calls, for `bifolio bench`
 //! ```
 
@@ -21,5 +22,6 @@ mod port;
 mod post;
 mod space;
 mod status;
+mod trace;
 
 pub use calls::*;

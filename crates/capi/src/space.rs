@@ -17,6 +17,7 @@ use crate::handle::{Kind, Table, lock};
 use crate::loss::LossObserver;
 use crate::post::Poster;
 use crate::status::{Error, of_failure};
+use crate::trace::Recorded;
 
 pub static SPACES: Table<SpaceState> = Table::new(Kind::Space);
 
@@ -26,6 +27,8 @@ pub struct SpaceState {
     pub poster: Option<Poster>,
     pub space: Space<dyn Device>,
     pub flags: u32,
+    /// What happens there, while `bf_trace` says so.
+    pub recorded: Arc<Recorded>,
     /// Model time, in picoseconds.
     pub now_ps: AtomicU64,
     /// Devices by the number of their node.
@@ -47,12 +50,13 @@ impl SpaceState {
         let own_threads = config.flags & BF_SPACE_NO_THREADS == 0;
         let devices = Arc::new(Mutex::new(BTreeMap::new()));
         let losses: Arc<dyn Observer> = Arc::new(LossObserver(Arc::clone(&devices)));
+        let recorded = Arc::new(Recorded::default());
         let bytes = |bytes: u64| usize::try_from(bytes).expect("64 bits");
         let space = Space::without_devices(SpaceConfig {
             ram: (config.ram_limit > 0).then(|| bytes(config.ram_limit)),
             checked: config.flags & BF_SPACE_CHECKED != 0,
             readers: Some(if own_threads { Readers::Separate } else { Readers::Caller }),
-            observers: vec![losses],
+            observers: vec![losses, Arc::clone(&recorded) as Arc<dyn Observer>],
             program: Some(program_memory()),
             ..SpaceConfig::new(bytes(config.bytes), PAGE)
         })?;
@@ -62,6 +66,7 @@ impl SpaceState {
             poster,
             space,
             flags: config.flags,
+            recorded,
             now_ps: AtomicU64::new(0),
             devices,
             ports: Mutex::default(),
@@ -131,6 +136,15 @@ impl SpaceState {
             .filter(|((start, end), _)| (*start..*end).contains(&address))
             .map(|(_, count)| count)
             .sum()
+    }
+
+    /// Ends the recording, if there is one. The trace says then how much memory devices had.
+    pub fn end_trace(&self) -> Result<(), Error> {
+        let engine = self.space.engine();
+        let pages = |node: u8| engine.node(NodeId(node)).capabilities().pages;
+        let devices: Vec<u64> = lock(&self.devices).keys().map(|node| pages(*node)).collect();
+        let memory = devices.iter().max().map_or(0, |pages| pages * PAGE as u64);
+        self.recorded.end(vec![("device_memory", memory.to_string()), ("devices", devices.len().to_string())])
     }
 
     pub fn detach_all(&self, patience: Duration) -> Result<(), Error> {

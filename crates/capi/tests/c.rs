@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bifolio_sys::{Features, Reads, Uffd};
+use bifolio_trace::{Kind, Trace};
 
 const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pedantic"];
@@ -104,6 +105,29 @@ programs! {
 #[test]
 fn objects_close_what_they_own() {
     works("objects_close_what_they_own", "objects.cpp", &[CPP, CPP_SANITIZED]);
+}
+
+#[test]
+fn recorded_space_has_its_faults_and_evictions_in_the_trace() {
+    let test = "recorded_space_has_its_faults_and_evictions_in_the_trace";
+    for way in [C, CPP, SANITIZED] {
+        if !can_run(test, way) {
+            return;
+        }
+        let program = build("trace.c", way);
+        let file = program.with_extension("bifolio");
+        let told = text_of(Command::new("timeout").arg("120").arg(&program).arg(&file));
+        let told: Vec<u64> = told.split_whitespace().map(|word| word.parse().expect("a number")).collect();
+        let trace = Trace::open(&file).expect("a trace");
+        let count = |wanted: fn(&Kind) -> bool| trace.events().filter(|event| wanted(&event.kind)).count();
+        let faults = count(|kind| matches!(kind, Kind::DeviceFault { .. }));
+        let evictions = count(|kind| matches!(kind, Kind::Evicted { .. }));
+        assert_eq!(trace.lost(), 0);
+        assert_eq!(vec![faults as u64, evictions as u64], told);
+        assert!(faults > 0 && evictions > 0);
+        assert_eq!((trace.note("device_memory"), trace.note("devices")), (Some("1048576"), Some("1")));
+        assert!(trace.note("command").is_some_and(|command| command.contains("trace-c")));
+    }
 }
 
 /// The names of functions that a header declares.

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bifolio_engine::Observer;
-use bifolio_trace::{Accesses, LIMIT_LEAST, Options, Recorder, SharedQueue, Trace, TraceError, Written};
+use bifolio_trace::{
+    Accesses, LIMIT_LEAST, Options, Recorder, SharedQueue, Trace, TraceError, Written, command_words,
+    machine_notes,
+};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use tempfile::NamedTempFile;
@@ -203,27 +206,11 @@ impl Recorded {
 
 /// What ran, and on what.
 fn about_this_run() -> Vec<(&'static str, String)> {
-    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words = command_words();
     let command = match words.split_first() {
         Some((_, rest)) => format!("bifolio {}", rest.join(" ")),
         None => "bifolio".to_owned(),
     };
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    vec![
-        ("command", command),
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("kernel", format!("Linux {}", kernel.trim())),
-        ("architecture", std::env::consts::ARCH.to_owned()),
-        ("processors", processors.to_string()),
-        ("processor", processor()),
-    ]
-}
-
-/// The name of the first processor, if the kernel tells it.
-fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name"));
-    name.and_then(|rest| rest.split_once(':'))
-        .map_or_else(|| "unknown".to_owned(), |(_, name)| name.trim().to_owned())
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    [("command", command), ("version", version)].into_iter().chain(machine_notes()).collect()
 }

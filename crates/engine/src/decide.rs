@@ -58,7 +58,7 @@ impl<V: CpuView> Engine<V> {
         for_each_part(prefetch, |address, end| {
             let largest = Order::largest_fitting(((end - address) / PAGE) as u64).unwrap_or(Order::ZERO);
             let orders = self.node(node).possible(OrderRange { largest, ..orders });
-            let (run, _) = self.bring_to(node, address, orders, Rights::READ, tally).ok()?;
+            let (run, _) = self.bring_to(node, address, orders, Rights::READ, (Cause::Ahead, tally)).ok()?;
             Some(run.end)
         });
     }
@@ -71,7 +71,7 @@ impl<V: CpuView> Engine<V> {
             let page = found.page_of(address);
             let mut cell = found.try_lock()?;
             if cell.block.device().contains(page) {
-                let request = Request::new(Cause::Prefetch);
+                let request = Request::new(Cause::Ahead);
                 let home = self.run(&found, &mut cell, Transaction::to_ram(page), request);
                 let _: Result<Finished, Failure> = home;
             }

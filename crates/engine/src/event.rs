@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use bifolio_folio::{FreeRange, Pfn};
+use bifolio_folio::{FreeRange, Order, Pfn};
 use bifolio_migrate::{Block, Failure, Finished, NodeId, Outcome, PageRun, Step};
 use bifolio_policy::{Coming, Leaving};
 use bifolio_sys::SharedBytes;
@@ -63,6 +63,8 @@ pub enum Cause {
     DeviceFault,
     /// A prefetch to either side.
     Prefetch,
+    /// What a policy brings beside the page of a fault.
+    Ahead,
     /// An unmapping.
     Unmap,
     /// A split or a collapse that was asked for.
@@ -81,7 +83,7 @@ impl Cause {
     /// Why pages come by such a transaction.
     pub(crate) fn coming(self) -> Coming {
         match self {
-            Cause::CpuFault | Cause::DeviceFault => Coming::Fault,
+            Cause::CpuFault | Cause::DeviceFault | Cause::Ahead => Coming::Fault,
             Cause::Eviction | Cause::Reclaim => Coming::Room,
             _ => Coming::Prefetch,
         }
@@ -160,6 +162,12 @@ pub enum EventKind<'e> {
         /// How long it took to answer.
         wait_ns: u64,
     },
+    /// A thread has read so many messages of the kernel at once: faults of the CPU, and seldom what the program did to its
+    /// mappings. They are answered one by one.
+    MessagesRead {
+        /// How many.
+        messages: usize,
+    },
     /// A fault of a device was answered.
     DeviceFault {
         /// The device.
@@ -233,6 +241,17 @@ pub enum EventKind<'e> {
         address: usize,
         /// Number of pages.
         pages: u16,
+    },
+    /// A device may use pages of system memory where they are: nothing moved.
+    MappedRemotely {
+        /// The device.
+        node: NodeId,
+        /// Address of the first page.
+        address: usize,
+        /// How many pages: a run of this order.
+        order: Order,
+        /// How many accesses each page is good for, before the next one is a fault.
+        uses: u32,
     },
     /// What a device did with the pages of a folio while they were mapped there.
     Used {

@@ -189,7 +189,7 @@ impl<V: CpuView> Engine<V> {
         let orders = node.possible(decision.orders);
         // What kept the page from coming may have gone before it can be used where it is.
         for _ in 0..LAST_TRIES {
-            match self.bring_to(id, address, orders, access, tally) {
+            match self.bring_to(id, address, orders, access, (Cause::DeviceFault, tally)) {
                 Err(DeviceFault::Unanswered { .. }) if node.capabilities().remote => {
                     if let Some(run) = self.map_remote(node, address, LAST_RESORT, access) {
                         return Ok((run, false));
@@ -198,7 +198,7 @@ impl<V: CpuView> Engine<V> {
                 result => return result,
             }
         }
-        self.bring_to(id, address, orders, access, tally)
+        self.bring_to(id, address, orders, access, (Cause::DeviceFault, tally))
     }
 
     /// Brings the page at `address` to a device and into its page table. Returns the addresses of its folio, and whether
@@ -209,12 +209,12 @@ impl<V: CpuView> Engine<V> {
         address: usize,
         orders: OrderRange,
         access: Rights,
-        tally: &Tally,
+        (cause, tally): (Cause, &Tally),
     ) -> Result<(Range<usize>, bool), DeviceFault> {
         let found = self.blocks.find(address).ok_or(DeviceFault::NotMapped { address })?;
         let page = found.page_of(address);
         let plan = |_: &BlockState| Transaction::device_fault(node, page, orders, access);
-        let request = Request::new(Cause::DeviceFault).counted(tally);
+        let request = Request::new(cause).counted(tally);
         match self.run_retrying(request, found, plan).map(|finished| finished.moved) {
             Ok(Moved::AlreadyThere(run)) => Ok((found.addresses_of(run.into()), true)),
             Ok(Moved::ToDevice(run)) => Ok((found.addresses_of(run.into()), false)),

@@ -16,7 +16,7 @@ use bifolio_migrate::{AlignedRun, CpuFaultOrders, PageRun, PageSet, Rights, Tran
 use crate::blocks::{BlockRef, BlockState};
 use crate::device::{DeviceError, TableUpdate};
 use crate::engine::Engine;
-use crate::event::Cause;
+use crate::event::{Cause, EventKind};
 use crate::node::Node;
 use crate::request::Request;
 use crate::view::{CpuView, address_of};
@@ -68,6 +68,8 @@ impl<V: CpuView> Engine<V> {
         node.update(&[TableUpdate::MapRemote { address, order: run.order(), rights, uses: remote.uses }])
             .ok()?;
         cell.remote.insert(run);
+        let (order, uses) = (run.order(), remote.uses);
+        self.observers.tell(None, || EventKind::MappedRemotely { node: node.id(), address, order, uses });
         Some(found.addresses_of(run.into()))
     }
 

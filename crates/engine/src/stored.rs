@@ -44,8 +44,8 @@ impl<V: CpuView> Engine<V> {
         stored
     }
 
-    /// Brings the page at `address` home, with as many neighbours as `orders` say, if it is on the device. Returns what was
-    /// done, and the addresses that came; `None` if the page is not on the device.
+    /// Brings the page at `address` home, with as many neighbours as `orders` say, if it is on the device; `cause` is what
+    /// observers are told. Returns what was done, and the addresses that came; `None` if the page is not on the device.
     ///
     /// # Errors
     /// Why it could not come; it is on the device still.
@@ -53,6 +53,7 @@ impl<V: CpuView> Engine<V> {
         &self,
         address: usize,
         orders: CpuFaultOrders,
+        cause: Cause,
     ) -> Result<Option<(Finished, Range<usize>)>, Failure> {
         let page = page_at(address);
         let Some((found, run)) = self.blocks.made_parts(page.start()..page.end()).next() else {
@@ -63,7 +64,7 @@ impl<V: CpuView> Engine<V> {
             return Ok(None);
         }
         let transaction = Transaction::cpu_fault(&cell.block, run.first(), orders);
-        let request = Request::must_succeed(Cause::CpuFault);
+        let request = Request::must_succeed(cause);
         let finished = self.run(&found, &mut cell, transaction, request)?;
         let Moved::ToRam(came) = finished.moved else { unreachable!("a page on the device comes home") };
         self.let_go(&found, &mut cell, came.into());
@@ -106,6 +107,11 @@ impl<V: CpuView> Engine<V> {
     /// Tells the observers of a fault of the CPU that the host has answered, with or without [`Engine::fetch`].
     pub fn tell_cpu_fault(&self, address: usize, result: &Result<Finished, Failure>, wait_ns: u64) {
         self.observers.tell(None, || EventKind::CpuFault { address, result, wait_ns });
+    }
+
+    /// Tells the observers that a thread of the host has read so many messages of the kernel at once.
+    pub fn tell_messages_read(&self, messages: usize) {
+        self.observers.tell(None, || EventKind::MessagesRead { messages });
     }
 
     fn forget_run(&self, found: &BlockRef<'_>, cell: &mut BlockState, run: PageRun) -> Result<(), Failure> {

@@ -32,6 +32,12 @@ pub trait Answer: Send + Sync {
         true
     }
 
+    /// Takes note that so many messages were read at once: faults, and seldom what the program did to its mappings. Called
+    /// before the first fault of them is answered.
+    fn were_read(&self, messages: usize) {
+        let _ = messages;
+    }
+
     /// Answers a fault.
     fn answer(&self, fault: Fault);
 
@@ -158,13 +164,15 @@ impl Handlers {
         pass_on: impl Fn(Work) + Send + 'static,
     ) -> Result<(), HandlersError> {
         let (uffd, stopper, answer) = (Arc::clone(&self.uffd), Arc::clone(&self.stopper), Arc::clone(answer));
+        let read = Arc::clone(&answer);
         let found = move |work: Work| {
             let wanted = !matches!(&work, Work::Fault(fault) if !answer.was_read(fault));
             if wanted {
                 pass_on(work);
             }
         };
-        self.readers.push(thread("bifolio-fault", move || read_faults(&uffd, &stopper, &found))?);
+        let counted = move |messages| read.were_read(messages);
+        self.readers.push(thread("bifolio-fault", move || read_faults(&uffd, &stopper, &counted, &found))?);
         Ok(())
     }
 }
@@ -205,7 +213,9 @@ pub fn serve(uffd: &Uffd, answer: &dyn Answer, timeout: Duration, most: usize) -
             break;
         }
         let look = begin_look();
-        for message in uffd.read(&mut buffer)? {
+        let messages = uffd.read(&mut buffer)?;
+        answer.were_read(messages.len());
+        for message in messages {
             match work_of(&message, look) {
                 Some(Work::Fault(fault)) => {
                     if answer.was_read(&fault) {
@@ -232,7 +242,7 @@ fn work_of(message: &Message, look: u64) -> Option<Work> {
     }
 }
 
-fn read_faults(uffd: &Uffd, stopper: &ReaderStopper, found: &dyn Fn(Work)) {
+fn read_faults(uffd: &Uffd, stopper: &ReaderStopper, counted: &dyn Fn(usize), found: &dyn Fn(Work)) {
     let mut buffer = MessageBuf::new();
     loop {
         let look = begin_look();
@@ -242,6 +252,7 @@ fn read_faults(uffd: &Uffd, stopper: &ReaderStopper, found: &dyn Fn(Work)) {
             // Without a descriptor no fault can be answered any more, and unanswered memory would read as zero.
             Err(_) => std::process::abort(),
         };
+        counted(messages.len());
         let mut stop = false;
         for message in messages {
             match work_of(&message, look) {

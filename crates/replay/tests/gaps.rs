@@ -25,7 +25,7 @@ fn assert_refused(requests: &Requests) {
     assert_eq!(requests.source, Source::SomeAccesses);
     assert!(matches!(fewest(requests, 32), Err(ReplayError::Gaps)));
     assert!(matches!(miss_curve(requests), Err(ReplayError::Gaps)));
-    let link = Link { bytes_per_second: 16 << 30, latency_ns: 2000 };
+    let link = Link { bytes_per_second: 16 << 30, latency_ns: 2000, access_ns: 0 };
     let policy: PolicyName = "fixed+lru".parse().expect("a policy");
     assert!(replay(requests, policy, 32, link).is_ok_and(|outcome| outcome.faults > 0));
 }

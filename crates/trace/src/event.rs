@@ -187,6 +187,28 @@ pub enum Kind {
         /// Whether it was written.
         write: bool,
     },
+    /// A device may use pages of system memory where they are, without a move.
+    Remote {
+        /// First page.
+        address: u64,
+        /// How many pages: a run of this order.
+        order: u8,
+        /// The device.
+        node: u8,
+        /// How many accesses each page is good for, before the next one is a fault.
+        uses: u32,
+    },
+    /// A thread has read so many messages of the kernel at once, more than one: faults of the CPU, and seldom what the program
+    /// did to its mappings. They are answered one by one.
+    Batch {
+        /// How many.
+        messages: u32,
+    },
+    /// The program forks: the child gets a copy of these pages from the store, while nothing leaves it.
+    Forked {
+        /// How many pages.
+        pages: u64,
+    },
 }
 
 /// What came of a fault.
@@ -241,6 +263,8 @@ pub enum Trigger {
     Detach,
     /// A reason that this version does not know.
     Other,
+    /// What a policy brings beside the page of a fault.
+    Ahead,
 }
 
 impl Kind {
@@ -281,14 +305,17 @@ impl Kind {
             | Kind::Reclaimed { address, .. }
             | Kind::Reshaped { address, .. }
             | Kind::Poisoned { address }
-            | Kind::Access { address, .. } => Some(address),
+            | Kind::Access { address, .. }
+            | Kind::Remote { address, .. } => Some(address),
             Kind::Copied { .. }
             | Kind::Busy
             | Kind::BeyondLimit { .. }
             | Kind::BufferEvicted { .. }
             | Kind::BufferReturned { .. }
             | Kind::BufferCopied { .. }
-            | Kind::Killed { .. } => None,
+            | Kind::Killed { .. }
+            | Kind::Batch { .. }
+            | Kind::Forked { .. } => None,
         }
     }
 }

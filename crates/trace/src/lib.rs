@@ -32,6 +32,7 @@ mod block;
 mod event;
 pub mod export;
 mod file;
+mod machine;
 mod observe;
 mod reader;
 mod recorder;
@@ -41,6 +42,7 @@ mod wire;
 
 pub use event::{Answer, Event, Kind, Served, Trigger};
 pub use file::{LIMIT_DEFAULT, LIMIT_LEAST, TraceFile, Written};
+pub use machine::{command_words, machine_notes};
 pub use observe::kinds_of;
 pub use reader::{Trace, TraceError};
 pub use recorder::{Accesses, Options, Recorder};

@@ -43,6 +43,12 @@ fn single(kind: &EventKind<'_>) -> Option<Kind> {
         EventKind::Reclaimed { address, pages } => {
             Kind::Reclaimed { address: page(address), pages: pages.into() }
         }
+        EventKind::MappedRemotely { node, address, order, uses } => {
+            Kind::Remote { address: page(address), order: order.get(), node: node.0, uses }
+        }
+        EventKind::MessagesRead { messages } if messages > 1 => {
+            Kind::Batch { messages: u32::try_from(messages).unwrap_or(u32::MAX) }
+        }
         EventKind::Busy => Kind::Busy,
         EventKind::BeyondLimit { pages } => Kind::BeyondLimit { pages },
         EventKind::Poisoned { address, .. } => Kind::Poisoned { address: page(address) },
@@ -137,6 +143,7 @@ fn trigger(cause: Cause) -> Trigger {
         Cause::Eviction => Trigger::Eviction,
         Cause::Reclaim => Trigger::Reclaim,
         Cause::Detach => Trigger::Detach,
+        Cause::Ahead => Trigger::Ahead,
         _ => Trigger::Other,
     }
 }
@@ -152,6 +159,17 @@ fn pages_of(bytes: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batch_is_told_if_it_holds_more_than_one_message() {
+        let told = |messages| {
+            let mut kinds = Vec::new();
+            kinds_of(&EventKind::MessagesRead { messages }, |kind| kinds.push(kind));
+            kinds
+        };
+        assert_eq!(told(1), []);
+        assert_eq!(told(3), [Kind::Batch { messages: 3 }]);
+    }
 
     #[test]
     fn used_pages_are_told_by_runs_of_one_kind() {

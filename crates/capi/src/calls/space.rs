@@ -1,6 +1,8 @@
 //! Section 2: the host program's side.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +49,8 @@ pub extern "C" fn bf_space_close(space: bf_space, patience_ns: u64) -> bf_status
             drop(PORTS.remove(port).map_err(|why| Error::new(BF_E_BUSY, why.text))?);
             lock(&state.ports).remove(&port);
         }
+        // Everything is closed whether the trace could be written or not; `bf_trace` without a file tells.
+        let _: Result<(), Error> = state.end_trace();
         let devices = std::mem::take(&mut *lock(&state.devices));
         for device in devices.values() {
             device.forget_ops();
@@ -201,6 +205,21 @@ fn find(state: &SpaceState, address: usize) -> Result<bf_where, Error> {
         dirty: u32::from(dirty),
         pins: state.pins_of(address),
         ..bf_where::ZERO
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bf_trace(space: bf_space, file: *const c_char, limit: u64) -> bf_status {
+    call(|| {
+        let state = SPACES.get(space.id)?;
+        if file.is_null() {
+            state.end_trace()?;
+        } else {
+            // SAFETY: not null, so it is the caller's text, which ends by a zero.
+            let name = unsafe { CStr::from_ptr(file) };
+            state.recorded.begin(Path::new(OsStr::from_bytes(name.to_bytes())), limit)?;
+        }
+        Ok(BF_OK)
     })
 }
 

@@ -32,6 +32,9 @@ static void null_pointers(void) {
     EXPECT(BF_E_ARGUMENT, bf_event_next(port, NULL));
     EXPECT(BF_E_ARGUMENT, bf_fault_took(port, NULL));
     EXPECT(BF_E_ARGUMENT, bf_space_stats(space, NULL));
+    EXPECT(BF_E_ARGUMENT, bf_trace(space, "/nowhere/at/all", 0));
+    EXPECT(BF_E_ARGUMENT, bf_trace(space, "too-short", 1));
+    OK(bf_trace(space, NULL, 0));
     EXPECT(BF_E_ARGUMENT, bf_probe(NULL));
     EXPECT(BF_E_ARGUMENT, bf_query(space, &space, NULL) == BF_E_RANGE ? BF_E_ARGUMENT : BF_OK);
     EXPECT(BF_E_RANGE, bf_free(space, NULL));

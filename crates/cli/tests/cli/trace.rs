@@ -50,11 +50,31 @@ fn trace_counts_what_the_report_counts() {
     // Closing brings folios home too, and is no part of the figures.
     let evicted = info["kinds"]["evicted"].as_u64().unwrap_or(0);
     assert!(Some(evicted + lost) >= figures["evictions"].as_u64(), "{info}");
+    // Pages that the device used in place are no moves, and are told all the same.
+    assert_eq!(info["kinds"]["remote"].is_u64(), figures["bytes"]["remote"] != 0, "{info}");
     assert!(info["notes"]["command"].as_str().is_some_and(|text| text.contains("demo pagerank")));
     assert!(info["bytes_per_event"].as_f64().is_some_and(|bytes| bytes <= 16.0), "{info}");
     let text = bifolio(&["trace", "info", &path]).stdout;
     // The command is as long as it is.
     assert!(text.lines().skip(1).all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn trace_of_a_run_tells_what_its_children_were_given() {
+    if !device_works("trace_of_a_run_tells_what_its_children_were_given") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace");
+    let path = path.to_str().expect("a plain name");
+    // 48 MiB, of which half is away as the program forks.
+    let script = "import os; all = [bytearray(b'x' * 12288) for _ in range(4000)]; os._exit(0) if os.fork() == 0 else os.wait()";
+    let ran = bifolio(&["run", "-q", "--ram", "24M", "--trace", path, "--", "python3", "-c", script]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let forks: Vec<Value> =
+        events(path).into_iter().map(|event| event["event"]["forked"]["pages"].clone()).collect();
+    let pages: Vec<u64> = forks.iter().filter_map(Value::as_u64).collect();
+    assert!(matches!(pages[..], [pages] if pages > 1000), "{pages:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use bifolio_folio::Order;
 use bifolio_migrate::{AlignedRun, CpuFaultOrders, Failure, Finished, Moved};
 use bifolio_sys::{AddressRange, CopyMode, HUGE_PAGE, Outcome, PAGE, Wake, resident_pages};
 
+use bifolio_engine::event::Cause;
 use bifolio_engine::view::{CpuView, page_at};
 
 use crate::in_place::service::{Fault, Service};
@@ -53,7 +54,7 @@ impl Service {
         let order = self.walks.order_at(address);
         self.make_room(order.pages());
         let window = aligned_window(address, order);
-        match self.fetch(address, order) {
+        match self.fetch(address, order, Cause::CpuFault) {
             Err(outcome) => outcome,
             Ok(brought) => {
                 // The folio may be smaller than the walk is wide: its neighbours come as well.
@@ -65,9 +66,14 @@ impl Service {
     }
 
     /// Brings the page at `address` and its folio, up to `order`, home.
-    pub(super) fn fetch(&mut self, address: usize, order: Order) -> Result<Range<usize>, Outcome> {
+    pub(super) fn fetch(
+        &mut self,
+        address: usize,
+        order: Order,
+        cause: Cause,
+    ) -> Result<Range<usize>, Outcome> {
         let orders = CpuFaultOrders { to_ram: order, populate: Order::ZERO };
-        let fetched = self.engine.fetch(address, orders);
+        let fetched = self.engine.fetch(address, orders, cause);
         let view = self.engine.view();
         let (stopped, unshown) = (view.take_stopped(), view.take_unshown());
         match fetched {
@@ -94,7 +100,7 @@ impl Service {
         for range in rest {
             let mut at = range.start;
             while at < range.end && self.limits.room() > 0 {
-                match self.fetch(at, Order::PMD) {
+                match self.fetch(at, Order::PMD, Cause::Ahead) {
                     Ok(brought) => at = brought.end,
                     Err(_) => return brought,
                 }

@@ -24,6 +24,13 @@ impl Service {
             events.put(Kind::Unmapped { address: range.start as u64, pages });
         }
     }
+
+    /// Records that the program forks while so many bytes are away.
+    pub(super) fn record_fork(&self, bytes: usize) {
+        if let Some(events) = self.gauges.events() {
+            events.put(Kind::Forked { pages: (bytes / PAGE) as u64 });
+        }
+    }
 }
 
 /// Naturally aligned runs that make up a range of pages, each with its order: as few as can be.

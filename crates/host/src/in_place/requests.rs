@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bifolio_engine::event::Cause;
 use bifolio_folio::Order;
 use bifolio_sys::{AddressRange, Backing, MapsEntry, Outcome, PAGE, USER_SPACE, Wake, advise};
 
@@ -91,7 +92,7 @@ impl Service {
     fn bring_part_home(&mut self, part: Range<usize>) -> bool {
         let (mut at, mut all) = (part.start, true);
         while at < part.end {
-            match self.fetch(at, Order::PMD) {
+            match self.fetch(at, Order::PMD, Cause::Prefetch) {
                 Ok(brought) => at = brought.end.max(at + PAGE),
                 Err(Outcome::Again(_)) => {
                     self.read_messages();
@@ -145,6 +146,7 @@ impl Service {
         let Ok(plan) = Plan::new(caught, &away) else { return 0 };
         self.share_with_children(true);
         self.gauges.see_fork();
+        self.record_fork(away.iter().map(|(range, _)| range.len()).sum());
         let address = plan.address();
         self.plans.push(plan);
         address

@@ -33,6 +33,10 @@ impl Answer for ByEngine {
         known == Seen::Known
     }
 
+    fn were_read(&self, messages: usize) {
+        self.engine.tell_messages_read(messages);
+    }
+
     fn answer(&self, fault: Fault) {
         let view = self.engine.view();
         if !view.manages(fault.address) && self.mover.shows(fault.address) {

@@ -7,6 +7,8 @@
 //!     CPU faults, thread 3    |== CPU fault ==|
 //!     to device 0, to RAM                   * folio, with a flow from the fault that it answers
 //!     evictions, device 0         *
+//!     used in place by device 0          * pages of system memory, with a flow from the fault
+//!     batches, thread 3       * messages that were read at once
 //!     resident on device 0    bytes over time, as in system memory
 //! ```
 //!
@@ -49,7 +51,7 @@ enum Type {
 }
 
 /// Names that are written once and then named by their numbers, from 1.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "CPU fault",
     "first touch",
     "device fault",
@@ -59,9 +61,11 @@ const NAMES: [&str; 9] = [
     "copy to system memory",
     "folio",
     "eviction",
+    "used in place",
+    "batch",
 ];
 /// Names of the details of an event.
-const DETAILS: [&str; 5] = ["address", "order", "bytes", "trigger", "device page"];
+const DETAILS: [&str; 7] = ["address", "order", "bytes", "trigger", "device page", "uses", "messages"];
 
 /// What faults, or has things moved.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +83,8 @@ enum Track {
     ToDevice { node: u8 },
     ToRam,
     Evictions { node: u8 },
+    InPlace { node: u8 },
+    Batches { thread: u32 },
     OnDevice { node: u8 },
     InRam,
 }
@@ -165,13 +171,17 @@ impl<W: Write> Writer<'_, W> {
             Kind::DeviceFault { answer, wait_ns, node, unit, .. } => {
                 self.fault(event, Source::Unit { node, unit }, fault_name(answer, "device fault"), wait_ns)
             }
-            Kind::Copied { .. } | Kind::ToDevice { .. } | Kind::ToRam { .. } => {
+            Kind::Copied { .. } | Kind::ToDevice { .. } | Kind::ToRam { .. } | Kind::Remote { .. } => {
                 self.waiting.entry(event.thread).or_default().push(*event);
                 Ok(())
             }
             Kind::Evicted { address, node } => {
                 let body = body(Type::Instant, self.track(Track::Evictions { node })?);
                 self.track_event(event.time_ns, &named(body, "eviction", &[("address", address)]))
+            }
+            Kind::Batch { messages } => {
+                let body = body(Type::Instant, self.track(Track::Batches { thread: event.thread })?);
+                self.track_event(event.time_ns, &named(body, "batch", &[("messages", messages.into())]))
             }
             _ => Ok(()),
         }
@@ -202,17 +212,21 @@ impl<W: Write> Writer<'_, W> {
     }
 
     fn folio(&mut self, event: &Event, flow: Option<u64>) -> io::Result<()> {
-        let (track, details) = match event.kind {
+        let (track, name, details) = match event.kind {
             Kind::ToDevice { address, order, node, pfn, .. } => {
                 let details = vec![("address", address), ("order", order.into()), ("device page", pfn)];
-                (Track::ToDevice { node }, details)
+                (Track::ToDevice { node }, "folio", details)
             }
             Kind::ToRam { address, order, .. } => {
-                (Track::ToRam, vec![("address", address), ("order", order.into())])
+                (Track::ToRam, "folio", vec![("address", address), ("order", order.into())])
+            }
+            Kind::Remote { address, order, node, uses } => {
+                let details = vec![("address", address), ("order", order.into()), ("uses", uses.into())];
+                (Track::InPlace { node }, "used in place", details)
             }
             _ => return Ok(()),
         };
-        let body = named(body(Type::Instant, self.track(track)?), "folio", &details);
+        let body = named(body(Type::Instant, self.track(track)?), name, &details);
         self.track_event(event.time_ns, &with_flow(body, flow))
     }
 
@@ -315,6 +329,8 @@ fn name_of(track: Track) -> String {
         Track::ToDevice { node } => format!("to device {node}"),
         Track::ToRam => "to system memory".to_owned(),
         Track::Evictions { node } => format!("evictions, device {node}"),
+        Track::InPlace { node } => format!("used in place by device {node}"),
+        Track::Batches { thread } => format!("batches, thread {thread}"),
         Track::OnDevice { node } => format!("resident on device {node}"),
         Track::InRam => "resident in system memory".to_owned(),
     }
