@@ -59,6 +59,8 @@ pub enum Command {
     Home(HomeArgs),
     /// Print the figures of such a program while it runs.
     Stats(StatsArgs),
+    /// Show a running program or demonstration, live.
+    Top(TopArgs),
     /// Explore designs of device folios, and show how they break.
     Check(CheckArgs),
     /// Say what works on this machine, and what lifts the limits.
@@ -266,7 +268,7 @@ pub struct StatsArgs {
     /// Print JSON: what that of `run` holds, and `resident` and `away` in bytes.
     #[arg(long)]
     pub json: bool,
-    /// Process that `bifolio run` started, or its own.
+    /// Process that `bifolio run` started, or its own, or that of `bifolio demo`.
     #[arg(value_name = "PID", value_parser = number(1_u32, i32::MAX.unsigned_abs()))]
     pub pid: u32,
 }
@@ -276,10 +278,32 @@ Examples:
   bifolio stats 4711
   watch bifolio stats 4711
 
-The figures since the program began, those of the report of run. What is
-resident and away is measured every tenth of a second while memory is managed.
-Only the program's own user and root can ask. Exit codes: 2 for a process that
-bifolio run did not start, 3 for one of another user.";
+The figures since the program began, those of the report of run or demo. What is
+where is measured every tenth of a second while memory is managed. Only its own
+user and root can ask. Exit codes: 2 for a process of neither bifolio run nor
+bifolio demo, 3 for one of another user.";
+
+/// What `top` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = TOP_HELP)]
+pub struct TopArgs {
+    /// Process that `bifolio run` started, or its own, or that of `bifolio demo`; without it, the only one that runs.
+    #[arg(value_name = "PID", value_parser = number(1_u32, i32::MAX.unsigned_abs()))]
+    pub pid: Option<u32>,
+}
+
+const TOP_HELP: &str = "\
+Examples:
+  bifolio top
+  bifolio top 4711
+
+Shows how full each memory is, faults and bytes moved a second, and the 2 MiB
+that move most. Keys: q quits, p pauses, m and e change the policy of a
+demonstration, ? explains them.
+While paused nothing moves: a program runs on until it touches what is away, a
+demonstration until the end of a round. The end of top ends the pause.
+Only the program's own user and root can look. Exit codes: 2 where there is
+nothing to show or more than one, 3 for a process of another user.";
 
 /// Where a report goes.
 #[derive(Debug, Args)]

@@ -17,6 +17,9 @@ pub enum HomeError {
     /// There is no such program.
     #[error(transparent)]
     Find(#[from] RunningError),
+    /// It is a job of the demonstration, whose memory comes and goes with its touches.
+    #[error("process {0} is `bifolio demo`: only the memory of programs of `bifolio run` is brought home")]
+    Job(u32),
     /// It ended first.
     #[error("process {0} ended before its memory was home")]
     Ended(u32),
@@ -26,6 +29,7 @@ impl exit::Failure for HomeError {
     fn exit_code(&self) -> u8 {
         match self {
             HomeError::Find(error) => error.exit_code(),
+            HomeError::Job(_) => exit::USAGE,
             HomeError::Ended(_) => exit::FAILED,
         }
     }
@@ -38,6 +42,9 @@ impl exit::Failure for HomeError {
 /// If the program is not one of `bifolio run`, or of another user, or ends first.
 pub fn home(args: &HomeArgs) -> Result<u8, HomeError> {
     let Running { keeper, gauges } = Running::find(args.pid)?;
+    if gauges.read().is_job {
+        return Err(HomeError::Job(args.pid));
+    }
     gauges.ask_home(!args.end);
     while !args.end && !gauges.is_home() {
         if !process::exists(keeper) || !process::exists(args.pid) {

@@ -21,6 +21,7 @@ mod run;
 mod running;
 mod stats;
 mod table;
+mod top;
 mod trace;
 
 use std::io::{self, Write};
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Run(args) => finish(run::run(&args)),
         Command::Home(args) => finish(home::home(&args)),
         Command::Stats(args) => finish(stats::stats(&args)),
+        Command::Top(args) => finish(top::top(&args)),
         Command::Check(args) => finish(check::check(&args)),
         Command::Doctor(args) => finish(doctor::doctor(&args)),
         Command::Replay(args) => finish(replay::replay(&args)),

@@ -1,14 +1,16 @@
-//! A running program of `bifolio run`, found by the number of its process or of the command.
+//! Running programs of `bifolio run`, and jobs of `bifolio demo`: found by the number of a process, or all of this user.
 //!
-//! The process of `bifolio run` has the gauges open, a file of its own user: that is where the service is asked.
+//! The process of the command has the gauges open, a file of its own user: that is where it is asked.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use bifolio_host::in_place::gauges::is_gauges;
-use bifolio_host::in_place::{GaugeError, Gauges};
+use bifolio_host::gauges::is_gauges;
+use bifolio_host::gauges::{GaugeError, Gauges};
 use bifolio_sys::Memfd;
 
 use crate::exit;
@@ -19,9 +21,9 @@ pub enum RunningError {
     /// No process has this number.
     #[error("there is no process {0}")]
     NoProcess(u32),
-    /// It is no program that `bifolio run` started, nor `bifolio run` itself.
+    /// It is no process of ours.
     #[error(
-        "process {0} was not started by `bifolio run`: give the number of its program, or of the command"
+        "process {0} is of neither `bifolio run` nor `bifolio demo`: give the number of its program, or of the command"
     )]
     NotManaged(u32),
     /// It belongs to another user.
@@ -53,7 +55,7 @@ impl exit::Failure for RunningError {
     }
 }
 
-/// A program of `bifolio run`.
+/// A program of `bifolio run`, or a job of `bifolio demo`.
 pub struct Running {
     /// Process of the command that started it.
     pub keeper: u32,
@@ -61,36 +63,78 @@ pub struct Running {
     pub gauges: Gauges,
 }
 
+/// A process that has gauges open.
+struct Holder {
+    pid: u32,
+    path: PathBuf,
+}
+
 impl Running {
-    /// Finds it.
+    /// Finds one by its process, or that of the command.
     ///
     /// # Errors
     ///
-    /// If the process is not one of `bifolio run`, or of another user.
+    /// If the process is neither, or of another user.
     pub fn find(pid: u32) -> Result<Running, RunningError> {
-        let (keeper, path) = find(pid)?;
+        let parent = parent_of(pid).ok_or(RunningError::NoProcess(pid))?;
+        for process in [pid, parent] {
+            match gauges_of(process) {
+                Ok(Some(path)) => return Running::open(&Holder { pid: process, path }, pid),
+                Err(source) if process == pid => return Err(RunningError::Foreign { pid, source }),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        Err(RunningError::NotManaged(pid))
+    }
+
+    /// All of this user, by their processes. What ends meanwhile is left out.
+    pub fn all() -> Vec<Running> {
+        let mut holders: BTreeMap<u64, Vec<Holder>> = BTreeMap::new();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+            if let Ok(Some(path)) = gauges_of(pid)
+                && let Ok(file) = fs::metadata(&path)
+            {
+                holders.entry(file.ino()).or_default().push(Holder { pid, path });
+            }
+        }
+        let keepers = holders.values().filter_map(|group| {
+            // The command has its program, or a service, as a child.
+            let is_child = |holder: &Holder| {
+                let parent = parent_of(holder.pid);
+                group.iter().any(|other| Some(other.pid) == parent)
+            };
+            group.iter().find(|holder| !is_child(holder))
+        });
+        let mut all: Vec<_> = keepers.filter_map(|keeper| Running::open(keeper, keeper.pid).ok()).collect();
+        all.sort_by_key(|running| running.keeper);
+        all
+    }
+
+    fn open(holder: &Holder, pid: u32) -> Result<Running, RunningError> {
         let foreign = |source| RunningError::Foreign { pid, source };
-        let file = File::options().read(true).write(true).open(path).map_err(foreign)?;
+        let file = File::options().read(true).write(true).open(&holder.path).map_err(foreign)?;
         let failed = |source| RunningError::Gauges { pid, source };
         let gauges = Gauges::open_found(Memfd::from(OwnedFd::from(file))).map_err(failed)?;
-        Ok(Running { keeper, gauges })
+        Ok(Running { keeper: holder.pid, gauges })
+    }
+
+    /// The command line that started it, without the path of the command; `None` if it has ended.
+    pub fn command(&self) -> Option<String> {
+        let line = fs::read(format!("/proc/{}/cmdline", self.keeper)).ok()?;
+        let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let first = words.next().filter(|word| !word.is_empty())?;
+        let name = first.rsplit('/').next().unwrap_or_default().to_owned();
+        let words: Vec<_> = std::iter::once(name.into()).chain(words).collect();
+        Some(words.join(" ").trim_end().to_owned())
     }
 }
 
-/// The process that has the gauges open, this one or its parent, and their file.
-fn find(pid: u32) -> Result<(u32, PathBuf), RunningError> {
-    let status =
-        fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| RunningError::NoProcess(pid))?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    let parent = parent.and_then(|number| number.trim().parse().ok());
-    for process in [Some(pid), parent].into_iter().flatten() {
-        match gauges_of(process) {
-            Ok(Some(path)) => return Ok((process, path)),
-            Err(source) if process == pid => return Err(RunningError::Foreign { pid, source }),
-            Ok(None) | Err(_) => {}
-        }
-    }
-    Err(RunningError::NotManaged(pid))
+/// The parent of a process, if there is such a process.
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    parent.trim().parse().ok()
 }
 
 /// The gauges among the descriptors of a process.

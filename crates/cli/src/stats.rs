@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use bifolio_host::in_place::GaugeReading;
+use bifolio_host::gauges::GaugeReading;
 use serde::Serialize;
 
 use crate::args::StatsArgs;
@@ -43,12 +43,13 @@ impl exit::Failure for StatsError {
 struct Stats {
     /// Bytes that are managed and resident.
     resident: u64,
-    /// Bytes that are away.
+    /// Bytes that are away, or on devices.
     away: u64,
     #[serde(flatten)]
     figures: Figures,
+    /// Of a program of `run`.
     #[serde(flatten)]
-    memory: MemoryFigures,
+    memory: Option<MemoryFigures>,
 }
 
 /// Prints the figures; returns the exit code.
@@ -59,17 +60,24 @@ struct Stats {
 pub fn stats(args: &StatsArgs) -> Result<u8, StatsError> {
     let Running { keeper, gauges } = Running::find(args.pid)?;
     let reading = gauges.read();
-    let GaugeReading { resident, away, .. } = reading;
+    let GaugeReading { resident, away, is_job, .. } = reading;
     let figures = Figures::from(&gauges.statistics().snapshot(), age(keeper).unwrap_or_default());
-    let stats = Stats { resident, away, figures, memory: MemoryFigures::from(&reading) };
+    let memory = (!is_job).then(|| MemoryFigures::from(&reading));
+    let stats = Stats { resident, away, figures, memory };
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &stats).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         print_program(&mut out, &stats.figures)?;
-        stats.memory.print(&mut out)?;
-        writeln!(out, "now: {} managed and resident, {} away", bytes(resident), bytes(away))?;
+        let (resident, away) = (bytes(resident), bytes(away));
+        match &stats.memory {
+            Some(memory) => {
+                memory.print(&mut out)?;
+                writeln!(out, "now: {resident} managed and resident, {away} away")?;
+            }
+            None => writeln!(out, "now: {resident} in system memory, {away} on devices")?,
+        }
     }
     Ok(exit::OK)
 }

@@ -51,6 +51,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fault_loop;
+pub mod gauges;
 pub mod in_place;
 pub mod setup;
 pub mod space;
@@ -69,7 +70,7 @@ pub use bifolio_engine::{
 pub use bifolio_engine::{Detail, Event, EventKind, Observer, device, sleep};
 pub use bifolio_folio::{MemoryKind, Order, PageRun, PageSet, Pfn, Reset};
 pub use bifolio_migrate::{Failure, NodeId, Rights};
-pub use bifolio_policy::{Advice, FixedOrders, Pattern, Policies, Policy, PolicyName, Preferred};
+pub use bifolio_policy::{Advice, FixedOrders, Pattern, Policies, Policy, PolicyName, Preferred, Switch};
 pub use bifolio_pool::PoolName;
 pub use bifolio_rules::Violation;
 pub use bifolio_sys::{AddressRange, Mapping, PAGE, Placement, ProgramMemory, Protection, SharedBytes};

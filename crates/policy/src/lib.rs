@@ -36,6 +36,7 @@ pub mod name;
 pub mod policy;
 pub mod streams;
 pub mod stride;
+pub mod switch;
 pub mod throttle;
 
 pub use advice::{Advice, Pattern, Preferred};
@@ -47,6 +48,7 @@ pub use memory::{Memory, Side};
 pub use miss_curve::MissCurve;
 pub use name::{Granularity, PolicyName, UnknownPolicy};
 pub use policy::{Policies, Policy};
+pub use switch::Switch;
 
 /// The worked example of the documentation, tried.
 #[cfg(doctest)]

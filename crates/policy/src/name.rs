@@ -91,6 +91,34 @@ impl Granularity {
     }
 }
 
+impl PolicyName {
+    /// All names.
+    pub fn all() -> impl Iterator<Item = PolicyName> {
+        (0..=u8::MAX).map_while(PolicyName::of_number)
+    }
+
+    /// Its number: small, and the same in all processes of one build.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        let place = EvictionName::ALL.iter().position(|name| Some(*name) == self.eviction);
+        let eviction = place.map_or(0, |place| place + 1);
+        let number = (self.granularity as usize * EVICTIONS + eviction) * 2 + usize::from(self.throttle);
+        u8::try_from(number).expect("there are few names")
+    }
+
+    /// The name of a number, if there is one.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<PolicyName> {
+        let (rest, throttle) = (usize::from(number / 2), number % 2 == 1);
+        let granularity = *Granularity::ALL.get(rest / EVICTIONS)?;
+        let eviction = (rest % EVICTIONS).checked_sub(1).map(|place| EvictionName::ALL[place]);
+        Some(PolicyName { granularity, eviction, throttle })
+    }
+}
+
+/// What can leave first: what suits the granularity, or one of the orders of use.
+const EVICTIONS: usize = EvictionName::ALL.len() + 1;
+
 impl Policies for PolicyName {
     fn make(&self, memory: &Memory) -> Box<dyn Policy> {
         let or = |suiting| self.eviction.unwrap_or(suiting);
@@ -152,6 +180,16 @@ mod tests {
             "sieve".parse(),
             Ok(PolicyName { eviction: Some(EvictionName::Sieve), ..PolicyName::default() })
         );
+    }
+
+    #[test]
+    fn every_name_has_a_number_of_its_own() {
+        let names: alloc::vec::Vec<_> = PolicyName::all().collect();
+        assert_eq!(names.len(), 4 * 6 * 2);
+        for name in names {
+            assert_eq!(PolicyName::of_number(name.number()), Some(name));
+        }
+        assert_eq!(PolicyName::of_number(u8::MAX), None);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bifolio_host::SetupError;
+use bifolio_host::gauges::{GaugeError, Gauges};
 use bifolio_host::in_place::settings::Settings;
-use bifolio_host::in_place::{Control, GaugeError, Gauges, Helper, Service, ServiceConfig};
+use bifolio_host::in_place::{Control, Helper, Service, ServiceConfig};
 use bifolio_sys::sibling::{self, Descriptors, SiblingError};
 use bifolio_sys::{AddressRange, MapError, Memfd, ProgramMemory, SysError, process};
 

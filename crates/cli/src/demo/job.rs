@@ -11,9 +11,11 @@ use bifolio_demo::run::{self, RunError};
 use bifolio_demo::shared_graph::{BuildError, Damaged, SharedGraph};
 use bifolio_demo::verify::{self, Mismatch};
 use bifolio_engine::device::DeviceFault;
-use bifolio_host::{BufferError, SetupError, Space, SpaceConfig};
+use bifolio_host::gauges::GaugeError;
+use bifolio_host::{BufferError, SetupError, Space};
 
 use crate::demo::buffers::{BufferFigures, Rivals};
+use crate::demo::live::Live;
 use crate::demo::plan::Plan;
 use crate::demo::stages::Stages;
 use crate::record::Recording;
@@ -84,6 +86,9 @@ pub enum JobError {
     /// The device failed.
     #[error("job failed on the device")]
     Run(#[from] RunError<DeviceFault>),
+    /// There are no gauges for other commands.
+    #[error("no memory for what bifolio stats and bifolio top read")]
+    Gauges(#[from] GaugeError),
     /// Buffer objects could not be allocated or used.
     #[error("buffer objects cannot be used")]
     Buffers(#[from] BufferError),
@@ -113,7 +118,8 @@ impl Job {
         recording: &Recording,
         stages: &Stages,
     ) -> Result<Done, JobError> {
-        let space = Space::new(SpaceConfig { observers: recording.observers(), ..plan.space() })?;
+        let live = Live::begin(plan)?;
+        let space = Space::new(live.space(plan, recording.observers()))?;
         let started = Instant::now();
         let mut rivals = Rivals::allocate(&space, plan)?;
         let accesses = recording.accesses();
@@ -121,7 +127,8 @@ impl Job {
             accesses.as_ref().map(|accesses| |address, unit, write| accesses.record(address, unit, write));
         let on_access = tell.as_ref().map(|tell| tell as OnAccess<'_>);
         let mut machine = LiveMachine::new(&space).telling(on_access);
-        let found = self.on_device(&mut machine, graph, &mut rivals, stages)?;
+        let found =
+            live.during(&space, || self.on_device(&mut machine, graph, &mut rivals, stages, &live))?;
         let buffers = rivals.finish(&space)?;
         let total = started.elapsed();
         stages.begin("comparing with a plain run");
@@ -146,9 +153,11 @@ impl Job {
         graph: &Graph,
         rivals: &mut Rivals<'_>,
         stages: &Stages,
+        live: &Live,
     ) -> Result<Found, JobError> {
         let mut advance = |done| {
             stages.advance(done);
+            live.wait_while_paused();
             rivals.use_all();
         };
         stages.begin("building the graph in shared memory");

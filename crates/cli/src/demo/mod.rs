@@ -9,6 +9,7 @@
 mod buffers;
 mod input;
 mod job;
+mod live;
 mod plan;
 mod result;
 mod stages;

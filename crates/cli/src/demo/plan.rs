@@ -200,10 +200,10 @@ impl Plan {
         notes
     }
 
-    /// Returns the plan as a space takes it.
+    /// Returns the plan as a space takes it, but for its policy.
     pub fn space(&self) -> SpaceConfig {
         let usize_of = |bytes| usize::try_from(bytes).expect("amounts fit 64-bit addresses");
-        let config = SpaceConfig {
+        SpaceConfig {
             // A limit that has room for everything is none.
             ram: self.ram.filter(|ram| *ram < self.kept()).map(usize_of),
             kind: self.kind,
@@ -213,8 +213,7 @@ impl Plan {
             units: self.units,
             checked: self.checked,
             ..SpaceConfig::new(usize_of(self.kept() * 2 + SPACE_SLACK), usize_of(self.vram))
-        };
-        config.with_policy(self.policy)
+        }
     }
 }
 

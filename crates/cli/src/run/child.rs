@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use bifolio_host::in_place::Gauges;
+use bifolio_host::gauges::Gauges;
 use bifolio_host::in_place::settings::{Settings, VARIABLE};
 use bifolio_sys::process::{self, Ended};
 use bifolio_sys::{SignalInbox, SysError};

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bifolio_host::in_place::{GaugeReading, Outside};
+use bifolio_host::gauges::{GaugeReading, Outside};
 use serde::{Serialize, Serializer};
 
 use crate::figures::bytes;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Instant;
 
+use bifolio_host::gauges::{GaugeError, Gauges};
 use bifolio_host::in_place::settings::Settings;
-use bifolio_host::in_place::{GaugeError, Gauges};
 use bifolio_sys::{Access, Features, Reads, ReadyError, SysError, Uffd};
 use bifolio_trace::SharedQueue;
 use serde::Serialize;

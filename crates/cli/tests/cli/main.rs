@@ -9,5 +9,6 @@ mod pages;
 mod readme;
 mod replay;
 mod report;
+mod top;
 mod trace;
 mod usage;

@@ -2,7 +2,7 @@
 
 use bifolio_sys::{AddressRange, Backing, MapsEntry};
 
-use crate::in_place::gauges::Outside;
+use crate::gauges::Outside;
 
 /// Data that belongs to a file's mapping (its `bss`) is managed from this size on: below it is the C library's and the
 /// loader's own.

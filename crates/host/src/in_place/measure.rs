@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bifolio_sys::{AddressRange, Backing, MapsEntry, PAGE, resident_pages};
 
+use crate::gauges::Outside;
 use crate::in_place::eligible::{Place, places};
-use crate::in_place::gauges::Outside;
 use crate::in_place::service::{STORE, Service};
 
 /// Measured so often: while nothing is registered, and while something is.
@@ -52,7 +52,9 @@ impl Service {
         let forked = (self.forked_pages * PAGE as u64).min(managed);
         outside[Outside::Forked as usize] = forked;
         managed -= forked;
-        self.gauges.see_managed(managed.min(total), self.stored_pages() * PAGE as u64);
+        let away = self.stored_pages() * PAGE as u64;
+        self.gauges.see_managed(managed.min(total), away);
+        self.gauges.see_used([away]);
         self.gauges.see_outside(&outside);
     }
 

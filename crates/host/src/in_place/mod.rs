@@ -8,7 +8,7 @@
 //!   events     removals, unmappings and moves                  store      where pages are that are away
 //!   advised    advice that no event tells of
 //!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
-//!   gauges     what the command reports                      settings   what the command says
+//!   settings   what the command says
 //!   streams    how far a walk through memory goes               record     what a trace is told of zeros and unmappings
 //!   child      how a forked child gets its bytes               helper     takes back pages that were shared with one
 //!   own_pages  private pages of ours
@@ -21,7 +21,6 @@ mod eligible;
 mod events;
 mod evict;
 mod faults;
-pub mod gauges;
 pub mod hazards;
 mod helper;
 mod measure;
@@ -44,6 +43,5 @@ pub const RAM_LEAST: usize = 1 << 20;
 pub use advised::{DOFORK, DONTFORK, GUARD_INSTALL, WIPEONFORK};
 pub use child::{BytesMissing, follow_plan};
 pub use control::{Control, NextMapping, Request};
-pub use gauges::{GaugeError, GaugeReading, Gauges, Outside};
 pub use helper::Helper;
 pub use service::{Service, ServiceConfig};

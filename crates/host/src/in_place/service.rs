@@ -31,11 +31,11 @@ use bifolio_sys::{
     Reads, USER_SPACE, Uffd, process,
 };
 
+use crate::gauges::Gauges;
 use crate::in_place::advised::Advised;
 use crate::in_place::child::Plan;
 use crate::in_place::control::Control;
 use crate::in_place::eligible::Exclusions;
-use crate::in_place::gauges::Gauges;
 use crate::in_place::helper::Helper;
 use crate::in_place::own_pages::OwnPages;
 use crate::in_place::regions::Regions;
@@ -196,6 +196,7 @@ impl Service {
         let engine = engine(view, Arc::clone(&store), vram, largest, &config)?;
         let mut exclusions = Exclusions { own: config.own, addresses: Vec::new() };
         exclusions.own.push(own.range());
+        config.gauges.see_sizes(Some(config.ram as u64), [config.vram as u64]);
         let now = Instant::now();
         Ok(Service {
             control: config.control,
@@ -268,6 +269,9 @@ impl Service {
         }
         if self.must_wait_for_child() {
             return self.sleep(PLAN_LOOK);
+        }
+        if self.gauges.is_paused() {
+            return self.sleep(self.next_look - now);
         }
         if let Some(fault) = self.faults.pop_front() {
             self.serve(fault);
@@ -351,6 +355,7 @@ fn engine(
     let pagemap = PageMap::with_reset(config.reset, MemoryKind::Private, Pfn::ZERO, vram, pool)?;
     let (nodes, statistics) = (vec![NodeParts { device: store, pagemap }], config.gauges.statistics());
     let Observed { nodes, mut observers, .. } = Observed::new(nodes, statistics, config.checked);
+    observers.push(Arc::new(config.gauges.heat().clone()));
     observers.extend(config.gauges.events().map(|events| Arc::new(events.clone()) as Arc<dyn Observer>));
     let engine = Engine::new(Parts {
         view,

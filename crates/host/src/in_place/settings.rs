@@ -7,7 +7,7 @@ use std::{fmt, fs, io};
 use bifolio_folio::Reset;
 use bifolio_pool::PoolName;
 
-use crate::in_place::gauges::is_gauges;
+use crate::gauges::is_gauges;
 
 /// The environment variable.
 pub const VARIABLE: &str = "BIFOLIO_HEAP";

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use bifolio_sys::{AddressRange, Errno, Modes, USER_SPACE, advise, process, threads};
 
+use crate::gauges::Outside;
 use crate::in_place::eligible::{Place, places};
 use crate::in_place::faults::range_of;
-use crate::in_place::gauges::Outside;
 use crate::in_place::service::Service;
 
 /// Sampling, while nothing is registered.

@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use bifolio_engine::Observer;
 use bifolio_engine::blocks::BLOCK_LEN;
+use bifolio_engine::{Observer, Statistics};
 use bifolio_folio::{MemoryKind, Order, Reset};
-use bifolio_policy::{FixedOrders, Memory, Policies, PolicyName, Side};
+use bifolio_policy::{FixedOrders, Memory, Policies, PolicyName, Side, Switch};
 use bifolio_pool::PoolName;
 use bifolio_sys::{PAGE, ProgramMemory};
 
@@ -40,6 +40,8 @@ pub struct SpaceConfig {
     /// ([`Port::translate`](bifolio_builtin::Port::translate)) needs a separate reader: a handler may wait for the holder of one,
     /// and must be told if that thread falls asleep meanwhile.
     pub readers: Option<Readers>,
+    /// The counters, such as those of [`Gauges`](crate::gauges::Gauges), which other processes read; `None`: the space's own.
+    pub statistics: Option<Statistics>,
     /// What hears of everything that happens, beside the counters.
     pub observers: Vec<Arc<dyn Observer>>,
     /// The right to memory of the program, for [`Space::adopt`](crate::Space::adopt); `None`: nothing can be adopted. With
@@ -67,6 +69,7 @@ impl SpaceConfig {
             policy: None,
             checked: false,
             readers: None,
+            statistics: None,
             observers: Vec::new(),
             program: None,
         }
@@ -75,7 +78,13 @@ impl SpaceConfig {
     /// The same with a policy that is known by name. Folios of coherent memory are never smaller than 64 KiB.
     #[must_use]
     pub fn with_policy(self, name: PolicyName) -> SpaceConfig {
-        SpaceConfig { policy: Some(named_policy(name, self.kind)), ..self }
+        SpaceConfig { policy: Some(for_kind(name, self.kind)), ..self }
+    }
+
+    /// The same with policies that can be exchanged for others while the space is used.
+    #[must_use]
+    pub fn with_switch(self, switch: Switch) -> SpaceConfig {
+        SpaceConfig { policy: Some(for_kind(switch, self.kind)), ..self }
     }
 
     /// The same with the default of built-in devices, if it has no policy.
@@ -121,12 +130,12 @@ const RAM_LEAST: usize = 16 * PAGE;
 /// More pages than there are.
 const UNLIMITED_PAGES: u64 = 1 << 40;
 
-fn named_policy(name: PolicyName, kind: MemoryKind) -> Box<dyn Policies> {
+fn for_kind(policies: impl Policies + 'static, kind: MemoryKind) -> Box<dyn Policies> {
     match kind {
-        MemoryKind::Private => Box::new(name),
+        MemoryKind::Private => Box::new(policies),
         MemoryKind::Coherent => Box::new(move |memory: &Memory| {
             let least = if memory.side == Side::Ram { Order::ZERO } else { SMALLEST_COHERENT };
-            name.make(&Memory { smallest: memory.smallest.max(least), ..*memory })
+            policies.make(&Memory { smallest: memory.smallest.max(least), ..*memory })
         }),
     }
 }

@@ -199,7 +199,7 @@ impl<D: Device + ?Sized> Space<D> {
         let OrderRange { largest, smallest } = policy.make(&memory).orders();
         let granules = nodes.iter().map(|node| node.device.capabilities().smallest_order);
         let granule = granules.fold(smallest, Order::max);
-        let statistics = Statistics::new()?;
+        let statistics = config.statistics.map_or_else(Statistics::new, Ok)?;
         let Observed { nodes, mut observers, checker } = Observed::new(nodes, &statistics, config.checked);
         observers.extend(config.observers);
         let engine = Engine::new(Parts {

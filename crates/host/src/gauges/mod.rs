@@ -1,5 +1,14 @@
-//! What the command and the service of its program share: a file of two pages, statistics and gauges, and behind them the
-//! events of a run that is recorded.
+//! What a process that moves memory shares with the commands that look at it: a file in memory that only its user can open.
+//!
+//! ```text
+//!   page 0   counters      `Statistics`
+//!   page 1   gauges        what is where, and what is wished     outside   why memory is not managed
+//!   page 2   heat          which 2 MiB moved most                wish      what is asked of the process
+//!   ...      events        of a program's run that is recorded
+//! ```
+//!
+//! The process is the service beside a program of `bifolio run`, or `bifolio demo` itself. It has a descriptor of the file,
+//! or its parent has one: there it is found.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
@@ -7,13 +16,25 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use bifolio_engine::Statistics;
+use bifolio_engine::node::NODES_MAX;
+use bifolio_policy::PolicyName;
 use bifolio_sys::{MapError, Mapping, Memfd, PAGE, Placement, Protection, SysError};
 use bifolio_trace::SharedQueue;
+
+mod heat;
+mod outside;
+mod wish;
+
+pub use heat::{Heat, HotBlock};
+pub use outside::Outside;
+pub use wish::Wish;
 
 /// Name of the file.
 const FILE_NAME: &str = "bifolio-counters";
 /// Bytes of the file, without and with events.
-const LEN: usize = 2 * PAGE;
+const LEN: usize = 3 * PAGE;
+/// Where the heat begins.
+const HEAT: usize = 2 * PAGE;
 const LEN_RECORDED: usize = LEN + SharedQueue::LEN;
 /// Words of the second page.
 const NONCE: usize = 0;
@@ -32,52 +53,14 @@ const REASON_MOST: usize = 1024;
 const BY_REASON: usize = 2048;
 const RESIDENT: usize = 3072;
 const AWAY: usize = 3080;
-
-/// Why memory is not managed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(usize)]
-pub enum Outside {
-    /// Stacks, and thread-local variables in them.
-    Stacks,
-    /// Variables of programs and libraries.
-    Variables,
-    /// Code that is made at run time, and memory that is read-only.
-    Protected,
-    /// Locked memory, or what the kernel refused to register.
-    Refused,
-    /// Memory that is shared with forked children.
-    Forked,
-}
-
-impl Outside {
-    /// All reasons.
-    pub const ALL: [Outside; 5] =
-        [Outside::Stacks, Outside::Variables, Outside::Protected, Outside::Refused, Outside::Forked];
-
-    /// In one word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Outside::Stacks => "stacks",
-            Outside::Variables => "variables",
-            Outside::Protected => "protected",
-            Outside::Refused => "refused",
-            Outside::Forked => "forked",
-        }
-    }
-
-    /// In words.
-    #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
-            Outside::Stacks => "stacks",
-            Outside::Variables => "variables of programs and libraries",
-            Outside::Protected => "generated code and read-only memory",
-            Outside::Refused => "locked or refused by the kernel",
-            Outside::Forked => "shared with forked children",
-        }
-    }
-}
+const RAM: usize = 3088;
+/// The number of the policy and 1; 0 for none that has a name.
+const POLICY: usize = 3096;
+/// 1 if a job of `bifolio demo` has this file.
+const JOB: usize = 3104;
+/// Size and use of the memory of each device.
+const DEVICES: usize = 3200;
+const _: () = assert!(DEVICES + NODES_MAX * 16 <= wish::FIRST);
 
 /// See the module.
 #[derive(Clone)]
@@ -85,7 +68,17 @@ pub struct Gauges {
     file: Arc<Memfd>,
     page: Arc<Mapping>,
     statistics: Statistics,
+    heat: Heat,
     events: Option<SharedQueue>,
+}
+
+/// The memory of a device, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceGauge {
+    /// All of it.
+    pub size: u64,
+    /// What is used of it.
+    pub used: u64,
 }
 
 /// What the gauges say. Sizes are in bytes.
@@ -95,6 +88,14 @@ pub struct GaugeReading {
     pub resident: u64,
     /// What is away, as last measured.
     pub away: u64,
+    /// Most that may be resident; `None`: no limit.
+    pub ram: Option<u64>,
+    /// The memory of each device, as last measured.
+    pub devices: Vec<DeviceGauge>,
+    /// Whether this is a job of `bifolio demo`, and no program that `bifolio run` started.
+    pub is_job: bool,
+    /// The policy, if it has a name.
+    pub policy: Option<PolicyName>,
     /// The most that was managed at once: resident and away.
     pub managed_peak: u64,
     /// The most private memory that was not.
@@ -156,8 +157,9 @@ impl Gauges {
         let statistics = Statistics::shared(&file)?;
         let page = Mapping::shared(&file, PAGE, PAGE, Protection::ReadWrite, Placement::Anywhere)?;
         let recorded = file.len()? > LEN as u64;
+        let heat = Heat::open(&file, HEAT)?;
         let events = if recorded { Some(SharedQueue::open(&file, LEN)?) } else { None };
-        Ok(Gauges { file: Arc::new(file), page: Arc::new(page), statistics, events })
+        Ok(Gauges { file: Arc::new(file), page: Arc::new(page), statistics, heat, events })
     }
 
     /// Number of its descriptor.
@@ -172,21 +174,62 @@ impl Gauges {
         &self.statistics
     }
 
+    /// Which memory moved most.
+    #[must_use]
+    pub fn heat(&self) -> &Heat {
+        &self.heat
+    }
+
     /// Where the service tells its events, if the run is recorded.
     #[must_use]
     pub fn events(&self) -> Option<&SharedQueue> {
         self.events.as_ref()
     }
 
+    /// Says how large the memories are: the limit of system memory, if there is one, and each device.
+    pub fn see_sizes(&self, ram: Option<u64>, devices: impl IntoIterator<Item = u64>) {
+        self.set(RAM, ram.unwrap_or(0));
+        for (number, size) in devices.into_iter().take(NODES_MAX).enumerate() {
+            self.set(DEVICES + number * 16, size);
+        }
+    }
+
+    /// Says how much of each device is used.
+    pub fn see_used(&self, devices: impl IntoIterator<Item = u64>) {
+        for (number, used) in devices.into_iter().take(NODES_MAX).enumerate() {
+            self.set(DEVICES + number * 16 + 8, used);
+        }
+    }
+
+    /// Says that a job of `bifolio demo` has this file.
+    pub fn see_job(&self) {
+        self.set(JOB, 1);
+    }
+
+    /// Says which policy decides.
+    pub fn see_policy(&self, name: PolicyName) {
+        self.set(POLICY, u64::from(name.number()) + 1);
+    }
+
+    fn device(&self, number: usize) -> DeviceGauge {
+        let at = DEVICES + number * 16;
+        DeviceGauge { size: self.get(at), used: self.get(at + 8) }
+    }
+
+    fn policy_at(&self, word: usize) -> Option<PolicyName> {
+        let number = self.get(word).checked_sub(1)?;
+        u8::try_from(number).ok().and_then(PolicyName::of_number)
+    }
+
     /// Says how much is managed, resident and away, and raises the peak.
-    pub(super) fn see_managed(&self, resident: u64, away: u64) {
+    pub fn see_managed(&self, resident: u64, away: u64) {
         self.set(RESIDENT, resident);
         self.set(AWAY, away);
         self.raise(MANAGED_PEAK, resident + away);
     }
 
     /// Raises the peaks of memory outside, given for each reason.
-    pub(super) fn see_outside(&self, bytes: &[u64; Outside::ALL.len()]) {
+    pub(crate) fn see_outside(&self, bytes: &[u64; Outside::ALL.len()]) {
         self.raise(OUTSIDE_PEAK, bytes.iter().sum());
         for (reason, bytes) in Outside::ALL.into_iter().zip(bytes) {
             self.raise(BY_REASON + 8 * reason as usize, *bytes);
@@ -205,7 +248,7 @@ impl Gauges {
     }
 
     /// Counts a fork.
-    pub(super) fn see_fork(&self) {
+    pub(crate) fn see_fork(&self) {
         self.set(FORKS, self.get(FORKS) + 1);
     }
 
@@ -225,12 +268,12 @@ impl Gauges {
     }
 
     /// The wish that everything be at home, if there is one; for [`Gauges::say_home`].
-    pub(super) fn home_wanted(&self) -> Option<u64> {
+    pub(crate) fn home_wanted(&self) -> Option<u64> {
         Some(self.get(WANTED)).filter(|wish| wish % 2 == 1)
     }
 
     /// Says that everything is at home now, as was wished.
-    pub(super) fn say_home(&self, wish: u64) {
+    pub(crate) fn say_home(&self, wish: u64) {
         self.set(FULFILLED, wish);
     }
 
@@ -250,6 +293,13 @@ impl Gauges {
         GaugeReading {
             resident: self.get(RESIDENT),
             away: self.get(AWAY),
+            ram: Some(self.get(RAM)).filter(|ram| *ram != 0),
+            devices: (0..NODES_MAX)
+                .map(|number| self.device(number))
+                .take_while(|gauge| gauge.size > 0)
+                .collect(),
+            is_job: self.get(JOB) == 1,
+            policy: self.policy_at(POLICY),
             managed_peak: self.get(MANAGED_PEAK),
             outside_peak: self.get(OUTSIDE_PEAK),
             outside: Outside::ALL.map(|reason| self.get(BY_REASON + 8 * reason as usize)),
@@ -300,10 +350,16 @@ mod tests {
         service.see_managed(40, 10);
         service.see_outside(&[1, 2, 3, 0, 0]);
         service.see_outside(&[4, 0, 0, 0, 0]);
+        service.see_sizes(Some(80), [500, 600]);
+        service.see_used([30, 40]);
+        service.see_policy("density+sieve".parse().expect("a name"));
         service.set_failure("no memory");
         let read = command.read();
         assert_eq!((read.resident, read.away), (40, 10));
         assert_eq!((read.managed_peak, read.outside_peak, read.outside), (100, 6, [4, 2, 3, 0, 0]));
+        let devices = [DeviceGauge { size: 500, used: 30 }, DeviceGauge { size: 600, used: 40 }];
+        assert_eq!((read.ram, &read.devices[..]), (Some(80), &devices[..]));
+        assert_eq!(read.policy.map(|name| name.to_string()).as_deref(), Some("density+sieve"));
         assert_eq!(read.failure.as_deref(), Some("no memory"));
     }
 
