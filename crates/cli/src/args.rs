@@ -203,7 +203,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SIZE")]
     pub vram: Option<Size>,
     /// The pool that hands out device memory.
-    #[arg(long, value_name = "POOL", default_value_t, value_parser = pools())]
+    #[arg(long, value_name = "POOL", default_value_t = PoolName::FreeList, value_parser = pools())]
     pub pool: PoolName,
     /// When the page metadata of a folio is cleared: as it is freed, or as the next folio is formed there.
     #[arg(long, value_name = "WHEN", default_value_t, value_parser = resets())]

@@ -203,6 +203,27 @@ fn programs_run_the_same_on(test: &str, pool: &str) {
     same_as_plain_with(test, &[&options[..], &["8M"]].concat(), &["python3", "-c", BLOCKS]);
 }
 
+/// Touches pages at random, and prints how much private memory is resident then.
+const SCATTERED: &str = "
+import random
+pages, choose = bytearray(48 << 20), random.Random(1)
+for page in range(len(pages) >> 12): pages[page << 12] = page % 251
+for turn in range(30_000): pages[choose.randrange(len(pages) >> 12) << 12 | 1] = 1
+print(next(line for line in open('/proc/self/status') if line.startswith('RssAnon')).split()[1])
+assert all(pages[page << 12] == page % 251 for page in range(len(pages) >> 12))
+";
+
+#[test]
+fn scattered_pages_take_no_more_of_the_store_than_is_away() {
+    let test = "scattered_pages_take_no_more_of_the_store_than_is_away";
+    // About 55 MiB in 24 and 40: less would do only if pages that came home kept none of the store.
+    let options = ["--quiet", "--ram", "24M", "--vram", "40M"];
+    let Some(output) = run(test, &options, &["python3", "-c", SCATTERED]) else { return };
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let resident: usize = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number");
+    assert!(resident < 26 << 10, "{resident} KiB are resident where 24 MiB may be");
+}
+
 #[test]
 fn programs_run_the_same_on_free_lists() {
     programs_run_the_same_on("programs_run_the_same_on_free_lists", "freelist");

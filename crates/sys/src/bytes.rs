@@ -312,6 +312,18 @@ impl<'m> SharedBytes<'m> {
         Ok(())
     }
 
+    /// As [`SharedBytes::copy_from`], past the cache: for bytes that are not wanted here soon.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a source that is longer than the window.
+    pub fn store_from(self, source: SharedBytes<'_>) -> Result<(), AccessError> {
+        self.part(0, source.len)?;
+        // SAFETY: both ranges are inside of mappings that live as long as the windows.
+        unsafe { sweep::copy_past_cache(self.start, source.start, source.len) };
+        Ok(())
+    }
+
     /// Copies from the start of this window into all of `target`.
     ///
     /// # Errors

@@ -81,6 +81,9 @@ pub struct MessageBuf {
 }
 
 impl MessageBuf {
+    /// Messages that it has room for: a read that returns fewer has left none.
+    pub const ROOM: usize = BATCH;
+
     /// Makes an empty buffer.
     #[must_use]
     pub const fn new() -> Self {

@@ -322,7 +322,7 @@ impl Service {
             self.messages = buffer;
             self.engine.tell_messages_read(count);
             events.into_iter().for_each(|event| self.apply(&event));
-            if count == 0 {
+            if count < MessageBuf::ROOM {
                 return;
             }
         }

@@ -40,7 +40,7 @@ impl Store {
         let pages_of = |bytes: SharedBytes<'_>| (bytes.len() / PAGE) as u64;
         let same = "both have the same length";
         match copy {
-            Copy::ToDevice { from, to } => self.part(to, pages_of(from))?.copy_from(from).expect(same),
+            Copy::ToDevice { from, to } => self.part(to, pages_of(from))?.store_from(from).expect(same),
             Copy::ToRam { from, to } => to.copy_from(self.part(from, pages_of(to))?).expect(same),
             Copy::Clear { to, pages } => self.part(to, pages)?.fill_zero(),
             _ => return Err(DeviceError::Lost),
