@@ -13,6 +13,7 @@ use bifolio_host::PoolName;
 use bifolio_policy::PolicyName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::amount::{Amount, Size};
 use crate::exit;
@@ -50,7 +51,7 @@ Examples:
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a job on the built-in device, with less device memory than data.
+    /// Run a job on the built-in device, in less memory than its data.
     #[command(subcommand)]
     Demo(DemoCommand),
     /// Run a program with its heap on device memory.
@@ -74,6 +75,10 @@ pub enum Command {
     Trace(TraceCommand),
     /// Measure faults, migrations and allocations beside their floors.
     Bench(BenchArgs),
+    /// Print a page of the manual, or write all of them to a folder.
+    Man(ManArgs),
+    /// Print what a shell needs to complete the command line.
+    Completions(CompletionsArgs),
 }
 
 /// The jobs of the demonstration.
@@ -489,6 +494,41 @@ ratio of the two is the result. A goal with <= is the most that the ratio may
 be, one with >= the least; a goal with a unit is about the value itself. The
 exit code is 0 whether goals are met or not.";
 
+/// What `man` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = MAN_HELP)]
+pub struct ManArgs {
+    /// Write the pages of all commands to files in DIR, which is made if it is not there.
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
+    /// Command whose page is printed, such as `run` or `trace cut`; without it, that of `bifolio`.
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+const MAN_HELP: &str = "\
+Examples:
+  bifolio man run | man -l -
+  bifolio man --dir share/man/man1
+
+The pages have the texts of --help. Exit codes: 2 for a command that is not
+there, 4 if a page cannot be written.";
+
+/// What `completions` can be told.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_HELP)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  bifolio completions bash > share/bash-completion/completions/bifolio
+  bifolio completions zsh > share/zsh/site-functions/_bifolio
+  bifolio completions fish > share/fish/vendor_completions.d/bifolio.fish";
+
 /// Takes the name of a pool, and lists them all in the help.
 fn pools() -> impl TypedValueParser<Value = PoolName> {
     PossibleValuesParser::new(
@@ -551,9 +591,10 @@ mod tests {
     #[test]
     fn every_example_of_the_help_is_a_valid_command() {
         let lines = lines();
-        let examples = lines.iter().filter(|line| line.starts_with("  ")).filter_map(|line| {
-            let command = line.trim_start().split("  ").next()?;
-            command.rsplit("| ").next().filter(|command| command.starts_with("bifolio "))
+        let examples = lines.iter().filter(|line| line.starts_with("  ")).flat_map(|line| {
+            let command = line.trim_start().split("  ").next().unwrap_or_default();
+            let parts = command.split(" | ").filter_map(|part| part.split(" > ").next());
+            parts.filter(|part| part.starts_with("bifolio "))
         });
         let mut count = 0;
         for example in examples {

@@ -5,11 +5,13 @@ mod amount;
 mod args;
 mod bench;
 mod check;
+mod completions;
 mod demo;
 mod doctor;
 mod exit;
 mod figures;
 mod home;
+mod manual;
 mod output;
 mod pictures;
 mod printable;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         Command::Report(args) => finish(pictures::report(&args)),
         Command::Trace(command) => finish(trace::trace(&command)),
         Command::Bench(args) => finish(bench::bench(&args)),
+        Command::Man(args) => finish(manual::man(&args)),
+        Command::Completions(args) => finish(completions::completions(&args)),
     })
 }
 

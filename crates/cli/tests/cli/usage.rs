@@ -1,5 +1,7 @@
 //! Help that teaches, and errors that name the argument and the limit.
 
+use std::io::Write;
+
 use snapbox::{assert_data_eq, str};
 
 use crate::command::{bifolio, bifolio_reads};
@@ -31,17 +33,20 @@ no kernel module and no root.
 Usage: bifolio <COMMAND>
 
 Commands:
-  demo    Run a job on the built-in device, with less device memory than data
-  run     Run a program with its heap on device memory
-  home    Bring the memory of such a program home, for a debugger
-  stats   Print the figures of such a program while it runs
-  check   Explore designs of device folios, and show how they break
-  doctor  Say what works on this machine, and what lifts the limits
-  replay  Replay a trace under other policies, in virtual time
-  report  Draw a trace, as one HTML file that needs no network
-  trace   Say what a trace holds, cut it, and give it to other programs
-  bench   Measure faults, migrations and allocations beside their floors
-  help    Print this message or the help of the given subcommand(s)
+  demo         Run a job on the built-in device, in less memory than its data
+  run          Run a program with its heap on device memory
+  home         Bring the memory of such a program home, for a debugger
+  stats        Print the figures of such a program while it runs
+  top          Show a running program or demonstration, live
+  check        Explore designs of device folios, and show how they break
+  doctor       Say what works on this machine, and what lifts the limits
+  replay       Replay a trace under other policies, in virtual time
+  report       Draw a trace, as one HTML file that needs no network
+  trace        Say what a trace holds, cut it, and give it to other programs
+  bench        Measure faults, migrations and allocations beside their floors
+  man          Print a page of the manual, or write all of them to a folder
+  completions  Print what a shell needs to complete the command line
+  help         Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help
@@ -362,9 +367,18 @@ fn every_help_fits_eighty_columns() {
         &["run"],
         &["home"],
         &["stats"],
+        &["top"],
         &["check"],
         &["doctor"],
+        &["replay"],
+        &["report"],
+        &["trace"],
+        &["trace", "info"],
+        &["trace", "cut"],
+        &["trace", "export"],
         &["bench"],
+        &["man"],
+        &["completions"],
     ] {
         for flag in ["-h", "--help"] {
             let text = help(&[command, &[flag]].concat());
@@ -572,4 +586,61 @@ bifolio: standard input is not an edge list: line 3: expected two columns (sourc
 
 "#]]
     );
+}
+
+#[test]
+fn pages_of_the_manual_are_troff_without_a_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("man1");
+    let ran = bifolio(&["man", "--dir", dir.to_str().expect("a plain name")]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    let pages: Vec<_> =
+        std::fs::read_dir(&dir).expect("it was made").map(|entry| entry.expect("a page").path()).collect();
+    assert!(pages.iter().any(|page| page.ends_with("bifolio-trace-cut.1")), "{pages:?}");
+    let printed = bifolio(&["man", "trace", "cut"]);
+    assert_eq!(printed.stdout, std::fs::read_to_string(dir.join("bifolio-trace-cut.1")).expect("a page"));
+    let mut groff = std::process::Command::new("groff");
+    match groff.args(["-man", "-ww", "-Tutf8", "-z"]).args(&pages).output() {
+        Err(_) => skip("pages_of_the_manual_are_troff_without_a_warning", "there is no groff"),
+        Ok(checked) => assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}"),
+    }
+}
+
+#[test]
+fn unknown_page_of_the_manual_is_refused_with_those_that_exist() {
+    let ran = bifolio(&["man", "rum"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains(r#"no command "rum""#) && ran.stderr.contains("trace cut"), "{ran:?}");
+}
+
+#[test]
+fn bash_completes_commands_options_and_values() {
+    let script = bifolio(&["completions", "bash"]).stdout;
+    for (line, wanted) in [("bifolio re", "replay report"), ("bifolio run --tra", "--trace --trace-limit")] {
+        let words: Vec<_> = line.split(' ').collect();
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({line}) COMP_CWORD={}\n_bifolio bifolio {} ''\necho ${{COMPREPLY[*]}}",
+            words.len() - 1,
+            words[words.len() - 1]
+        );
+        let Ok(asked) = std::process::Command::new("bash").args(["-c", &ask]).output() else {
+            return skip("bash_completes_commands_options_and_values", "there is no bash");
+        };
+        assert_eq!(String::from_utf8_lossy(&asked.stdout).trim(), wanted, "{line}: {asked:?}");
+    }
+}
+
+#[test]
+fn completions_are_there_for_each_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = bifolio(&["completions", shell]).stdout;
+        for word in ["what-if", "trace-limit", "completions"] {
+            assert!(script.contains(word), "{shell} completes no {word}");
+        }
+    }
+}
+
+fn skip(test: &str, why: &str) {
+    // Past the test harness, which would hide it from `.ci/run`.
+    writeln!(std::io::stderr(), "SKIP {test}: {why}").expect("standard error is there");
 }
