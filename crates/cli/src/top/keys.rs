@@ -1,7 +1,7 @@
 //! What keys mean.
 
 use bifolio_policy::{EvictionName, Granularity, PolicyName};
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// What a key asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -183,6 +183,20 @@ fn signals_give_the_terminal_back_and_end_the_pause() {
 }
 
 #[test]
+fn terminal_that_is_closed_ends_it() {
+    let Some((_program, pid)) = walk("terminal_that_is_closed_ends_it") else { return };
+    let Some(terminal) = Terminal::open("closed") else { return };
+    terminal.enter(&top(&pid));
+    terminal.wait_for("What moves most");
+    let process = format!("/proc/{}", terminal.foreground());
+    drop(terminal);
+    let start = Instant::now();
+    while std::fs::exists(&process).expect("/proc is there") {
+        assert!(start.elapsed() < PATIENCE, "it goes on without a terminal");
+    }
+}
+
+#[test]
 fn policy_of_a_demonstration_changes_while_it_runs() {
     if !device_works("policy_of_a_demonstration_changes_while_it_runs") {
         return;
