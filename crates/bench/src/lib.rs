@@ -12,6 +12,7 @@ pub mod fault;
 pub mod floor;
 pub mod folio;
 pub mod migrate;
+pub mod oversubscribe;
 mod progress;
 mod row;
 mod samples;

@@ -128,6 +128,9 @@ pub enum BenchError {
     /// No handlers for the floor.
     #[error(transparent)]
     Handlers(#[from] bifolio_host::fault_loop::HandlersError),
+    /// A cell of the grid cannot be simulated.
+    #[error(transparent)]
+    Replay(#[from] bifolio_replay::ReplayError),
     /// Something that was to be measured did not happen.
     #[error("{0}")]
     Failed(String),

@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::amount::{Amount, Size};
+use crate::bench::args::BenchArgs;
 use crate::exit;
 use crate::output::JsonTarget;
 use crate::pictures::ReportArgs;
@@ -450,50 +451,6 @@ is damaged or does not fit; 4 no rule broke, but not all states were visited, or
 the result could not be written. With --rule that rule alone counts.
 docs/the-thread-replayed.md explains the table.";
 
-/// What `bench` can be told.
-#[derive(Debug, Args)]
-#[command(after_help = BENCH_HELP)]
-pub struct BenchArgs {
-    /// What to measure.
-    #[arg(value_enum, value_name = "WHAT")]
-    pub group: BenchGroup,
-    /// Print the rows as JSON instead of the table.
-    #[arg(long)]
-    pub json: bool,
-    /// Measure for a second or two. Such figures are for a look: they are not judged.
-    #[arg(long)]
-    pub quick: bool,
-}
-
-/// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BenchGroup {
-    /// Page faults of the CPU and of the device.
-    Fault,
-    /// Migration to the device and back.
-    Migrate,
-    /// Accesses, faults and invalidations of a device of one's own.
-    Attach,
-    /// The allocator of device memory; needs no device.
-    Buddy,
-    /// The life of a folio; needs no device.
-    Folio,
-    /// The explorer behind `bifolio check`, on one core; needs no device.
-    Check,
-}
-
-const BENCH_HELP: &str = "\
-Examples:
-  bifolio bench fault           faults by folio size, and the cost of --checked
-  bifolio bench attach          ports, from Rust and from C
-  bifolio bench buddy --quick   the allocator, for a look
-
-The floor of a figure is the same work without Bifolio, in the same run: a bare
-page fault, a copy, one bit turned over for each call of the allocator. The
-ratio of the two is the result. A goal with <= is the most that the ratio may
-be, one with >= the least; a goal with a unit is about the value itself. The
-exit code is 0 whether goals are met or not.";
-
 /// What `man` can be told.
 #[derive(Debug, Args)]
 #[command(after_help = MAN_HELP)]
@@ -555,7 +512,7 @@ const SOURCES_MAX: usize = 4096;
 const DEVICES_MAX: NonZeroUsize = NonZeroUsize::new(8).expect("not 0");
 
 /// Takes a number within limits, and names the limits for any other.
-fn number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
+pub(crate) fn number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + Display + Copy,
 {

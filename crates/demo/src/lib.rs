@@ -18,6 +18,7 @@
 //! - [`mod@reference`], [`verify`]: the same results computed plainly, and their comparison.
 //! - [`live`]: these three traits over a real space with a device.
 //! - [`arena`]: the same over a plain vector, to run all this without a device.
+//! - [`told`]: any such memory, with each access of the device told.
 #![forbid(unsafe_code)]
 
 pub mod arena;
@@ -35,4 +36,5 @@ pub mod reference;
 pub mod rmat;
 pub mod run;
 pub mod shared_graph;
+pub mod told;
 pub mod verify;

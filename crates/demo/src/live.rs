@@ -10,6 +10,7 @@ use bifolio_sys::{PAGE, SharedBytes};
 use crate::kernels::{Kernel, Launcher, run_unit};
 use crate::layout::WORD;
 use crate::memory::{DeviceMemory, HostMemory, ROW, Unit};
+use crate::told::Told;
 
 /// Hears of each access of a unit: address, number of the unit, and whether it writes.
 pub type OnAccess<'s> = &'s (dyn Fn(u64, u32, bool) + Sync);
@@ -97,69 +98,18 @@ impl builtin::Kernel for Job<'_> {
         match self.on_access {
             None => run_unit(self.kernel, &mut UnitMemory(memory), self.job, unit),
             Some(on_access) => {
-                let inner = UnitMemory(memory);
-                let mut told = Told { inner, unit: unit.index, last: None, on_access };
-                run_unit(self.kernel, &mut told, self.job, unit)
+                // The page of the last access, and whether it was written.
+                let mut last = None;
+                let tell = |address, write| {
+                    let access = Some((address / PAGE as u64, write));
+                    if last != access {
+                        last = access;
+                        on_access(address, unit.index, write);
+                    }
+                };
+                run_unit(self.kernel, &mut Told::new(UnitMemory(memory), tell), self.job, unit)
             }
         }
-    }
-}
-
-/// A unit's memory whose accesses are told.
-struct Told<'s, M> {
-    inner: M,
-    unit: u32,
-    /// The page of the last access, and whether it was written.
-    last: Option<(u64, bool)>,
-    on_access: OnAccess<'s>,
-}
-
-impl<M> Told<'_, M> {
-    fn tell(&mut self, address: u64, write: bool) {
-        let access = Some((address / PAGE as u64, write));
-        if self.last != access {
-            self.last = access;
-            (self.on_access)(address, self.unit, write);
-        }
-    }
-}
-
-impl<M: DeviceMemory> DeviceMemory for Told<'_, M> {
-    type Fault = M::Fault;
-
-    fn load(&mut self, address: u64) -> Result<u64, M::Fault> {
-        self.tell(address, false);
-        self.inner.load(address)
-    }
-
-    fn store(&mut self, address: u64, value: u64) -> Result<(), M::Fault> {
-        self.tell(address, true);
-        self.inner.store(address, value)
-    }
-
-    fn add_f64(&mut self, address: u64, amount: f64) -> Result<(), M::Fault> {
-        self.tell(address, true);
-        self.inner.add_f64(address, amount)
-    }
-
-    fn fetch_add(&mut self, address: u64, amount: u64) -> Result<u64, M::Fault> {
-        self.tell(address, true);
-        self.inner.fetch_add(address, amount)
-    }
-
-    fn compare_exchange(&mut self, address: u64, old: u64, new: u64) -> Result<u64, M::Fault> {
-        self.tell(address, true);
-        self.inner.compare_exchange(address, old, new)
-    }
-
-    fn load_row(&mut self, address: u64) -> Result<[f64; ROW], M::Fault> {
-        self.tell(address, false);
-        self.inner.load_row(address)
-    }
-
-    fn store_row(&mut self, address: u64, row: [f64; ROW]) -> Result<(), M::Fault> {
-        self.tell(address, true);
-        self.inner.store_row(address, row)
     }
 }
 

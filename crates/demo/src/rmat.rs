@@ -54,10 +54,11 @@ fn part(draw: u64) -> (Node, Node) {
 }
 
 /// The generator `SplitMix64` (Steele, Lea, Flood, 2014), as its results must never change.
-struct SplitMix(u64);
+pub struct SplitMix(pub u64);
 
 impl SplitMix {
-    fn next(&mut self) -> u64 {
+    /// Draws 64 bits.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -66,8 +67,8 @@ impl SplitMix {
     }
 
     /// Draws a number below `limit`, which is below 2^32.
-    fn below(&mut self, limit: u64) -> u64 {
-        ((self.next() >> 32) * limit) >> 32
+    pub fn below(&mut self, limit: u64) -> u64 {
+        ((self.draw() >> 32) * limit) >> 32
     }
 }
 
@@ -78,8 +79,8 @@ mod tests {
     #[test]
     fn generator_gives_the_published_numbers() {
         let mut random = SplitMix(1_234_567);
-        assert_eq!(random.next(), 6_457_827_717_110_365_317);
-        assert_eq!(random.next(), 3_203_168_211_198_807_973);
+        assert_eq!(random.draw(), 6_457_827_717_110_365_317);
+        assert_eq!(random.draw(), 3_203_168_211_198_807_973);
     }
 
     #[test]

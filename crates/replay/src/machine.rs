@@ -108,7 +108,8 @@ impl Machine {
     ) -> Result<Machine, ReplayError> {
         let clock = VirtualClock::default();
         let ns_per_page = PAGE_SIZE * 1_000_000_000 / link.bytes_per_second.max(1);
-        let device = SimDevice::new(MemoryKind::Private, Pfn::ZERO, pages).timed(clock.clone(), ns_per_page);
+        let device = SimDevice::new(MemoryKind::Private, Pfn::ZERO, pages);
+        let device = device.timed(clock.clone(), ns_per_page).without_bytes();
         let device = Arc::new(device);
         let pool = PoolName::Buddy.make(pages).expect("a pool of some pages");
         let pagemap =

@@ -51,6 +51,17 @@ pub enum Limited {
     System,
 }
 
+impl Limited {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Limited::Device => "device",
+            Limited::System => "system",
+        }
+    }
+}
+
 /// The touches of a trace.
 #[derive(Clone, Debug)]
 pub struct Requests {
@@ -97,6 +108,13 @@ impl Requests {
 }
 
 impl Requests {
+    /// Takes touches of some pages, from number 0 on, all of which hold data before.
+    #[must_use]
+    pub fn of_touches(touches: Vec<Touch>, pages: u64, limited: Limited) -> Requests {
+        let blocks = usize::try_from(pages.div_ceil(BLOCK_PAGES)).unwrap_or(usize::MAX);
+        Requests { source: Source::Accesses, limited, filled: (0..pages).collect(), touches, blocks }
+    }
+
     /// Takes accesses of pages by their numbers, which need not be near each other: those of another program's trace. All
     /// are reads.
     #[must_use]

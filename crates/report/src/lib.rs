@@ -15,6 +15,7 @@ mod units;
 mod what_if;
 
 pub use picture::miss_ratio::Curve;
+pub use picture::oversubscription::Panel;
 
 use bifolio_trace::Trace;
 
@@ -36,4 +37,10 @@ pub fn address_space_svg(trace: &Trace) -> String {
 #[must_use]
 pub fn miss_ratio_svg(curves: &[Curve]) -> String {
     svg::alone(&picture::miss_ratio::draw(curves, &[]), page::STYLE)
+}
+
+/// Draws the times of policies, by the size of the data over that of the memory; returns an SVG file, for light and dark.
+#[must_use]
+pub fn oversubscription_svg(sizes: &[f64], panels: &[Panel]) -> String {
+    svg::alone(&picture::oversubscription::draw(sizes, panels), page::STYLE)
 }

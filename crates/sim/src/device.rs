@@ -59,6 +59,7 @@ pub struct SimDevice {
     removed: Mutex<BTreeMap<usize, Entry>>,
     handler: OnceLock<Arc<dyn FaultHandler>>,
     time: Option<Timeline>,
+    copies_bytes: bool,
 }
 
 /// When the device is busy.
@@ -99,7 +100,14 @@ impl SimDevice {
             removed,
             handler,
             time: None,
+            copies_bytes: true,
         }
+    }
+
+    /// The same without copying any byte: for runs that look at none, where only times and counts matter.
+    #[must_use]
+    pub fn without_bytes(self) -> SimDevice {
+        SimDevice { copies_bytes: false, ..self }
     }
 
     /// Lets it use system memory where it is. To be called before it is attached to an engine, which asks once.
@@ -242,15 +250,24 @@ impl SimDevice {
         let pages = |bytes: SharedBytes<'_>| (bytes.len() / PAGE) as u64;
         match copy {
             Copy::ToDevice { from, to } => {
-                self.part(to, pages(from))?.copy_from(from).expect("the same length");
+                let to = self.part(to, pages(from))?;
+                if self.copies_bytes {
+                    to.copy_from(from).expect("the same length");
+                }
                 Ok(pages(from))
             }
             Copy::ToRam { from, to } => {
-                to.copy_from(self.part(from, pages(to))?).expect("the same length");
+                let from = self.part(from, pages(to))?;
+                if self.copies_bytes {
+                    to.copy_from(from).expect("the same length");
+                }
                 Ok(pages(to))
             }
             Copy::Clear { to, pages } => {
-                self.part(to, pages)?.fill_zero();
+                let to = self.part(to, pages)?;
+                if self.copies_bytes {
+                    to.fill_zero();
+                }
                 Ok(pages)
             }
             _ => Err(DeviceError::Unsupported),

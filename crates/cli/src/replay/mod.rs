@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bifolio_folio::PAGE_SIZE;
 use bifolio_policy::PolicyName;
-use bifolio_replay::{Limited, Link, Optimum, Outcome, ReplayError, Requests, Source, fewest};
+use bifolio_replay::{Link, Optimum, Outcome, ReplayError, Requests, Source, fewest};
 use bifolio_trace::export::oracle_general;
 use bifolio_trace::{Trace, TraceError};
 use serde::Serialize;
@@ -94,10 +94,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, ReplayCommandError> {
         what_if::tell(args, &requests, link(args))?;
         return Ok(exit::OK);
     }
-    let limited = match requests.limited {
-        Limited::Device => "device",
-        Limited::System => "system",
-    };
+    let limited = requests.limited.as_str();
     let recorded = || trace.as_ref()?.note(&format!("{limited}_memory")).and_then(|bytes| bytes.parse().ok());
     let memory = args.vram.map(|size| size.0).or_else(recorded).ok_or(ReplayCommandError::NoMemory)?;
     let (pages, link) = (memory / PAGE_SIZE, link(args));

@@ -64,3 +64,36 @@ fn rows_of_the_allocator_are_those_promised() {
 fn rows_of_the_explorer_are_those_promised() {
     assert_eq!(names("check"), ["check.states_per_s", "check.8p3o3a"]);
 }
+
+#[test]
+fn grid_has_a_row_for_each_policy_in_each_cell_and_draws_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let svg = folder.path().join("grid.svg");
+    let args = ["bench", "oversubscribe", "--data", "2M", "--pattern", "chase,zipf", "--size", "1,2"];
+    let policies = ["--policy", "auto,stride+sieve", "--svg", svg.to_str().expect("a plain name"), "--json"];
+    let ran = bifolio(&[&args[..], &policies].concat());
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let json = ran.json();
+    let cells = json.as_array().expect("an array of cells");
+    // Two sides, patterns, sizes and policies.
+    assert_eq!(cells.len(), 16);
+    for cell in cells {
+        for figure in ["time", "over_best", "moved"] {
+            assert!(cell[figure].as_f64().is_some_and(|ratio| ratio > 0.0), "{cell}");
+        }
+        assert!(cell["p50_ns"].as_u64() <= cell["p999_ns"].as_u64(), "{cell}");
+    }
+    let picture = std::fs::read_to_string(svg).expect("it was written");
+    assert_eq!(picture.matches("<polyline class=\"curve").count(), 8, "two curves for each side and pattern");
+}
+
+#[test]
+fn grid_that_cannot_be_is_refused() {
+    for (args, named) in
+        [(["--size", "0"], "--size"), (["--pattern", "none"], "--pattern"), (["--policy", "best"], "best")]
+    {
+        let ran = bifolio(&[&["bench", "oversubscribe"][..], &args].concat());
+        assert_eq!(ran.code, Some(2));
+        assert!(ran.stderr.contains(named), "{}", ran.stderr);
+    }
+}

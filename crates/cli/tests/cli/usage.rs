@@ -317,6 +317,11 @@ fn help_of_bench_tells_what_a_ratio_means() {
 Measure faults, migrations and allocations beside their floors
 
 Usage: bifolio bench [OPTIONS] <WHAT>
+       bifolio bench <COMMAND>
+
+Commands:
+  oversubscribe  Compare policies where the data is larger than the memory;
+                 simulated, needs no device
 
 Arguments:
   <WHAT>
@@ -346,6 +351,7 @@ Examples:
   bifolio bench fault           faults by folio size, and the cost of --checked
   bifolio bench attach          ports, from Rust and from C
   bifolio bench buddy --quick   the allocator, for a look
+  bifolio bench oversubscribe   policies where the data is larger than memory
 
 The floor of a figure is the same work without Bifolio, in the same run: a bare
 page fault, a copy, one bit turned over for each call of the allocator. The
@@ -377,6 +383,7 @@ fn every_help_fits_eighty_columns() {
         &["trace", "cut"],
         &["trace", "export"],
         &["bench"],
+        &["bench", "oversubscribe"],
         &["man"],
         &["completions"],
     ] {

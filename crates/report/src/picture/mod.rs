@@ -6,6 +6,7 @@ pub(crate) mod device_memory;
 pub(crate) mod faults;
 pub(crate) mod latency;
 pub(crate) mod miss_ratio;
+pub(crate) mod oversubscription;
 
 use maud::{Markup, html};
 

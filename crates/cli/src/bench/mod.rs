@@ -1,5 +1,8 @@
 //! `bifolio bench`: figures of the hot paths, each with its floor from the same run.
 
+pub mod args;
+mod oversubscribe;
+
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,7 +12,7 @@ use bifolio_bench::{
 use bifolio_host::SetupError;
 use console::Style;
 
-use crate::args::{BenchArgs, BenchGroup};
+use crate::bench::args::{BenchArgs, BenchGroup, GridCommand};
 use crate::exit::{self, Failure};
 use crate::output::{JsonTarget, OutputError};
 use crate::{progress, table};
@@ -40,13 +43,17 @@ impl Failure for BenchFailure {
 ///
 /// If nothing can be measured, or the figures cannot be written.
 pub fn bench(args: &BenchArgs) -> Result<u8, BenchFailure> {
+    if let Some(GridCommand::Oversubscribe(grid)) = &args.grid {
+        return oversubscribe::oversubscribe(grid);
+    }
+    let group = args.group.expect("required without a subcommand");
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
-    let rows = measure(args.group, effort)?;
+    let rows = measure(group, effort)?;
     if args.json {
         JsonTarget::Stdout.write(&rows)?;
     } else {
         let judged = effort == Effort::Full;
-        print(&mut io::stdout().lock(), args.group, &rows, judged).map_err(OutputError::from)?;
+        print(&mut io::stdout().lock(), group, &rows, judged).map_err(OutputError::from)?;
     }
     Ok(exit::OK)
 }
@@ -80,7 +87,7 @@ const TICK: Duration = Duration::from_secs(1);
 fn floor_of(group: BenchGroup) -> &'static str {
     match group {
         BenchGroup::Fault => {
-            "a fault answered by hand, and a copy of as many bytes; of checked and traced, plain"
+            "a fault answered by hand and a copy of as many bytes; of checked, traced: plain"
         }
         BenchGroup::Migrate => "a copy of as many bytes",
         BenchGroup::Attach => "a load; unmapping from the CPU and a copy; a barrier and a word to and fro",
