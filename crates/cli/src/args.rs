@@ -220,6 +220,9 @@ pub struct RunArgs {
     /// What is recorded.
     #[command(flatten)]
     pub record: RecordArgs,
+    /// Record where the program allocates and touches its memory as well, for the hot ranges of the report: slower.
+    #[arg(long, requires = "recorded")]
+    pub call_sites: bool,
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArgs,

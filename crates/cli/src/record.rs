@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use bifolio_engine::Observer;
 use bifolio_trace::{
-    Accesses, LIMIT_LEAST, Options, Recorder, SharedQueue, Trace, TraceError, Written, command_words,
-    machine_notes,
+    Accesses, LIMIT_LEAST, Options, Recorder, Told, Trace, TraceError, Written, command_words, machine_notes,
 };
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -119,10 +118,10 @@ impl Recording {
     pub fn begin_shared(
         args: &RecordArgs,
         mut notes: Vec<(&'static str, String)>,
-        events: SharedQueue,
+        told: Told,
     ) -> Result<Recording, RecordError> {
         notes.push(("accesses", "faults".to_owned()));
-        Recording::start(args, false, notes, |path, options| Recorder::create_shared(path, options, events))
+        Recording::start(args, false, notes, |path, options| Recorder::create_shared(path, options, told))
     }
 
     fn start(

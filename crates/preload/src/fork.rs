@@ -67,6 +67,9 @@ extern "C" fn before() {
 
 /// Where only faults of user mode are caught, calls trap anyway while something is registered: waits until they do.
 fn calls_trap() -> bool {
+    if CONTROL.records_call_sites() {
+        return true;
+    }
     while CONTROL.is_user_mode() && CONTROL.is_engaged() {
         if CONTROL.selector().load(SeqCst) != 0 {
             return true;

@@ -1,7 +1,7 @@
 //! The library that `bifolio run` loads into a program.
 //!
 //! It starts the service, a process that shares the program's memory, before the program's `main`, and keeps away from the
-//! program after that: no call of `malloc`, `mmap` or `munmap` comes here.
+//! program after that: no call of `malloc`, `mmap` or `munmap` comes here, unless call sites are recorded.
 //!
 //! ```text
 //!   start         from nothing to a service that waits for faults
@@ -12,6 +12,7 @@
 //!   exec          a program that replaces itself keeps its heap
 //!   fork          a child gets its bytes
 //!   dispatch      system calls that trap
+//!   call_sites    stacks of calls that map memory, where they are recorded
 //!   signals       core dumps hold every byte
 //!   memory        calls on memory that the kernel does not tell of
 //!   spawn         what the kernel reads for a new program is at home
@@ -32,6 +33,7 @@
 //! This crate cannot forbid unsafe code: its functions take pointers from C. Each states what its C contract promises.
 #![cfg_attr(test, expect(dead_code, reason = "the symbols are not exported into the test program"))]
 
+mod call_sites;
 mod dispatch;
 mod environment;
 mod exec;

@@ -17,6 +17,7 @@ use bifolio_host::in_place::{Control, Helper, Service, ServiceConfig};
 use bifolio_sys::sibling::{self, Descriptors, SiblingError};
 use bifolio_sys::{AddressRange, MapError, Memfd, ProgramMemory, SysError, process};
 
+use crate::call_sites;
 use crate::dispatch::gate;
 use crate::environment;
 use crate::fork;
@@ -56,6 +57,8 @@ enum StartError {
     Service(String),
     #[error("service process ended before it was ready")]
     Ended,
+    #[error("call sites cannot be recorded: system calls do not trap on this machine")]
+    CallSites,
     #[error("only faults of user mode are caught here, and system calls cannot be made to wait for memory")]
     Dispatch,
 }
@@ -120,7 +123,15 @@ fn start_service(settings: Settings, image: &Image) -> Result<(), StartError> {
     if CONTROL.is_user_mode() && !thread::arm() {
         return Err(StartError::Dispatch);
     }
+    if told.call_sites().is_some() && !call_sites::begin(service) {
+        return Err(StartError::CallSites);
+    }
     Ok(())
+}
+
+/// What the command reads of this run.
+pub(crate) fn gauges_of_run() -> Option<&'static Gauges> {
+    GAUGES.get()
 }
 
 /// The gauges, which are the command's: by the descriptor that came with the program, else by that of its parent.

@@ -10,8 +10,8 @@ use std::sync::atomic::{
 use bifolio_host::in_place::Request;
 use bifolio_sys::{process, sibling};
 
-use crate::dispatch::gate;
 use crate::dispatch::trap::{Call, prepared};
+use crate::dispatch::{gate, masks};
 use crate::fork::call as ask;
 use crate::next::next;
 use crate::original::is_original;
@@ -100,6 +100,9 @@ extern "C-unwind" fn known(handover: *mut c_void) -> *mut c_void {
         if CONTROL.is_engaged() {
             ask(Request::KeepStack(sibling::thread_pointer()));
         }
+    } else if CONTROL.records_call_sites() {
+        masks::open();
+        arm();
     }
     gate::spawning().fetch_sub(1, SeqCst);
     begin(argument)

@@ -10,6 +10,7 @@ mod analysis;
 mod extent;
 mod page;
 mod picture;
+mod sites;
 mod svg;
 mod units;
 mod what_if;

@@ -5,8 +5,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use crate::advice::{hottest, overall};
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, BLOCK_PAGES};
 use crate::picture::{Figure, address_space, bytes, device_memory, faults, latency, table};
+use crate::sites::Sites;
 use crate::units::{bytes as in_bytes, grouped, time};
 use crate::what_if::WhatIf;
 
@@ -39,7 +40,7 @@ pub(crate) fn page(trace: &Trace, analysis: &Analysis) -> Markup {
                     (advice(trace, analysis, what_if.as_ref()))
                     @for figure in figures(trace, analysis) { (figure.markup()) }
                     @if let Some(what_if) = &what_if { (what_if.figure().markup()) }
-                    (ranges(analysis))
+                    (ranges(analysis, Sites::of(trace).as_ref()))
                     (rules(trace))
                     (machine(trace))
                 }
@@ -113,23 +114,29 @@ fn figures(trace: &Trace, analysis: &Analysis) -> Vec<Figure> {
     figures
 }
 
-fn ranges(analysis: &Analysis) -> Markup {
+fn ranges(analysis: &Analysis, sites: Option<&Sites>) -> Markup {
     let rows: Vec<Vec<String>> = hottest(analysis, LISTED)
         .into_iter()
         .map(|hot| {
             let block = hot.block;
-            vec![
+            let range = hot.address..hot.address + BLOCK_PAGES * 4096;
+            let sites = sites.map(|sites| [sites.allocated_by(&range), sites.touched_by(&range)]);
+            let figures = [
                 format!("0x{:x}", hot.address),
                 format!("{:.1}", hot.times),
                 in_bytes((block.pages_in + block.pages_out) * 4096),
                 grouped(block.device_faults),
                 grouped(block.cpu_faults),
                 grouped(block.evictions),
-                hot.says,
-            ]
+            ];
+            figures.into_iter().chain(sites.into_iter().flatten()).chain([hot.says]).collect()
         })
         .collect();
-    let heads = ["2 MiB from", "times there", "moved", "device faults", "CPU faults", "evictions", "advice"];
+    let mut heads = vec!["2 MiB from", "times there", "moved", "device faults", "CPU faults", "evictions"];
+    if sites.is_some() {
+        heads.extend(["allocated by", "touched by"]);
+    }
+    heads.push("advice");
     html! {
         @if !rows.is_empty() {
             section {
@@ -165,7 +172,7 @@ fn rules(trace: &Trace) -> Markup {
 }
 
 fn machine(trace: &Trace) -> Markup {
-    let shown = trace.notes().iter().filter(|(name, _)| name != "figures");
+    let shown = trace.notes().iter().filter(|(name, _)| !["figures", "modules"].contains(&name.as_str()));
     let rows: Vec<Vec<String>> =
         shown.map(|(name, text)| vec![name.replace('_', " "), text.clone()]).collect();
     html! { section { h2 { "The machine and the command" } div.left { (table(&["what", "value"], &rows)) } } }

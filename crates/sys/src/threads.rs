@@ -45,6 +45,16 @@ pub fn blocked_signals(pid: u32, thread: u32) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()
 }
 
+/// Returns the address of the instruction at which a thread of a process sleeps; `None` if it does not sleep, or the kernel does not
+/// tell this process.
+#[must_use]
+pub fn program_counter(pid: u32, thread: u32) -> Option<u64> {
+    // In `proc_pid_syscall(5)`: the last number of the line; a thread that runs has a word instead.
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/syscall")).ok()?;
+    let last = text.split_whitespace().last()?;
+    u64::from_str_radix(last.strip_prefix("0x")?, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +84,30 @@ mod tests {
             assert!(of(other).is_some_and(|mask| mask & 1 << 14 != 0), "SIGTERM is blocked: {blocked:?}");
             assert!(of(process::thread_id()).is_some_and(|mask| mask & 1 << 14 == 0), "{blocked:?}");
         });
+    }
+
+    #[test]
+    fn sleeping_thread_has_a_program_counter_and_a_running_one_has_none() {
+        let (begun, seen) = (Barrier::new(2), Barrier::new(2));
+        std::thread::scope(|scope| {
+            let (begun, seen) = (&begun, &seen);
+            let (tell, told) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                tell.send(process::thread_id()).expect("it is received");
+                begun.wait();
+                seen.wait();
+            });
+            let other = told.recv().expect("it was sent");
+            begun.wait();
+            let sleeps = || program_counter(process::pid(), other).is_some_and(|pc| pc != 0);
+            let found = (0..1000).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                sleeps()
+            });
+            assert!(found || program_counter(process::pid(), other).is_none(), "zero is no place");
+            seen.wait();
+        });
+        assert_eq!(program_counter(process::pid(), process::thread_id()), None);
     }
 
     #[test]

@@ -209,6 +209,27 @@ pub enum Kind {
         /// How many pages.
         pages: u64,
     },
+    /// Where the program was as it touched a page: told before the fault is answered, by the thread that answers it.
+    FaultPc {
+        /// The page.
+        address: u64,
+        /// Address of the instruction.
+        pc: u64,
+    },
+    /// A caller on the stack of an allocation that is told next, the innermost first.
+    Frame {
+        /// An address within the call.
+        pc: u64,
+    },
+    /// The program mapped memory, by the `frames` callers that were told just before by the same thread.
+    Allocated {
+        /// First page.
+        address: u64,
+        /// Number of pages.
+        pages: u32,
+        /// Number of callers.
+        frames: u32,
+    },
 }
 
 /// What came of a fault.
@@ -275,6 +296,15 @@ impl Kind {
         copy.address_mut().copied()
     }
 
+    /// The address of code that it tells, if it tells one.
+    #[must_use]
+    pub fn pc(&self) -> Option<u64> {
+        match *self {
+            Kind::FaultPc { pc, .. } | Kind::Frame { pc } => Some(pc),
+            _ => None,
+        }
+    }
+
     /// The same event with its address counted from `base`, so that it does not depend on where memory lies.
     #[must_use]
     pub fn relative_to(mut self, base: u64) -> Kind {
@@ -306,7 +336,9 @@ impl Kind {
             | Kind::Reshaped { address, .. }
             | Kind::Poisoned { address }
             | Kind::Access { address, .. }
-            | Kind::Remote { address, .. } => Some(address),
+            | Kind::Remote { address, .. }
+            | Kind::FaultPc { address, .. }
+            | Kind::Allocated { address, .. } => Some(address),
             Kind::Copied { .. }
             | Kind::Busy
             | Kind::BeyondLimit { .. }
@@ -315,7 +347,8 @@ impl Kind {
             | Kind::BufferCopied { .. }
             | Kind::Killed { .. }
             | Kind::Batch { .. }
-            | Kind::Forked { .. } => None,
+            | Kind::Forked { .. }
+            | Kind::Frame { .. } => None,
         }
     }
 }

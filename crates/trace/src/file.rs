@@ -132,6 +132,15 @@ impl TraceFile {
         Ok(Written { bytes: self.file.metadata()?.len(), ..self.written })
     }
 
+    /// Writes notes, behind the events so far. Newer events may replace them.
+    ///
+    /// # Errors
+    /// What the file system refuses, or notes longer than a block.
+    pub fn note(&mut self, notes: &[(String, String)]) -> io::Result<()> {
+        self.flush()?;
+        self.write_notes(notes)
+    }
+
     fn write_notes(&mut self, notes: &[(String, String)]) -> io::Result<()> {
         let raw = postcard::to_stdvec(notes).map_err(io::Error::other)?;
         if raw.len() > RAW_FULL {

@@ -13,6 +13,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::event::{Event, Kind};
 use crate::file::{LIMIT_DEFAULT, TraceFile, Written};
+use crate::module::Modules;
 use crate::observe::kinds_of;
 use crate::shared::SharedQueue;
 
@@ -46,6 +47,16 @@ fn owned<N: Into<String>, T: Into<String>>(notes: impl IntoIterator<Item = (N, T
     notes.into_iter().map(|(name, text)| (name.into(), text.into())).collect()
 }
 
+/// What another process tells.
+pub struct Told {
+    /// Its events.
+    pub events: SharedQueue,
+    /// Where memory is allocated, if that is told: by all threads of the program.
+    pub call_sites: Option<SharedQueue>,
+    /// The process, once it is known: the files of its code are noted.
+    pub process: Box<dyn Fn() -> Option<u32> + Send + Sync>,
+}
+
 /// Records a trace until it is finished or dropped.
 pub struct Recorder {
     queue: Arc<Queue>,
@@ -56,7 +67,7 @@ pub struct Recorder {
 struct Queue {
     events: ArrayQueue<Event>,
     /// What another process tells.
-    shared: Option<SharedQueue>,
+    shared: Option<Told>,
     lost: AtomicU64,
     start: Instant,
     closing: AtomicBool,
@@ -73,21 +84,16 @@ impl Recorder {
         Recorder::begin(path, options, QUEUE, None)
     }
 
-    /// Makes or replaces the file, and begins to record what another process puts into `shared`.
+    /// Makes or replaces the file, and begins to record what another process tells.
     ///
     /// # Errors
     /// As [`create`](Recorder::create).
-    pub fn create_shared(path: &Path, options: &Options, shared: SharedQueue) -> io::Result<Recorder> {
-        shared.start();
+    pub fn create_shared(path: &Path, options: &Options, shared: Told) -> io::Result<Recorder> {
+        shared.queues().for_each(SharedQueue::start);
         Recorder::begin(path, options, 1, Some(shared))
     }
 
-    fn begin(
-        path: &Path,
-        options: &Options,
-        capacity: usize,
-        shared: Option<SharedQueue>,
-    ) -> io::Result<Recorder> {
+    fn begin(path: &Path, options: &Options, capacity: usize, shared: Option<Told>) -> io::Result<Recorder> {
         let file = TraceFile::create(path, options.limit, &options.notes)?;
         let queue = Arc::new(Queue {
             events: ArrayQueue::new(capacity),
@@ -184,7 +190,7 @@ impl Queue {
     }
 
     fn write_until_closed(&self, file: &mut TraceFile) -> io::Result<()> {
-        let mut flushed = Instant::now();
+        let (mut flushed, mut modules) = (Instant::now(), Modules::new());
         loop {
             // Acquire: what was recorded before the end is in the queue.
             let closing = self.closing.load(Ordering::Acquire);
@@ -192,12 +198,16 @@ impl Queue {
                 file.push(&event)?;
             }
             if let Some(shared) = &self.shared {
-                shared.drain(file)?;
+                shared.write(file, &mut modules)?;
             }
-            let lost_there = self.shared.as_ref().map_or(0, SharedQueue::lost);
+            let lost_there = self.shared.as_ref().map_or(0, Told::lost);
             file.set_lost(self.lost.load(Ordering::Relaxed) + lost_there);
             if closing {
-                return file.flush();
+                // Once more, where no newer events replace it.
+                return match modules.note() {
+                    Some(note) => file.note(&[note]),
+                    None => file.flush(),
+                };
             }
             if flushed.elapsed() >= LATEST {
                 file.flush()?;
@@ -205,6 +215,27 @@ impl Queue {
             }
             std::thread::park_timeout(NAP);
         }
+    }
+}
+
+impl Told {
+    fn queues(&self) -> impl Iterator<Item = &SharedQueue> {
+        std::iter::once(&self.events).chain(&self.call_sites)
+    }
+
+    /// Writes what waits, and the modules that it names.
+    fn write(&self, file: &mut TraceFile, modules: &mut Modules) -> io::Result<()> {
+        let mut new = false;
+        for queue in self.queues() {
+            queue.drain(file, |event| {
+                new |= event.kind.pc().is_some_and(|pc| modules.meet(pc, (self.process)()));
+            })?;
+        }
+        modules.note().filter(|_| new).map_or(Ok(()), |note| file.note(&[note]))
+    }
+
+    fn lost(&self) -> u64 {
+        self.queues().map(SharedQueue::lost).sum()
     }
 }
 

@@ -27,8 +27,12 @@ const LOST: usize = 24;
 const WRITING: usize = 32;
 /// Bytes for records: more than 100,000 events of common length.
 const BYTES: usize = 4 << 20;
-/// The writer is one process at a time; to the trace it is this thread.
+/// What one process alone tells is told by this thread, to the trace.
 const THREAD: u32 = 1;
+/// How often a thread that tells several events tries to be the one that does.
+const TRIES: u32 = 10_000;
+/// Events that are told together at most.
+pub const TOGETHER: usize = 32;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -57,28 +61,69 @@ impl SharedQueue {
 
     /// Adds an event. If there is no room, or another process is adding one just now, it counts as lost.
     pub fn put(&self, kind: Kind) {
-        let words = self.memory.all();
-        if !matches!(words.compare_exchange_u64(WRITING, 0, 1), Ok(Ok(_))) {
+        if !self.begin() {
             self.lose(1);
             return;
         }
-        let time_ns = monotonic_ns().saturating_sub(self.get(START));
-        let mut record = [0; EVENT_MAX + 1];
-        let event = Event { time_ns, thread: THREAD, kind };
-        let length = Before::default().pack(&event, &mut record[1..]);
-        record[0] = u8::try_from(length).expect("an event is short");
         let put = self.get(PUT);
-        if put.wrapping_sub(self.get(TAKEN)) + 1 + length as u64 <= BYTES as u64 {
-            self.copy(put, 1 + length, |from, part| part.write_from(&record[from..from + part.len()]));
-            self.set(PUT, put + 1 + length as u64);
-        } else {
-            self.lose(1);
+        match self.write(put, Event { time_ns: self.now_ns(), thread: THREAD, kind }) {
+            Some(end) => self.set(PUT, end),
+            None => self.lose(1),
         }
         self.set(WRITING, 0);
     }
 
-    /// Moves all that waits to a file.
-    pub(crate) fn drain(&self, file: &mut TraceFile) -> io::Result<()> {
+    /// Adds events that belong together, all of them or none, as those of `thread`. Several threads may do so at once: each
+    /// waits for the other, a little; then its events count as lost.
+    ///
+    /// # Panics
+    /// If there are more than [`TOGETHER`].
+    pub fn put_together(&self, thread: u32, kinds: &[Kind]) {
+        assert!(kinds.len() <= TOGETHER, "{} events together", kinds.len());
+        let begun = (0..TRIES).any(|_| {
+            let begun = self.begin();
+            if !begun {
+                std::hint::spin_loop();
+            }
+            begun
+        });
+        if !begun {
+            self.lose(kinds.len() as u64);
+            return;
+        }
+        let (put, time_ns) = (self.get(PUT), self.now_ns());
+        let end =
+            kinds.iter().try_fold(put, |at, kind| self.write(at, Event { time_ns, thread, kind: *kind }));
+        match end {
+            Some(end) => self.set(PUT, end),
+            None => self.lose(kinds.len() as u64),
+        }
+        self.set(WRITING, 0);
+    }
+
+    /// Makes this thread the one that writes, if none is.
+    fn begin(&self) -> bool {
+        matches!(self.memory.all().compare_exchange_u64(WRITING, 0, 1), Ok(Ok(_)))
+    }
+
+    fn now_ns(&self) -> u64 {
+        monotonic_ns().saturating_sub(self.get(START))
+    }
+
+    /// Writes a record at `at`, if there is room; returns where it ends.
+    fn write(&self, at: u64, event: Event) -> Option<u64> {
+        let mut record = [0; EVENT_MAX + 1];
+        let length = Before::default().pack(&event, &mut record[1..]);
+        record[0] = u8::try_from(length).expect("an event is short");
+        let end = at + 1 + length as u64;
+        (end.wrapping_sub(self.get(TAKEN)) <= BYTES as u64).then(|| {
+            self.copy(at, 1 + length, |from, part| part.write_from(&record[from..from + part.len()]));
+            end
+        })
+    }
+
+    /// Moves all that waits to a file, and shows it to `look`.
+    pub(crate) fn drain(&self, file: &mut TraceFile, mut look: impl FnMut(&Event)) -> io::Result<()> {
         let (mut taken, put) = (self.get(TAKEN), self.get(PUT));
         while taken < put {
             let Some((event, next)) = self.record_at(taken, put) else {
@@ -87,6 +132,7 @@ impl SharedQueue {
                 taken = put;
                 break;
             };
+            look(&event);
             file.push(&event)?;
             taken = next;
         }
@@ -171,7 +217,7 @@ mod tests {
         let path = folder.path().join("t");
         let options = Options::new([("command", "a test")]);
         let mut file = TraceFile::create(&path, options.limit, &options.notes).expect("written");
-        queue.drain(&mut file).expect("written");
+        queue.drain(&mut file, |_| ()).expect("written");
         file.set_lost(queue.lost());
         file.finish(&[]).expect("written");
         let trace = Trace::open(&path).expect("a trace");
@@ -191,6 +237,26 @@ mod tests {
             assert!(events.iter().map(|event| event.kind.address().expect("poisoned") >> 12).eq(addresses));
             assert!(events.is_sorted_by_key(|event| event.time_ns));
             expected += 100_000;
+        }
+    }
+
+    #[test]
+    fn events_of_several_threads_stay_together() {
+        let (writer, reader) = both_sides();
+        let group = |thread: u32| [Kind::Busy, Kind::Killed { node: u8::try_from(thread).expect("few") }];
+        std::thread::scope(|threads| {
+            for thread in 1..=3 {
+                let writer = writer.clone();
+                threads.spawn(move || (0..1000).for_each(|_| writer.put_together(thread, &group(thread))));
+            }
+        });
+        let (events, lost) = read_back(&reader);
+        assert_eq!(events.len() as u64 + lost, 6000);
+        assert!(events.len() > 2000, "{lost} lost");
+        for pair in events.chunks(2) {
+            let kinds: Vec<Kind> = pair.iter().map(|event| event.kind).collect();
+            assert_eq!(kinds, group(pair[0].thread));
+            assert_eq!(pair[0].thread, pair[1].thread);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bifolio_engine::Observer;
 use bifolio_folio::PAGE_SIZE;
-use bifolio_host::gauges::{GaugeError, Gauges};
+use bifolio_host::gauges::{GaugeError, Gauges, Queues};
 use bifolio_host::{Space, SpaceConfig, Switch};
 
 use crate::demo::plan::Plan;
@@ -28,7 +28,7 @@ impl Live {
     ///
     /// Without descriptors or memory.
     pub fn begin(plan: &Plan) -> Result<Live, GaugeError> {
-        let gauges = Gauges::create(0, false)?;
+        let gauges = Gauges::create(0, Queues::None)?;
         gauges.see_job();
         gauges.see_policy(plan.policy);
         gauges.see_sizes(plan.space().ram.map(|ram| ram as u64), (0..plan.devices.get()).map(|_| plan.vram));

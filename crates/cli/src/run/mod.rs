@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Instant;
 
-use bifolio_host::gauges::{GaugeError, Gauges};
+use bifolio_host::gauges::{GaugeError, Gauges, Queues};
 use bifolio_host::in_place::settings::Settings;
 use bifolio_sys::{Access, Features, Reads, ReadyError, SysError, Uffd};
-use bifolio_trace::SharedQueue;
+use bifolio_trace::Told;
 use serde::Serialize;
 
 use crate::args::RunArgs;
@@ -133,11 +133,11 @@ pub fn run(args: &RunArgs) -> Result<u8, RunError> {
     args.output.json.as_ref().map_or(Ok(()), JsonTarget::check)?;
     let runner = Runner::new()?;
     let nonce = RandomState::new().hash_one(std::process::id());
-    let gauges = Gauges::create(nonce, args.record.is_asked_for())?;
+    let gauges = Gauges::create(nonce, queues(args))?;
     let settings = settings(args, &gauges, nonce)?;
     let library = library()?;
     note_access(args.output.quiet)?;
-    let recording = gauges.events().map(|events| record(args, &settings, events)).transpose()?;
+    let recording = record(args, &settings, &gauges)?;
     let start = Instant::now();
     let status = runner.run(&program, arguments, &settings, library, &gauges)?;
     let figures = Figures::from(&gauges.statistics().snapshot(), start.elapsed());
@@ -155,7 +155,17 @@ pub fn run(args: &RunArgs) -> Result<u8, RunError> {
     Ok(end_as(status))
 }
 
-fn record(args: &RunArgs, settings: &Settings, events: &SharedQueue) -> Result<Recording, RunError> {
+fn queues(args: &RunArgs) -> Queues {
+    match args.record.is_asked_for() {
+        false => Queues::None,
+        true if args.call_sites => Queues::CallSites,
+        true => Queues::Events,
+    }
+}
+
+/// Begins to record, if that was asked for.
+fn record(args: &RunArgs, settings: &Settings, gauges: &Gauges) -> Result<Option<Recording>, RunError> {
+    let Some(events) = gauges.events().cloned() else { return Ok(None) };
     let notes = vec![
         ("data", "private memory of a program".to_owned()),
         ("device_memory", settings.vram.to_string()),
@@ -163,7 +173,10 @@ fn record(args: &RunArgs, settings: &Settings, events: &SharedQueue) -> Result<R
         ("pool", settings.pool.to_string()),
         ("checked", settings.checked.to_string()),
     ];
-    Ok(Recording::begin_shared(&args.record, notes, events.clone())?)
+    // The service has the program's memory, and so its modules; it is there as long as there are events.
+    let (call_sites, service) = (gauges.call_sites().cloned(), gauges.clone());
+    let told = Told { events, call_sites, process: Box::new(move || service.service()) };
+    Ok(Some(Recording::begin_shared(&args.record, notes, told)?))
 }
 
 fn settings(args: &RunArgs, gauges: &Gauges, nonce: u64) -> Result<Settings, RunError> {

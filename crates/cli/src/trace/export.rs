@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use bifolio_trace::Trace;
+use bifolio_symbols::Symbols;
 use bifolio_trace::export::oracle_general::{self, ExportError};
 use bifolio_trace::export::perfetto;
+use bifolio_trace::{Event, Trace};
+
+use serde::Serialize;
 
 use crate::trace::TraceCommandError;
 use crate::trace::args::{ExportArgs, Format};
@@ -39,9 +42,20 @@ fn write(trace: &Trace, format: Format, out: &mut impl Write) -> Result<(), Expo
     Ok(out.flush()?)
 }
 
+/// An event, and the name of the code that it tells of.
+#[derive(Serialize)]
+struct Line {
+    #[serde(flatten)]
+    event: Event,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+}
+
 fn write_json(trace: &Trace, out: &mut impl Write) -> io::Result<()> {
+    let symbols = Symbols::of(trace);
     for event in trace.events() {
-        serde_json::to_writer(&mut *out, &event)?;
+        let at = event.kind.pc().and_then(|pc| symbols.name(pc)).map(|name| name.to_string());
+        serde_json::to_writer(&mut *out, &Line { event, at })?;
         out.write_all(b"\n")?;
     }
     Ok(())

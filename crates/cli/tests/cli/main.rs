@@ -1,6 +1,7 @@
 //! The command as a person uses it: what it prints, where, and how it exits.
 
 mod bench;
+mod call_sites;
 mod check;
 mod command;
 mod demo;

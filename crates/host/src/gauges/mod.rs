@@ -4,7 +4,7 @@
 //!   page 0   counters      `Statistics`
 //!   page 1   gauges        what is where, and what is wished     outside   why memory is not managed
 //!   page 2   heat          which 2 MiB moved most                wish      what is asked of the process
-//!   ...      events        of a program's run that is recorded
+//!   ...      events        of a program's run that is recorded; behind them its call sites, if they are
 //! ```
 //!
 //! The process is the service beside a program of `bifolio run`, or `bifolio demo` itself. It has a descriptor of the file,
@@ -31,11 +31,12 @@ pub use wish::Wish;
 
 /// Name of the file.
 const FILE_NAME: &str = "bifolio-counters";
-/// Bytes of the file, without and with events.
+/// Bytes of the file, without events, with them, and with call sites.
 const LEN: usize = 3 * PAGE;
 /// Where the heat begins.
 const HEAT: usize = 2 * PAGE;
-const LEN_RECORDED: usize = LEN + SharedQueue::LEN;
+const LEN_EVENTS: usize = LEN + SharedQueue::LEN;
+const LEN_CALL_SITES: usize = LEN_EVENTS + SharedQueue::LEN;
 /// Words of the second page.
 const NONCE: usize = 0;
 const MANAGED_PEAK: usize = 8;
@@ -70,6 +71,18 @@ pub struct Gauges {
     statistics: Statistics,
     heat: Heat,
     events: Option<SharedQueue>,
+    call_sites: Option<SharedQueue>,
+}
+
+/// The queues that gauges have for what is recorded of a program's run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Queues {
+    /// No queue: nothing is recorded.
+    None,
+    /// What happens to its memory.
+    Events,
+    /// Also where the program allocates and touches it.
+    CallSites,
 }
 
 /// The memory of a device, in bytes.
@@ -119,13 +132,18 @@ pub fn is_gauges(descriptor: &Path) -> io::Result<bool> {
 }
 
 impl Gauges {
-    /// Makes the file, which only this user may open. Programs that this process starts inherit its descriptor. If the run is
-    /// `recorded`, the service tells its [events](Gauges::events).
+    /// Makes the file, which only this user may open. Programs that this process starts inherit its descriptor. If there are
+    /// `queues`, the service tells its [events](Gauges::events).
     ///
     /// # Errors
     /// Without descriptors or memory, or where files may not be that large.
-    pub fn create(nonce: u64, recorded: bool) -> Result<Gauges, GaugeError> {
-        let file = Memfd::create(FILE_NAME, if recorded { LEN_RECORDED } else { LEN })?;
+    pub fn create(nonce: u64, queues: Queues) -> Result<Gauges, GaugeError> {
+        let len = match queues {
+            Queues::None => LEN,
+            Queues::Events => LEN_EVENTS,
+            Queues::CallSites => LEN_CALL_SITES,
+        };
+        let file = Memfd::create(FILE_NAME, len)?;
         file.inheritable()?;
         file.keep_private()?;
         let gauges = Gauges::open(file)?;
@@ -147,7 +165,7 @@ impl Gauges {
     /// # Errors
     /// If it is too short for gauges, or cannot be mapped.
     pub fn open_found(file: Memfd) -> Result<Gauges, GaugeError> {
-        if ![LEN as u64, LEN_RECORDED as u64].contains(&file.len()?) {
+        if ![LEN, LEN_EVENTS, LEN_CALL_SITES].contains(&usize::try_from(file.len()?).unwrap_or(0)) {
             return Err(GaugeError::Other);
         }
         Gauges::open(file)
@@ -156,10 +174,11 @@ impl Gauges {
     fn open(file: Memfd) -> Result<Gauges, GaugeError> {
         let statistics = Statistics::shared(&file)?;
         let page = Mapping::shared(&file, PAGE, PAGE, Protection::ReadWrite, Placement::Anywhere)?;
-        let recorded = file.len()? > LEN as u64;
         let heat = Heat::open(&file, HEAT)?;
-        let events = if recorded { Some(SharedQueue::open(&file, LEN)?) } else { None };
-        Ok(Gauges { file: Arc::new(file), page: Arc::new(page), statistics, heat, events })
+        let len = file.len()?;
+        let queue = |at: usize| (len > at as u64).then(|| SharedQueue::open(&file, at)).transpose();
+        let (events, call_sites) = (queue(LEN)?, queue(LEN_EVENTS)?);
+        Ok(Gauges { file: Arc::new(file), page: Arc::new(page), statistics, heat, events, call_sites })
     }
 
     /// Number of its descriptor.
@@ -184,6 +203,12 @@ impl Gauges {
     #[must_use]
     pub fn events(&self) -> Option<&SharedQueue> {
         self.events.as_ref()
+    }
+
+    /// Where threads of the program tell where they allocate, if that is recorded.
+    #[must_use]
+    pub fn call_sites(&self) -> Option<&SharedQueue> {
+        self.call_sites.as_ref()
     }
 
     /// Says how large the memories are: the limit of system memory, if there is one, and each device.
@@ -343,7 +368,7 @@ mod tests {
 
     #[test]
     fn both_sides_see_the_same_peaks() {
-        let command = Gauges::create(7, false).expect("memory");
+        let command = Gauges::create(7, Queues::None).expect("memory");
         let copy = command.file.as_fd().try_clone_to_owned().expect("descriptors");
         let service = Gauges::open_known(Memfd::from(copy), 7).expect("the same file");
         service.see_managed(70, 30);
@@ -365,7 +390,7 @@ mod tests {
 
     #[test]
     fn memory_is_at_home_once_the_last_wish_is_fulfilled() {
-        let gauges = Gauges::create(7, false).expect("memory");
+        let gauges = Gauges::create(7, Queues::None).expect("memory");
         assert_eq!((gauges.home_wanted(), gauges.is_home()), (None, false));
         gauges.ask_home(true);
         let first = gauges.home_wanted().expect("asked for");
@@ -381,7 +406,7 @@ mod tests {
 
     #[test]
     fn file_with_another_nonce_is_refused() {
-        let command = Gauges::create(7, false).expect("memory");
+        let command = Gauges::create(7, Queues::None).expect("memory");
         let copy = command.file.as_fd().try_clone_to_owned().expect("descriptors");
         assert_eq!(Gauges::open_known(Memfd::from(copy), 8).err(), Some(GaugeError::Other));
     }

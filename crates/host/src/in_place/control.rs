@@ -150,6 +150,8 @@ pub struct Control {
     reason_len: AtomicUsize,
     user_mode: AtomicBool,
     selector: AtomicU8,
+    /// Calls come to us first from the start on, so that call sites are known.
+    call_sites: AtomicBool,
     /// Memory that must stay at home: stacks that signals are handled on.
     kept: [(AtomicUsize, AtomicUsize); KEPT],
     hazards: Hazards,
@@ -180,6 +182,7 @@ impl Control {
             reason_len: AtomicUsize::new(0),
             user_mode: AtomicBool::new(false),
             selector: AtomicU8::new(0),
+            call_sites: AtomicBool::new(false),
             kept: [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; KEPT],
             hazards: Hazards::new(),
         }
@@ -274,6 +277,18 @@ impl Control {
 
     pub(super) fn set_user_mode(&self) {
         self.user_mode.store(true, Release);
+    }
+
+    /// Lets calls of threads come to us first from now on, for their call sites.
+    pub fn record_call_sites(&self) {
+        self.call_sites.store(true, Release);
+        self.selector.store(1, SeqCst);
+    }
+
+    /// Tells whether calls come to us first for their call sites.
+    #[must_use]
+    pub fn records_call_sites(&self) -> bool {
+        self.call_sites.load(Acquire)
     }
 
     /// What the kernel looks at when a thread of the program makes a system call: 1 while calls come to us first.

@@ -20,6 +20,9 @@ impl Service {
     /// Answers a fault. One that must wait for an event to be read goes back to the queue.
     pub(super) fn serve(&mut self, fault: Fault) {
         let start = self.engine.clock().now_ns();
+        if fault.tries == 0 {
+            self.record_place(fault);
+        }
         let outcome = self.answer(fault.address);
         let result = match outcome {
             Outcome::Done(_) | Outcome::Exists => Ok(self.last_moved),

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use bifolio_folio::Order;
-use bifolio_sys::{AddressRange, PAGE};
+use bifolio_sys::{AddressRange, PAGE, threads};
 use bifolio_trace::Kind;
 
-use crate::in_place::service::Service;
+use crate::in_place::service::{Fault, Service};
 
 impl Service {
     /// Records that the first `bytes` of a range are zeros in system memory now.
@@ -22,6 +22,17 @@ impl Service {
         if let Some(events) = self.gauges.events() {
             let pages = u32::try_from(range.len() / PAGE).unwrap_or(u32::MAX);
             events.put(Kind::Unmapped { address: range.start as u64, pages });
+        }
+    }
+
+    /// Records where the program is that waits for a page, if call sites are recorded.
+    pub(super) fn record_place(&self, fault: Fault) {
+        if !self.control.records_call_sites() {
+            return;
+        }
+        let pc = threads::program_counter(self.program, fault.thread);
+        if let Some((events, pc)) = self.gauges.events().zip(pc) {
+            events.put(Kind::FaultPc { address: (fault.address & !(PAGE - 1)) as u64, pc });
         }
     }
 

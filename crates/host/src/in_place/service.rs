@@ -77,6 +77,8 @@ pub struct ServiceConfig {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fault {
     pub(super) address: usize,
+    /// The thread that waits; 0 if the kernel does not tell.
+    pub(super) thread: u32,
     pub(super) tries: u32,
 }
 
@@ -312,8 +314,8 @@ impl Service {
                 for message in messages {
                     count += 1;
                     match message {
-                        Message::Pagefault { address, .. } => {
-                            self.faults.push_back(Fault { address, tries: 0 });
+                        Message::Pagefault { address, thread, .. } => {
+                            self.faults.push_back(Fault { address, thread, tries: 0 });
                         }
                         event => events.push(event),
                     }

@@ -38,7 +38,8 @@ impl Service {
 
     /// Lets all calls pass.
     pub(super) fn end_dispatch(&self) {
-        self.control.selector().store(0, SeqCst);
+        let stays = self.control.records_call_sites();
+        self.control.selector().store(u8::from(stays), SeqCst);
     }
 
     /// Tells whether every thread of the program is known, so that its calls are ours to see, and takes SIGSYS.

@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use libc::{siginfo_t, ucontext_t};
 
+use crate::call_sites;
 use crate::dispatch::arguments::{self, Uses};
 use crate::dispatch::gate::{self, nr};
 use crate::dispatch::{long, masks, ready};
@@ -76,7 +77,10 @@ unsafe extern "C-unwind" fn on_sigsys(signal: c_int, info: *mut siginfo_t, conte
     let context = unsafe { &mut *context };
     let call = call_of(context);
     match make(call, context) {
-        Answer::Value(answer) => set_answer(context, answer),
+        Answer::Value(answer) => {
+            call_sites::made(call, answer);
+            set_answer(context, answer);
+        }
         Answer::Stub(stub) => set_place(context, stub),
     }
 }
