@@ -120,13 +120,64 @@ static void holes(void) {
     munmap(start, PAGES * PAGE);
 }
 
+/* Reads into memory that was never touched, longer than the library makes ready at once. */
+static void long_reads(void) {
+    char *start = fresh();
+    madvise(start, PAGES * PAGE, MADV_DONTNEED);
+    int file = memfd_create("bytes", 0);
+    printf("size %d\n", ftruncate(file, 20 << 20));
+    struct iovec parts[2] = {{start + 4096 * PAGE, 6 << 20}, {start + 6000 * PAGE, 6 << 20}};
+    printf("read %zd %zd\n", pread(file, start, 4 << 20, 0), pread(file, start + 100, 12 << 20, 4 << 20));
+    printf("readv %zd %zd\n", preadv(file, parts, 2, 0), readv(file, parts, 2));
+    count("after", start, 0, PAGES);
+    close(file);
+    munmap(start, PAGES * PAGE);
+}
+
+/* Bytes that are written right after a drop stay. */
+static void drops(void) {
+    char *start = fresh();
+    for (size_t round = 0; round < 4; round++) {
+        for (size_t first = 0; first < PAGES; first += 8) {
+            madvise(start + first * PAGE, 8 * PAGE, round % 2 ? MADV_FREE : MADV_DONTNEED);
+            for (size_t page = first; page < first + 8; page++) *(size_t *)(start + page * PAGE) = page + 1;
+        }
+        count("written anew", start, 0, PAGES);
+    }
+    munmap(start, PAGES * PAGE);
+}
+
+/* Children have what mappings have grown by, and what was mapped in place of others. */
+static void growth(void) {
+    char *other = fresh(), *start = mmap((char *)0x300000000000, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    madvise(other, PAGE, MADV_DONTFORK), madvise(other, PAGE, MADV_DOFORK);
+    for (size_t pages = 1; pages < 3000; pages += 100) {
+        if (mremap(start, pages * PAGE, (pages + 100) * PAGE, 0) == MAP_FAILED) return;
+        for (size_t page = 0; page < pages + 100; page++) *(size_t *)(start + page * PAGE) = page + 1;
+        mmap(other, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        for (size_t page = 0; page < PAGES; page += 7) *(size_t *)(other + page * PAGE) = page + 1;
+        fflush(stdout);
+        if (fork() == 0) {
+            count("grown", start, 0, pages + 100);
+            count("mapped anew", other, 0, PAGES);
+            fflush(stdout);
+            _exit(0);
+        }
+        wait(NULL);
+    }
+    munmap(start, 3001 * PAGE), munmap(other, PAGES * PAGE);
+}
+
 int main(void) {
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     signal(SIGSEGV, on_fault), signal(SIGBUS, on_fault);
     guards();
     children();
     several();
-    locks();
     holes();
+    long_reads();
+    drops();
+    growth();
+    locks();
     return 0;
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use bifolio_sys::{advise, smaps};
+use bifolio_sys::{PAGE, advise, smaps};
 
 use crate::in_place::faults::range_of;
 use crate::in_place::regions::Regions;
@@ -81,11 +81,13 @@ impl Service {
             }
             DONTFORK => {
                 self.advised.unshares = true;
+                self.register_grown();
                 for part in self.regions.within(range) {
                     self.advised.unshared.insert(part);
                 }
             }
             DOFORK => {
+                self.register_grown();
                 self.advised.unshared.remove(range.clone());
                 if self.plans.iter().all(|plan| plan.is_forked()) {
                     // Children that are not announced must not find zeros.
@@ -100,13 +102,23 @@ impl Service {
     }
 
     /// A mapping is about to be registered: notes whether the program keeps it from children, which will not be seen later.
-    pub(super) fn note_unshared(&mut self, range: &Range<usize>) {
-        if self.advised.unshares {
-            let mut kept = Regions::default();
-            flagged("dc").into_iter().for_each(|range| kept.insert(range));
-            for part in kept.within(range.clone()) {
-                self.advised.unshared.insert(part);
+    pub(super) fn note_unshared(&mut self, mapping: &Range<usize>) {
+        if !self.advised.unshares {
+            return;
+        }
+        if let Some(known) = self.regions.within(mapping.clone()).last() {
+            // It has grown where it is, with all that was said of it; the flag is ours.
+            if !self.advised.unshared.within(known.end - PAGE..known.end).is_empty() {
+                self.advised.unshared.insert(known.end..mapping.end);
             }
+            return;
+        }
+        let mut kept = Regions::default();
+        flagged("dc").into_iter().for_each(|range| kept.insert(range));
+        // Where it was registered before, the flag is ours as well.
+        flagged("um").into_iter().for_each(|range| kept.remove(range));
+        for part in kept.within(mapping.clone()) {
+            self.advised.unshared.insert(part);
         }
     }
 

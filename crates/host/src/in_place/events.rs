@@ -4,6 +4,7 @@
 //! is read.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use bifolio_engine::view::span_of;
 use bifolio_migrate::{Failure, PageRun};
@@ -22,18 +23,17 @@ impl Service {
         }
     }
 
-    /// The program drops pages. What is there is dropped here as well: the kernel does so a moment later, and what went to
-    /// the store in between would come back.
+    /// The program drops pages, as soon as this is read. How much that was, the next sample tells.
     fn removed(&mut self, range: Range<usize>) {
         self.record_unmapped(&range);
         self.forget(range.clone());
-        self.discard(range_of(&range));
-        // How much that was, the next sample tells.
+        self.dropping.begin(range, Instant::now());
     }
 
     fn unmapped(&mut self, range: Range<usize>) {
         self.record_unmapped(&range);
         self.forget(range.clone());
+        self.dropping.end(&range);
         self.regions.remove(range.clone());
         self.advised.unmapped(&range);
         self.refused.remove(range);
@@ -52,13 +52,11 @@ impl Service {
         }
     }
 
-    /// A range has moved: what is stored of it is that of the new place from now on. Its registration went along; the old
-    /// place, if it stays mapped, has its own still.
+    /// A range has moved: what is stored of it is that of the new place from now on. Its registration went along, which may be
+    /// younger than the last scan; the old place, if it stays mapped, has its own still.
     fn moved(&mut self, from: Range<usize>, to: usize) {
-        for part in self.regions.within(from.clone()) {
-            let start = to + (part.start - from.start);
-            self.regions.insert(start..start + part.len());
-        }
+        self.regions.insert(to..to + from.len());
+        self.dropping.end(&from);
         self.advised.moved(&from, to);
         self.move_staged(&from, to);
         let mut stored = Vec::new();

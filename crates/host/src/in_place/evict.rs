@@ -84,7 +84,8 @@ impl Service {
     /// Moves what is there of a window within one block out.
     fn evict(&mut self, window: AddressRange) {
         let base = block_of(window);
-        let Ok(there) = resident_set(window) else { return };
+        let Ok(mut there) = resident_set(window) else { return };
+        self.leave_out_dropping(window, &mut there);
         if there.is_empty() {
             return;
         }
@@ -99,6 +100,23 @@ impl Service {
         self.store_staged(base, staged);
         self.put_back();
         self.clear_staging();
+    }
+
+    /// Leaves out pages that the program may be about to drop. Where none is there, it has.
+    fn leave_out_dropping(&mut self, window: AddressRange, there: &mut PageSet) {
+        let (base, now) = (block_of(window), Instant::now());
+        for part in self.dropping.within(&(window.start()..window.end()), now) {
+            let part = range_of(&part);
+            for page in first_page(part)..first_page(part) + part.pages() {
+                let page = page_run(page);
+                if there.contains(page.first()) {
+                    there.remove(page);
+                } else {
+                    let gone = span_of(base, page);
+                    self.dropping.end(&(gone.start()..gone.end()));
+                }
+            }
+        }
     }
 
     /// Moves pages of a block to the staging, but those that are in use.
@@ -249,46 +267,6 @@ impl Service {
         self.uffd.unregister(range).expect("the staging is registered");
         advise::dontneed_locked(staging).expect("the staging is private memory");
         self.uffd.register(staging, Modes::MISSING).expect("it was registered before");
-    }
-
-    /// Drops the pages of a range that are in the program, without an event.
-    pub(super) fn discard(&mut self, range: AddressRange) {
-        let mut at = range.start();
-        while at < range.end() {
-            let end = range.end().min((at + 1).next_multiple_of(HUGE_PAGE));
-            self.discard_part(range_of(&(at..end)));
-            at = end;
-        }
-    }
-
-    fn discard_part(&mut self, part: AddressRange) {
-        let base = block_of(part);
-        let Ok(there) = resident_set(part) else { return };
-        if there.is_empty() {
-            return;
-        }
-        let mut refused = 0;
-        for run in there.runs(PageRun::BLOCK) {
-            self.discard_run(span_of(base, run), &mut refused);
-        }
-        advise::dontneed_locked(self.own.discarded()).expect("discarded pages are private memory");
-    }
-
-    fn discard_run(&self, run: AddressRange, refused: &mut u32) {
-        let discarded = self.own.discarded();
-        let mut at = 0;
-        while at < run.len() && *refused < REFUSED_MOST {
-            let rest = run.part(at, run.len() - at).expect("within the run");
-            let target = discarded.part(rest.start() % HUGE_PAGE, rest.len()).expect("pages of one block");
-            let target = AddressRange::new(target.address(), target.len()).expect("whole pages");
-            match self.quiet.move_(target, self.memory.window(rest), MoveMode::DONT_WAKE) {
-                Outcome::Done(_) => return,
-                Outcome::Again(bytes) if bytes > 0 => at += bytes,
-                Outcome::Exists | Outcome::Missing => at += PAGE,
-                // Not ours to move, so not ours to evict either: the kernel drops it.
-                _ => (at, *refused) = (at + PAGE, *refused + 1),
-            }
-        }
     }
 }
 

@@ -127,8 +127,7 @@ impl Service {
         let range = if fits == Order::ZERO { page } else { self.untouched_around(page, fits) };
         let outcome = self.uffd.copy(range, self.own.zeros(range.len()), CopyMode::empty());
         let filled = outcome.bytes();
-        self.limits.resident += (filled / PAGE) as u64;
-        self.record_zeros(range, filled);
+        self.began_as_zeros(range, filled);
         match outcome {
             Outcome::Done(_) => {
                 self.last_moved = Moved::Populated(AlignedRun::around(0, Order::ZERO));
@@ -139,8 +138,7 @@ impl Service {
             // Something was there already, before the page or at it.
             _ if range != page => {
                 let one = self.uffd.copy(page, self.own.zeros(PAGE), CopyMode::empty());
-                self.limits.resident += (one.bytes() / PAGE) as u64;
-                self.record_zeros(page, one.bytes());
+                self.began_as_zeros(page, one.bytes());
                 self.wake_if_there(one, address)
             }
             outcome => self.wake_if_there(outcome, address),
@@ -152,7 +150,10 @@ impl Service {
         let first = range.part(0, range.len().min(HUGE_PAGE)).expect("not empty");
         if self.advised.may_have_guards(&(first.start()..first.end())) {
             // The zero page spares guards, and is one page at a time.
-            return self.uffd.zeropage(first.part(0, PAGE).expect("not empty"), Wake::Now);
+            let page = first.part(0, PAGE).expect("not empty");
+            let outcome = self.uffd.zeropage(page, Wake::Now);
+            self.began_as_zeros(page, outcome.bytes());
+            return outcome;
         }
         let mut outcome = self.uffd.copy(first, self.own.zeros(first.len()), CopyMode::empty());
         if outcome == Outcome::Missing {
@@ -160,9 +161,15 @@ impl Service {
             let page = first.part(0, PAGE).expect("not empty");
             outcome = self.uffd.copy(page, self.own.zeros(PAGE), CopyMode::empty());
         }
-        self.limits.resident += (outcome.bytes() / PAGE) as u64;
-        self.record_zeros(first, outcome.bytes());
+        self.began_as_zeros(first, outcome.bytes());
         outcome
+    }
+
+    /// The first `bytes` of a range were missing, and are zeros now.
+    fn began_as_zeros(&mut self, range: AddressRange, bytes: usize) {
+        self.limits.resident += (bytes / PAGE) as u64;
+        self.dropping.end(&(range.start()..range.start() + bytes));
+        self.record_zeros(range, bytes);
     }
 
     fn wake_if_there(&self, outcome: Outcome, address: usize) -> Outcome {

@@ -17,6 +17,7 @@
 mod advised;
 pub mod child;
 pub mod control;
+mod dropping;
 mod eligible;
 mod events;
 mod evict;

@@ -2,7 +2,7 @@
 //! together with it.
 //!
 //! ```text
-//!   | guard wake page guard | staging 2 MiB | guard | discarded 2 MiB | guard | zeros 2 MiB | guard |
+//!   | guard wake page guard | staging 2 MiB | guard | zeros 2 MiB | guard |
 //! ```
 
 use bifolio_sys::{
@@ -13,24 +13,23 @@ use bifolio_sys::{
 pub(super) struct OwnPages {
     whole: Mapping,
     staging: AddressRange,
-    discarded: AddressRange,
     zeros: AddressRange,
     wake_page: AddressRange,
 }
 
 impl OwnPages {
     pub(super) fn new() -> Result<OwnPages, MapError> {
-        let whole = Mapping::reserve(7 * HUGE_PAGE, Placement::Aligned(HUGE_PAGE))?;
+        let whole = Mapping::reserve(5 * HUGE_PAGE, Placement::Aligned(HUGE_PAGE))?;
         let part =
             |offset: usize, len: usize| whole.span().part(offset, len).expect("within the reservation");
         // A guard of a page would do; a whole 2 MiB keeps the parts aligned as huge pages are.
-        let [staging, discarded, zeros] = [1, 3, 5].map(|index| part(index * HUGE_PAGE, HUGE_PAGE));
+        let [staging, zeros] = [1, 3].map(|index| part(index * HUGE_PAGE, HUGE_PAGE));
         let wake_page = part(PAGE, PAGE);
-        for readable in [staging, discarded, wake_page] {
+        for readable in [staging, wake_page] {
             whole.replace_anonymous(readable, Protection::ReadWrite)?;
         }
         whole.replace_anonymous(zeros, Protection::Read)?;
-        let own = OwnPages { whole, staging, discarded, zeros, wake_page };
+        let own = OwnPages { whole, staging, zeros, wake_page };
         advise::dontfork(own.whole.all())?;
         advise::dontdump(own.whole.all())?;
         // Copies of zeros read it; what is not there yet is found as the zero page by the first of them.
@@ -43,14 +42,14 @@ impl OwnPages {
         self.whole.span()
     }
 
+    /// A page that is never there.
+    pub(super) fn guard(&self) -> AddressRange {
+        self.whole.span().part(0, PAGE).expect("within the reservation")
+    }
+
     /// Where pages of the program wait while they are copied: one block of it.
     pub(super) fn staging(&self) -> SharedBytes<'_> {
         self.at(self.staging)
-    }
-
-    /// Where pages of the program go to be dropped.
-    pub(super) fn discarded(&self) -> SharedBytes<'_> {
-        self.at(self.discarded)
     }
 
     /// `len` bytes of zeros.

@@ -132,6 +132,7 @@ impl Service {
     /// Writes the plan for a child, and lets children have the memory.
     fn prepare_fork(&mut self) -> usize {
         self.read_messages();
+        self.register_grown();
         let caught: Vec<AddressRange> = self.regions.all().collect();
         let (hidden, mut away) = (self.advised.hidden_from_children(), Vec::new());
         let store = &self.store;

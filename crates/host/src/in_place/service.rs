@@ -35,6 +35,7 @@ use crate::gauges::Gauges;
 use crate::in_place::advised::Advised;
 use crate::in_place::child::Plan;
 use crate::in_place::control::Control;
+use crate::in_place::dropping::Dropping;
 use crate::in_place::eligible::Exclusions;
 use crate::in_place::helper::Helper;
 use crate::in_place::own_pages::OwnPages;
@@ -89,7 +90,7 @@ pub struct Service {
     pub(super) own: Arc<OwnPages>,
     /// Serves the program's memory and the staging, with events.
     pub(super) uffd: Arc<Uffd>,
-    /// Serves the discarded and the wake page, without: what is dropped there raises nothing.
+    /// Serves the wake page, without: what is dropped there raises nothing.
     pub(super) quiet: Uffd,
     pub(super) engine: Arc<Engine<InPlaceView>>,
     pub(super) store: Arc<Store>,
@@ -107,6 +108,7 @@ pub struct Service {
     pub(super) advised: Advised,
     /// Starts of all mappings, as they were at the last scan.
     pub(super) borders: Vec<usize>,
+    pub(super) dropping: Dropping,
     pub(super) faults: VecDeque<Fault>,
     pub(super) walks: Streams,
     pub(super) first_touches: Streams,
@@ -174,9 +176,8 @@ fn open_userfaultfds(own: &OwnPages) -> Result<(Arc<Uffd>, Uffd), SetupError> {
     let events = Features::EVENT_REMAP | Features::EVENT_REMOVE | Features::EVENT_UNMAP;
     let wished = Features::POISON | Features::THREAD_ID;
     let (uffd, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE | events, wished)?;
-    let (quiet, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE, Features::empty())?;
+    let (quiet, _) = Uffd::open_ready(Reads::NonBlocking, Features::empty(), Features::empty())?;
     uffd.register(own.staging(), Modes::MISSING)?;
-    quiet.register(own.discarded(), Modes::MISSING)?;
     quiet.register(own.wake_page(), Modes::MISSING)?;
     Ok((Arc::new(uffd), quiet))
 }
@@ -219,6 +220,7 @@ impl Service {
             growing: BTreeMap::new(),
             advised: Advised::default(),
             borders: Vec::new(),
+            dropping: Dropping::new(now),
             faults: VecDeque::new(),
             walks: Streams::new(largest),
             first_touches: Streams::new(largest),

@@ -9,9 +9,10 @@ use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use bifolio_sys::{AddressRange, Errno, Modes, USER_SPACE, advise, process, threads};
+use bifolio_sys::{AddressRange, CopyMode, Errno, Modes, Outcome, USER_SPACE, advise, process, threads};
 
 use crate::gauges::Outside;
+use crate::in_place::child::Plan;
 use crate::in_place::eligible::{Place, places};
 use crate::in_place::faults::range_of;
 use crate::in_place::service::Service;
@@ -101,6 +102,7 @@ impl Service {
 
     /// Leaves all memory to the kernel, if everything can come home. Returns whether something could not.
     pub(super) fn release_all(&mut self) -> usize {
+        self.register_grown();
         let missing = self.bring_home(0..USER_SPACE);
         if missing == 0 && self.engaged {
             for range in self.regions.take() {
@@ -127,11 +129,15 @@ impl Service {
         let around = entries.find(|entry| entry.range.contains(address)).map(|entry| entry.range);
         drop(entries);
         let Some(around) = around else { return };
-        for part in self.regions.within(around.start()..around.end()) {
-            if self.bring_home(part.clone()) == 0 {
-                self.leave(range_of(&part));
-                self.regions.remove(part);
-            }
+        let mapping = around.start()..around.end();
+        if self.regions.within(mapping.clone()).is_empty() {
+            return;
+        }
+        // It may have grown.
+        self.note_unshared(&mapping);
+        if self.bring_home(mapping.clone()) == 0 {
+            self.leave(around);
+            self.regions.remove(mapping);
         }
     }
 
@@ -204,6 +210,19 @@ impl Service {
         self.first_scan_done = true;
     }
 
+    /// Takes over what mappings have grown by where they are (`mremap`) since the last scan. The kernel has registered it and
+    /// keeps it from children, as it does the rest.
+    pub(super) fn register_grown(&mut self) {
+        let Ok(entries) = self.maps.read() else { return };
+        let mappings = entries.map(|entry| entry.range.start()..entry.range.end());
+        let has_grown = |mapping: &Range<usize>| {
+            !self.regions.contains_all(mapping) && !self.regions.within(mapping.clone()).is_empty()
+        };
+        let grown: Vec<_> = mappings.filter(has_grown).collect();
+        let registered = grown.into_iter().filter(|range| self.register(range_of(range))).collect();
+        self.confirm(registered);
+    }
+
     /// Takes the mappings over that were registered as they were read. A part that was unmapped in between, without an event,
     /// and mapped anew since is not registered: what was evicted there would read as zeros. It is a mapping of its own, which
     /// shows; all of it is tried again at the next scan. Neighbours that are registered may have become one mapping.
@@ -211,9 +230,7 @@ impl Service {
         if registered.is_empty() {
             return;
         }
-        let Ok(entries) = self.maps.read() else { return };
-        let now: BTreeMap<usize, usize> =
-            entries.map(|entry| (entry.range.start(), entry.range.end())).collect();
+        let Some(now) = self.mappings_at_rest() else { return };
         for range in registered {
             let around = now.range(..=range.start).next_back();
             if around.is_some_and(|(_, end)| range.end <= *end) {
@@ -223,6 +240,26 @@ impl Service {
                 self.next_scan = Instant::now();
             }
         }
+    }
+
+    /// Starts and ends of all mappings, at a moment at which every event of what has changed them is applied: one that came
+    /// later would take away what is there now.
+    fn mappings_at_rest(&mut self) -> Option<BTreeMap<usize, usize>> {
+        loop {
+            self.read_messages();
+            let entries = self.maps.read().ok()?;
+            let now = entries.map(|entry| (entry.range.start(), entry.range.end())).collect();
+            if !self.is_changing() {
+                return Some(now);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Tells whether an event of a change that has begun is still to be read. The kernel copies nothing then, wherever it is to.
+    fn is_changing(&self) -> bool {
+        let nowhere = self.own.guard();
+        matches!(self.uffd.copy(nowhere, self.own.zeros(nowhere.len()), CopyMode::empty()), Outcome::Again(_))
     }
 
     /// Forgets the threads that have ended.
@@ -241,7 +278,7 @@ impl Service {
         if self.uffd.register(window, Modes::MISSING).is_err() {
             return false;
         }
-        if self.plans.is_empty() {
+        if self.plans.iter().all(Plan::is_forked) {
             // Only a mapping that has just gone refuses.
             let _: Result<(), _> = advise::dontfork(window);
         }

@@ -87,6 +87,12 @@ pub(crate) fn uses(call: Call, again: bool) -> Uses {
         libc::SYS_mlock | libc::SYS_mlock2 => none.add(a, b),
         libc::SYS_madvise if populates(c) => none.add(a, b),
         libc::SYS_madvise => none,
+        // A buffer may be so long that its length could be an address.
+        libc::SYS_read | libc::SYS_write | libc::SYS_pread64 | libc::SYS_pwrite64 => none.add(b, c),
+        libc::SYS_msgsnd | libc::SYS_msgrcv => none.add(b, c.saturating_add(8)),
+        libc::SYS_getrandom => none.add(a, b),
+        libc::SYS_sendto => none.add(b, c).add(e, usual),
+        libc::SYS_recvfrom => none.add(b, c).add(e, usual).add(f, usual),
         libc::SYS_readv
         | libc::SYS_writev
         | libc::SYS_preadv
@@ -167,9 +173,10 @@ mod tests {
     #[test]
     fn buffer_is_as_long_as_the_next_argument_says() {
         assert_eq!(ranges(libc::SYS_read, [3, HEAP, 1 << 20, 0, 0, 0]), [(HEAP, 1 << 20)]);
-        assert_eq!(ranges(libc::SYS_read, [3, HEAP, 1, 0, 0, 0]), [(HEAP, USUAL)]);
+        assert_eq!(ranges(libc::SYS_read, [3, HEAP, 4 << 20, 0, 0, 0]), [(HEAP, 4 << 20)]);
+        assert_eq!(ranges(libc::SYS_getdents64, [3, HEAP, 1, 0, 0, 0]), [(HEAP, USUAL)]);
         let recvfrom = [3, HEAP, 64, 0, HEAP + 4096, HEAP + 8192];
-        let expected = [(HEAP, USUAL), (HEAP + 4096, USUAL), (HEAP + 8192, USUAL)];
+        let expected = [(HEAP, 64), (HEAP + 4096, USUAL), (HEAP + 8192, USUAL)];
         assert_eq!(ranges(libc::SYS_recvfrom, recvfrom), expected);
     }
 

@@ -235,6 +235,12 @@ pub(crate) mod nr {
     pub(crate) const WRITE: usize = libc::SYS_write as usize;
     pub(crate) const PREAD: usize = libc::SYS_pread64 as usize;
     pub(crate) const PWRITE: usize = libc::SYS_pwrite64 as usize;
+    pub(crate) const READV: usize = libc::SYS_readv as usize;
+    pub(crate) const WRITEV: usize = libc::SYS_writev as usize;
+    pub(crate) const PREADV: usize = libc::SYS_preadv as usize;
+    pub(crate) const PWRITEV: usize = libc::SYS_pwritev as usize;
+    pub(crate) const PREADV2: usize = libc::SYS_preadv2 as usize;
+    pub(crate) const PWRITEV2: usize = libc::SYS_pwritev2 as usize;
     pub(crate) const SENDTO: usize = libc::SYS_sendto as usize;
     pub(crate) const GETRANDOM: usize = libc::SYS_getrandom as usize;
     pub(crate) const MLOCK: usize = libc::SYS_mlock as usize;

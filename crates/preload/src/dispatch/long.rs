@@ -5,12 +5,14 @@ use std::ops::Range;
 use bifolio_host::in_place::Request;
 
 use crate::dispatch::gate::{self, nr};
-use crate::dispatch::ready::PIECE;
+use crate::dispatch::ready::{self, PIECE};
 use crate::dispatch::trap::{Call, prepared};
 use crate::fork::call as ask;
 
 /// The kernel transfers no more by one call.
 const MOST: usize = 0x7fff_f000;
+/// The kernel takes no more buffers by one call.
+const VECTORS_MOST: usize = 1024;
 
 /// Where buffer and length are, and the offset in the file, if there is one.
 struct Shape {
@@ -35,14 +37,45 @@ pub(crate) fn is_long(call: Call) -> bool {
 /// Transfers piece by piece, until one comes short.
 pub(crate) fn transfer(call: Call) -> isize {
     let shape = shape(call);
-    let len = call.arguments[shape.len].min(MOST);
+    let (buffer, len) = (call.arguments[shape.buffer], call.arguments[shape.len].min(MOST));
+    in_pieces(call, shape.offset, pieces(buffer, len), |arguments, at, len| {
+        (arguments[shape.buffer], arguments[shape.len]) = (*at, len);
+    })
+}
+
+/// `readv` and its like, on what an array of buffers names. Arrays that the kernel refuses are left to it.
+pub(crate) fn transfer_vectors(call: Call) -> isize {
+    let [_, at, count, offset, ..] = call.arguments;
+    let total =
+        ready::elements(at, count.min(VECTORS_MOST)).fold(0_usize, |all, (_, len)| all.saturating_add(len));
+    if count > VECTORS_MOST || !(PIECE + 1..=MOST).contains(&total) {
+        return prepared(call);
+    }
+    let has_offset = !matches!(call.number, nr::READV | nr::WRITEV) && offset.cast_signed() >= 0;
+    let all =
+        ready::elements(at, count).flat_map(|(at, len)| pieces(at, len)).map(|(at, len)| ([at, len], len));
+    in_pieces(call, has_offset.then_some(3), all, |arguments, element, _| {
+        (arguments[1], arguments[2]) = (element.as_ptr().expose_provenance(), 1);
+    })
+}
+
+/// Where each piece of a buffer begins, and its length.
+fn pieces(buffer: usize, len: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..len).step_by(PIECE).map(move |done| (buffer.wrapping_add(done), (len - done).min(PIECE)))
+}
+
+/// Makes a call for each piece, whose length is beside it, until one comes short. `place` puts a piece into the arguments.
+fn in_pieces<P>(
+    call: Call,
+    offset: Option<usize>,
+    pieces: impl Iterator<Item = (P, usize)>,
+    place: impl Fn(&mut [usize; 6], &P, usize),
+) -> isize {
     let mut done = 0;
-    while done < len {
-        let piece = (len - done).min(PIECE);
+    for (piece, len) in pieces {
         let mut arguments = call.arguments;
-        arguments[shape.buffer] = arguments[shape.buffer].wrapping_add(done);
-        arguments[shape.len] = piece;
-        if let Some(offset) = shape.offset {
+        place(&mut arguments, &piece, len);
+        if let Some(offset) = offset {
             arguments[offset] = arguments[offset].wrapping_add(done);
         }
         let answer = prepared(Call { arguments, ..call });
@@ -50,7 +83,7 @@ pub(crate) fn transfer(call: Call) -> isize {
             return if done == 0 { answer } else { done.cast_signed() };
         };
         done += moved;
-        if moved < piece || call.number == nr::READ && !has_more(call.arguments[0]) {
+        if moved < len || matches!(call.number, nr::READ | nr::READV) && !has_more(call.arguments[0]) {
             break;
         }
     }

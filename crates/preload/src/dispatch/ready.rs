@@ -76,20 +76,27 @@ fn word(bytes: &[u8], at: usize) -> usize {
 }
 
 fn vectors(at: usize, count: usize, held: &mut CallInUse<'_>) {
-    let count = count.min(ELEMENTS_MOST);
-    for first in (0..count).step_by(ELEMENTS) {
-        let mut bytes = [0; ELEMENTS * 16];
-        let elements = (count - first).min(ELEMENTS);
-        if !peek(at + first * 16, &mut bytes, elements * 16) {
-            return;
-        }
-        for element in 0..elements {
-            let (base, len) = (word(&bytes, element * 16), word(&bytes, element * 16 + 8));
-            if base != 0 && len > 0 {
-                one(base..base.saturating_add(len), held);
-            }
+    for (base, len) in elements(at, count.min(ELEMENTS_MOST)) {
+        if base != 0 && len > 0 {
+            one(base..base.saturating_add(len), held);
         }
     }
+}
+
+/// The elements of an array of `iovec`, as far as they can be read: where each begins, and its length.
+pub(crate) fn elements(at: usize, count: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut bytes = [0; ELEMENTS * 16];
+    (0..count).map_while(move |index| {
+        let place = index % ELEMENTS * 16;
+        if place == 0 {
+            let (start, len) = (at + index * 16, (count - index).min(ELEMENTS) * 16);
+            if !peek(start, &mut bytes, len) {
+                ask(Request::Ready(start, len));
+                peek(start, &mut bytes, len).then_some(())?;
+            }
+        }
+        Some((word(&bytes, place), word(&bytes, place + 8)))
+    })
 }
 
 fn messages(at: usize, count: usize, size: usize, held: &mut CallInUse<'_>) {

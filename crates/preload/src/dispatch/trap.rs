@@ -106,6 +106,9 @@ fn make(call: Call, context: &mut ucontext_t) -> Answer {
         nr::READ | nr::PREAD | nr::WRITE | nr::PWRITE | nr::SENDTO | nr::GETRANDOM if long::is_long(call) => {
             long::transfer(call)
         }
+        nr::READV | nr::WRITEV | nr::PREADV | nr::PWRITEV | nr::PREADV2 | nr::PWRITEV2 => {
+            long::transfer_vectors(call)
+        }
         _ => prepared(call),
     })
 }
