@@ -115,7 +115,7 @@ impl Running {
         let foreign = |source| RunningError::Foreign { pid, source };
         let file = File::options().read(true).write(true).open(&holder.path).map_err(foreign)?;
         let failed = |source| RunningError::Gauges { pid, source };
-        let gauges = Gauges::open_found(Memfd::from(OwnedFd::from(file))).map_err(failed)?;
+        let gauges = Gauges::open_found(&Memfd::from(OwnedFd::from(file))).map_err(failed)?;
         Ok(Running { keeper: holder.pid, gauges })
     }
 

@@ -247,6 +247,7 @@ impl Blocks {
             let within = |address: usize| address.clamp(region.addresses.start, region.addresses.end);
             let offset = |address: usize| within(address) - region.addresses.start;
             let indices = offset(range.start) / BLOCK_LEN..offset(range.end).div_ceil(BLOCK_LEN);
+            let indices = if range.is_empty() { 0..0 } else { indices };
             region.made_in(indices).map(move |index| self.found(region, index))
         });
         found.map(move |found| {
@@ -340,6 +341,7 @@ mod tests {
         assert_eq!(parts(0..1 << 40), [(BLOCK_LEN, 0, whole), (8 * BLOCK_LEN, 0, whole)]);
         assert_eq!(parts(BLOCK_LEN + PAGE..2 * BLOCK_LEN + PAGE), [(BLOCK_LEN, 1, whole - 1)]);
         assert_eq!(parts(2 * BLOCK_LEN..8 * BLOCK_LEN), []);
+        assert_eq!(parts(BLOCK_LEN + PAGE..BLOCK_LEN + PAGE), []);
         assert_eq!(parts(BLOCK_LEN + PAGE..BLOCK_LEN + 3 * PAGE), [(BLOCK_LEN, 1, 2)]);
     }
 

@@ -22,6 +22,7 @@ use libc::ucontext_t;
 use crate::dispatch::gate;
 use crate::dispatch::masks;
 use crate::dispatch::trap::{Call, mask_of};
+use crate::next::next;
 use crate::original::is_original;
 use crate::start::{CONTROL, say};
 
@@ -43,6 +44,7 @@ pub(crate) fn register() {
 
 /// Asks the service, by a touch of its wake page.
 pub(crate) fn call(request: Request) -> usize {
+    let _deferred = masks::Deferred::begin();
     CONTROL.call(request, |page| {
         let page: *const u8 = std::ptr::with_exposed_provenance(page);
         // SAFETY: the page stays mapped; reading it waits for the service.
@@ -134,6 +136,20 @@ extern "C" fn in_parent() {
 /// Only where calls do not trap: then the child has everything, and says so.
 extern "C" fn in_child() {
     fill_child();
+}
+
+/// Makes a child without calling handlers of forks, ours among them.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(test, expect(non_snake_case, reason = "the name in C"))]
+unsafe extern "C" fn _Fork() -> libc::pid_t {
+    before();
+    let child = next!(_Fork() -> libc::pid_t);
+    if child == 0 {
+        in_child();
+    } else {
+        in_parent();
+    }
+    child
 }
 
 fn errno() -> i32 {

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use bifolio_host::in_place::{DOFORK, DONTFORK, GUARD_INSTALL, NextMapping, Request, WIPEONFORK};
 
 use crate::dispatch::gate::{self, nr};
+use crate::dispatch::masks::Deferred;
 use crate::dispatch::trap::Call;
 use crate::fork::call as ask;
 use crate::own;
@@ -23,12 +24,15 @@ const PAGE: usize = bifolio_sys::PAGE;
 const ENOMEM: isize = -(libc::ENOMEM as isize);
 
 /// While it is there, nothing is evicted or registered.
-struct Quiet;
+struct Quiet {
+    _deferred: Deferred,
+}
 
 impl Quiet {
     fn begin() -> Quiet {
+        let deferred = Deferred::begin();
         gate::spawning().fetch_add(1, SeqCst);
-        Quiet
+        Quiet { _deferred: deferred }
     }
 }
 

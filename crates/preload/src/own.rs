@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   small   ranges reserved beforehand, managed by talc
-//!   large   a mapping each; fresh ones need no clearing
+//!   large   a mapping each, fresh ones need no clearing; where there are no more mappings, as small ones
 //! ```
 //!
 //! All of it is shared memory without a file, so that nothing takes it for the program's data; children do not inherit it.
@@ -44,6 +44,7 @@ unsafe impl Source for Range {
 
 fn claim<B: Binning>(talc: &mut Talc<Range, B>, len: usize) -> Result<(), ()> {
     let range = map(len).ok_or(())?;
+    note_range(range.as_ptr().addr(), len);
     // SAFETY: the range was just mapped, is readable and writable, and nothing else knows of it.
     unsafe { talc.claim(range.as_ptr(), len) }.ok_or(())?;
     Ok(())
@@ -62,11 +63,13 @@ impl Own {
 }
 
 // SAFETY: blocks come from talc or are mappings of their own; both are exclusive until freed, as large and as aligned as
-// asked for. Which of the two it is follows from the layout alone.
+// asked for. Which of the two it is follows from the layout, and for large ones from their address.
 unsafe impl GlobalAlloc for Own {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_large(layout) {
-            return map(layout.size()).map_or(ptr::null_mut(), NonNull::as_ptr);
+        if is_large(layout)
+            && let Some(block) = map(layout.size())
+        {
+            return block.as_ptr();
         }
         // SAFETY: the caller promises that the layout is not empty.
         let block = unsafe { self.talc().allocate(layout) };
@@ -74,7 +77,7 @@ unsafe impl GlobalAlloc for Own {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if is_large(layout) {
+        if is_large(layout) && !is_in_range(block.addr()) {
             replace(block.addr(), 0);
             // SAFETY: a mapping of that length was made for this block, and the caller gives it up.
             let _: Result<(), _> = unsafe { munmap(block.cast(), whole_pages(layout.size())) };
@@ -87,7 +90,7 @@ unsafe impl GlobalAlloc for Own {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as `alloc`.
         let block = unsafe { self.alloc(layout) };
-        if !block.is_null() && !is_large(layout) {
+        if !block.is_null() && (!is_large(layout) || is_in_range(block.addr())) {
             // SAFETY: the block is that long and exclusive.
             unsafe { block.write_bytes(0, layout.size()) };
         }
@@ -97,6 +100,24 @@ unsafe impl GlobalAlloc for Own {
 
 fn is_large(layout: Layout) -> bool {
     layout.size() >= LARGE && layout.align() <= PAGE
+}
+
+/// Ranges that talc manages: start and end, 0 if free; 16 GiB at least.
+static RANGES: [(AtomicUsize, AtomicUsize); 1024] =
+    [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; 1024];
+
+fn note_range(start: usize, len: usize) {
+    let free = RANGES.iter().find(|(_, end)| end.load(Relaxed) == 0);
+    // Written under the lock of talc, or before the service runs.
+    if let Some((first, end)) = free {
+        first.store(start, Relaxed);
+        end.store(start + len, Relaxed);
+    }
+}
+
+fn is_in_range(block: usize) -> bool {
+    let used = RANGES.iter().map(|(start, end)| (start.load(Relaxed), end.load(Relaxed)));
+    used.take_while(|(_, end)| *end != 0).any(|(start, end)| (start..end).contains(&block))
 }
 
 fn whole_pages(bytes: usize) -> usize {

@@ -23,10 +23,11 @@ fn may_be_away() -> bool {
 struct Spawning(bool);
 
 impl Spawning {
-    fn begin() -> Spawning {
+    /// Begins in a function whose variables are at `frame`.
+    fn begin(frame: &u8) -> Spawning {
         let away = may_be_away();
         if away {
-            thread::announce_spawn();
+            thread::announce_spawn(std::ptr::from_ref(frame).addr());
         }
         Spawning(away)
     }
@@ -98,7 +99,8 @@ macro_rules! spawns {
             arguments: Strings,
             environment: Strings,
         ) -> c_int {
-            let _spawning = Spawning::begin();
+            let frame = 0;
+            let _spawning = Spawning::begin(&frame);
             // SAFETY: passed on to the caller.
             unsafe { touch_for_exec(path, arguments, environment) };
             next!($name(process => *mut libc::pid_t, path => *const c_char, actions => *const c_void,
@@ -112,7 +114,8 @@ spawns!(posix_spawnp);
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn system(command: *const c_char) -> c_int {
-    let _spawning = Spawning::begin();
+    let frame = 0;
+    let _spawning = Spawning::begin(&frame);
     // SAFETY: the program's own environment.
     let environment = unsafe { environ };
     // SAFETY: a string, says the caller.
@@ -122,7 +125,8 @@ unsafe extern "C" fn system(command: *const c_char) -> c_int {
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn popen(command: *const c_char, kind: *const c_char) -> *mut c_void {
-    let _spawning = Spawning::begin();
+    let frame = 0;
+    let _spawning = Spawning::begin(&frame);
     // SAFETY: the program's own environment.
     let environment = unsafe { environ };
     // SAFETY: strings, says the caller.

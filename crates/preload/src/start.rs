@@ -33,6 +33,8 @@ const REFUSED: i32 = 3;
 /// Bytes that the service needs for each page of the store at most, and beyond that.
 const BYTES_A_PAGE: usize = 160;
 const BYTES_ANYWAY: usize = 8 << 20;
+/// Address space for lists of as many mappings as a program can have: then there are none for large blocks.
+const BYTES_OF_LISTS: usize = 32 << 20;
 /// A service that is not ready yet is looked at that often.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -103,7 +105,7 @@ fn start_service(settings: Settings, image: &Image) -> Result<(), StartError> {
     let gauges = gauges(&settings)?;
     let marker = original::become_original()?;
     let own = vec![marker, image.pages().ok_or(StartError::NoImage)?];
-    own::reserve(settings.vram / bifolio_sys::PAGE * BYTES_A_PAGE + BYTES_ANYWAY)
+    own::reserve(settings.vram / bifolio_sys::PAGE * BYTES_A_PAGE + BYTES_ANYWAY + BYTES_OF_LISTS)
         .map_err(|()| StartError::Records(settings.vram))?;
     let program = process::pid();
     thread::become_known();
@@ -141,14 +143,14 @@ fn gauges(settings: &Settings) -> Result<Gauges, StartError> {
         // SAFETY: the descriptor is open.
         let inherited = unsafe { BorrowedFd::borrow_raw(settings.counters) };
         let copy = Memfd::from(inherited.try_clone_to_owned()?);
-        if let Ok(gauges) = Gauges::open_known(copy, settings.nonce) {
+        if let Ok(gauges) = Gauges::open_known(&copy, settings.nonce) {
             // SAFETY: it is the command's, which the program knows nothing of.
             drop(unsafe { OwnedFd::from_raw_fd(settings.counters) });
             return Ok(gauges);
         }
     }
     let file = File::options().read(true).write(true).open(settings.counters_of_parent()?)?;
-    Ok(Gauges::open_known(Memfd::from(OwnedFd::from(file)), settings.nonce)?)
+    Ok(Gauges::open_known(&Memfd::from(OwnedFd::from(file)), settings.nonce)?)
 }
 
 extern "C" fn serve(argument: usize) -> ! {

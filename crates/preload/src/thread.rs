@@ -8,7 +8,7 @@ use std::sync::atomic::{
 };
 
 use bifolio_host::in_place::Request;
-use bifolio_sys::{process, sibling};
+use bifolio_sys::{USER_SPACE, process, sibling};
 
 use crate::dispatch::trap::{Call, prepared};
 use crate::dispatch::{gate, masks};
@@ -34,8 +34,8 @@ thread_local! {
     /// Number of this thread, and its place in the control block plus one; 0 before they are known.
     static NUMBER: Cell<u32> = const { Cell::new(0) };
     static PLACE: Cell<usize> = const { Cell::new(0) };
-    /// Whether this thread has said already that it lets another program run.
-    static SPAWN_ANNOUNCED: Cell<bool> = const { Cell::new(false) };
+    /// Where the stack of this thread was when it said that it lets another program run; 0 if it has not, or that is over.
+    static SPAWN_ANNOUNCED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Number of this thread.
@@ -108,35 +108,44 @@ extern "C-unwind" fn known(handover: *mut c_void) -> *mut c_void {
     begin(argument)
 }
 
-/// Says that this thread is about to let another program run in this memory; undone by [`end_spawn`], or by the stub of the
-/// call that does it.
-pub(crate) fn announce_spawn() {
-    if !SPAWN_ANNOUNCED.replace(true) {
+/// Says that this thread is about to let another program run in this memory, in a function whose variables are at `frame`;
+/// undone by [`end_spawn`], or by the stub of the call that does it.
+pub(crate) fn announce_spawn(frame: usize) {
+    if SPAWN_ANNOUNCED.replace(frame) == 0 {
         gate::spawning().fetch_add(1, SeqCst);
     }
 }
 
 /// Says that it has not come to it.
 pub(crate) fn end_spawn() {
-    if SPAWN_ANNOUNCED.replace(false) {
+    if SPAWN_ANNOUNCED.replace(0) != 0 {
         gate::spawning().fetch_sub(1, SeqCst);
+    }
+}
+
+/// Ends it for a thread whose stack is further up now: it has left the function by a jump.
+pub(crate) fn end_spawn_left_from(stack: usize) {
+    if SPAWN_ANNOUNCED.get() < stack {
+        end_spawn();
     }
 }
 
 /// A call lets another program run in this memory now.
 pub(crate) fn begin_spawn() {
-    if !SPAWN_ANNOUNCED.replace(false) {
+    if SPAWN_ANNOUNCED.replace(0) == 0 {
         gate::spawning().fetch_add(1, SeqCst);
     }
 }
 
-/// `sigaltstack`: the kernel puts the frames of handlers there, so it stays at home.
-pub(crate) fn change_signal_stack(call: Call) -> isize {
+/// `sigaltstack`: the kernel puts the frames of handlers there, so it stays at home. The stack that is `restored` as the
+/// handler of this call returns is the new one.
+pub(crate) fn change_signal_stack(call: Call, restored: &mut libc::stack_t) -> isize {
     let answer = prepared(call);
     let new: *const libc::stack_t = std::ptr::with_exposed_provenance(call.arguments[0]);
     if answer == 0 && !new.is_null() {
         // SAFETY: the kernel has just read it.
         let new = unsafe { new.read_unaligned() };
+        *restored = new;
         keep_signal_stack(&new);
     }
     answer
@@ -145,7 +154,8 @@ pub(crate) fn change_signal_stack(call: Call) -> isize {
 fn keep_signal_stack(stack: &libc::stack_t) {
     let off = stack.ss_flags & libc::SS_DISABLE != 0;
     let start = stack.ss_sp.addr();
-    let range = if off { 0..0 } else { start & !4095..(start + stack.ss_size).next_multiple_of(4096) };
+    let end = start.saturating_add(stack.ss_size).min(USER_SPACE).next_multiple_of(4096);
+    let range = if off { 0..0 } else { start & !4095..end };
     let len = range.len();
     if PLACE.get() > 0 && CONTROL.keep(PLACE.get() - 1, range) && CONTROL.is_engaged() && len > 0 {
         ask(Request::Ready(start & !4095, len));

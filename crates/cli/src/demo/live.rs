@@ -9,6 +9,7 @@ use bifolio_engine::Observer;
 use bifolio_folio::PAGE_SIZE;
 use bifolio_host::gauges::{GaugeError, Gauges, Queues};
 use bifolio_host::{Space, SpaceConfig, Switch};
+use bifolio_sys::Memfd;
 
 use crate::demo::plan::Plan;
 
@@ -17,6 +18,8 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// The gauges of a job.
 pub struct Live {
+    /// Kept open: there others find it.
+    _file: Memfd,
     gauges: Gauges,
     switch: Switch,
 }
@@ -28,11 +31,11 @@ impl Live {
     ///
     /// Without descriptors or memory.
     pub fn begin(plan: &Plan) -> Result<Live, GaugeError> {
-        let gauges = Gauges::create(0, Queues::None)?;
+        let (file, gauges) = Gauges::create(0, Queues::None)?;
         gauges.see_job();
         gauges.see_policy(plan.policy);
         gauges.see_sizes(plan.space().ram.map(|ram| ram as u64), (0..plan.devices.get()).map(|_| plan.vram));
-        Ok(Live { gauges, switch: Switch::new(plan.policy) })
+        Ok(Live { _file: file, gauges, switch: Switch::new(plan.policy) })
     }
 
     /// The space of a plan, with counters and policies that others can reach.

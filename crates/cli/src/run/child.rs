@@ -52,7 +52,10 @@ impl Runner {
         let failed = |source| RunError::Start { path: program.path.clone(), source };
         let child =
             self.signals.spawn(&mut command(program, arguments, settings, library)).map_err(failed)?;
-        let ended = process::watch_end(child.id()).map_err(|error| failed(error.into()))?;
+        let ended = process::watch_end(child.id()).map_err(|error| {
+            process::kill_now(child.id());
+            RunError::Watch(error)
+        })?;
         let status = self.wait(child, &ended, gauges).map_err(failed)?;
         wait_for_last_figures(gauges);
         Ok(status)
@@ -78,7 +81,9 @@ impl Runner {
                 // The program runs another one by now, which has a service of its own.
                 Some(Ended::Well) => service = gauges.service().filter(|now| Some(*now) != service),
                 Some(Ended::Badly) => {
-                    gauges.set_failure("the service process ended before its program");
+                    if gauges.read().failure.is_none() {
+                        gauges.set_failure("the service process ended before its program");
+                    }
                     process::kill_now(child.id());
                 }
             }

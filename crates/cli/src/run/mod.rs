@@ -5,6 +5,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use bifolio_host::gauges::{GaugeError, Gauges, Queues};
 use bifolio_host::in_place::settings::Settings;
-use bifolio_sys::{Access, Features, Reads, ReadyError, SysError, Uffd};
+use bifolio_sys::{Access, Features, Memfd, Reads, ReadyError, SysError, Uffd};
 use bifolio_trace::Told;
 use serde::Serialize;
 
@@ -71,6 +72,9 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// Its end cannot be waited for.
+    #[error("the end of a program cannot be waited for here")]
+    Watch(#[source] SysError),
     /// A size is beyond the machine.
     #[error("{name} of {} is more than the {} of memory that this machine has", bytes(*.given), bytes(*.machine))]
     TooLarge {
@@ -100,8 +104,9 @@ impl exit::Failure for RunError {
         match self {
             RunError::Program(error) => error.exit_code(),
             RunError::TooSmall { .. } | RunError::TooLarge { .. } => exit::USAGE,
-            RunError::Refused(_) | RunError::Gauges(_) => exit::REFUSED,
+            RunError::Refused(_) | RunError::Gauges(_) | RunError::Watch(_) => exit::REFUSED,
             RunError::Start { source, .. } if is_limit(source) => exit::REFUSED,
+            RunError::Start { .. } => exit::NOT_RUNNABLE,
             _ => exit::FAILED,
         }
     }
@@ -133,8 +138,8 @@ pub fn run(args: &RunArgs) -> Result<u8, RunError> {
     args.output.json.as_ref().map_or(Ok(()), JsonTarget::check)?;
     let runner = Runner::new()?;
     let nonce = RandomState::new().hash_one(std::process::id());
-    let gauges = Gauges::create(nonce, queues(args))?;
-    let settings = settings(args, &gauges, nonce)?;
+    let (counters, gauges) = Gauges::create(nonce, queues(args))?;
+    let settings = settings(args, &counters, nonce)?;
     let library = library()?;
     note_access(args.output.quiet)?;
     let recording = record(args, &settings, &gauges)?;
@@ -179,7 +184,7 @@ fn record(args: &RunArgs, settings: &Settings, gauges: &Gauges) -> Result<Option
     Ok(Some(Recording::begin_shared(&args.record, notes, told)?))
 }
 
-fn settings(args: &RunArgs, gauges: &Gauges, nonce: u64) -> Result<Settings, RunError> {
+fn settings(args: &RunArgs, counters: &Memfd, nonce: u64) -> Result<Settings, RunError> {
     let Sizes { ram, vram } = Sizes::choose(args)?;
     Ok(Settings {
         ram,
@@ -188,7 +193,7 @@ fn settings(args: &RunArgs, gauges: &Gauges, nonce: u64) -> Result<Settings, Run
         reset: args.reset,
         checked: args.checked,
         parent: bifolio_sys::process::pid(),
-        counters: gauges.descriptor(),
+        counters: counters.as_fd().as_raw_fd(),
         nonce,
     })
 }

@@ -10,7 +10,6 @@
 //! The process is the service beside a program of `bifolio run`, or `bifolio demo` itself. It has a descriptor of the file,
 //! or its parent has one: there it is found.
 
-use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
@@ -66,7 +65,6 @@ const _: () = assert!(DEVICES + NODES_MAX * 16 <= wish::FIRST);
 /// See the module.
 #[derive(Clone)]
 pub struct Gauges {
-    file: Arc<Memfd>,
     page: Arc<Mapping>,
     statistics: Statistics,
     heat: Heat,
@@ -132,12 +130,12 @@ pub fn is_gauges(descriptor: &Path) -> io::Result<bool> {
 }
 
 impl Gauges {
-    /// Makes the file, which only this user may open. Programs that this process starts inherit its descriptor. If there are
-    /// `queues`, the service tells its [events](Gauges::events).
+    /// Makes the file, which only this user may open, and returns it as well. Programs that this process starts inherit its
+    /// descriptor. If there are `queues`, the service tells its [events](Gauges::events).
     ///
     /// # Errors
     /// Without descriptors or memory, or where files may not be that large.
-    pub fn create(nonce: u64, queues: Queues) -> Result<Gauges, GaugeError> {
+    pub fn create(nonce: u64, queues: Queues) -> Result<(Memfd, Gauges), GaugeError> {
         let len = match queues {
             Queues::None => LEN,
             Queues::Events => LEN_EVENTS,
@@ -146,16 +144,16 @@ impl Gauges {
         let file = Memfd::create(FILE_NAME, len)?;
         file.inheritable()?;
         file.keep_private()?;
-        let gauges = Gauges::open(file)?;
+        let gauges = Gauges::open(&file)?;
         gauges.set(NONCE, nonce);
-        Ok(gauges)
+        Ok((file, gauges))
     }
 
-    /// Opens it, if it is the one with this nonce.
+    /// Opens it, if it is the one with this nonce. Its descriptor is not needed any more then.
     ///
     /// # Errors
     /// If it is another, or cannot be mapped.
-    pub fn open_known(file: Memfd, nonce: u64) -> Result<Gauges, GaugeError> {
+    pub fn open_known(file: &Memfd, nonce: u64) -> Result<Gauges, GaugeError> {
         let gauges = Gauges::open_found(file)?;
         if gauges.get(NONCE) == nonce { Ok(gauges) } else { Err(GaugeError::Other) }
     }
@@ -164,27 +162,21 @@ impl Gauges {
     ///
     /// # Errors
     /// If it is too short for gauges, or cannot be mapped.
-    pub fn open_found(file: Memfd) -> Result<Gauges, GaugeError> {
+    pub fn open_found(file: &Memfd) -> Result<Gauges, GaugeError> {
         if ![LEN, LEN_EVENTS, LEN_CALL_SITES].contains(&usize::try_from(file.len()?).unwrap_or(0)) {
             return Err(GaugeError::Other);
         }
         Gauges::open(file)
     }
 
-    fn open(file: Memfd) -> Result<Gauges, GaugeError> {
-        let statistics = Statistics::shared(&file)?;
-        let page = Mapping::shared(&file, PAGE, PAGE, Protection::ReadWrite, Placement::Anywhere)?;
-        let heat = Heat::open(&file, HEAT)?;
+    fn open(file: &Memfd) -> Result<Gauges, GaugeError> {
+        let statistics = Statistics::shared(file)?;
+        let page = Mapping::shared(file, PAGE, PAGE, Protection::ReadWrite, Placement::Anywhere)?;
+        let heat = Heat::open(file, HEAT)?;
         let len = file.len()?;
-        let queue = |at: usize| (len > at as u64).then(|| SharedQueue::open(&file, at)).transpose();
+        let queue = |at: usize| (len > at as u64).then(|| SharedQueue::open(file, at)).transpose();
         let (events, call_sites) = (queue(LEN)?, queue(LEN_EVENTS)?);
-        Ok(Gauges { file: Arc::new(file), page: Arc::new(page), statistics, heat, events, call_sites })
-    }
-
-    /// Number of its descriptor.
-    #[must_use]
-    pub fn descriptor(&self) -> i32 {
-        self.file.as_fd().as_raw_fd()
+        Ok(Gauges { page: Arc::new(page), statistics, heat, events, call_sites })
     }
 
     /// The counters.
@@ -368,9 +360,8 @@ mod tests {
 
     #[test]
     fn both_sides_see_the_same_peaks() {
-        let command = Gauges::create(7, Queues::None).expect("memory");
-        let copy = command.file.as_fd().try_clone_to_owned().expect("descriptors");
-        let service = Gauges::open_known(Memfd::from(copy), 7).expect("the same file");
+        let (file, command) = Gauges::create(7, Queues::None).expect("memory");
+        let service = Gauges::open_known(&file, 7).expect("the same file");
         service.see_managed(70, 30);
         service.see_managed(40, 10);
         service.see_outside(&[1, 2, 3, 0, 0]);
@@ -390,7 +381,7 @@ mod tests {
 
     #[test]
     fn memory_is_at_home_once_the_last_wish_is_fulfilled() {
-        let gauges = Gauges::create(7, Queues::None).expect("memory");
+        let (_, gauges) = Gauges::create(7, Queues::None).expect("memory");
         assert_eq!((gauges.home_wanted(), gauges.is_home()), (None, false));
         gauges.ask_home(true);
         let first = gauges.home_wanted().expect("asked for");
@@ -406,8 +397,7 @@ mod tests {
 
     #[test]
     fn file_with_another_nonce_is_refused() {
-        let command = Gauges::create(7, Queues::None).expect("memory");
-        let copy = command.file.as_fd().try_clone_to_owned().expect("descriptors");
-        assert_eq!(Gauges::open_known(Memfd::from(copy), 8).err(), Some(GaugeError::Other));
+        let (file, _) = Gauges::create(7, Queues::None).expect("memory");
+        assert_eq!(Gauges::open_known(&file, 8).err(), Some(GaugeError::Other));
     }
 }

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn newest_policy_is_wished_once() {
-        let gauges = Gauges::create(7, Queues::None).expect("memory");
+        let (_, gauges) = Gauges::create(7, Queues::None).expect("memory");
         assert_eq!(gauges.take_policy_wish(), None);
         for name in ["fixed", "density+sieve"] {
             gauges.wish(Wish::Policy(name.parse().expect("a name")));
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn pause_lasts_until_it_is_taken_back_or_its_process_ends() {
-        let gauges = Gauges::create(7, Queues::None).expect("memory");
+        let (_, gauges) = Gauges::create(7, Queues::None).expect("memory");
         assert!(!gauges.is_paused());
         gauges.wish(Wish::Pause { by: std::process::id() });
         assert!(gauges.is_paused());

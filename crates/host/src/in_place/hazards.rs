@@ -26,6 +26,8 @@ struct InUse {
 #[derive(Debug)]
 pub struct Hazards {
     in_use: [InUse; CALLS],
+    /// No call was ever known from this place on.
+    end: AtomicUsize,
     /// What the service evicts.
     evicting: (AtomicUsize, AtomicUsize),
 }
@@ -40,6 +42,7 @@ impl Hazards {
                     ranges: [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; RANGES_MOST],
                 }
             }; CALLS],
+            end: AtomicUsize::new(0),
             evicting: (AtomicUsize::new(0), AtomicUsize::new(0)),
         }
     }
@@ -47,15 +50,22 @@ impl Hazards {
     /// Begins a call of a thread whose stack is at `stack`. What it has left by a jump is over.
     #[must_use]
     pub fn begin(&self, thread: u32, stack: usize) -> Option<CallInUse<'_>> {
-        for left in self.in_use.iter().filter(|call| call.thread.load(SeqCst) == thread) {
+        for left in self.known().iter().filter(|call| call.thread.load(SeqCst) == thread) {
             if left.stack.load(SeqCst) < stack {
                 left.end();
             }
         }
         let free = |call: &&InUse| call.thread.compare_exchange(0, thread, SeqCst, SeqCst).is_ok();
-        let call = self.in_use.iter().find(free)?;
+        let at = self.in_use.iter().position(|call| free(&call))?;
+        let call = &self.in_use[at];
+        self.end.fetch_max(at + 1, SeqCst);
         call.stack.store(stack, SeqCst);
         Some(CallInUse { hazards: self, call, count: 0 })
+    }
+
+    /// The calls that may be in progress.
+    fn known(&self) -> &[InUse] {
+        &self.in_use[..self.end.load(SeqCst)]
     }
 
     /// Says what is about to be evicted.
@@ -71,7 +81,7 @@ impl Hazards {
 
     /// The parts of `range` that calls use, as whole pages.
     pub(super) fn used_in(&self, range: &Range<usize>) -> Vec<Range<usize>> {
-        let calls = self.in_use.iter().filter(|call| call.thread.load(SeqCst) != 0);
+        let calls = self.known().iter().filter(|call| call.thread.load(SeqCst) != 0);
         let ranges = calls.flat_map(|call| &call.ranges);
         let ranges = ranges.map(|(start, end)| start.load(SeqCst)..end.load(SeqCst));
         ranges.filter(|used| used.start < range.end && range.start < used.end).collect()
@@ -79,7 +89,7 @@ impl Hazards {
 
     /// Ends the calls of threads that are gone.
     pub(super) fn forget_threads(&self, lives: impl Fn(u32) -> bool) {
-        for call in &self.in_use {
+        for call in self.known() {
             let thread = call.thread.load(SeqCst);
             if thread != 0 && !lives(thread) {
                 call.end();
@@ -95,7 +105,7 @@ impl Hazards {
 
 impl InUse {
     fn end(&self) {
-        for (start, end) in &self.ranges {
+        for (start, end) in self.ranges.iter().filter(|(_, end)| end.load(SeqCst) != 0) {
             end.store(0, SeqCst);
             start.store(0, SeqCst);
         }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 
-use bifolio_sys::{Access, Outcome, PAGE, threads};
+use bifolio_sys::{Access, Outcome, PAGE, advise, threads};
 
 use crate::in_place::faults::range_of;
 use crate::in_place::service::Service;
@@ -80,6 +80,23 @@ impl Service {
                 }
                 _ => at += PAGE,
             }
+        }
+    }
+
+    /// Lets pages be there, in a mapping that is about to be registered, that calls in progress use: they were looked after when
+    /// their touch was no fault yet. A call that begins now asks first, and is answered afterwards.
+    pub(super) fn populate_used(&self, mapping: &Range<usize>) {
+        if !self.is_user_mode() {
+            return;
+        }
+        for used in self.control.hazards().used_in(mapping) {
+            let end = used.end.min(mapping.end).min(used.start.saturating_add(READY_MOST));
+            let part = used.start.max(mapping.start)..end;
+            if part.is_empty() {
+                continue;
+            }
+            // What has just gone is for the call itself to refuse.
+            let _: Result<(), _> = advise::populate_write(self.memory.window(range_of(&part)));
         }
     }
 

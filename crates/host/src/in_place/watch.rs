@@ -274,6 +274,7 @@ impl Service {
     /// Catches the faults of a mapping, and keeps it from children that were not announced: they would read zeros.
     fn register(&mut self, range: AddressRange) -> bool {
         self.note_unshared(&(range.start()..range.end()));
+        self.populate_used(&(range.start()..range.end()));
         let window = self.memory.window(range);
         if self.uffd.register(window, Modes::MISSING).is_err() {
             return false;

@@ -121,7 +121,65 @@ pub(crate) fn uses(call: Call, again: bool) -> Uses {
         libc::SYS_io_submit => none.add(c, b.saturating_mul(8)),
         libc::SYS_io_getevents => none.add(d, c.saturating_mul(32)).add(e, usual),
         libc::SYS_futex => none.add(a, usual).add(d, usual).add(e, usual),
-        _ => general(none, [a, b, c, d, e, f], usual),
+        number => general(none, &call.arguments[..count(number)], usual),
+    }
+}
+
+/// How many arguments a call has: what else is in registers is not looked at. Six where it is not known.
+fn count(number: i64) -> usize {
+    match number {
+        libc::SYS_getpid
+        | libc::SYS_getppid
+        | libc::SYS_gettid
+        | libc::SYS_getuid
+        | libc::SYS_geteuid
+        | libc::SYS_getgid
+        | libc::SYS_getegid
+        | libc::SYS_sched_yield
+        | libc::SYS_setsid
+        | libc::SYS_sync => 0,
+        libc::SYS_close | libc::SYS_dup | libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_uname => 1,
+        libc::SYS_fstat
+        | libc::SYS_getcwd
+        | libc::SYS_gettimeofday
+        | libc::SYS_clock_gettime
+        | libc::SYS_clock_getres
+        | libc::SYS_nanosleep
+        | libc::SYS_getrusage
+        | libc::SYS_kill
+        | libc::SYS_ftruncate
+        | libc::SYS_pipe2
+        | libc::SYS_timerfd_gettime
+        | libc::SYS_eventfd2 => 2,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_stat | libc::SYS_lstat | libc::SYS_access | libc::SYS_rename | libc::SYS_time => 2,
+        libc::SYS_read
+        | libc::SYS_write
+        | libc::SYS_lseek
+        | libc::SYS_ioctl
+        | libc::SYS_fcntl
+        | libc::SYS_getdents64
+        | libc::SYS_getrandom
+        | libc::SYS_connect
+        | libc::SYS_bind
+        | libc::SYS_accept
+        | libc::SYS_socket
+        | libc::SYS_tgkill
+        | libc::SYS_sched_getaffinity => 3,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open | libc::SYS_readlink | libc::SYS_unlink | libc::SYS_mkdir => 3,
+        libc::SYS_pread64
+        | libc::SYS_pwrite64
+        | libc::SYS_openat
+        | libc::SYS_newfstatat
+        | libc::SYS_clock_nanosleep
+        | libc::SYS_epoll_ctl
+        | libc::SYS_accept4
+        | libc::SYS_wait4
+        | libc::SYS_prlimit64
+        | libc::SYS_readlinkat => 4,
+        libc::SYS_getsockopt | libc::SYS_setsockopt | libc::SYS_statx | libc::SYS_prctl => 5,
+        _ => 6,
     }
 }
 
@@ -132,10 +190,10 @@ fn populates(advice: usize) -> bool {
     matches!(advice, POPULATE_READ | POPULATE_WRITE)
 }
 
-fn general(none: Uses, arguments: [usize; 6], usual: usize) -> Uses {
+fn general(none: Uses, arguments: &[usize], usual: usize) -> Uses {
     let is_length = |value: usize| value > 0 && value < LENGTH_MOST && !looks_like_address(value);
     let mut uses = none;
-    for (index, at) in arguments.into_iter().enumerate().filter(|(_, at)| looks_like_address(*at)) {
+    for (index, at) in arguments.iter().copied().enumerate().filter(|(_, at)| looks_like_address(*at)) {
         let next = arguments.get(index + 1).copied().filter(|next| is_length(*next));
         uses = uses.add(at, next.unwrap_or(0).max(usual));
     }
@@ -178,6 +236,14 @@ mod tests {
         let recvfrom = [3, HEAP, 64, 0, HEAP + 4096, HEAP + 8192];
         let expected = [(HEAP, 64), (HEAP + 4096, USUAL), (HEAP + 8192, USUAL)];
         assert_eq!(ranges(libc::SYS_recvfrom, recvfrom), expected);
+    }
+
+    #[test]
+    fn registers_behind_the_last_argument_name_nothing() {
+        let left = HEAP + 8192;
+        assert_eq!(ranges(libc::SYS_getpid, [left; 6]), []);
+        assert_eq!(ranges(libc::SYS_read, [3, HEAP, 4096, left, left, left]), [(HEAP, 4096)]);
+        assert_eq!(ranges(libc::SYS_openat, [3, HEAP, 0, left, left, left]).len(), 2);
     }
 
     #[test]

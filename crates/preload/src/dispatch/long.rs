@@ -1,13 +1,8 @@
 //! Calls on more memory than is made ready at once: piece by piece, with the answer that one call would have had.
 
-use std::ops::Range;
-
-use bifolio_host::in_place::Request;
-
 use crate::dispatch::gate::{self, nr};
 use crate::dispatch::ready::{self, PIECE};
 use crate::dispatch::trap::{Call, prepared};
-use crate::fork::call as ask;
 
 /// The kernel transfers no more by one call.
 const MOST: usize = 0x7fff_f000;
@@ -104,18 +99,7 @@ pub(crate) fn populate(call: Call) -> isize {
     let [at, len, advice, ..] = call.arguments;
     match call.number {
         nr::MADVISE if !(22..=23).contains(&advice) => return prepared(call),
-        _ => whole(at..at.saturating_add(len)),
+        _ => ready::whole(at..at.saturating_add(len)),
     }
     prepared(call)
-}
-
-/// Lets all pages of a range be there.
-fn whole(range: Range<usize>) {
-    let end = range.end.next_multiple_of(4096);
-    let mut at = range.start & !4095;
-    while at < end {
-        let len = (end - at).min(PIECE);
-        ask(Request::Ready(at, len));
-        at += len;
-    }
 }

@@ -62,6 +62,21 @@ pub(crate) fn change_now(how: i32, new: Option<u64>) -> Option<u64> {
     Some(before)
 }
 
+/// While it is there, this thread gets no signal: a handler that jumps away would leave undone what has been begun.
+pub(crate) struct Deferred(u64);
+
+impl Deferred {
+    pub(crate) fn begin() -> Deferred {
+        Deferred(set(Some(!SIGSYS)))
+    }
+}
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        set(Some(self.0));
+    }
+}
+
 /// Signals 32 and 33.
 const LIBRARY: u64 = 1 << 31 | 1 << 32;
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bifolio_host::in_place::Request;
 use bifolio_host::in_place::hazards::CallInUse;
+use bifolio_sys::USER_SPACE;
 
 use crate::dispatch::arguments::{Leads, Uses};
 use crate::dispatch::gate;
@@ -33,10 +34,13 @@ pub(crate) fn make_ready(uses: &Uses, held: &mut CallInUse<'_>) {
     }
 }
 
-/// Makes a range ready.
+/// Makes a range ready. Nothing is above user space, where the kernel refuses.
 pub(crate) fn one(range: Range<usize>, held: &mut CallInUse<'_>) {
-    let end = range.end.min(range.start + PIECE).next_multiple_of(PAGE);
+    let end = range.end.min(range.start.saturating_add(PIECE)).min(USER_SPACE).next_multiple_of(PAGE);
     let range = range.start & !(PAGE - 1)..end;
+    if range.is_empty() {
+        return;
+    }
     held.hold(&range);
     let mut at = range.start;
     while at < range.end {
@@ -45,6 +49,25 @@ pub(crate) fn one(range: Range<usize>, held: &mut CallInUse<'_>) {
         // What is not mapped is for the kernel to refuse, but it transfers what comes before.
         if !mincore(at, len, &mut there) || there[..len / PAGE].iter().any(|byte| byte & 1 == 0) {
             ask(Request::Ready(at, len));
+        }
+        at += len;
+    }
+}
+
+/// Tells whether all of a range is mapped; it has as many pages as are asked for at once, at most.
+fn is_mapped(at: usize, len: usize) -> bool {
+    mincore(at, len, &mut [0; PAGES])
+}
+
+/// Lets all pages of a range be there, up to the first hole: it ends the kernel's call as well.
+pub(crate) fn whole(range: Range<usize>) {
+    let end = range.end.min(USER_SPACE).next_multiple_of(PAGE);
+    let mut at = range.start & !(PAGE - 1);
+    while at < end {
+        let len = (end - at).min(PAGES * PAGE);
+        ask(Request::Ready(at, len));
+        if !is_mapped(at, len) {
+            return;
         }
         at += len;
     }
@@ -89,7 +112,7 @@ pub(crate) fn elements(at: usize, count: usize) -> impl Iterator<Item = (usize, 
     (0..count).map_while(move |index| {
         let place = index % ELEMENTS * 16;
         if place == 0 {
-            let (start, len) = (at + index * 16, (count - index).min(ELEMENTS) * 16);
+            let (start, len) = (at.wrapping_add(index * 16), (count - index).min(ELEMENTS) * 16);
             if !peek(start, &mut bytes, len) {
                 ask(Request::Ready(start, len));
                 peek(start, &mut bytes, len).then_some(())?;
@@ -102,7 +125,7 @@ pub(crate) fn elements(at: usize, count: usize) -> impl Iterator<Item = (usize, 
 fn messages(at: usize, count: usize, size: usize, held: &mut CallInUse<'_>) {
     for index in 0..count.min(ELEMENTS_MOST) {
         let mut header = [0; 56];
-        if !peek(at + index * size, &mut header, 56) {
+        if !peek(at.wrapping_add(index * size), &mut header, 56) {
             return;
         }
         let (name, name_len) = (word(&header, 0), word(&header, 8) & 0xffff_ffff);
@@ -121,8 +144,8 @@ fn messages(at: usize, count: usize, size: usize, held: &mut CallInUse<'_>) {
 fn strings(at: usize, held: &mut CallInUse<'_>) {
     for index in 0..ELEMENTS_MOST {
         let mut pointer = [0; 8];
-        let place = at + index * 8;
-        one(place..place + 8, held);
+        let place = at.wrapping_add(index * 8);
+        one(place..place.saturating_add(8), held);
         if !peek(place, &mut pointer, 8) {
             return;
         }
@@ -136,7 +159,7 @@ fn strings(at: usize, held: &mut CallInUse<'_>) {
 
 fn string(mut at: usize, held: &mut CallInUse<'_>) {
     loop {
-        one(at..at + 1, held);
+        one(at..at.saturating_add(1), held);
         let len = PAGE - at % PAGE;
         let mut page = [0; PAGE];
         if !peek(at, &mut page, len) || page[..len].contains(&0) {

@@ -76,6 +76,7 @@ unsafe extern "C-unwind" fn on_sigsys(signal: c_int, info: *mut siginfo_t, conte
     // SAFETY: the kernel passes a context, which is ours until we return.
     let context = unsafe { &mut *context };
     let call = call_of(context);
+    thread::end_spawn_left_from(stack_of(context));
     match make(call, context) {
         Answer::Value(answer) => {
             call_sites::made(call, answer);
@@ -98,7 +99,7 @@ fn make(call: Call, context: &mut ucontext_t) -> Answer {
         nr::PPOLL => with_mask(call, 3),
         nr::EPOLL_PWAIT | nr::EPOLL_PWAIT2 => with_mask(call, 4),
         nr::PSELECT => with_mask_and_size(call),
-        nr::SIGALTSTACK => thread::change_signal_stack(call),
+        nr::SIGALTSTACK => thread::change_signal_stack(call, &mut context.uc_stack),
         nr::MADVISE if memory::is_watched(call) => memory::advise(call),
         nr::MREMAP => memory::remap(call),
         nr::MLOCKALL => memory::lock_all(call),
@@ -265,6 +266,11 @@ fn place_of(context: &ucontext_t) -> usize {
 }
 
 #[cfg(target_arch = "x86_64")]
+fn stack_of(context: &ucontext_t) -> usize {
+    register(context, libc::REG_RSP)
+}
+
+#[cfg(target_arch = "x86_64")]
 fn set_answer(context: &mut ucontext_t, answer: isize) {
     context.uc_mcontext.gregs[libc::REG_RAX as usize] = answer as i64;
 }
@@ -276,7 +282,7 @@ fn set_place(context: &mut ucontext_t, place: usize) {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-use elsewhere::{call_of, place_of, set_answer, set_place};
+use elsewhere::{call_of, place_of, set_answer, set_place, stack_of};
 
 /// Other machines: calls do not trap there.
 #[cfg(not(target_arch = "x86_64"))]
@@ -288,6 +294,10 @@ mod elsewhere {
     }
 
     pub(super) fn place_of(_: &ucontext_t) -> usize {
+        0
+    }
+
+    pub(super) fn stack_of(_: &ucontext_t) -> usize {
         0
     }
 

@@ -1,0 +1,39 @@
+//! Calls answer and do what they do without Bifolio, on memory of which most is away, whoever runs the program.
+
+use crate::compiled::same_for_each_user;
+
+#[test]
+fn every_call_finds_its_memory() {
+    let program = ("system_calls", &["-O2", "-D_FORTIFY_SOURCE=2"][..]);
+    same_for_each_user("every_call_finds_its_memory", program, "6M", &[]);
+}
+
+/// Guards, what children find, moves of several mappings, locks: the kernel tells nothing of them by itself.
+#[test]
+fn advice_moves_and_locks_leave_what_they_leave_without_bifolio() {
+    let test = "advice_moves_and_locks_leave_what_they_leave_without_bifolio";
+    same_for_each_user(test, ("memory_advice", &[]), "6M", &[]);
+}
+
+#[test]
+fn every_advice_has_its_answer_and_effect_at_each_alignment_and_hole() {
+    let test = "every_advice_has_its_answer_and_effect_at_each_alignment_and_hole";
+    same_for_each_user(test, ("removals", &[]), "4M", &[]);
+}
+
+#[test]
+fn more_than_may_be_resident_is_protected_locked_and_cleared() {
+    let test = "more_than_may_be_resident_is_protected_locked_and_cleared";
+    same_for_each_user(test, ("protections", &[]), "6M", &[]);
+}
+
+#[test]
+fn descriptors_are_closed_and_name_spaces_left_as_without_bifolio() {
+    let test = "descriptors_are_closed_and_name_spaces_left_as_without_bifolio";
+    same_for_each_user(test, ("descriptors", &[]), "6M", &[]);
+}
+
+#[test]
+fn handlers_have_their_stacks_and_may_jump_away() {
+    same_for_each_user("handlers_have_their_stacks_and_may_jump_away", ("signals", &[]), "6M", &[]);
+}
