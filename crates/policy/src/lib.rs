@@ -33,6 +33,7 @@ pub mod fixed;
 pub mod memory;
 pub mod miss_curve;
 pub mod name;
+pub mod page_cache;
 pub mod policy;
 pub mod streams;
 pub mod stride;

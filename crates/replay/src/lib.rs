@@ -17,11 +17,12 @@ mod requests;
 mod what_if;
 
 pub use machine::{Link, ReplayError, replay};
-pub use outcome::{Optimum, Outcome};
+pub use outcome::{Optimum, Outcome, PageMisses};
 pub use requests::{Limited, Requests, Source, Touch};
 pub use what_if::{Point, PolicyCurve, miss_curve, policy_curve, sizes};
 
-use bifolio_policy::belady;
+use bifolio_policy::eviction::EvictionName;
+use bifolio_policy::{belady, page_cache};
 
 /// The fewest pages that must move, one at a time, in a device memory of `pages` pages.
 ///
@@ -32,6 +33,25 @@ pub fn fewest(requests: &Requests, pages: u64) -> Result<Optimum, ReplayError> {
     let touches = belady_touches(requests);
     let found = belady::optimum(&touches, usize::try_from(pages).unwrap_or(usize::MAX));
     Ok(Optimum { bytes_in: found.moved_in * PAGE_SIZE, bytes_out: found.moved_out * PAGE_SIZE })
+}
+
+/// What misses in a memory of `pages` single pages under each order of use alone, as simulators of caches tell it, and with the
+/// future known.
+///
+/// # Errors
+/// As [`Requests::check_exact`].
+pub fn page_misses(requests: &Requests, pages: u64) -> Result<Vec<PageMisses>, ReplayError> {
+    requests.check_exact()?;
+    let (string, kept) = (belady_touches(requests), usize::try_from(pages).unwrap_or(usize::MAX));
+    let own = requests.touches.iter().filter(|touch| !touch.by_cpu);
+    let touches: u64 = own.map(|touch| u64::from(touch.accesses)).sum();
+    let told =
+        |order, misses| PageMisses { order, misses, miss_ratio: misses as f64 / touches.max(1) as f64 };
+    let of = |name: EvictionName| {
+        told(name.as_str(), page_cache::misses(&string, kept, name.make(pages).as_mut()))
+    };
+    let optimum = told("optimum", belady::optimum(&string, kept).moved_in);
+    Ok(EvictionName::ALL.into_iter().map(of).chain([optimum]).collect())
 }
 
 fn belady_touches(requests: &Requests) -> Vec<belady::Touch> {

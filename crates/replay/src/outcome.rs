@@ -45,6 +45,17 @@ impl Outcome {
     }
 }
 
+/// What misses among single pages, under an order of use alone or with the future known.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PageMisses {
+    /// The order, or `optimum`.
+    pub order: &'static str,
+    /// Touches that find no page.
+    pub misses: u64,
+    /// Their share of all touches.
+    pub miss_ratio: f64,
+}
+
 /// The fewest bytes that must move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Optimum {

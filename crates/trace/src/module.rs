@@ -88,39 +88,39 @@ impl Trace {
     }
 }
 
-/// The modules of a process that is being recorded: looked at anew when an address is met that none of them has.
+/// The modules of a process that is being recorded: looked at anew when an address is met that none of them has. Those that
+/// no address was met in are not told.
 pub(crate) struct Modules {
-    known: Vec<Module>,
+    seen: Vec<Module>,
+    met: Vec<Module>,
     /// An address that belongs to none, not even after a look: generated code.
     strange: Option<u64>,
 }
 
 impl Modules {
     pub(crate) fn new() -> Modules {
-        Modules { known: Vec::new(), strange: None }
+        Modules { seen: Vec::new(), met: Vec::new(), strange: None }
     }
 
-    /// Takes note of an address of code; returns whether there are new modules.
+    /// Takes note of an address of code; returns whether it is in a module that was not met before.
     pub(crate) fn meet(&mut self, pc: u64, process: Option<u32>) -> bool {
         let page = pc & !0xfff;
-        if self.strange == Some(page) || self.known.iter().any(|module| module.contains(pc)) {
+        if self.strange == Some(page) || self.met.iter().any(|module| module.contains(pc)) {
             return false;
         }
-        self.strange = Some(page);
-        let Some(process) = process else { return false };
-        let before = self.known.len();
-        for found in Module::of_process(process) {
-            if !self.known.contains(&found) {
-                self.known.push(found);
-            }
+        if !self.seen.iter().any(|module| module.contains(pc)) {
+            self.seen = process.map(Module::of_process).unwrap_or_default();
         }
-        self.known.len() > before
+        let found = self.seen.iter().find(|module| module.contains(pc)).cloned();
+        self.strange = found.is_none().then_some(page);
+        self.met.extend(found);
+        self.strange.is_none()
     }
 
     /// The note; `None` if there is nothing to tell.
     pub(crate) fn note(&self) -> Option<(String, String)> {
         let mut text = String::new();
-        for line in self.known.iter().map(Module::to_string) {
+        for line in self.met.iter().map(Module::to_string) {
             if text.len() + line.len() < NOTE_MAX {
                 text += &line;
                 text.push('\n');

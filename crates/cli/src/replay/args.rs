@@ -29,6 +29,9 @@ pub struct ReplayArgs {
     /// Tell what misses in memories of other sizes: of lru over pages of 4 KiB, and of each --policy.
     #[arg(long, conflicts_with = "vram")]
     pub what_if: bool,
+    /// Also tell what misses under each order of use alone, over pages of 4 KiB, as simulators of caches do.
+    #[arg(long, conflicts_with = "what_if")]
+    pub orders: bool,
     /// Draw that as a picture.
     #[arg(long, value_name = "FILE", requires = "what_if")]
     pub svg: Option<PathBuf>,
@@ -42,9 +45,10 @@ Examples:
   bifolio demo bfs --trace t.bifolio --trace-accesses
   bifolio replay t.bifolio
   bifolio replay t.bifolio --policy auto --policy stride+sieve --vram 6M
+  bifolio replay t.bifolio --orders
   bifolio replay t.bifolio --what-if --policy auto --svg misses.svg
 
 The engine itself replays the trace, on a simulated device with a clock of its
 own: the same trace and settings have the same outcome, and the same checksum
 of all that happened. `optimum` is what no policy can beat: pages of 4 KiB, the
-future known. It needs a trace with --trace-accesses, and so does --what-if.";
+future known. It needs a trace with --trace-accesses; so do --what-if, --orders.";

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use bifolio_folio::PAGE_SIZE;
 use bifolio_policy::PolicyName;
-use bifolio_replay::{Link, Optimum, Outcome, ReplayError, Requests, Source, fewest};
+use bifolio_replay::{
+    Link, Optimum, Outcome, PageMisses, ReplayError, Requests, Source, fewest, page_misses,
+};
 use bifolio_trace::export::oracle_general;
 use bifolio_trace::{Trace, TraceError};
 use serde::Serialize;
@@ -73,6 +75,9 @@ struct Comparison {
     rows: Vec<Row>,
     /// What no policy can beat, if it can be told.
     optimum: Option<Optimum>,
+    /// What misses under each order of use alone, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    orders: Vec<PageMisses>,
 }
 
 /// What one policy did.
@@ -107,7 +112,8 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, ReplayCommandError> {
     let source = requests.source;
     let exact = source == Source::Accesses;
     let optimum = if exact { Some(fewest(&requests, pages)?) } else { None };
-    let comparison = Comparison { memory, limited, exact, source, rows, optimum };
+    let orders = if args.orders { page_misses(&requests, pages)? } else { Vec::new() };
+    let comparison = Comparison { memory, limited, exact, source, rows, optimum, orders };
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &comparison).map_err(io::Error::from)?;

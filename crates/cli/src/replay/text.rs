@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bifolio_replay::Source;
+use bifolio_replay::{PageMisses, Source};
 use console::Style;
 
 use crate::figures::{bytes, grouped, percent};
@@ -46,10 +46,26 @@ pub fn print(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
     table::print(out, &mut table, |_| Style::new())?;
     writeln!(out, "\n* the best of its column; back: folios that were evicted and came back")?;
     print_unknown(out, comparison)?;
+    print_orders(out, comparison)?;
     for Row { policy, outcome } in rows {
         writeln!(out, "log of {policy}: {:016x}", outcome.log)?;
     }
     Ok(())
+}
+
+/// Tells what misses under each order of use alone.
+fn print_orders(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
+    if comparison.orders.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nMisses of single pages of 4 KiB, each touch known, by the order of use alone:\n")?;
+    let mut table = table::plain();
+    table.add_row(table::row(["order", "misses", "ratio"]));
+    for PageMisses { order, misses, miss_ratio } in &comparison.orders {
+        table.add_row(table::row([(*order).to_owned(), grouped(*misses), format!("{miss_ratio:.4}")]));
+    }
+    table::print(out, &mut table, |_| Style::new())?;
+    writeln!(out)
 }
 
 /// Says why there is no optimum.

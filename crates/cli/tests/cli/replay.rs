@@ -123,18 +123,3 @@ fn accesses_of_another_program_are_replayed() {
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("--vram"), "{}", refused.stderr);
 }
-
-#[test]
-fn log_is_the_same_over_many_replays() {
-    let test = "log_is_the_same_over_many_replays";
-    if !device_works(test) {
-        return;
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = record(folder.path(), &[]);
-    // `.ci/run` asks for more.
-    let times = std::env::var("BIFOLIO_REPLAYS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    let log = || bifolio(&["replay", &path, "--policy", "auto", "--json"]).json()["rows"][0]["log"].clone();
-    let first = log();
-    assert!((1..times).all(|_| log() == first), "{first}");
-}
