@@ -9,6 +9,7 @@ use crate::device::DeviceRequest;
 use crate::engine::{Engine, lock};
 use crate::event::Cause;
 use crate::request::{Request, Tally};
+use crate::retry::FEW_TRIES;
 use crate::view::CpuView;
 
 impl<V: CpuView> Engine<V> {
@@ -55,10 +56,12 @@ impl<V: CpuView> Engine<V> {
     pub(crate) fn prefetch_to_device(&self, node: NodeId, prefetch: Option<Prefetch>, tally: &Tally) {
         let Some(prefetch) = prefetch else { return };
         let orders = self.node(node).orders();
+        // What is in use will fault when it is wanted.
+        let request = Request::new(Cause::Ahead).counted(tally).trying(FEW_TRIES);
         for_each_part(prefetch, |address, end| {
             let largest = Order::largest_fitting(((end - address) / PAGE) as u64).unwrap_or(Order::ZERO);
             let orders = self.node(node).possible(OrderRange { largest, ..orders });
-            let (run, _) = self.bring_to(node, address, orders, Rights::READ, (Cause::Ahead, tally)).ok()?;
+            let (run, _) = self.bring_to(node, address, orders, Rights::READ, request).ok()?;
             Some(run.end)
         });
     }

@@ -413,6 +413,10 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         let piece = block.piece_of(run.first()).filter(keeps);
         let kept = piece.and_then(|piece| lock(&node.residents).kept(piece.id)).unwrap_or(PageSet::EMPTY);
         let staged = self.staged.as_ref().expect(STAGED);
+        if kept.is_empty() {
+            let to = self.view().bytes(self.place(run), staged, run.into());
+            return self.copy(from.node, false, &[Copy::ToRam { from: from.pfn, to }], run.pages());
+        }
         let (mut copies, mut at) = (Vec::new(), 0);
         while let Some((part, is_kept)) = kept.run_at(at, run.pages()) {
             at = part.end();

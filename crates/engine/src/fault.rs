@@ -23,6 +23,7 @@ use crate::engine::{Engine, lock};
 use crate::event::{Cause, EventKind};
 use crate::remote::Remote;
 use crate::request::{Request, Tally};
+use crate::retry::FEW_TRIES;
 use crate::sleep::{Seen, Sleeper};
 use crate::view::CpuView;
 
@@ -186,19 +187,22 @@ impl<V: CpuView> Engine<V> {
         if let Some(run) = remote.and_then(|remote| self.map_remote(node, address, remote, access)) {
             return Ok((run, false));
         }
-        let orders = node.possible(decision.orders);
-        // What kept the page from coming may have gone before it can be used where it is.
-        for _ in 0..LAST_TRIES {
-            match self.bring_to(id, address, orders, access, (Cause::DeviceFault, tally)) {
-                Err(DeviceFault::Unanswered { .. }) if node.capabilities().remote => {
-                    if let Some(run) = self.map_remote(node, address, LAST_RESORT, access) {
-                        return Ok((run, false));
+        let (orders, request) =
+            (node.possible(decision.orders), Request::new(Cause::DeviceFault).counted(tally));
+        if node.capabilities().remote {
+            // What kept the page from coming may have gone before it can be used where it is.
+            for _ in 0..LAST_TRIES {
+                match self.bring_to(id, address, orders, access, request.trying(FEW_TRIES)) {
+                    Err(DeviceFault::Unanswered { .. }) => {
+                        if let Some(run) = self.map_remote(node, address, LAST_RESORT, access) {
+                            return Ok((run, false));
+                        }
                     }
+                    result => return result,
                 }
-                result => return result,
             }
         }
-        self.bring_to(id, address, orders, access, (Cause::DeviceFault, tally))
+        self.bring_to(id, address, orders, access, request)
     }
 
     /// Brings the page at `address` to a device and into its page table. Returns the addresses of its folio, and whether
@@ -209,12 +213,11 @@ impl<V: CpuView> Engine<V> {
         address: usize,
         orders: OrderRange,
         access: Rights,
-        (cause, tally): (Cause, &Tally),
+        request: Request<'_>,
     ) -> Result<(Range<usize>, bool), DeviceFault> {
         let found = self.blocks.find(address).ok_or(DeviceFault::NotMapped { address })?;
         let page = found.page_of(address);
         let plan = |_: &BlockState| Transaction::device_fault(node, page, orders, access);
-        let request = Request::new(cause).counted(tally);
         match self.run_retrying(request, found, plan).map(|finished| finished.moved) {
             Ok(Moved::AlreadyThere(run)) => Ok((found.addresses_of(run.into()), true)),
             Ok(Moved::ToDevice(run)) => Ok((found.addresses_of(run.into()), false)),

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::event::Cause;
+use crate::retry::BUSY_TRIES;
 
 /// What a transaction may take and evict.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,26 +31,33 @@ pub(crate) struct Request<'t> {
     pub(crate) priority: Priority,
     /// Where it is added up what it took, if that is wanted.
     pub(crate) tally: Option<&'t Tally>,
+    /// How often it is tried again while something is in use.
+    pub(crate) tries: u32,
 }
 
 impl<'t> Request<'t> {
     /// A request that may evict, and fails rather than go beyond the limit of system memory.
     pub(crate) fn new(cause: Cause) -> Request<'t> {
-        Request { cause, priority: Priority::Fault, tally: None }
+        Request { cause, priority: Priority::Fault, tally: None, tries: BUSY_TRIES }
     }
 
     /// A request that goes beyond the limit of system memory rather than fail.
     pub(crate) fn must_succeed(cause: Cause) -> Request<'t> {
-        Request { cause, priority: Priority::MustSucceed, tally: None }
+        Request { cause, priority: Priority::MustSucceed, tally: None, tries: BUSY_TRIES }
     }
 
     /// A transaction within another one, to make room for it.
     pub(crate) fn within(cause: Cause, tally: Option<&'t Tally>) -> Request<'t> {
-        Request { cause, priority: Priority::Reclaim, tally }
+        Request { cause, priority: Priority::Reclaim, tally, tries: BUSY_TRIES }
     }
 
     /// The same, added up in `tally`.
     pub(crate) fn counted(self, tally: &'t Tally) -> Request<'t> {
         Request { tally: Some(tally), ..self }
+    }
+
+    /// The same, tried again so often.
+    pub(crate) fn trying(self, tries: u32) -> Request<'t> {
+        Request { tries, ..self }
     }
 }

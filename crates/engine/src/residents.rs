@@ -14,6 +14,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use bifolio_folio::{FreeRange, Live, Order, PAGE_SHIFT, PageRun, PageSet, Pfn, RawFolio};
@@ -31,9 +32,29 @@ pub(crate) struct Residents {
     folios: Slab<Held>,
     objects: Slab<Resident>,
     /// Objects with folios, by their first page.
-    by_first: HashMap<Pfn, ObjectId>,
+    by_first: HashMap<Pfn, ObjectId, BuildHasherDefault<PageHasher>>,
     /// The ranges of buffer objects, by first page, with their lengths in pages.
     buffers: BTreeMap<u64, (u64, Arc<Buffer>)>,
+}
+
+/// Spreads page numbers. They come from the pool, so a program cannot choose them to collide.
+#[derive(Default)]
+struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Both ends count in a hash table, and aligned numbers differ only in the upper half of the product.
+        let product = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ product >> 32;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A folio on the device, with its block's reference.
@@ -89,7 +110,7 @@ impl Residents {
     pub(crate) fn new(policy: Box<dyn Policy>) -> Residents {
         let learns = policy.constant().is_none();
         let (folios, objects) = (Slab::new(), Slab::new());
-        let (by_first, buffers) = (HashMap::new(), BTreeMap::new());
+        let (by_first, buffers) = (HashMap::default(), BTreeMap::new());
         Residents { policy, learns, folios, objects, by_first, buffers }
     }
 

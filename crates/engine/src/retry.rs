@@ -6,6 +6,8 @@ use crate::sync::thread;
 
 /// Tries of a transaction that finds a page, a folio or all victims in use.
 pub(crate) const BUSY_TRIES: u32 = 2000;
+/// The same where there is another way out: what is held for a moment is waited for, about a millisecond.
+pub(crate) const FEW_TRIES: u32 = YIELDS + 8;
 /// After so many tries the next ones sleep instead of yielding.
 const YIELDS: u32 = 32;
 const PAUSE: Duration = Duration::from_micros(100);

@@ -18,7 +18,7 @@ impl<V: CpuView> Engine<V> {
         found: BlockRef<'_>,
         plan: impl Fn(&BlockState) -> Transaction,
     ) -> Result<Finished, Failure> {
-        self.retrying(|| {
+        self.retrying_up_to(request.tries, || {
             let mut cell = self.lock(&found);
             let transaction = plan(&cell);
             self.run(&found, &mut cell, transaction, request)
@@ -26,8 +26,16 @@ impl<V: CpuView> Engine<V> {
     }
 
     /// Tries `attempt` again while what it needs is in use. It holds no lock when it returns.
-    pub(crate) fn retrying<R>(&self, mut attempt: impl FnMut() -> Result<R, Failure>) -> Result<R, Failure> {
-        let mut retry = Retry::new(BUSY_TRIES);
+    pub(crate) fn retrying<R>(&self, attempt: impl FnMut() -> Result<R, Failure>) -> Result<R, Failure> {
+        self.retrying_up_to(BUSY_TRIES, attempt)
+    }
+
+    fn retrying_up_to<R>(
+        &self,
+        tries: u32,
+        mut attempt: impl FnMut() -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let mut retry = Retry::new(tries);
         loop {
             match attempt() {
                 Err(Failure::Busy) => {
@@ -47,6 +55,19 @@ impl<V: CpuView> Engine<V> {
         &self,
         found: &BlockRef<'_>,
         cell: &mut BlockState,
+        transaction: Transaction,
+        request: Request<'_>,
+    ) -> Result<Finished, Failure> {
+        let result = self.run_unaccounted(found, cell, transaction, request);
+        self.account(found, cell);
+        result
+    }
+
+    /// The same where the caller keeps account of the block afterwards.
+    pub(crate) fn run_unaccounted(
+        &self,
+        found: &BlockRef<'_>,
+        cell: &mut BlockState,
         mut transaction: Transaction,
         request: Request<'_>,
     ) -> Result<Finished, Failure> {
@@ -61,7 +82,6 @@ impl<V: CpuView> Engine<V> {
             outcome = executor.perform(&step, cell);
         };
         executor.end(&result, cell);
-        self.account(found, cell);
         if request.priority != Priority::Reclaim {
             self.release_dead();
         }

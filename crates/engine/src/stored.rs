@@ -65,7 +65,8 @@ impl<V: CpuView> Engine<V> {
         }
         let transaction = Transaction::cpu_fault(&cell.block, run.first(), orders);
         let request = Request::must_succeed(cause);
-        let finished = self.run(&found, &mut cell, transaction, request)?;
+        // What comes home is let go at once.
+        let finished = self.run_unaccounted(&found, &mut cell, transaction, request)?;
         let Moved::ToRam(came) = finished.moved else { unreachable!("a page on the device comes home") };
         self.let_go(&found, &mut cell, came.into());
         Ok(Some((finished, found.addresses_of(came.into()))))

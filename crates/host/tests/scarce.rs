@@ -99,6 +99,8 @@ fn device_uses_system_memory_when_all_of_its_own_is_held_and_its_own_again_after
             .expect("the last resort");
         let remote = space.statistics().get(Counter::BytesRemote);
         assert!(remote > 0, "{kind:?}");
+        let tries = space.statistics().get(Counter::Busy);
+        assert!(tries < 10 * 100, "{kind:?}: ten pages were tried {tries} times before the last resort");
         let on_device = |page: usize| {
             matches!(space.engine().residence(span.start() + page * PAGE), Residence::Device { .. })
         };

@@ -95,9 +95,12 @@ impl Service {
 
     /// Brings what else is stored of a window that has just begun to come home.
     fn fetch_around(&mut self, window: &Range<usize>, brought: Range<usize>) -> Range<usize> {
+        if brought.len() >= window.len() {
+            return brought;
+        }
         let mut rest = Vec::new();
         self.engine.for_stored(window.clone(), |range, _| rest.push(range));
-        if rest.is_empty() || brought.len() >= window.len() {
+        if rest.is_empty() {
             return brought;
         }
         for range in rest {

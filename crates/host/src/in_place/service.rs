@@ -309,10 +309,9 @@ impl Service {
     /// Reads all messages that wait: applies events, and queues faults.
     pub(super) fn read_messages(&mut self) {
         loop {
-            let mut buffer = std::mem::take(&mut self.messages);
             let mut events: Vec<Message> = Vec::new();
             let mut count = 0;
-            if let Ok(messages) = self.uffd.read(&mut buffer) {
+            if let Ok(messages) = self.uffd.read(&mut self.messages) {
                 for message in messages {
                     count += 1;
                     match message {
@@ -323,7 +322,6 @@ impl Service {
                     }
                 }
             }
-            self.messages = buffer;
             self.engine.tell_messages_read(count);
             events.into_iter().for_each(|event| self.apply(&event));
             if count < MessageBuf::ROOM {
