@@ -6,6 +6,8 @@ use std::ops::Range;
 use bifolio_folio::PAGE_SIZE;
 use bifolio_trace::{Kind, Trace};
 
+use crate::analysis::BLOCK_PAGES;
+
 /// Pages of the address space that are looked at together: 64 KiB.
 const GRANULE_PAGES: u64 = 16;
 /// Rows of a map, at most.
@@ -21,6 +23,8 @@ pub(crate) struct Extent {
     pub(crate) rows: Rows,
     /// Device pages, by device.
     pub(crate) devices: BTreeMap<u8, Range<u64>>,
+    /// Pages of each device, if they are known.
+    pub(crate) device_pages: Option<u64>,
 }
 
 /// The address space in rows of equal size. Addresses of which nothing is told are left out.
@@ -46,8 +50,10 @@ impl Extent {
                 *range = range.start.min(pfn)..range.end.max(pfn + (1 << order));
             }
         }
-        widen(trace, &mut devices);
-        Extent { end_ns, rows: Rows::new(granules), devices }
+        let told: Option<u64> = trace.note("device_memory").and_then(|bytes| bytes.parse().ok());
+        let device_pages = told.map(|bytes| bytes.div_ceil(PAGE_SIZE));
+        widen(device_pages.unwrap_or(0), &mut devices);
+        Extent { end_ns, rows: Rows::new(granules), devices, device_pages }
     }
 
     /// The column of a time.
@@ -63,14 +69,14 @@ impl Extent {
     }
 }
 
-/// The memory of a device may be larger than what was used of it.
-fn widen(trace: &Trace, devices: &mut BTreeMap<u8, Range<u64>>) {
-    let told: Option<u64> = trace.note("device_memory").and_then(|bytes| bytes.parse().ok());
+/// The memory of a device may be larger than what was used of it: it is drawn whole, unless most of it never was.
+fn widen(pages: u64, devices: &mut BTreeMap<u8, Range<u64>>) {
     for range in devices.values_mut() {
-        let pages = told.unwrap_or(0).div_ceil(PAGE_SIZE);
         // The first page of a device is aligned further than any of its folios.
         range.start = range.start / LARGEST * LARGEST;
-        range.end = range.end.max(range.start + pages);
+        let used = range.end - range.start;
+        let drawn = if pages > 2 * used { used.next_multiple_of(BLOCK_PAGES) } else { pages.max(used) };
+        range.end = range.start + drawn;
     }
 }
 
@@ -118,6 +124,16 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_was_never_used_is_left_out_if_it_is_most() {
+        let drawn = |used: u64, pages| {
+            let mut devices = BTreeMap::from([(0, 0..used)]);
+            widen(pages, &mut devices);
+            devices[&0].clone()
+        };
+        assert_eq!([drawn(600, 1000), drawn(600, 0), drawn(600, 100_000)], [0..1000, 0..600, 0..1024]);
+    }
 
     #[test]
     fn every_granule_is_in_the_row_whose_address_comes_before_it() {

@@ -10,6 +10,7 @@ mod analysis;
 mod extent;
 mod page;
 mod picture;
+mod ranges;
 mod sites;
 mod svg;
 mod units;

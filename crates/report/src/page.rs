@@ -4,16 +4,15 @@ use bifolio_trace::Trace;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-use crate::advice::{hottest, overall};
-use crate::analysis::{Analysis, BLOCK_PAGES};
+use crate::advice::overall;
+use crate::analysis::Analysis;
 use crate::picture::{Figure, address_space, bytes, device_memory, faults, latency, table};
+use crate::ranges::ranges;
 use crate::sites::Sites;
 use crate::units::{bytes as in_bytes, grouped, time};
 use crate::what_if::WhatIf;
 
 pub(crate) const STYLE: &str = include_str!("style.css");
-/// How many blocks are listed.
-const LISTED: usize = 12;
 
 pub(crate) fn page(trace: &Trace, analysis: &Analysis) -> Markup {
     let what_if = WhatIf::of(trace);
@@ -56,7 +55,7 @@ fn head_figures(trace: &Trace, analysis: &Analysis) -> Markup {
         (time(analysis.extent.end_ns), "recorded"),
         (grouped(analysis.device.total()), "faults of devices"),
         (grouped(analysis.cpu.total()), "faults of the CPU"),
-        (in_bytes(moved), "moved, both ways"),
+        (in_bytes(moved), "moved both ways"),
         (grouped(totals.evictions), "evictions"),
         (grouped(trace.len()), "events"),
     ];
@@ -114,40 +113,6 @@ fn figures(trace: &Trace, analysis: &Analysis) -> Vec<Figure> {
     figures
 }
 
-fn ranges(analysis: &Analysis, sites: Option<&Sites>) -> Markup {
-    let rows: Vec<Vec<String>> = hottest(analysis, LISTED)
-        .into_iter()
-        .map(|hot| {
-            let block = hot.block;
-            let range = hot.address..hot.address + BLOCK_PAGES * 4096;
-            let sites = sites.map(|sites| [sites.allocated_by(&range), sites.touched_by(&range)]);
-            let figures = [
-                format!("0x{:x}", hot.address),
-                format!("{:.1}", hot.times),
-                in_bytes((block.pages_in + block.pages_out) * 4096),
-                grouped(block.device_faults),
-                grouped(block.cpu_faults),
-                grouped(block.evictions),
-            ];
-            figures.into_iter().chain(sites.into_iter().flatten()).chain([hot.says]).collect()
-        })
-        .collect();
-    let mut heads = vec!["2 MiB from", "times there", "moved", "device faults", "CPU faults", "evictions"];
-    if sites.is_some() {
-        heads.extend(["allocated by", "touched by"]);
-    }
-    heads.push("advice");
-    html! {
-        @if !rows.is_empty() {
-            section {
-                h2 { "Hot ranges" }
-                p { "The blocks of 2 MiB that moved most. “Times there”: how often each of their pages came to a device, on the average." }
-                div.wide { (table(&heads, &rows)) }
-            }
-        }
-    }
-}
-
 fn rules(trace: &Trace) -> Markup {
     let figures: Value =
         trace.note("figures").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -171,9 +136,15 @@ fn rules(trace: &Trace) -> Markup {
     }
 }
 
+/// A value as people read it: what is a number of bytes gets a unit.
+fn value_of(name: &str, text: &str) -> String {
+    let is_size = ["data", "device_memory", "system_memory"].contains(&name);
+    text.parse().ok().filter(|_| is_size).map_or_else(|| text.to_owned(), in_bytes)
+}
+
 fn machine(trace: &Trace) -> Markup {
     let shown = trace.notes().iter().filter(|(name, _)| !["figures", "modules"].contains(&name.as_str()));
     let rows: Vec<Vec<String>> =
-        shown.map(|(name, text)| vec![name.replace('_', " "), text.clone()]).collect();
+        shown.map(|(name, text)| vec![name.replace('_', " "), value_of(name, text)]).collect();
     html! { section { h2 { "The machine and the command" } div.left { (table(&["what", "value"], &rows)) } } }
 }

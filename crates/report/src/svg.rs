@@ -11,8 +11,8 @@ pub(crate) const WIDTH: f64 = 900.0;
 /// Where plots begin and end, left and right.
 pub(crate) const LEFT: f64 = 128.0;
 pub(crate) const RIGHT: f64 = WIDTH - 16.0;
-/// Where plots begin.
-pub(crate) const TOP: f64 = 10.0;
+/// Where plots begin, below the name of what goes upwards.
+pub(crate) const TOP: f64 = 28.0;
 
 /// A picture being drawn.
 pub(crate) struct Canvas {
@@ -50,20 +50,27 @@ impl Canvas {
 
     /// The axis below a plot, from zero to `end`, with a label at each fifth.
     pub(crate) fn x_axis(&mut self, plot_height: f64, what: &str, label: impl Fn(f64) -> String) {
+        let fifths = (0..=5).map(|fifth| f64::from(fifth) / 5.0);
+        let labels: Vec<_> = fifths.map(|share| (share, label(share))).collect();
+        self.x_labels(plot_height, what, &labels);
+    }
+
+    /// The same with labels at these shares of its length.
+    pub(crate) fn x_labels(&mut self, plot_height: f64, what: &str, labels: &[(f64, String)]) {
         let y = TOP + plot_height;
         self.line("axis", &[(LEFT, y), (RIGHT, y)]);
-        for fifth in 0..=5 {
-            let share = f64::from(fifth) / 5.0;
+        for (share, label) in labels {
             let x = LEFT + share * (RIGHT - LEFT);
             self.line("axis", &[(x, y), (x, y + 4.0)]);
-            let anchor = if fifth == 5 { "end" } else { "middle" };
-            self.text((x, y + 18.0), anchor, &label(share));
+            let anchor = if *share > 0.97 { "end" } else { "middle" };
+            self.text((x, y + 18.0), anchor, label);
         }
         self.text((f64::midpoint(LEFT, RIGHT), y + 36.0), "middle", what);
     }
 
-    /// Labels left of a plot, without lines across it.
-    pub(crate) fn y_labels(&mut self, plot_height: f64, labels: &[(f64, String)]) {
+    /// Labels left of a plot, without lines across it, and above them what goes upwards or down.
+    pub(crate) fn y_labels(&mut self, plot_height: f64, what: &str, labels: &[(f64, String)]) {
+        self.text((0.0, 12.0), "start", what);
         self.line("axis", &[(LEFT, TOP), (LEFT, TOP + plot_height)]);
         for (share, label) in labels {
             self.text((LEFT - 8.0, TOP + plot_height * (1.0 - share) + 4.0), "end", label);
@@ -71,12 +78,12 @@ impl Canvas {
     }
 
     /// The axis left of a plot, with labels at these heights above its foot, as shares of its height.
-    pub(crate) fn y_axis(&mut self, plot_height: f64, labels: &[(f64, String)]) {
+    pub(crate) fn y_axis(&mut self, plot_height: f64, what: &str, labels: &[(f64, String)]) {
         for (share, _) in labels {
             let y = TOP + plot_height * (1.0 - share);
             self.line("grid", &[(LEFT, y), (RIGHT, y)]);
         }
-        self.y_labels(plot_height, labels);
+        self.y_labels(plot_height, what, labels);
     }
 
     /// The finished picture; `told` tells in words what is to be seen.
@@ -112,10 +119,11 @@ pub(crate) fn thirds(most: f64, label: impl Fn(f64) -> String) -> Vec<(f64, Stri
     [0.0, 0.5, 1.0].map(|share| (share, label(share * most))).to_vec()
 }
 
-/// A legend: classes of marks and what they stand for.
-pub(crate) fn legend<'l>(entries: impl IntoIterator<Item = (&'l str, String)>) -> Markup {
+/// A legend: what all marks tell, and the classes of marks with what each stands for.
+pub(crate) fn legend<'l>(what: &str, entries: impl IntoIterator<Item = (&'l str, String)>) -> Markup {
     maud::html! {
         ul.legend {
+            @if !what.is_empty() { li { (what) ":" } }
             @for (class, name) in entries {
                 li { svg viewBox="0 0 12 12" aria-hidden="true" { rect class=(class) width="12" height="12" {} } (name) }
             }

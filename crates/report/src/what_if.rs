@@ -61,7 +61,7 @@ impl WhatIf {
                    of 4 KiB, and the least recently used one goes. The line is the memory that there was."
                 .to_owned(),
             picture: draw(&[curve], &[(self.pages * PAGE_SIZE, "recorded")]),
-            legend: legend([]),
+            legend: legend("", []),
             numbers: (
                 vec!["memory", "misses"],
                 rows.map(|pages| vec![bytes(pages * PAGE_SIZE), grouped(self.curve.misses(pages))]).collect(),

@@ -1,11 +1,13 @@
 //! The command as a person uses it: what it prints, where, and how it exits.
 
 mod bench;
+mod browser;
 mod call_sites;
 mod check;
 mod command;
 mod corpus;
 mod demo;
+mod docs;
 mod doctor;
 mod libcachesim;
 mod pages;

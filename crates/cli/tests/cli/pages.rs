@@ -84,11 +84,17 @@ fn paths_on_pages_exist() {
 }
 
 #[test]
-fn index_of_documents_lists_every_page() {
+fn index_and_book_list_every_page() {
     let docs = root().join("docs");
-    let index = fs::read_to_string(docs.join("README.md")).expect("a page");
+    let read = |name: &str| fs::read_to_string(docs.join(name)).expect("a page");
+    let (index, book) = (read("README.md"), read("SUMMARY.md"));
     for entry in fs::read_dir(docs).expect("a folder") {
         let name = entry.expect("readable").file_name().into_string().expect("text");
-        assert!(name == "README.md" || index.contains(&format!("({name})")), "{name}");
+        if !name.ends_with(".md") || name == "SUMMARY.md" {
+            continue;
+        }
+        let link = format!("({name})");
+        assert!(book.contains(&link), "{name} is no chapter");
+        assert!(name == "README.md" || index.contains(&link), "{name} is not in the index");
     }
 }

@@ -10,7 +10,7 @@ use crate::units::{bytes, grouped, time};
 
 /// Heat is how often a page of the row moved in a column's time, on the average: these are the steps of the scale.
 const STEPS: [(f64, &str, &str); 6] = [
-    (0.125, "h1", "up to 1/8"),
+    (0.125, "h1", "up to 1/8 times"),
     (0.5, "h2", "up to 1/2"),
     (1.0, "h3", "up to once"),
     (2.0, "h4", "up to twice"),
@@ -43,7 +43,7 @@ pub(crate) fn heat(analysis: &Analysis) -> Figure {
              never touched are left out."
         ),
         picture,
-        legend: legend(entries),
+        legend: legend("how often each page moved in the time of a cell", entries),
         numbers: (vec!["from address", "length", "pages moved", "times each"], numbers.collect()),
     }
 }
@@ -66,7 +66,7 @@ pub(crate) fn residency(analysis: &Analysis) -> Figure {
                device, by the size of the folios there. Empty cells are on neither side yet."
             .to_owned(),
         picture,
-        legend: legend(entries),
+        legend: legend("most pages are in", entries),
         numbers: (vec!["from address", "in system memory at the end", "on devices at the end"], numbers.collect()),
     }
 }
@@ -108,6 +108,7 @@ fn map(
     for row in labelled {
         canvas.text((LEFT - 8.0, TOP + row as f64 * height + 10.0), "end", &address(analysis, row));
     }
+    canvas.y_labels(HEIGHT, "address, downwards", &[]);
     canvas.x_axis(HEIGHT, "time", |share| time_at(analysis, share));
     canvas.finish(told)
 }

@@ -10,6 +10,8 @@ use crate::units::{bytes, time};
 
 /// Height of a bar, with what is between two.
 const BAR: f64 = 34.0;
+/// Length of the longest bar, which leaves room for the figure behind it.
+const BARS: f64 = RIGHT - LEFT - 80.0;
 
 pub(crate) fn moved(analysis: &Analysis) -> Figure {
     let totals = &analysis.totals;
@@ -36,7 +38,7 @@ pub(crate) fn moved(analysis: &Analysis) -> Figure {
         title,
         says,
         picture: horizontal(&bars, bytes, "bytes", "Bytes moved and used"),
-        legend: legend([]),
+        legend: legend("", []),
         numbers: (
             vec!["what", "bytes"],
             bars.iter().map(|(name, _, value)| vec![(*name).to_owned(), bytes(*value)]).collect(),
@@ -51,14 +53,24 @@ pub(crate) fn time_split(trace: &Trace, analysis: &Analysis) -> Figure {
     let mut bars = vec![("waiting", "warm", wait.saturating_sub(copy)), ("copying", "cold", copy)];
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time, not negative")]
     bars.extend(compute.map(|seconds| ("computing", "o4", (seconds * 1e9) as u64)));
+    let says = if analysis.is_cpu_alone() {
+        // The program's own work is not measured.
+        bars.truncate(2);
+        "Added up over all threads: waiting for faults to be answered (copies left out), and copying."
+    } else {
+        "Added up over all threads: waiting for faults to be answered (copies left out), copying for them, and computing on \
+         devices."
+    };
+    let all = bars.iter().map(|bar| bar.2).sum::<u64>().max(1);
+    let numbers = bars.iter().map(|(name, _, ns)| {
+        vec![(*name).to_owned(), time(*ns), format!("{:.0} %", 100.0 * *ns as f64 / all as f64)]
+    });
     Figure {
         title: "Where the time went",
-        says: "Added up over all threads: waiting for faults to be answered (copies left out), copying for them, and \
-               computing on devices."
-            .to_owned(),
+        says: says.to_owned(),
         picture: horizontal(&bars, time, "time, added up over threads", "Time by what it was spent on"),
-        legend: legend([]),
-        numbers: (vec!["what", "time"], bars.iter().map(|(name, _, ns)| vec![(*name).to_owned(), time(*ns)]).collect()),
+        legend: legend("", []),
+        numbers: (vec!["what", "time", "share"], numbers.collect()),
     }
 }
 
@@ -67,14 +79,20 @@ fn horizontal(bars: &[(&str, &str, u64)], label: fn(u64) -> String, axis: &str, 
     let height = BAR * bars.len() as f64;
     let mut canvas = Canvas::new(height);
     for (number, (name, class, value)) in bars.iter().enumerate() {
-        // Room for the figure behind the longest bar.
-        let width = *value as f64 / most as f64 * (RIGHT - LEFT - 80.0);
+        let width = *value as f64 / most as f64 * BARS;
         let y = TOP + number as f64 * BAR;
         canvas.text((LEFT - 8.0, y + 20.0), "end", name);
         canvas.rect(class, (LEFT, y + 5.0), (width, BAR - 12.0), &format!("{name}: {}", label(*value)));
         canvas.text((LEFT + width + 8.0, y + 20.0), "start", &label(*value));
     }
-    canvas.line("axis", &[(LEFT, TOP), (LEFT, TOP + height)]);
-    canvas.text((LEFT, TOP + height + 20.0), "start", axis);
+    canvas.y_labels(height, "", &[]);
+    // The longest bar ends before the axis does.
+    let end = most as f64 * (RIGHT - LEFT) / BARS;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a label, not negative")]
+    canvas.x_axis(
+        height,
+        axis,
+        |share| if share == 0.0 { "0".to_owned() } else { label((share * end) as u64) },
+    );
     canvas.finish(told)
 }

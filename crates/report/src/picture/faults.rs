@@ -13,7 +13,7 @@ pub(crate) fn over_time(analysis: &Analysis, side: &Side, is_device: bool) -> Fi
     let most = side.faults.iter().map(|counts| counts.iter().sum()).max().unwrap_or(0_u64).max(1) as f64;
     let step = (RIGHT - LEFT) / COLUMNS as f64;
     let mut canvas = Canvas::new(HEIGHT);
-    canvas.y_axis(HEIGHT, &thirds(most, |count| grouped(whole(count))));
+    canvas.y_axis(HEIGHT, "faults in the time of a bar", &thirds(most, |count| grouped(whole(count))));
     for (column, counts) in side.faults.iter().enumerate() {
         let mut foot = TOP + HEIGHT;
         for order in (0..ORDERS).filter(|order| counts[*order] > 0) {
@@ -50,7 +50,7 @@ pub(crate) fn over_time(analysis: &Analysis, side: &Side, is_device: bool) -> Fi
             time(analysis.extent.end_ns / COLUMNS as u64)
         ),
         picture: canvas.finish(told),
-        legend: legend(orders_legend(&all)),
+        legend: legend("answered by", orders_legend(&all)),
         numbers: (vec!["folios of", "faults"], numbers.collect()),
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn draw(curves: &[Curve], marks: &[(u64, &str)]) -> Markup {
     let x = |memory: u64| LEFT + memory as f64 / most as f64 * (RIGHT - LEFT);
     let top = top(curves, most);
     let mut canvas = Canvas::new(HEIGHT);
-    canvas.y_axis(HEIGHT, &thirds(top * 100.0, |percent| format!("{percent:.1} %")));
+    canvas.y_axis(HEIGHT, "touches that miss", &thirds(top * 100.0, |percent| format!("{percent:.1} %")));
     for (number, (curve, class)) in curves.iter().zip(CLASSES.into_iter().cycle()).enumerate() {
         let points: Vec<(f64, f64)> = curve
             .points
