@@ -7,6 +7,8 @@ use crate::analysis::{Analysis, BLOCK_PAGES};
 use crate::sites::Sites;
 use crate::units::{bytes, grouped};
 
+const SITES: &str = "“Allocated by”: the functions that asked for most of the block, the innermost first; “touched by”: those \
+                     whose touches faulted most often.";
 /// How many blocks are listed.
 const LISTED: usize = 12;
 
@@ -27,7 +29,10 @@ pub(crate) fn ranges(analysis: &Analysis, sites: Option<&Sites>) -> Markup {
         @if !hot.is_empty() {
             section {
                 h2 { "Hot ranges" }
-                p { "The blocks of 2 MiB that moved most. " (says) }
+                p {
+                    "The blocks of 2 MiB that moved most. " (says)
+                    @if sites.is_some() { " " (SITES) }
+                }
                 div.scroll {
                     table {
                         thead { tr {
