@@ -74,13 +74,15 @@ unsafe extern "C" fn pthread_create(
     };
     handover.argument.store(argument.expose_provenance(), Release);
     let ours: *mut c_void = std::ptr::from_ref(handover).cast_mut().cast();
-    // Until the thread is known, nothing may be evicted or registered: its stack looks like any memory.
-    gate::spawning().fetch_add(1, SeqCst);
+    // Until the thread is known, its stack looks like any memory: where the kernel's own faults are not caught, nothing may be
+    // evicted or registered meanwhile.
+    let counts = u32::from(CONTROL.is_user_mode());
+    gate::spawning().fetch_add(counts, SeqCst);
     let result = next!(pthread_create(thread => *mut libc::pthread_t,
         attributes => *const libc::pthread_attr_t, known => Begin, ours => *mut c_void) -> c_int);
     if result != 0 {
         handover.begin.store(0, Release);
-        gate::spawning().fetch_sub(1, SeqCst);
+        gate::spawning().fetch_sub(counts, SeqCst);
     }
     result
 }
@@ -100,11 +102,11 @@ extern "C-unwind" fn known(handover: *mut c_void) -> *mut c_void {
         if CONTROL.is_engaged() {
             ask(Request::KeepStack(sibling::thread_pointer()));
         }
+        gate::spawning().fetch_sub(1, SeqCst);
     } else if CONTROL.records_call_sites() {
         masks::open();
         arm();
     }
-    gate::spawning().fetch_sub(1, SeqCst);
     begin(argument)
 }
 

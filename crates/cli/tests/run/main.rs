@@ -11,4 +11,5 @@ mod ends;
 mod limits;
 mod recorded;
 mod results;
+mod shares;
 mod starts;

@@ -1,6 +1,8 @@
 //! Answering a fault: the page comes home, or begins as zeros.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use bifolio_folio::Order;
 use bifolio_migrate::{AlignedRun, CpuFaultOrders, Failure, Finished, Moved};
@@ -15,6 +17,9 @@ use crate::in_place::service::{Fault, Service};
 const ZEROS: Order = Order::K64;
 /// A fault that cannot be answered is tried again so often, with a pause in between, before its page is poisoned.
 const TRIES: u32 = 2000;
+const PAUSE: Duration = Duration::from_micros(100);
+/// One without room waits so often for threads that are beginning, before it takes more than there is.
+const PATIENCE: u32 = 20;
 
 impl Service {
     /// Answers a fault. One that must wait for an event to be read goes back to the queue.
@@ -23,7 +28,8 @@ impl Service {
         if fault.tries == 0 {
             self.record_place(fault);
         }
-        let outcome = self.answer(fault.address);
+        let outcome =
+            if self.must_wait_for_thread(fault) { Outcome::Busy } else { self.answer(fault.address) };
         let result = match outcome {
             Outcome::Done(_) | Outcome::Exists => Ok(self.last_moved),
             // Nothing is mapped there any more: the toucher dies of it, or finds what was mapped since.
@@ -34,7 +40,7 @@ impl Service {
             _ if fault.tries < TRIES => {
                 self.faults.push_back(Fault { tries: fault.tries + 1, ..fault });
                 if !matches!(outcome, Outcome::Again(_)) {
-                    std::thread::sleep(std::time::Duration::from_micros(100));
+                    std::thread::sleep(PAUSE);
                 }
                 std::thread::yield_now();
                 return;
@@ -47,6 +53,12 @@ impl Service {
         let wait_ns = self.engine.clock().now_ns().saturating_sub(start);
         let finished = result.map(|moved| Finished { moved, fallbacks: 0, splits: 0 });
         self.engine.tell_cpu_fault(fault.address, &finished, wait_ns);
+    }
+
+    /// Tells whether nothing may go just now, and nothing more may come. A thread that is beginning may wait for this very
+    /// fault, so not for ever.
+    fn must_wait_for_thread(&self, fault: Fault) -> bool {
+        fault.tries < PATIENCE && self.limits.room() == 0 && self.spawning.load(SeqCst) != 0
     }
 
     fn answer(&mut self, address: usize) -> Outcome {
