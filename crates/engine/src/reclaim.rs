@@ -3,6 +3,7 @@
 use bifolio_folio::{Order, Pfn};
 use bifolio_migrate::{AlignedRun, Failure, Moved, OrderRange, Outcome, Piece, Transaction};
 use bifolio_pool::Rmap;
+use bifolio_sys::PAGE;
 
 use crate::blocks::{BlockId, BlockRef, BlockState};
 use crate::engine::{Engine, address, lock};
@@ -13,6 +14,8 @@ use crate::residents::{Candidate, DeviceRange};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::view::CpuView;
 
+/// An object counts as used if one page in so many of it was.
+const USED_PART: u64 = 4;
 /// How many victims are looked at before giving up.
 const CANDIDATES: usize = 32;
 
@@ -167,16 +170,20 @@ impl<V: CpuView> Engine<V> {
         })
     }
 
-    /// Tells whether the device used any folio of a range since this was last asked.
+    /// Tells whether the device used enough of a range since this was last asked. A few pages that are used again and again do
+    /// not keep the rest of a large folio there: they come back alone.
     fn was_used(&self, node: &Node, range: DeviceRange) -> bool {
-        let mut used = false;
+        let mut used = 0;
         for_folios(node, range.first, range.order, |head, order, data| {
             if let Some((found, page)) = self.block_of(node, head, data) {
+                let first = address(&found, page);
                 // All are asked, so that each use counts once.
-                used |= node.device().test_and_clear_accessed(address(&found, page), order);
+                let pages = (first..).step_by(PAGE).take(1 << order.get());
+                used +=
+                    pages.filter(|at| node.device().test_and_clear_accessed(*at, Order::ZERO)).count() as u64;
             }
         });
-        used
+        used > 0 && used * USED_PART >= range.order.pages()
     }
 
     /// Evicts an object, and whatever else is where a folio of the wanted order is to be.

@@ -4,14 +4,16 @@
 //!   fault -- advice? ------------------------------------------------------------> as the program says
 //!        |-- goes back and forth? -----------------------------------------------> waits, then stays (bounces)
 //!        |-- there is room? -----------------------------------------------------> moves, in a large folio
-//!        |-- step of a walk? ----------------------------------------------------> moves, more at each step (streams)
+//!        |-- step of a walk? ----------------------------------------------------> moves, more at each step; a walk that
+//!        |                                                                         leaves pages out is run ahead of (streams)
 //!        |-- the device can use it where it is, and has not used it often yet? --> stays, and is counted
 //!        +-- else ---------------------------------------------------------------> moves, as much as was worth it here
 //! ```
 //!
-//! **How much.** When a folio leaves, it is known which of its pages were used. The order of its block grows by one when
-//! folios leave in which most pages were used, and shrinks to what was used otherwise; each time growing was wrong, the next
-//! try takes twice as long. So random access settles at single pages, and dense regions at the largest order.
+//! **How much.** When a folio leaves, it is known which of its pages were used. When folios leave in which most pages were used,
+//! some faults of their block try the next larger order, and all of them take it once such a folio leaves well used. It
+//! shrinks to what was used otherwise; each time growing was wrong, the next try takes twice as long. So random access
+//! settles at single pages, and dense regions at the largest order.
 //!
 //! **Whether at all.** A page that comes costs as much as 64 uses of 64 bytes over the link, and as much again if it goes
 //! written. So while there is no room a page stays in system memory for its first [`USES`] uses: at worst that costs twice as much as to move it at once,
@@ -30,7 +32,7 @@ use crate::fact::{Fact, Leaving};
 use crate::fault::{Decision, Fault, Placement, USES_OF_KEPT};
 use crate::memory::{Memory, Side};
 use crate::policy::Policy;
-use crate::streams::{Step, Streams};
+use crate::streams::{Step, Streams, is_in_vain};
 
 /// Uses of a page that was left in system memory after which it moves.
 pub const USES: u32 = 64;
@@ -40,11 +42,15 @@ const FOLIOS_MIN: u64 = 16;
 const STEP: u8 = 2;
 /// There is room while more than one page in so many is free.
 const ROOM: u64 = 16;
+/// While there is room, a folio takes at most one part in so many of what is free.
+const FILLING_PART: u64 = 4;
 /// Blocks that are remembered.
 const BLOCKS: usize = 1 << 16;
 /// Folios that must leave well used until a block's order grows.
 const GROW_AFTER: u8 = 2;
 const GROW_AFTER_MAX: u8 = 128;
+/// While the next larger order is tried, one fault in so many brings it.
+const TRY_EVERY: u8 = 8;
 
 /// What was worth moving in one block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +59,8 @@ struct Worth {
     /// Folios that left well used, one after the other.
     dense: u8,
     grow_after: u8,
+    /// Faults since the next larger order is tried, counted round; `None` while it is not.
+    tries: Option<u8>,
 }
 
 /// The default policy.
@@ -64,6 +72,9 @@ pub struct Auto {
     smallest: Order,
     largest: Order,
     streams: Streams,
+    ahead_max: u32,
+    /// Whether nothing has left yet to make room.
+    is_filling: bool,
     bounces: Bounces,
     blocks: BTreeMap<u64, Worth>,
     /// What is assumed of a block that nothing is known of: what was learned last.
@@ -82,22 +93,27 @@ impl Auto {
             smallest: memory.smallest,
             largest: memory.largest_of(FOLIOS_MIN),
             streams: Streams::new(),
+            ahead_max: u32::try_from(memory.least_pages / FOLIOS_MIN).unwrap_or(u32::MAX),
+            is_filling: true,
             bounces: Bounces::default(),
             blocks: BTreeMap::new(),
-            usual: Worth { order: 0, dense: 0, grow_after: GROW_AFTER },
+            usual: Worth { order: 0, dense: 0, grow_after: GROW_AFTER, tries: None },
             eviction: eviction.make(memory.pages),
         }
     }
 
+    /// Whether what comes beside the page that was touched takes nothing else's place.
     fn has_room(&self, free_pages: u64) -> bool {
-        free_pages > self.pages / ROOM
+        self.is_filling && free_pages > 0 || free_pages > self.pages / ROOM
     }
 
     /// The order that a fault is worth.
-    fn order(&self, fault: &Fault, step: Step) -> Order {
+    fn order(&mut self, fault: &Fault, step: Step) -> Order {
         let (block, _) = crate::density::split(fault.page());
-        let learned = self.blocks.get(&block).unwrap_or(&self.usual).order;
+        let learned = self.blocks.get_mut(&block).map_or(self.usual.order, Worth::next_order);
         let walked = if step.stride.abs() == 1 { step.trust.saturating_mul(STEP) } else { 0 };
+        // What a strided walk leaves out is not worth bringing.
+        let learned = if step.is_strided() { 0 } else { learned };
         let order = match fault.advice.pattern {
             Pattern::Random => Order::ZERO,
             Pattern::Sequential => self.largest,
@@ -107,9 +123,9 @@ impl Auto {
         order.min(self.largest).max(self.smallest)
     }
 
-    /// While there is room, a folio takes a small part of it.
+    /// While there is room, a folio takes a part of it.
     fn largest_now(&self, free_pages: u64) -> Order {
-        let fitting = Order::largest_fitting(free_pages / FOLIOS_MIN).unwrap_or(Order::ZERO);
+        let fitting = Order::largest_fitting(free_pages / FILLING_PART).unwrap_or(Order::ZERO);
         fitting.min(Order::PMD)
     }
 
@@ -142,22 +158,40 @@ impl Auto {
 }
 
 impl Worth {
+    /// The order that the next fault brings.
+    fn next_order(&mut self) -> u8 {
+        let Some(tries) = &mut self.tries else { return self.order };
+        *tries = (*tries + 1) % TRY_EVERY;
+        self.order + u8::from(*tries == 0)
+    }
+
     /// Learns that so many pages of a folio were used.
     fn learn(&mut self, pages: u32, used: u32, largest: Order) {
         let order = u8::try_from(pages.ilog2()).expect("an order");
         if used * 4 >= pages * 3 {
-            self.dense = self.dense.saturating_add(1);
-            if order >= self.order && self.dense >= self.grow_after {
-                self.order = (order + 1).min(largest.get());
-                self.dense = 0;
-            }
+            self.learn_dense(order, largest);
         } else if order > 0 && used * 2 <= pages {
-            self.dense = 0;
             let fits = u8::try_from(used.max(1).ilog2()).expect("an order");
-            if self.order > fits {
-                self.order = fits;
+            self.dense = 0;
+            if self.order > fits || self.tries.is_some() && order == self.order + 1 {
+                self.order = self.order.min(fits);
+                self.tries = None;
                 self.grow_after = self.grow_after.saturating_mul(2).min(GROW_AFTER_MAX);
             }
+        }
+    }
+
+    /// Learns that a folio left well used. What came larger for other reasons tells nothing of what a fault here is worth.
+    fn learn_dense(&mut self, order: u8, largest: Order) {
+        if self.tries.is_some() {
+            if order == self.order + 1 {
+                (self.order, self.tries, self.dense) = (order, None, 0);
+            }
+            return;
+        }
+        self.dense = self.dense.saturating_add(1);
+        if order >= self.order && self.dense >= self.grow_after && self.order < largest.get() {
+            (self.tries, self.dense) = (Some(0), 0);
         }
     }
 }
@@ -168,12 +202,16 @@ impl Policy for Auto {
         let step = self.streams.step(fault.unit, page);
         let order = self.order(fault, step);
         let (placement, wait_ns) = self.placement(fault, step);
+        let mut prefetch = None;
         if placement == Placement::Move {
             let first = page & !(order.pages() - 1);
             self.streams.brings(step, first..first + order.pages());
+            if !self.has_room(fault.free_pages) && fault.advice.pattern == Pattern::Any {
+                prefetch = self.streams.run_ahead(step, fault.address, self.ahead_max);
+            }
         }
         let orders = OrderRange { largest: order, smallest: self.smallest };
-        Decision { placement, wait_ns, ..Decision::moving(orders) }
+        Decision { placement, wait_ns, prefetch, ..Decision::moving(orders) }
     }
 
     fn orders(&self) -> OrderRange {
@@ -181,7 +219,11 @@ impl Policy for Auto {
     }
 
     fn learn(&mut self, fact: Fact<'_>) {
-        if let Fact::Left { address, pages, used, why, .. } = fact {
+        if let Fact::Left { address, pages, came, used, why } = fact {
+            self.is_filling &= why != Leaving::Evicted;
+            if used.is_some_and(|used| is_in_vain(came, pages, used)) {
+                self.streams.distrust(address as u64 >> PAGE_SHIFT);
+            }
             if why == Leaving::Wanted {
                 self.bounces.taken(address as u64 >> PAGE_SHIFT);
             }
@@ -193,5 +235,88 @@ impl Policy for Auto {
 
     fn eviction(&mut self) -> &mut dyn Eviction {
         &mut self.eviction
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::fact::Coming;
+    use bifolio_folio::{PageRun, PageSet};
+
+    /// For a memory of 256 MiB, from which something has been evicted.
+    fn full() -> Auto {
+        let mut policy = Auto::new(&Memory::device(1 << 16), EvictionName::S3Fifo);
+        leave(&mut policy, 1 << 30, 1, 1);
+        policy
+    }
+
+    fn address(page: u64) -> usize {
+        usize::try_from(page << PAGE_SHIFT).expect("64 bits")
+    }
+
+    fn decide(policy: &mut Auto, page: u64) -> Decision {
+        policy.decide(&Fault::new(address(page), Side::DEVICE, 0))
+    }
+
+    /// A folio of so many pages is evicted, of which the first `used` were used.
+    fn leave(policy: &mut Auto, page: u64, pages: u32, used: u16) {
+        let mut set = PageSet::EMPTY;
+        PageRun::new(0, used).into_iter().for_each(|run| set.insert(run));
+        let (used, why) = (Some(&set), Leaving::Evicted);
+        policy.learn(Fact::Left { address: address(page), pages, came: Coming::Fault, used, why });
+    }
+
+    /// Orders of faults of one block that are no walk.
+    fn orders(policy: &mut Auto, faults: u64) -> Vec<u8> {
+        let scattered = |at: u64| 512 + (((at + 1) * (at + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55);
+        (0..faults).map(|at| decide(policy, scattered(at)).orders.largest.get()).collect()
+    }
+
+    #[test]
+    fn while_there_is_room_a_fault_brings_a_large_folio() {
+        let mut policy = Auto::new(&Memory::device(1 << 16), EvictionName::S3Fifo);
+        let fault = Fault::new(address(512), Side::DEVICE, 1 << 16);
+        assert_eq!(policy.decide(&fault).orders.largest, Order::PMD);
+        let few = Fault { free_pages: 64, ..fault };
+        assert_eq!(policy.decide(&few).orders.largest, Order::K64, "a part of what is free");
+        leave(&mut policy, 1 << 20, 1, 1);
+        assert_eq!(policy.decide(&few).orders.largest, Order::ZERO, "it would take another's place");
+    }
+
+    #[test]
+    fn strided_walk_is_run_ahead_of_where_there_is_no_room() {
+        let mut policy = full();
+        let ahead: Vec<_> = [0, 100, 200].map(|page| decide(&mut policy, page).prefetch).to_vec();
+        assert!(ahead[..2].iter().all(Option::is_none));
+        assert!(ahead[2].is_some_and(|ahead| ahead.first == address(300) && ahead.count == 2), "{ahead:?}");
+    }
+
+    #[test]
+    fn few_faults_try_the_next_order_until_it_proves_worth_it() {
+        let mut policy = full();
+        (0..GROW_AFTER).for_each(|at| leave(&mut policy, 512 + u64::from(at), 1, 1));
+        let tried = orders(&mut policy, 64).iter().filter(|order| **order == 1).count();
+        assert!((1..=64 / usize::from(TRY_EVERY)).contains(&tried), "{tried}");
+        leave(&mut policy, 512, 2, 2);
+        assert!(orders(&mut policy, 8).iter().all(|order| *order == 1));
+    }
+
+    #[test]
+    fn order_that_proved_wrong_is_tried_half_as_soon() {
+        let mut policy = full();
+        for _ in 0..3 {
+            let dense = (0..GROW_AFTER_MAX).take_while(|_| {
+                leave(&mut policy, 512, 1, 1);
+                orders(&mut policy, 16).iter().all(|order| *order == 0)
+            });
+            let dense = dense.count();
+            leave(&mut policy, 512, 2, 1);
+            assert!(orders(&mut policy, 16).iter().all(|order| *order == 0), "after {dense}");
+        }
+        let worth = policy.blocks[&1];
+        assert_eq!((worth.order, worth.grow_after), (0, GROW_AFTER << 3));
     }
 }

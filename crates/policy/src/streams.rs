@@ -12,12 +12,24 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use bifolio_folio::{PAGE_SHIFT, PageSet};
+
+use crate::fact::Coming;
+use crate::fault::Prefetch;
+
 /// Walks that are followed at the same time.
 const STREAMS: usize = 32;
 /// How far, in pages, two faults of one strided walk can be apart.
 const REACH: u64 = 16_384;
 /// Trust grows no further.
 const TRUST_MAX: u8 = 8;
+
+/// Pages that a dense walk may leave out at a step, or one in so many of what it brought, if that is more. If it could leave out
+/// as much as it brings, scattered faults would look like walks once much is brought.
+const SLACK: u64 = 4;
+const SLACK_PART: u64 = 4;
+/// A strided walk is brought ahead by at most 2 to the power of this many steps.
+const AHEAD_MAX: u8 = 6;
 
 /// One walk.
 #[derive(Clone, Debug)]
@@ -43,6 +55,14 @@ pub struct Step {
     /// Distance from the fault before it, in pages; ±1 for a walk that leaves nothing out, 0 for a lone fault.
     pub stride: i64,
     stream: usize,
+}
+
+impl Step {
+    /// Whether it is a step of a walk that leaves pages out.
+    #[must_use]
+    pub fn is_strided(&self) -> bool {
+        self.trust > 0 && self.stride.abs() > 1
+    }
 }
 
 /// The walks that are followed.
@@ -81,9 +101,17 @@ impl Streams {
         walk.brought = start..end;
     }
 
-    /// Tells the walk of a fault how many further steps of its stride were decided to come.
-    pub fn runs_ahead(&mut self, step: Step, steps: u32) {
-        self.streams[step.stream].ahead = u64::from(steps);
+    /// What is to come ahead of a walk that leaves pages out, after a fault at `address`: single pages, twice as many at each
+    /// step, up to `most`. `None` if the fault is no step of such a walk.
+    pub fn run_ahead(&mut self, step: Step, address: usize, most: u32) -> Option<Prefetch> {
+        if !step.is_strided() {
+            return None;
+        }
+        let count = (1u32 << step.trust.min(AHEAD_MAX)).min(most);
+        let stride = isize::try_from(step.stride << PAGE_SHIFT).ok()?;
+        let first = address.checked_add_signed(stride)?;
+        self.streams[step.stream].ahead = u64::from(count);
+        Some(Prefetch { first, stride, pages: 1, count })
     }
 
     /// What was brought ahead at `page` left unused: the walk that was nearest loses its trust.
@@ -128,23 +156,34 @@ impl Streams {
 }
 
 impl Stream {
-    /// The direction of a step that begins where the last one ended, or leaves out as much as that brought.
+    /// The direction of a step that begins where the last one ended, or leaves out a little.
     fn dense_step(&self, page: u64) -> Option<i64> {
         let Range { start, end } = self.brought;
-        let reach = end - start;
-        if (end..end.saturating_add(reach)).contains(&page) {
+        let slack = SLACK.max((end - start) / SLACK_PART).min(end - start);
+        if (end..end.saturating_add(slack)).contains(&page) {
             return Some(1);
         }
-        (start.saturating_sub(reach)..start).contains(&page).then_some(-1)
+        (start.saturating_sub(slack)..start).contains(&page).then_some(-1)
     }
 
-    /// Whether a fault is a step of this walk's stride, or up to as many as were brought.
+    /// Whether a fault is a step of this walk's stride: the next one, or the first that was not brought, or one behind it.
     fn is_step(&self, unit: u32, page: u64) -> bool {
         let (apart, forward) = (page.abs_diff(self.last), page > self.last);
         let stride = self.stride.unsigned_abs();
         let same_way = self.unit == unit && stride > 1 && forward == (self.stride > 0);
-        same_way && apart != 0 && apart.is_multiple_of(stride) && apart / stride <= self.ahead + 2
+        if !same_way || !apart.is_multiple_of(stride) {
+            return false;
+        }
+        let steps = apart / stride;
+        (1..=2).contains(&steps) || (1..=2).contains(&steps.saturating_sub(self.ahead))
     }
+}
+
+/// Whether pages that leave were not worth what a walk brought: brought ahead and not used, or more than half of a folio unused.
+#[must_use]
+pub fn is_in_vain(came: Coming, pages: u32, used: &PageSet) -> bool {
+    let used = u32::from(used.count());
+    used == 0 && came == Coming::Prefetch || used * 2 < pages
 }
 
 #[cfg(test)]
@@ -186,8 +225,9 @@ mod tests {
         let mut streams = Streams::new();
         steps(&mut streams, [0, 20]);
         let step = streams.step(0, 40);
-        streams.runs_ahead(step, 4);
-        assert_eq!(steps(&mut streams, [40 + 5 * 20]), [(2, 20)]);
+        let ahead = streams.run_ahead(step, 40 << PAGE_SHIFT, 64).expect("a strided walk");
+        assert_eq!((ahead.first >> PAGE_SHIFT, ahead.count), (60, 2));
+        assert_eq!(steps(&mut streams, [40 + 3 * 20]), [(2, 20)]);
         let step = streams.step(0, 1 << 30);
         streams.brings(step, (1 << 30)..(1 << 30) + 16);
         assert_eq!(steps(&mut streams, [(1 << 30) + 16]), [(1, 1)]);
@@ -206,5 +246,16 @@ mod tests {
         let mut streams = Streams::new();
         let pages = (0..100u64).map(|at| (at * 7919 % 1009) << 20);
         assert!(steps(&mut streams, pages).iter().all(|(trust, _)| *trust == 0));
+    }
+
+    #[test]
+    fn scattered_faults_are_no_walk_however_much_is_brought() {
+        let mut streams = Streams::new();
+        let scattered = (1..200u64).map(|at| (at * at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44);
+        for page in scattered {
+            let step = streams.step(0, page);
+            assert!(step.trust <= 1, "page {page}: {step:?}");
+            streams.brings(step, page & !63..(page & !63) + 64);
+        }
     }
 }

@@ -6,11 +6,11 @@ use bifolio_folio::{Order, PAGE_SHIFT};
 use bifolio_migrate::OrderRange;
 
 use crate::eviction::{Eviction, EvictionName};
-use crate::fact::{Coming, Fact};
-use crate::fault::{Decision, Fault, Prefetch};
+use crate::fact::Fact;
+use crate::fault::{Decision, Fault};
 use crate::memory::Memory;
 use crate::policy::Policy;
-use crate::streams::Streams;
+use crate::streams::{Streams, is_in_vain};
 
 /// Folios of the largest order that fit into the memory at once.
 const FOLIOS_MIN: u64 = 16;
@@ -36,7 +36,7 @@ impl Stride {
             streams: Streams::new(),
             smallest: memory.smallest,
             largest,
-            ahead_max: u32::try_from(memory.least_pages / FOLIOS_MIN).unwrap_or(u32::MAX).min(64),
+            ahead_max: u32::try_from(memory.least_pages / FOLIOS_MIN).unwrap_or(u32::MAX),
             eviction: eviction.make(memory.pages),
         }
     }
@@ -52,15 +52,8 @@ impl Policy for Stride {
         let orders = OrderRange { largest: order, smallest: self.smallest };
         let first = page & !(order.pages() - 1);
         self.streams.brings(step, first..first + order.pages());
-        let mut decision = Decision::moving(orders);
-        if !dense && step.trust > 0 {
-            let count = (1u32 << step.trust.min(6)).min(self.ahead_max);
-            let stride = isize::try_from(step.stride << PAGE_SHIFT).unwrap_or(0);
-            let first = fault.address.checked_add_signed(stride);
-            decision.prefetch = first.map(|first| Prefetch { first, stride, pages: 1, count });
-            self.streams.runs_ahead(step, count);
-        }
-        decision
+        let prefetch = self.streams.run_ahead(step, fault.address, self.ahead_max);
+        Decision { prefetch, ..Decision::moving(orders) }
     }
 
     fn orders(&self) -> OrderRange {
@@ -68,8 +61,8 @@ impl Policy for Stride {
     }
 
     fn learn(&mut self, fact: Fact<'_>) {
-        if let Fact::Left { address, came: Coming::Prefetch, used: Some(used), .. } = fact
-            && used.is_empty()
+        if let Fact::Left { address, pages, came, used: Some(used), .. } = fact
+            && is_in_vain(came, pages, used)
         {
             self.streams.distrust(address as u64 >> PAGE_SHIFT);
         }
@@ -87,6 +80,7 @@ fn order_of(trust: u8) -> Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Prefetch;
     use crate::memory::Side;
 
     fn stride() -> Stride {
