@@ -8,7 +8,7 @@ use bifolio_engine::device::Device;
 use bifolio_engine::{Budget, Counter, Engine, NodeParts, Observer, Parts, Residence, Statistics};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_migrate::{NodeId, Rights};
-use bifolio_policy::FixedOrders;
+use bifolio_policy::{FixedOrders, Policies, PolicyName};
 use bifolio_pool::PoolName;
 use bifolio_sim::faulty::{FailAfter, FaultyDevice, FaultyView};
 use bifolio_sim::{SimDevice, SimView, Touch, VirtualClock};
@@ -29,6 +29,8 @@ pub struct Setup {
     pub pool: PoolName,
     /// Pages of system memory.
     pub ram_pages: u64,
+    /// What decides; without it folios of one order, as large as `largest`.
+    pub policy: Option<PolicyName>,
     /// Largest order of folios.
     pub largest: Order,
     /// How long a copy takes for each page.
@@ -44,6 +46,7 @@ impl Setup {
         Setup {
             devices,
             pool: PoolName::Buddy,
+            policy: None,
             ram_pages: 1024,
             largest: Order::PMD,
             copy_ns: 0,
@@ -96,6 +99,10 @@ impl Machine {
         let addresses = view.addresses().start()..view.addresses().end();
         let statistics = Statistics::new().expect("a page");
         let populate = setup.largest.min(Order::K64);
+        let policy: Box<dyn Policies> = match setup.policy {
+            Some(name) => Box::new(name),
+            None => Box::new(FixedOrders { largest: setup.largest, smallest: Order::ZERO, populate }),
+        };
         let nodes = devices.iter().enumerate().map(node).collect();
         let Observed { nodes, mut observers, checker } = Observed::new(nodes, &statistics, true);
         let checker = checker.expect("asked for");
@@ -104,7 +111,7 @@ impl Machine {
             view: FaultyView::over(view, script()),
             nodes,
             budget: Budget::new(setup.ram_pages, 16),
-            policy: Box::new(FixedOrders { largest: setup.largest, smallest: Order::ZERO, populate }),
+            policy,
             clock: Arc::new(clock.clone()),
             observers,
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bifolio_engine::Side;
 use bifolio_folio::{MemoryKind, Order};
 use bifolio_migrate::NodeId;
+use bifolio_policy::{EvictionName, Granularity, PolicyName};
 use bifolio_pool::PoolName;
 use proptest::prelude::*;
 
@@ -125,15 +126,30 @@ fn setup() -> impl Strategy<Value = Setup> {
         Just(PoolName::Mirror),
     ];
     let device = || (kind(), 16..700u64);
-    ([device(), device()], pool, 64..700u64, order(0..10)).prop_map(|(devices, pool, ram_pages, largest)| {
-        Setup { devices: devices.to_vec(), pool, ram_pages, largest, copy_ns: 1, remote: false }
+    let parts =
+        ([device(), device()], pool, 64..700u64, proptest::option::of(policy()), order(0..10), any::<bool>());
+    parts.prop_map(|(devices, pool, ram_pages, policy, largest, remote)| Setup {
+        devices: devices.to_vec(),
+        pool,
+        ram_pages,
+        policy,
+        largest,
+        copy_ns: 1,
+        remote,
     })
+}
+
+/// Any policy that has a name.
+fn policy() -> impl Strategy<Value = PolicyName> {
+    let eviction = proptest::option::of(proptest::sample::select(EvictionName::ALL.to_vec()));
+    let parts = (proptest::sample::select(Granularity::ALL.to_vec()), eviction, any::<bool>());
+    parts.prop_map(|(granularity, eviction, throttle)| PolicyName { granularity, eviction, throttle })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
-    fn every_word_is_the_last_written_whatever_fails_on_two_devices(
+    fn every_word_is_the_last_written_under_every_policy_whatever_fails_on_two_devices(
         setup in setup(),
         requests in proptest::collection::vec((request(), proptest::option::weighted(0.3, 0u64..12)), 1..80),
     ) {
