@@ -387,6 +387,9 @@ pub struct CheckArgs {
     /// Judge by this rule alone, such as I4, and show its story.
     #[arg(long, value_name = "RULE")]
     pub rule: Option<String>,
+    /// Write the story of --rule as a trace, which `bifolio replay` takes step by step again.
+    #[arg(long, value_name = "FILE", requires = "rule", conflicts_with = "rules")]
+    pub trace: Option<PathBuf>,
     /// List the rules, or the one of --rule: sentence and source. Nothing is explored.
     #[arg(long)]
     pub rules: bool,

@@ -204,7 +204,7 @@ impl Recorded {
 }
 
 /// What ran, and on what.
-fn about_this_run() -> Vec<(&'static str, String)> {
+pub fn about_this_run() -> Vec<(&'static str, String)> {
     let words = command_words();
     let command = match words.split_first() {
         Some((_, rest)) => format!("bifolio {}", rest.join(" ")),

@@ -230,6 +230,16 @@ pub enum Kind {
         /// Number of callers.
         frames: u32,
     },
+    /// A step of a story that breaks a rule, of `bifolio check`: which of all that could be done then.
+    Step {
+        /// Its place in the design's list.
+        choice: u32,
+    },
+    /// The step before broke a rule.
+    Broken {
+        /// The number of the rule: 4 for I4.
+        rule: u8,
+    },
 }
 
 /// What came of a fault.
@@ -348,7 +358,9 @@ impl Kind {
             | Kind::Killed { .. }
             | Kind::Batch { .. }
             | Kind::Forked { .. }
-            | Kind::Frame { .. } => None,
+            | Kind::Frame { .. }
+            | Kind::Step { .. }
+            | Kind::Broken { .. } => None,
         }
     }
 }

@@ -53,6 +53,27 @@ pub enum CheckError {
         /// What was asked for.
         world: String,
     },
+    /// No rule was broken, so there is nothing to write.
+    #[error("--trace {file}: nothing was written, since the rule does not break", file = file.display())]
+    NoStory {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A story cannot be written.
+    #[error("--trace {file} cannot be written", file = file.display())]
+    Trace {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A trace of a story does not say what it is a story of, or nothing that is known here.
+    #[error("the trace of a story lacks its {what}, or this version does not know it")]
+    Story {
+        /// What is missing.
+        what: &'static str,
+    },
     /// What was saved cannot be read.
     #[error("--resume {file} cannot be read", file = file.display())]
     Read {
@@ -106,7 +127,7 @@ pub enum CheckError {
 impl Failure for CheckError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Output(_) | Self::Save { .. } | Self::Signals(_) => exit::FAILED,
+            Self::Output(_) | Self::Save { .. } | Self::Signals(_) | Self::Trace { .. } => exit::FAILED,
             _ => exit::USAGE,
         }
     }

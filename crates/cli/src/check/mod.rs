@@ -3,6 +3,7 @@
 mod error;
 mod rules;
 mod saved;
+pub mod story_trace;
 mod table;
 mod text;
 
@@ -58,6 +59,9 @@ pub fn check(args: &CheckArgs) -> Result<u8, CheckError> {
     let complete = found.reports.iter().all(Report::is_complete);
     // If the output is not read to its end, the rest is saved and the verdict stands all the same.
     exit::unless_unread(report(&found))?;
+    if let Some(file) = &args.trace {
+        story_trace::write(file, found.stories().next(), args)?;
+    }
     if !complete {
         saved::save(args, limits.journal)?;
     }

@@ -16,6 +16,7 @@ use bifolio_trace::export::oracle_general;
 use bifolio_trace::{Trace, TraceError};
 use serde::Serialize;
 
+use crate::check::{CheckError, story_trace};
 use crate::exit::{self, Failure};
 use crate::replay::args::ReplayArgs;
 
@@ -40,6 +41,9 @@ pub enum ReplayCommandError {
         #[source]
         source: io::Error,
     },
+    /// It is a story, and cannot be taken again.
+    #[error(transparent)]
+    Story(#[from] CheckError),
     /// Standard output cannot be written.
     #[error("writing to standard output failed")]
     Stdout(#[from] io::Error),
@@ -49,6 +53,7 @@ impl Failure for ReplayCommandError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Trace(_) | Self::NoMemory => exit::USAGE,
+            Self::Story(error) => error.exit_code(),
             Self::Replay(
                 ReplayError::Empty
                 | ReplayError::FaultsOnly
@@ -95,6 +100,9 @@ struct Row {
 /// See [`ReplayCommandError`].
 pub fn replay(args: &ReplayArgs) -> Result<u8, ReplayCommandError> {
     let (trace, requests) = read(&args.trace)?;
+    if let Some(story) = trace.as_ref().filter(|trace| story_trace::is_story(trace)) {
+        return Ok(story_trace::replay(story)?);
+    }
     if args.what_if {
         what_if::tell(args, &requests, link(args))?;
         return Ok(exit::OK);

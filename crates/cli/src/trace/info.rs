@@ -61,10 +61,18 @@ impl<'t> Info<'t> {
         writeln!(out, "holds     {events} in {}", seconds(self.seconds))?;
         writeln!(out, "size      {length}, {:.1} bytes an event", self.bytes_per_event)?;
         writeln!(out, "accesses  {}", accesses(self.notes.get("accesses").copied()))?;
+        self.print_story(out)?;
         self.print_gaps(out)?;
         writeln!(out)?;
         let kinds: Vec<_> = self.kinds.iter().map(|(name, count)| (name.clone(), grouped(*count))).collect();
         table::print_list(out, &kinds)
+    }
+
+    /// Names the rule that a story breaks.
+    fn print_story(&self, out: &mut impl Write) -> io::Result<()> {
+        let note = |name| self.notes.get(name).copied();
+        let Some((rule, design)) = note("rule").zip(note("design")) else { return Ok(()) };
+        writeln!(out, "breaks    {rule}, of {design}: replay tells how")
     }
 
     /// Says what is not there.
@@ -83,7 +91,7 @@ impl<'t> Info<'t> {
                 bytes(self.damaged_bytes)
             )?;
         }
-        if !self.notes.contains_key("figures") {
+        if !self.notes.contains_key("figures") && !self.notes.contains_key("design") {
             writeln!(out, "end       not recorded: the program did not come to its end")?;
         }
         Ok(())
@@ -95,6 +103,7 @@ fn accesses(note: Option<&str>) -> &'static str {
     match note {
         Some("exact") => "every page that the device accessed (--trace-accesses)",
         Some("used") => "pages that the device used, told as they leave it",
+        Some("story") => "none: a story of bifolio check, step by step",
         _ => "none: faults and moves only",
     }
 }

@@ -14,6 +14,7 @@ mod pages;
 mod readme;
 mod replay;
 mod report;
+mod stories;
 mod top;
 mod trace;
 mod usage;

@@ -29,6 +29,7 @@
 //! down to the choice among equally short sequences.
 
 mod expand;
+mod follow;
 mod shortest;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +38,7 @@ use std::{fmt, thread};
 
 use crate::design::Design;
 use crate::explore::expand::{Candidates, Level};
+pub(crate) use crate::explore::follow::follow;
 use crate::journal::{Journal, Record};
 use crate::set::{LOOKS, StateId, StateSet, hash_of};
 use bifolio_rules::{Rule, RuleSet};
@@ -74,11 +76,21 @@ pub struct Limits {
     pub stop: Option<&'static AtomicBool>,
     /// Where earlier work is found, and where this exploration leaves its own.
     pub journal: Option<&'static Journal>,
+    /// The only steps that are taken, if they are given: those of a [`Story`](crate::Story), as it names them.
+    pub follow: Option<&'static [u32]>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { bytes: 2 << 30, states: u64::MAX, threads: 1, full: false, stop: None, journal: None }
+        Limits {
+            bytes: 2 << 30,
+            states: u64::MAX,
+            threads: 1,
+            full: false,
+            stop: None,
+            journal: None,
+            follow: None,
+        }
     }
 }
 
@@ -93,6 +105,8 @@ pub enum End {
     States,
     /// On request: [`Limits::stop`].
     Stopped,
+    /// The steps that were given were taken: [`Limits::follow`].
+    Followed,
     /// The saved steps lead to other states in this version of the design.
     Unfit,
 }
@@ -106,6 +120,7 @@ impl fmt::Display for End {
             }
             End::States => "stopped at the limit of states",
             End::Stopped => "stopped on request",
+            End::Followed => "one way only",
             End::Unfit => "not begun: the saved steps do not fit this version of the design",
         })
     }

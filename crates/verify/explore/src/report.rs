@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::design::{Bounds, Design, reason_by_construction};
-use crate::explore::{End, Limits, Progress, explore_as};
+use crate::explore::{End, Limits, Progress, explore_as, follow};
 use crate::story::Story;
 use bifolio_rules::Rule;
 
@@ -197,11 +197,14 @@ pub fn judge<D: Design>(
     progress: &mut dyn FnMut(Progress),
 ) -> Report {
     let start = Instant::now();
-    let explored = explore_as(&format!("{name}/{model}"), design, limits, progress);
+    let explored = match limits.follow {
+        Some(choices) => follow(design, choices),
+        None => explore_as(&format!("{name}/{model}"), design, limits, progress),
+    };
     let time = start.elapsed();
     let verdict = |rule: Rule| {
         if let Some(found) = explored.broken.iter().find(|found| found.rule == rule) {
-            return Verdict::Breaks(Box::new(Story::new(name, design, found)));
+            return Verdict::Breaks(Box::new(Story::new(name, (model, bounds), design, found)));
         }
         if design.expresses().contains(rule) {
             return if explored.end == End::Complete { Verdict::Holds } else { Verdict::Unfinished };

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::design::Design;
+use crate::design::{Bounds, Design};
 use crate::explore::Broken;
 use bifolio_rules::{Rule, RuleSet};
 
@@ -33,6 +33,13 @@ pub struct Step {
 pub struct Story {
     /// The design.
     pub design: &'static str,
+    /// The world of the design.
+    pub world: &'static str,
+    /// The size of the world.
+    pub bounds: Bounds,
+    /// The steps once more, for [`Limits::follow`](crate::Limits::follow): the place of each in the list of all that can be done
+    /// in the state before it.
+    pub choices: Vec<u32>,
     /// The rule that breaks at the last step.
     pub rule: Rule,
     /// How the world is scaled.
@@ -45,7 +52,12 @@ pub struct Story {
 
 impl Story {
     /// Makes a story of what the explorer found.
-    pub fn new<D: Design>(name: &'static str, design: &D, found: &Broken<D::State, D::Action>) -> Story {
+    pub fn new<D: Design>(
+        name: &'static str,
+        (world, bounds): (&'static str, Bounds),
+        design: &D,
+        found: &Broken<D::State, D::Action>,
+    ) -> Story {
         let steps = found.steps.iter().zip(found.states.windows(2));
         let mut named = RuleSet::NONE;
         let steps = steps.map(|((action, broken), pair)| {
@@ -58,6 +70,9 @@ impl Story {
         });
         Story {
             design: name,
+            world,
+            bounds,
+            choices: choices(design, found),
             rule: found.rule,
             scale: design.scale(),
             begin: design.view(&found.states[0]),
@@ -81,6 +96,18 @@ impl Story {
         out.push_str("}\n");
         out
     }
+}
+
+/// The place of each action in the list of those of its state.
+fn choices<D: Design>(design: &D, found: &Broken<D::State, D::Action>) -> Vec<u32> {
+    let mut list = Vec::new();
+    let place = |((action, _), state): (&(D::Action, RuleSet), &D::State)| {
+        list.clear();
+        design.actions(state, &mut list);
+        let at = list.iter().position(|listed| listed == action);
+        u32::try_from(at.expect("what was done could be done")).expect("few actions")
+    };
+    found.steps.iter().zip(&found.states).map(place).collect()
 }
 
 fn node(out: &mut String, number: usize, lines: &[String], broken: &[Rule]) {

@@ -9,8 +9,15 @@ use crate::linux::{MemoryOrder, World};
 use crate::{Entry, Options, designs, find};
 use bifolio_folio::Reset;
 
-const FULL: Limits =
-    Limits { bytes: 2 << 30, states: u64::MAX, threads: 1, full: true, stop: None, journal: None };
+const FULL: Limits = Limits {
+    bytes: 2 << 30,
+    states: u64::MAX,
+    threads: 1,
+    full: true,
+    stop: None,
+    journal: None,
+    follow: None,
+};
 
 /// Explores a design with and without reduction, and compares.
 fn same_with_fewer_states(design: &Entry, bounds: Bounds, memory_order: MemoryOrder) {
