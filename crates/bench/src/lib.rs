@@ -16,6 +16,7 @@ pub mod oversubscribe;
 mod progress;
 mod row;
 mod samples;
+pub mod scatter;
 
 pub use progress::{Progress, Watch};
 pub use row::{BenchError, Bound, Effort, Goal, Row};

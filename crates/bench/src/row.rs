@@ -64,7 +64,13 @@ impl Row {
     /// A rate in GB/s, which should be at least `goal` times its floor.
     #[must_use]
     pub fn rate(name: &str, value: f64, floor: f64, goal: f64) -> Row {
-        Self::judged(name, "GB/s", value, floor, goal, (Goal::Ratio, Bound::AtLeast))
+        Self::gain(name, "GB/s", value, floor, goal)
+    }
+
+    /// A rate in any unit, which should be at least `goal` times its floor.
+    #[must_use]
+    pub fn gain(name: &str, unit: &'static str, value: f64, floor: f64, goal: f64) -> Row {
+        Self::judged(name, unit, value, floor, goal, (Goal::Ratio, Bound::AtLeast))
     }
 
     /// A cost that should itself be at most `limit`, in its unit, whatever its floor: for goals that do not follow

@@ -97,7 +97,8 @@ fn add_pages(command: &Command, pages: &mut Vec<Page>) -> io::Result<()> {
     let name = name_of(command).to_owned();
     let text = page(command, &name)?;
     pages.push(Page { name, text });
-    command.get_subcommands().try_for_each(|command| add_pages(command, pages))
+    let mut shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.try_for_each(|command| add_pages(command, pages))
 }
 
 /// The name of a page, as in `bifolio-trace-cut`.
@@ -195,7 +196,8 @@ mod tests {
             for option in command.get_arguments().filter_map(clap::Arg::get_long) {
                 assert!(page.contains(&format!("--{option}")), "--{option} is missing in {page}");
             }
-            command.get_subcommands().for_each(|command| check(command, text));
+            let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+            shown.for_each(|command| check(command, text));
         }
         let mut command = Cli::command().disable_help_subcommand(true);
         command.build();

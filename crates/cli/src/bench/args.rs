@@ -18,7 +18,7 @@ use crate::args::number;
 pub struct BenchArgs {
     /// What is no list of rows with floors.
     #[command(subcommand)]
-    pub grid: Option<GridCommand>,
+    pub other: Option<BenchCommand>,
     /// What to measure.
     #[arg(value_enum, value_name = "WHAT", required = true)]
     pub group: Option<BenchGroup>,
@@ -45,14 +45,32 @@ pub enum BenchGroup {
     Folio,
     /// The explorer behind `bifolio check`, on one core; needs no device.
     Check,
+    /// Scattered faults of a program under `bifolio run`.
+    Run,
 }
 
-/// The grid.
+/// What `bench` has beside groups of rows.
 #[derive(Debug, Subcommand)]
-pub enum GridCommand {
+pub enum BenchCommand {
     /// Compare policies where the data is larger than the memory; simulated, needs no device.
     #[command(after_help = GRID_HELP)]
     Oversubscribe(GridArgs),
+    /// Touch memory at random: the program that `bench run` runs.
+    #[command(hide = true)]
+    Touches(TouchesArgs),
+}
+
+/// What the program can be told.
+#[derive(Debug, Args)]
+pub struct TouchesArgs {
+    /// Pages of its memory.
+    #[arg(value_parser = number(1_usize, 1 << 30))]
+    pub pages: usize,
+    /// Touches of each thread.
+    pub touches: u64,
+    /// Threads that touch.
+    #[arg(value_parser = number(1_usize, 64))]
+    pub threads: usize,
 }
 
 /// What the grid can be told.

@@ -7,12 +7,12 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use bifolio_bench::{
-    BenchError, Bound, Effort, Goal, Progress, Row, attach, buddy, check, fault, folio, migrate,
+    BenchError, Bound, Effort, Goal, Progress, Row, attach, buddy, check, fault, folio, migrate, scatter,
 };
 use bifolio_host::SetupError;
 use console::Style;
 
-use crate::bench::args::{BenchArgs, BenchGroup, GridCommand};
+use crate::bench::args::{BenchArgs, BenchCommand, BenchGroup, TouchesArgs};
 use crate::exit::{self, Failure};
 use crate::output::{JsonTarget, OutputError};
 use crate::{progress, table};
@@ -43,8 +43,10 @@ impl Failure for BenchFailure {
 ///
 /// If nothing can be measured, or the figures cannot be written.
 pub fn bench(args: &BenchArgs) -> Result<u8, BenchFailure> {
-    if let Some(GridCommand::Oversubscribe(grid)) = &args.grid {
-        return oversubscribe::oversubscribe(grid);
+    match &args.other {
+        Some(BenchCommand::Oversubscribe(grid)) => return oversubscribe::oversubscribe(grid),
+        Some(BenchCommand::Touches(touches)) => return touch(touches),
+        None => {}
     }
     let group = args.group.expect("required without a subcommand");
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
@@ -55,6 +57,14 @@ pub fn bench(args: &BenchArgs) -> Result<u8, BenchFailure> {
         let judged = effort == Effort::Full;
         print(&mut io::stdout().lock(), group, &rows, judged).map_err(OutputError::from)?;
     }
+    Ok(exit::OK)
+}
+
+/// Is the program that `bench run` runs.
+fn touch(args: &TouchesArgs) -> Result<u8, BenchFailure> {
+    let TouchesArgs { pages, touches, threads } = *args;
+    let touched = scatter::Touches { pages, touches, threads }.run()?;
+    writeln!(io::stdout(), "{}", touched.print()).map_err(OutputError::from)?;
     Ok(exit::OK)
 }
 
@@ -75,6 +85,9 @@ fn measure(group: BenchGroup, effort: Effort) -> Result<Vec<Row>, BenchError> {
         BenchGroup::Buddy => buddy::rows(effort, &mut watch),
         BenchGroup::Folio => folio::rows(effort, &mut watch),
         BenchGroup::Check => check::rows(effort, &mut watch),
+        BenchGroup::Run => std::env::current_exe()
+            .map_err(|error| BenchError::Failed(format!("this command is not to be found: {error}")))
+            .and_then(|bifolio| scatter::rows(&bifolio, effort, &mut watch)),
     };
     bar.finish_and_clear();
     rows
@@ -94,6 +107,7 @@ fn floor_of(group: BenchGroup) -> &'static str {
         BenchGroup::Buddy => "one bit turned over for each call; of buddy.scale, the cheapest size of pool",
         BenchGroup::Folio => "the life of a folio of 4 KiB",
         BenchGroup::Check => "as many states put into a set, without any step",
+        BenchGroup::Run => "a fault answered by hand and a copy; one thread; the kernel's swap on zram",
     }
 }
 
@@ -118,6 +132,9 @@ fn print(out: &mut impl Write, group: BenchGroup, rows: &[Row], judged: bool) ->
             if line.ends_with(NOT_MET) { Style::new().red() } else { Style::new() }
         },
     )?;
+    if group == BenchGroup::Run && rows.iter().all(|row| row.name != scatter::ZRAM_ROW) {
+        writeln!(out, "\nSKIP {}: it {}.", scatter::ZRAM_ROW, scatter::ZRAM_SKIPPED)?;
+    }
     if !judged {
         writeln!(out, "\nA quick look; without --quick the figures are judged by their goals.")?;
     }

@@ -54,6 +54,16 @@ fn rows_of_attached_devices_are_those_promised() {
 }
 
 #[test]
+fn rows_of_programs_are_those_promised() {
+    if device_works("rows_of_programs_are_those_promised") {
+        let mut names = names("run");
+        // Only where the machine has zram.
+        names.retain(|name| name != "run.scatter.zram");
+        assert_eq!(names, ["run.scatter.4k", "run.scatter.two"]);
+    }
+}
+
+#[test]
 fn rows_of_the_allocator_are_those_promised() {
     let expected =
         ["buddy.fragmented.alloc", "buddy.fragmented.reverse_free", "buddy.mixed.absolute", "buddy.scale"];

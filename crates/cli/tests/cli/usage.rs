@@ -335,6 +335,7 @@ Arguments:
           - folio:   The life of a folio; needs no device
           - check:   The explorer behind `bifolio check`, on one core; needs no
             device
+          - run:     Scattered faults of a program under `bifolio run`
 
 Options:
       --json
