@@ -196,10 +196,9 @@ impl Service {
             let since = self.growing.get(&range.start).filter(|(end, _)| *end == range.end);
             let since = since.map_or(now, |(_, since)| *since);
             if !self.first_scan_done || range.len() >= PIECE || now - since > PIECE_TIME {
-                if self.register(range_of(&range)) {
-                    registered.push(range);
-                } else {
-                    self.refused.insert(range);
+                match self.register(range.clone()) {
+                    Some(new) => registered.push(new),
+                    None => self.refused.insert(range),
                 }
             } else {
                 growing.insert(range.start, (range.end, since));
@@ -219,26 +218,31 @@ impl Service {
             !self.regions.contains_all(mapping) && !self.regions.within(mapping.clone()).is_empty()
         };
         let grown: Vec<_> = mappings.filter(has_grown).collect();
-        let registered = grown.into_iter().filter(|range| self.register(range_of(range))).collect();
+        let registered = grown.into_iter().filter_map(|range| self.register(range)).collect();
         self.confirm(registered);
     }
 
-    /// Takes the mappings over that were registered as they were read. A part that was unmapped in between, without an event,
-    /// and mapped anew since is not registered: what was evicted there would read as zeros. It is a mapping of its own, which
-    /// shows; all of it is tried again at the next scan. Neighbours that are registered may have become one mapping.
-    fn confirm(&mut self, registered: Vec<Range<usize>>) {
+    /// Keeps of the mappings that were registered as they were read only those that are still so. A part that was unmapped in
+    /// between, without an event, and mapped anew since is not registered: what was evicted there would read as zeros. It is a
+    /// mapping of its own, which shows. Where all was mapped anew, with events, these have taken it away again. Either is tried
+    /// again at the next scan. Neighbours that are registered may have become one mapping.
+    fn confirm(&mut self, registered: Vec<Registered>) {
         if registered.is_empty() {
             return;
         }
-        let Some(now) = self.mappings_at_rest() else { return };
-        for range in registered {
+        let now = self.mappings_at_rest().unwrap_or_default();
+        for Registered { range, fresh } in registered {
             let around = now.range(..=range.start).next_back();
-            if around.is_some_and(|(_, end)| range.end <= *end) {
-                self.regions.insert(range);
-            } else {
-                self.leave(range_of(&range));
-                self.next_scan = Instant::now();
+            let whole = around.is_some_and(|(_, end)| range.end <= *end);
+            if whole && self.regions.contains_all(&range) {
+                continue;
             }
+            // What was managed before has pages away.
+            for part in fresh {
+                self.leave(range_of(&part));
+                self.regions.remove(part);
+            }
+            self.next_scan = Instant::now();
         }
     }
 
@@ -272,19 +276,26 @@ impl Service {
     }
 
     /// Catches the faults of a mapping, and keeps it from children that were not announced: they would read zeros.
-    fn register(&mut self, range: AddressRange) -> bool {
-        self.note_unshared(&(range.start()..range.end()));
-        self.populate_used(&(range.start()..range.end()));
-        let window = self.memory.window(range);
-        if self.uffd.register(window, Modes::MISSING).is_err() {
-            return false;
-        }
+    fn register(&mut self, range: Range<usize>) -> Option<Registered> {
+        self.note_unshared(&range);
+        self.populate_used(&range);
+        let window = self.memory.window(range_of(&range));
+        self.uffd.register(window, Modes::MISSING).ok()?;
         if self.plans.iter().all(Plan::is_forked) {
             // Only a mapping that has just gone refuses.
             let _: Result<(), _> = advise::dontfork(window);
         }
-        true
+        // At once, so that an event takes it away that comes before it is confirmed.
+        let fresh = self.regions.others(range.clone());
+        self.regions.insert(range.clone());
+        Some(Registered { range, fresh })
     }
+}
+
+/// A mapping that was registered, and what of it was not managed before.
+struct Registered {
+    range: Range<usize>,
+    fresh: Vec<Range<usize>>,
 }
 
 fn pause(distance_pages: u64) -> Duration {
