@@ -79,7 +79,8 @@ fn what_a_report_advises_lowers_the_time_that_a_program_waits() {
             let (before, followed) = (stalled(&[]), stalled(&["--ram", ram]));
             let told = format!("{name}, {policy}, --ram {ram}: {before:?}, then {followed:?}");
             assert!(followed.0 < before.0 && followed.2 < before.2, "{told}");
-            assert!(followed.1 == 0 && before.1 > 0, "{told}");
+            // What leaves then is what a policy brought ahead, and not what the program needs.
+            assert!(before.1 > 0 && followed.1 * 10 < before.1, "{told}");
         }
     }
 }
