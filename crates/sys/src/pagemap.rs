@@ -24,6 +24,8 @@ const PRESENT: u64 = 1 << 63;
 const EXCLUSIVE: u64 = 1 << 56;
 /// A word of the file: write-protected by a userfaultfd.
 const UFFD_WP: u64 = 1 << 57;
+/// A word of the file: a guard (`MADV_GUARD_INSTALL`), since Linux 6.15.
+const GUARD: u64 = 1 << 58;
 
 bitflags! {
     /// Kinds of pages, as `PAGEMAP_SCAN` tells them.
@@ -110,6 +112,15 @@ impl Pagemap {
     /// As [`Pagemap::present`].
     pub fn write_protected(&self, span: AddressRange) -> Result<Vec<bool>, SysError> {
         self.bits(span, UFFD_WP)
+    }
+
+    /// Tells for each page of `span` whether it is a guard. Before Linux 6.15 no page seems to be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pagemap::present`].
+    pub fn guards(&self, span: AddressRange) -> Result<Vec<bool>, SysError> {
+        self.bits(span, GUARD)
     }
 
     /// Counts the mapped pages of `span`.

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{PAGE, advise, smaps};
 
 use crate::in_place::faults::range_of;
@@ -14,14 +15,25 @@ use crate::in_place::service::Service;
 /// What was said.
 #[derive(Debug, Default)]
 pub(super) struct Advised {
-    /// Guards may be there: a copy would destroy one, so nothing comes but the page that was touched.
-    guards: Regions,
+    guards: Guards,
     /// Registered memory that the program keeps from its children.
     unshared: Regions,
     /// Some memory is kept from children.
     unshares: bool,
     /// Some memory is zeros in children.
     wipes: bool,
+}
+
+/// What is known of guards. A copy of zeros would destroy one.
+#[derive(Debug, Default)]
+enum Guards {
+    /// There are none.
+    #[default]
+    None,
+    /// The page map tells where.
+    Told(Pagemap),
+    /// The kernel does not tell: they may be anywhere.
+    Untold,
 }
 
 /// Advice that the service is told of.
@@ -34,24 +46,33 @@ pub const WIPEONFORK: usize = 18;
 pub const GUARD_INSTALL: usize = 102;
 
 impl Advised {
-    /// Tells whether guards may be among the pages of a range.
+    /// Tells whether guards may be among the pages of a range: they move with their mappings, registered or not.
     pub(super) fn may_have_guards(&self, range: &Range<usize>) -> bool {
-        self.guards.next_from(range.start).is_some_and(|guards| guards.start < range.end)
+        match &self.guards {
+            Guards::None => false,
+            Guards::Told(map) => has_guards(map, range),
+            Guards::Untold => true,
+        }
+    }
+
+    /// Guards were installed in a range.
+    fn note_guards(&mut self, range: &Range<usize>) {
+        if !matches!(self.guards, Guards::Told(_)) {
+            let map = Pagemap::open().ok().filter(|map| has_guards(map, range));
+            self.guards = map.map_or(Guards::Untold, Guards::Told);
+        }
     }
 
     /// Forgets a range that was unmapped.
     pub(super) fn unmapped(&mut self, range: &Range<usize>) {
-        self.guards.remove(range.clone());
         self.unshared.remove(range.clone());
     }
 
     /// A range has moved.
     pub(super) fn moved(&mut self, from: &Range<usize>, to: usize) {
-        for list in [&mut self.guards, &mut self.unshared] {
-            for part in list.within(from.clone()) {
-                let start = to + (part.start - from.start);
-                list.insert(start..start + part.len());
-            }
+        for part in self.unshared.within(from.clone()) {
+            let start = to + (part.start - from.start);
+            self.unshared.insert(start..start + part.len());
         }
     }
 
@@ -77,7 +98,7 @@ impl Service {
         match advice {
             GUARD_INSTALL => {
                 self.forget(range.clone());
-                self.advised.guards.insert(range);
+                self.advised.note_guards(&range);
             }
             DONTFORK => {
                 self.advised.unshares = true;
@@ -131,6 +152,10 @@ impl Service {
     }
 }
 
+fn has_guards(map: &Pagemap, range: &Range<usize>) -> bool {
+    map.guards(range_of(range)).map_or(true, |guards| guards.contains(&true))
+}
+
 /// The mappings that have a flag of the kernel.
 fn flagged(flag: &str) -> Vec<Range<usize>> {
     let has = |vma: &smaps::Vma| vma.flags.iter().any(|known| known == flag);
@@ -153,11 +178,17 @@ mod tests {
     }
 
     #[test]
-    fn guards_are_looked_for_where_they_were_made() {
+    fn guards_are_found_where_they_are_or_suspected_everywhere() {
+        use bifolio_sys::{Mapping, Placement, Protection};
+        let pages = Mapping::anonymous(2 * PAGE, Protection::ReadWrite, Placement::Anywhere).expect("memory");
+        let first = pages.span().start()..pages.span().start() + PAGE;
         let mut advised = Advised::default();
-        advised.guards.insert(0x4000..0x5000);
-        assert!(advised.may_have_guards(&(0x1000..0x5000)) && advised.may_have_guards(&(0x4000..0x9000)));
-        assert!(!advised.may_have_guards(&(0x1000..0x4000)) && !advised.may_have_guards(&(0x5000..0x6000)));
+        assert!(!advised.may_have_guards(&first));
+        // None is there, so the kernel seems not to tell.
+        advised.note_guards(&first);
+        assert!(advised.may_have_guards(&first));
+        advised.guards = Guards::Told(Pagemap::open().expect("a page map"));
+        assert!(!advised.may_have_guards(&first));
     }
 
     #[test]

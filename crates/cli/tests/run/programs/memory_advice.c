@@ -78,9 +78,12 @@ static void children(void) {
 static void several(void) {
     char *start = fresh(), *to = fresh();
     mprotect(start + 1000 * PAGE, 500 * PAGE, PROT_READ);
+    madvise(start + 600 * PAGE, 20 * PAGE, 102);
     char *moved = mremap(start, 3000 * PAGE, 3000 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
     printf("moved %d %d\n", moved == to, moved == MAP_FAILED ? errno : 0);
     count("moved", to, 0, 3000);
+    madvise(to + 610 * PAGE, 2000 * PAGE, MADV_DONTNEED);
+    count("guards have moved", to, 600, 3000);
     count("rest", start, 3000, PAGES);
     count("left", start, 0, 3000);
     munmap(start, PAGES * PAGE), munmap(to, PAGES * PAGE);
