@@ -9,6 +9,7 @@ mod compiled;
 mod debuggers;
 mod ends;
 mod limits;
+mod random_calls;
 mod recorded;
 mod results;
 mod shares;
