@@ -50,8 +50,11 @@ impl Runner {
         gauges: &Gauges,
     ) -> Result<ExitStatus, RunError> {
         let failed = |source| RunError::Start { path: program.path.clone(), source };
-        let child =
-            self.signals.spawn(&mut command(program, arguments, settings, library)).map_err(failed)?;
+        let spawned = self.signals.spawn(&mut command(program, arguments, settings, library));
+        let child = spawned.map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => RunError::Processes { path: program.path.clone(), source },
+            _ => failed(source),
+        })?;
         let ended = process::watch_end(child.id()).map_err(|error| {
             process::kill_now(child.id());
             RunError::Watch(error)

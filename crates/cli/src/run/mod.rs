@@ -72,6 +72,15 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// There may be no more processes.
+    #[error("{} cannot be run: `ulimit -u` limits processes", path.display())]
+    Processes {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Its end cannot be waited for.
     #[error("the end of a program cannot be waited for here")]
     Watch(#[source] SysError),
@@ -104,17 +113,14 @@ impl exit::Failure for RunError {
         match self {
             RunError::Program(error) => error.exit_code(),
             RunError::TooSmall { .. } | RunError::TooLarge { .. } => exit::USAGE,
-            RunError::Refused(_) | RunError::Gauges(_) | RunError::Watch(_) => exit::REFUSED,
-            RunError::Start { source, .. } if is_limit(source) => exit::REFUSED,
+            RunError::Refused(_) | RunError::Gauges(_) | RunError::Watch(_) | RunError::Processes { .. } => {
+                exit::REFUSED
+            }
+            RunError::Start { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => exit::REFUSED,
             RunError::Start { .. } => exit::NOT_RUNNABLE,
             _ => exit::FAILED,
         }
     }
-}
-
-/// Whether it is a limit of processes or memory that was met.
-fn is_limit(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory)
 }
 
 /// What `--json` holds.

@@ -549,6 +549,10 @@ bifolio: --vram of 65536 GiB is more than the [..] of memory that this machine h
 
 "#]]
     );
+    for size in ["--ram", "--vram"] {
+        let said = refused(&["run", size, "65536G", "--", "true"]);
+        assert!(said.contains(&format!("{size} of 65536 GiB is more than")), "{said}");
+    }
 }
 
 #[test]

@@ -97,3 +97,25 @@ fn name_space_of_processes_without_its_own_list_changes_no_result() {
     let Some(output) = ran(test, command) else { return };
     assert_eq!(output.stdout, b"3287651\n", "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn processes_that_may_not_be_are_the_reason_and_few_are_enough() {
+    let test = "processes_that_may_not_be_are_the_reason_and_few_are_enough";
+    let Some(program) = Compiled::new(test, "usable_size", &[]) else { return };
+    // Limits of processes are none for root.
+    for user in User::all(test).into_iter().filter(|user| *user == User::Ordinary) {
+        for most in 1..12 {
+            let managed = program.managed(user, &["--ram", "4M"]);
+            let words = managed.get_args().map(|word| word.to_str().expect("plain")).collect::<Vec<_>>();
+            // The limit is for the user that the command is run as, after the words that make it that.
+            let at = words.iter().position(|word| *word == "--clear-groups").expect("of setpriv") + 1;
+            let script = format!("ulimit -u {most} && exec \"$@\"");
+            let mut command = Command::new(managed.get_program());
+            command.args(&words[..at]).args(["bash", "-c", &script, "bash"]).args(&words[at..]);
+            let Ok(ran) = command.output() else { return skip(test, "there is no bash") };
+            let said = String::from_utf8_lossy(&ran.stderr);
+            let refused = ran.status.code() == Some(3) && said.contains("limit");
+            assert!(refused || ran.status.code() == Some(0), "{most}: {:?} {said}", ran.status);
+        }
+    }
+}
