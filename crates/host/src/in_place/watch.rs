@@ -237,10 +237,11 @@ impl Service {
             if whole && self.regions.contains_all(&range) {
                 continue;
             }
-            // What was managed before has pages away.
-            for part in fresh {
+            // What was managed before, and still is, has pages away. All else is left, or children would lack it: an event
+            // takes from the regions what the kernel has registered anew since.
+            fresh.into_iter().for_each(|part| self.regions.remove(part));
+            for part in self.regions.others(range) {
                 self.leave(range_of(&part));
-                self.regions.remove(part);
             }
             self.next_scan = Instant::now();
         }
