@@ -60,6 +60,7 @@ mod tests {
     use super::*;
     use crate::process;
     use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     #[test]
     fn threads_are_listed_with_the_signals_they_block() {
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn sleeping_thread_has_a_program_counter_and_a_running_one_has_none() {
+    fn sleeping_thread_has_a_program_counter() {
         let (begun, seen) = (Barrier::new(2), Barrier::new(2));
         std::thread::scope(|scope| {
             let (begun, seen) = (&begun, &seen);
@@ -107,7 +108,30 @@ mod tests {
             assert!(found || program_counter(process::pid(), other).is_none(), "zero is no place");
             seen.wait();
         });
-        assert_eq!(program_counter(process::pid(), process::thread_id()), None);
+    }
+
+    #[test]
+    fn running_thread_has_no_program_counter() {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let over = &over;
+            scope.spawn(move || {
+                tell.send(process::thread_id()).expect("it is received");
+                while !over.load(Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+            let other = told.recv().expect("it was sent");
+            // It may be on its way back from telling.
+            let runs = || program_counter(process::pid(), other).is_none();
+            let found = (0..1000).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                runs()
+            });
+            over.store(true, Relaxed);
+            assert!(found, "it only spins");
+        });
     }
 
     #[test]
