@@ -50,5 +50,6 @@ Examples:
 
 The engine itself replays the trace, on a simulated device with a clock of its
 own: the same trace and settings have the same outcome, and the same checksum
-of all that happened. `optimum` is what no policy can beat: pages of 4 KiB, the
-future known. It needs a trace with --trace-accesses; so do --what-if, --orders.";
+of all that happened. `optimum` is the least that must move if the future is
+known, as pages of 4 KiB; use of pages where they are may move less. It needs a
+trace with --trace-accesses; so do --what-if, --orders.";
