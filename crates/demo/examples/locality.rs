@@ -5,12 +5,12 @@
 //! figures of the graph. `cargo run --release -p bifolio-demo --example locality`
 #![expect(clippy::print_stdout, reason = "an example that reports figures")]
 
-use bifolio_demo::arena::{Arena, ArenaError};
+use bifolio_demo::arena::{Arena, ArenaError, InArena};
 use bifolio_demo::debian;
 use bifolio_demo::graph::{Graph, Node};
 use bifolio_demo::kernels::{Kernel, Launcher, run_unit};
 use bifolio_demo::layout::{self, job};
-use bifolio_demo::memory::{DeviceMemory, HostMemory, Unit};
+use bifolio_demo::memory::{DeviceMemory, Unit};
 use bifolio_demo::reference::PageRank;
 use bifolio_demo::shared_graph::SharedGraph;
 use bifolio_demo::{order, reference, run};
@@ -189,26 +189,12 @@ impl Launcher for Tracer {
     }
 }
 
-impl HostMemory for Tracer {
-    type Error = ArenaError;
-
-    fn allocate(&mut self, bytes: usize, align: usize) -> Result<usize, ArenaError> {
-        self.arena.allocate(bytes, align)
+impl InArena for Tracer {
+    fn arena(&self) -> &Arena {
+        &self.arena
     }
 
-    fn write_u64(&mut self, address: usize, value: u64) {
-        self.arena.write_u64(address, value);
-    }
-
-    fn write_bytes(&mut self, address: usize, bytes: &[u8]) {
-        self.arena.write_bytes(address, bytes);
-    }
-
-    fn read_u64(&self, address: usize) -> u64 {
-        self.arena.read_u64(address)
-    }
-
-    fn read_bytes(&self, address: usize, out: &mut [u8]) {
-        self.arena.read_bytes(address, out);
+    fn arena_mut(&mut self) -> &mut Arena {
+        &mut self.arena
     }
 }

@@ -191,27 +191,46 @@ impl Launcher for ArenaMachine {
     }
 }
 
-impl HostMemory for ArenaMachine {
+/// A machine whose shared memory is an arena.
+pub trait InArena {
+    /// Its memory.
+    fn arena(&self) -> &Arena;
+
+    /// Its memory, to be changed.
+    fn arena_mut(&mut self) -> &mut Arena;
+}
+
+impl<M: InArena> HostMemory for M {
     type Error = ArenaError;
 
     fn allocate(&mut self, bytes: usize, align: usize) -> Result<usize, ArenaError> {
-        self.arena.allocate(bytes, align)
+        self.arena_mut().allocate(bytes, align)
     }
 
     fn write_u64(&mut self, address: usize, value: u64) {
-        self.arena.write_u64(address, value);
+        self.arena_mut().write_u64(address, value);
     }
 
     fn write_bytes(&mut self, address: usize, bytes: &[u8]) {
-        self.arena.write_bytes(address, bytes);
+        self.arena_mut().write_bytes(address, bytes);
     }
 
     fn read_u64(&self, address: usize) -> u64 {
-        self.arena.read_u64(address)
+        self.arena().read_u64(address)
     }
 
     fn read_bytes(&self, address: usize, out: &mut [u8]) {
-        self.arena.read_bytes(address, out);
+        self.arena().read_bytes(address, out);
+    }
+}
+
+impl InArena for ArenaMachine {
+    fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    fn arena_mut(&mut self) -> &mut Arena {
+        &mut self.arena
     }
 }
 

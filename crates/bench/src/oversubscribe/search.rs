@@ -1,9 +1,9 @@
 //! The accesses of a search of the graph of Debian's packages, as the demonstration does it, by one unit.
 
-use bifolio_demo::arena::{Arena, ArenaError};
+use bifolio_demo::arena::{Arena, ArenaError, InArena};
 use bifolio_demo::kernels::{Kernel, Launcher, run_unit};
 use bifolio_demo::layout::bytes_needed;
-use bifolio_demo::memory::{HostMemory, Unit};
+use bifolio_demo::memory::Unit;
 use bifolio_demo::shared_graph::SharedGraph;
 use bifolio_demo::told::Told;
 use bifolio_demo::{debian, order, run};
@@ -40,27 +40,13 @@ impl Launcher for Recorder {
     }
 }
 
-impl HostMemory for Recorder {
-    type Error = ArenaError;
-
-    fn allocate(&mut self, bytes: usize, align: usize) -> Result<usize, ArenaError> {
-        self.arena.allocate(bytes, align)
+impl InArena for Recorder {
+    fn arena(&self) -> &Arena {
+        &self.arena
     }
 
-    fn write_u64(&mut self, address: usize, value: u64) {
-        self.arena.write_u64(address, value);
-    }
-
-    fn write_bytes(&mut self, address: usize, bytes: &[u8]) {
-        self.arena.write_bytes(address, bytes);
-    }
-
-    fn read_u64(&self, address: usize) -> u64 {
-        self.arena.read_u64(address)
-    }
-
-    fn read_bytes(&self, address: usize, out: &mut [u8]) {
-        self.arena.read_bytes(address, out);
+    fn arena_mut(&mut self) -> &mut Arena {
+        &mut self.arena
     }
 }
 
