@@ -110,6 +110,11 @@ impl<V: CpuView> Engine<V> {
         self.observers.tell(None, || EventKind::CpuFault { address, result, wait_ns });
     }
 
+    /// Tells the observers of a page that the host is about to poison, with or without [`Engine::fetch`].
+    pub fn tell_poisoned(&self, address: usize, why: Failure) {
+        self.observers.tell(None, || EventKind::Poisoned { address, why });
+    }
+
     /// Tells the observers that a thread of the host has read so many messages of the kernel at once.
     pub fn tell_messages_read(&self, messages: usize) {
         self.observers.tell(None, || EventKind::MessagesRead { messages });

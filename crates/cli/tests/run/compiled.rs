@@ -48,7 +48,7 @@ impl User {
 pub struct Compiled {
     pub folder: tempfile::TempDir,
     pub bifolio: PathBuf,
-    program: PathBuf,
+    pub program: PathBuf,
 }
 
 impl Compiled {

@@ -1,5 +1,7 @@
 //! Where the machine, or a shell, gives less than a program usually has.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use crate::command::{same_as_plain, skip};
@@ -116,6 +118,37 @@ fn processes_that_may_not_be_are_the_reason_and_few_are_enough() {
             let said = String::from_utf8_lossy(&ran.stderr);
             let refused = ran.status.code() == Some(3) && said.contains("limit");
             assert!(refused || ran.status.code() == Some(0), "{most}: {:?} {said}", ran.status);
+        }
+    }
+}
+
+#[test]
+fn page_that_cannot_come_home_raises_sigbus_and_all_else_goes_on() {
+    let test = "page_that_cannot_come_home_raises_sigbus_and_all_else_goes_on";
+    let Some(fails) = Compiled::new(test, "fail_copies", &[]) else { return };
+    let Some(program) = Compiled::new(test, "lost_page", &[]) else { return };
+    let away =
+        "away 1, lost to threads 1 1\nwrong beside it 0\nlost again 1, neighbours 0\ndropped 0 0, wrong 0\n";
+    for user in User::all(test) {
+        for (vram, more, said) in [("64M", &[][..], away), ("1M", &["full"], "wrong 0, lost 1\n")] {
+            let named = fails.folder.path().join("address");
+            fs::write(&named, [0; 4096]).expect("a file");
+            fs::set_permissions(&named, fs::Permissions::from_mode(0o666)).expect("ours");
+            let mut command = fails.plain(user);
+            command.arg(&named).arg(&program.bifolio).args([
+                "run",
+                "--checked",
+                "--ram",
+                "4M",
+                "--vram",
+                vram,
+            ]);
+            command.arg("--").arg(&program.program).arg(&named).args(more);
+            let Some(ran) = ran(test, command) else { return };
+            let report = String::from_utf8_lossy(&ran.stderr);
+            assert_eq!(String::from_utf8_lossy(&ran.stdout), said, "{user:?} {vram}: {report}");
+            assert_eq!(ran.status.code(), Some(0), "{user:?} {vram}: {report}");
+            assert!(report.contains("without an answer"), "{report}");
         }
     }
 }

@@ -9,7 +9,7 @@ use bifolio_sys::{
     AddressRange, HUGE_PAGE, Modes, MoveMode, Outcome, PAGE, SysError, advise, resident_pages,
 };
 
-use crate::in_place::faults::range_of;
+use crate::in_place::faults::{PAUSE, TRIES, range_of};
 use crate::in_place::service::{STORE, Service};
 
 /// After a round in which nothing went, nothing is tried for this time.
@@ -220,6 +220,7 @@ impl Service {
                 let part = span_of(base, run);
                 let done = self.engine.view().copy_in(part, self.engine.view().scratch_of(part));
                 self.limits.resident += (done / PAGE) as u64;
+                (part.start() + done..part.end()).step_by(PAGE).for_each(|page| self.poison(page));
             }
             return;
         }
@@ -233,8 +234,10 @@ impl Service {
         self.clear_staging();
     }
 
-    /// Copies back what could not be stored. What was dropped meanwhile is forgotten by the events.
+    /// Copies back what could not be stored. What was dropped meanwhile is forgotten by the events. Pages that cannot come back
+    /// are poisoned after a while, since the staging is needed.
     fn put_back(&mut self) {
+        let mut tries = 0;
         while let Some((base, pages)) = self.staged {
             let Some(run) = pages.runs(PageRun::BLOCK).next() else {
                 self.staged = None;
@@ -244,9 +247,14 @@ impl Service {
             let view = self.engine.view();
             let done = view.copy_in(part, view.staging_of(part));
             let first = usize::from(run.first());
-            let gone = match view.take_stopped() {
+            let stopped = view.take_stopped();
+            let gone = match stopped {
                 // The mapping is gone, and the bytes with it.
                 Some(Outcome::Missing | Outcome::Gone) => done / PAGE + 1,
+                Some(_) if tries == TRIES => {
+                    self.poison(part.start() + done);
+                    done / PAGE + 1
+                }
                 _ => done / PAGE,
             };
             if let Some((_, left)) = &mut self.staged {
@@ -254,6 +262,10 @@ impl Service {
             }
             if gone == 0 {
                 self.read_messages();
+                if !matches!(stopped, Some(Outcome::Again(_))) {
+                    tries += 1;
+                    std::thread::sleep(PAUSE);
+                }
                 std::thread::yield_now();
             }
         }

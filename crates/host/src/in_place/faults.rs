@@ -16,10 +16,12 @@ use crate::in_place::service::{Fault, Service};
 /// A first touch fills at least so much where there is room: zeros cost little.
 const ZEROS: Order = Order::K64;
 /// A fault that cannot be answered is tried again so often, with a pause in between, before its page is poisoned.
-const TRIES: u32 = 2000;
-const PAUSE: Duration = Duration::from_micros(100);
+pub(super) const TRIES: u32 = 2000;
+pub(super) const PAUSE: Duration = Duration::from_micros(100);
 /// One without room waits so often for threads that are beginning, before it takes more than there is.
 const PATIENCE: u32 = 20;
+/// A page is tried so often together with those around it, which may be what cannot come, and then alone.
+const TOGETHER: u32 = 20;
 
 impl Service {
     /// Answers a fault. One that must wait for an event to be read goes back to the queue.
@@ -28,8 +30,7 @@ impl Service {
         if fault.tries == 0 {
             self.record_place(fault);
         }
-        let outcome =
-            if self.must_wait_for_thread(fault) { Outcome::Busy } else { self.answer(fault.address) };
+        let outcome = if self.must_wait_for_thread(fault) { Outcome::Busy } else { self.answer(fault) };
         let result = match outcome {
             Outcome::Done(_) | Outcome::Exists => Ok(self.last_moved),
             // Nothing is mapped there any more: the toucher dies of it, or finds what was mapped since.
@@ -46,7 +47,7 @@ impl Service {
                 return;
             }
             _ => {
-                self.engine.view().poison(fault.address);
+                self.poison(fault.address);
                 Err(Failure::MapFailed)
             }
         };
@@ -55,18 +56,25 @@ impl Service {
         self.engine.tell_cpu_fault(fault.address, &finished, wait_ns);
     }
 
+    /// Lets a touch of a page raise SIGBUS: its bytes cannot be shown, and zeros in their place would be wrong.
+    pub(super) fn poison(&self, address: usize) {
+        // Before: the toucher gets a signal that may end the process.
+        self.engine.tell_poisoned(address, Failure::MapFailed);
+        self.engine.view().poison(address);
+    }
+
     /// Tells whether nothing may go just now, and nothing more may come. A thread that is beginning may wait for this very
     /// fault, so not for ever.
     fn must_wait_for_thread(&self, fault: Fault) -> bool {
         fault.tries < PATIENCE && self.limits.room() == 0 && self.spawning.load(SeqCst) != 0
     }
 
-    fn answer(&mut self, address: usize) -> Outcome {
+    fn answer(&mut self, Fault { address, tries, .. }: Fault) -> Outcome {
         self.last_moved = Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO));
         if !self.engine.is_stored(address) {
             return self.fill_zeros(address);
         }
-        let order = self.walks.order_at(address);
+        let order = if tries < TOGETHER { self.walks.order_at(address) } else { Order::ZERO };
         self.make_room(order.pages());
         let window = aligned_window(address, order);
         match self.fetch(address, order, Cause::CpuFault) {
