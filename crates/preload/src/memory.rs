@@ -21,7 +21,6 @@ use crate::own;
 use crate::start::CONTROL;
 
 const PAGE: usize = bifolio_sys::PAGE;
-const ENOMEM: isize = -(libc::ENOMEM as isize);
 
 /// While it is there, nothing is evicted or registered.
 struct Quiet {
@@ -47,20 +46,18 @@ pub(crate) fn is_watched(call: Call) -> bool {
     matches!(call.arguments[2], DOFORK | DONTFORK | GUARD_INSTALL | WIPEONFORK)
 }
 
-/// `madvise` that concerns the service.
+/// `madvise` that concerns the service. What it refuses at a hole, or at a mapping that cannot be so, it has done before that.
 pub(crate) fn advise(call: Call) -> isize {
     let [start, len, advice, ..] = call.arguments;
-    let len = len.saturating_add(PAGE - 1) & !(PAGE - 1);
+    let whole = len.checked_next_multiple_of(PAGE).filter(|len| start.checked_add(*len).is_some());
+    let Some(len) = whole.filter(|len| *len > 0 && start.is_multiple_of(PAGE)) else { return call.pass() };
     let _quiet = Quiet::begin();
-    if advice == GUARD_INSTALL && CONTROL.is_engaged() && start.is_multiple_of(PAGE) {
+    if advice == GUARD_INSTALL && CONTROL.is_engaged() {
         // The kernel drops what it finds; a page that is away would come back over the guard.
         ask(Request::BringHome(start, len));
     }
     let answer = call.pass();
-    // Over a hole, the rest is done all the same.
-    if matches!(answer, 0 | ENOMEM) && len > 0 {
-        ask(Request::Advised(advice, start, len));
-    }
+    ask(Request::Advised(advice, start, len));
     answer
 }
 

@@ -113,7 +113,7 @@ fn start_service(settings: Settings, image: &Image) -> Result<(), StartError> {
     let start_up = Box::new(StartUp { settings, gauges, program, own });
     let argument = Box::into_raw(start_up).expose_provenance();
     // SAFETY: the service keeps to the rules of this crate, and ends itself.
-    let service = unsafe { sibling::start(serve, argument, Descriptors::Copied) }?;
+    let service = unsafe { sibling::start(serve, argument, Descriptors::Copied) }?.pid;
     told.set_service(service);
     CONTROL.wait_until_ready(LOOK, || process::exists(service)).map_err(|reason| match reason {
         Some(reason) => StartError::Service(reason),
@@ -194,10 +194,11 @@ fn open(start_up: StartUp) -> Result<Service, OpenError> {
     })?)
 }
 
-/// Called by the service.
-fn start_helper() {
+/// Called by the service. Returns the helper's memory.
+fn start_helper() -> Option<[AddressRange; 2]> {
     // SAFETY: as for the service. Without it, pages stay where they are.
-    let _: Result<u32, SiblingError> = unsafe { sibling::start(help, 0, Descriptors::Copied) };
+    let helper = unsafe { sibling::start(help, 0, Descriptors::Copied) };
+    helper.ok().map(|helper| helper.memory)
 }
 
 extern "C" fn help(_: usize) -> ! {

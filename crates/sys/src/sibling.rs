@@ -45,7 +45,16 @@ pub enum Descriptors {
     Shared,
 }
 
-/// Starts a sibling that runs `entry(argument)`. Returns its process number.
+/// A sibling that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sibling {
+    /// Its process number.
+    pub pid: u32,
+    /// Its stack and its thread-local variables.
+    pub memory: [AddressRange; 2],
+}
+
+/// Starts a sibling that runs `entry(argument)`.
 ///
 /// # Errors
 ///
@@ -60,7 +69,7 @@ pub unsafe fn start(
     entry: extern "C" fn(usize) -> !,
     argument: usize,
     descriptors: Descriptors,
-) -> Result<u32, SiblingError> {
+) -> Result<Sibling, SiblingError> {
     let image = ThreadImage::of_this_thread()?;
     let stack = Mapping::common(STACK, Placement::Anywhere)?;
     for own in [&stack, &image.memory] {
@@ -73,10 +82,11 @@ pub unsafe fn start(
     let started = unsafe { clone_memory(entry, argument, top, image.pointer, descriptors) };
     raw::set_signal_mask(before).map_err(SysError::of("rt_sigprocmask"))?;
     let pid = started.map_err(SysError::of("clone"))?;
+    let memory = [stack.span(), image.memory.span()];
     // Both are in use until this process ends.
     stack.leak();
     image.memory.leak();
-    Ok(pid)
+    Ok(Sibling { pid, memory })
 }
 
 /// A copy of this thread's thread-local variables, and of what the C library notes about it.
@@ -224,8 +234,8 @@ mod tests {
     fn sibling_shares_memory_but_not_thread_locals() {
         LOCAL.set(41);
         // SAFETY: `entry` uses neither locks nor the allocator.
-        let pid = unsafe { start(entry, 100, Descriptors::Copied) }.expect("a process");
-        assert_ne!(pid, crate::process::pid());
+        let sibling = unsafe { start(entry, 100, Descriptors::Copied) }.expect("a process");
+        assert_ne!(sibling.pid, crate::process::pid());
         let begin = Instant::now();
         while SEEN.load(SeqCst) == 0 {
             assert!(begin.elapsed() < Duration::from_secs(20), "the sibling does not run");
@@ -233,5 +243,6 @@ mod tests {
         }
         assert_eq!((SEEN.load(SeqCst), LOCAL.get()), (142, 41));
         assert_ne!(POINTER.load(SeqCst), thread_pointer());
+        assert!(sibling.memory[1].contains(POINTER.load(SeqCst)));
     }
 }

@@ -86,20 +86,17 @@ impl Advised {
         let mut hidden = Regions::default();
         self.unshared.all().for_each(|range| hidden.insert(range.start()..range.end()));
         if self.wipes {
-            flagged("wf").into_iter().for_each(|range| hidden.insert(range));
+            flagged(&smaps::vmas().unwrap_or_default(), "wf").for_each(|range| hidden.insert(range));
         }
         hidden
     }
 }
 
 impl Service {
-    /// The program has given advice, and the kernel has taken it.
+    /// The program has given advice, and the kernel has taken it, or refused it somewhere in the range.
     pub(super) fn advised(&mut self, advice: usize, range: Range<usize>) {
         match advice {
-            GUARD_INSTALL => {
-                self.forget(range.clone());
-                self.advised.note_guards(&range);
-            }
+            GUARD_INSTALL => self.advised.note_guards(&range),
             DONTFORK => {
                 self.advised.unshares = true;
                 self.register_grown();
@@ -122,24 +119,35 @@ impl Service {
         }
     }
 
-    /// A mapping is about to be registered: notes whether the program keeps it from children, which will not be seen later.
-    pub(super) fn note_unshared(&mut self, mapping: &Range<usize>) {
-        if !self.advised.unshares {
+    /// Memory that the program keeps from its children, as the kernel has it: to be asked before mappings are registered,
+    /// which we keep from them ourselves.
+    pub(super) fn unshared_by_program(&self) -> Regions {
+        let mut unshared = Regions::default();
+        if self.advised.unshares {
+            let mappings = smaps::vmas().unwrap_or_default();
+            flagged(&mappings, "dc").for_each(|range| unshared.insert(range));
+            flagged(&mappings, "um").for_each(|range| unshared.remove(range));
+        }
+        unshared
+    }
+
+    /// Mappings were registered, and what of it is `unshared` was before it: notes what still is.
+    pub(super) fn note_unshared(&mut self, mappings: &[Range<usize>], unshared: &Regions) {
+        if mappings.iter().all(|mapping| unshared.within(mapping.clone()).is_empty()) {
             return;
         }
-        if let Some(known) = self.regions.within(mapping.clone()).last() {
-            // It has grown where it is, with all that was said of it; the flag is ours.
-            if !self.advised.unshared.within(known.end - PAGE..known.end).is_empty() {
-                self.advised.unshared.insert(known.end..mapping.end);
-            }
-            return;
+        let mut now = Regions::default();
+        flagged(&smaps::vmas().unwrap_or_default(), "dc").for_each(|range| now.insert(range));
+        for part in mappings.iter().flat_map(|mapping| unshared.within(mapping.clone())) {
+            now.within(part).into_iter().for_each(|part| self.advised.unshared.insert(part));
         }
-        let mut kept = Regions::default();
-        flagged("dc").into_iter().for_each(|range| kept.insert(range));
-        // Where it was registered before, the flag is ours as well.
-        flagged("um").into_iter().for_each(|range| kept.remove(range));
-        for part in kept.within(mapping.clone()) {
-            self.advised.unshared.insert(part);
+    }
+
+    /// A mapping has grown where it is, perhaps, with all that was said of it.
+    pub(super) fn note_growth(&mut self, mapping: &Range<usize>) {
+        let Some(known) = self.regions.within(mapping.clone()).last().cloned() else { return };
+        if !self.advised.unshared.within(known.end - PAGE..known.end).is_empty() {
+            self.advised.unshared.insert(known.end..mapping.end);
         }
     }
 
@@ -156,11 +164,10 @@ fn has_guards(map: &Pagemap, range: &Range<usize>) -> bool {
     map.guards(range_of(range)).map_or(true, |guards| guards.contains(&true))
 }
 
-/// The mappings that have a flag of the kernel.
-fn flagged(flag: &str) -> Vec<Range<usize>> {
-    let has = |vma: &smaps::Vma| vma.flags.iter().any(|known| known == flag);
-    let all = smaps::vmas().unwrap_or_default();
-    all.iter().filter(|vma| has(vma)).map(|vma| vma.span.start()..vma.span.end()).collect()
+/// Those of `mappings` that have a flag of the kernel.
+fn flagged<'v>(mappings: &'v [smaps::Vma], flag: &'v str) -> impl Iterator<Item = Range<usize>> + 'v {
+    let has = move |mapping: &&smaps::Vma| mapping.flags.iter().any(|known| known == flag);
+    mappings.iter().filter(has).map(|mapping| mapping.span.start()..mapping.span.end())
 }
 
 #[cfg(test)]
@@ -195,7 +202,10 @@ mod tests {
     fn flags_of_mappings_are_read_from_the_kernel() {
         use bifolio_sys::{Mapping, PAGE, Placement, Protection};
         let page = Mapping::anonymous(PAGE, Protection::ReadWrite, Placement::Anywhere).expect("memory");
-        let is_there = || flagged("wf").iter().any(|range| range.contains(&page.span().start()));
+        let is_there = || {
+            let mappings = smaps::vmas().expect("/proc");
+            flagged(&mappings, "wf").any(|range| range.contains(&page.span().start()))
+        };
         assert!(!is_there());
         advise::wipe_on_fork(page.all()).expect("private memory");
         assert!(is_there());

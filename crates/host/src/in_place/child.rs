@@ -59,9 +59,14 @@ impl Plan {
         Ok(Plan { memory, seen: 0, since: Instant::now(), forked: false })
     }
 
+    /// Its memory.
+    pub(super) fn span(&self) -> AddressRange {
+        self.memory.span()
+    }
+
     /// Where the child finds it.
     pub(super) fn address(&self) -> usize {
-        self.memory.span().start()
+        self.span().start()
     }
 
     /// Tells whether the fork has happened.

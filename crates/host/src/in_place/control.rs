@@ -32,7 +32,7 @@ pub enum Request {
     Fork,
     /// The fork with this plan has happened, as the parent sees it; the second is 0 if it failed.
     Forked(usize, usize),
-    /// Advice that the kernel has taken, and the range.
+    /// Advice that the kernel has taken for some or all of a range, and the range.
     Advised(usize, usize, usize),
     /// Let the mappings of `len` bytes at `start` be the kernel's for now, unless one holds them all.
     Leave(usize, usize),

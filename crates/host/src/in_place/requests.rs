@@ -121,7 +121,8 @@ impl Service {
         let entries = self.maps.read().ok()?;
         let ours = |range: AddressRange| {
             let service = [self.store.span(), self.engine.view().scratch_span()];
-            self.exclusions.own.iter().chain(&service).any(|own| own.overlaps(range))
+            let plans = self.plans.iter().map(Plan::span);
+            self.exclusions.own.iter().copied().chain(service).chain(plans).any(|own| own.overlaps(range))
         };
         let mut program = entries.filter(|entry| entry.range.end() > at && entry.backing != Backing::Kernel);
         let entry = program.find(|entry| !ours(entry.range))?;

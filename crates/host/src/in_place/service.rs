@@ -28,7 +28,7 @@ use bifolio_policy::FixedOrders;
 use bifolio_pool::PoolName;
 use bifolio_sys::{
     Access, AddressRange, Features, MapsFile, MemoryMeter, Message, MessageBuf, Modes, PAGE, ProgramMemory,
-    Reads, USER_SPACE, Uffd, process,
+    Reads, SysError, USER_SPACE, Uffd, process, sibling,
 };
 
 use crate::gauges::Gauges;
@@ -45,6 +45,9 @@ use crate::in_place::store::Store;
 use crate::in_place::streams::Streams;
 use crate::in_place::view::InPlaceView;
 use crate::setup::{SetupError, pages};
+
+/// Starts the helper; returns its memory.
+pub type StartHelper = fn() -> Option<[AddressRange; 2]>;
 
 /// What the service is to be like, and where it stands.
 pub struct ServiceConfig {
@@ -70,8 +73,8 @@ pub struct ServiceConfig {
     pub control: &'static Control,
     /// Threads that are beginning, or let another program run in this memory: nothing is evicted or registered meanwhile.
     pub spawning: &'static AtomicU32,
-    /// Its helper, and how to start it; called once at most.
-    pub helper: (&'static Helper, fn()),
+    /// Its helper, and how to start it, which returns the helper's memory; called once at most.
+    pub helper: (&'static Helper, StartHelper),
 }
 
 /// A fault that waits for its answer.
@@ -182,6 +185,14 @@ fn open_userfaultfds(own: &OwnPages) -> Result<(Arc<Uffd>, Uffd), SetupError> {
     Ok((Arc::new(uffd), quiet))
 }
 
+/// The stack and the thread-local variables of this process.
+fn own_memory(maps: &mut MapsFile) -> Result<Vec<AddressRange>, SysError> {
+    let here = 0_u8;
+    let addresses = [(&raw const here).addr(), sibling::thread_pointer()];
+    let holds = |range: &AddressRange| addresses.iter().any(|address| range.contains(*address));
+    Ok(maps.read()?.map(|entry| entry.range).filter(holds).collect())
+}
+
 impl Service {
     /// Opens everything. To be called in the process that is to serve.
     ///
@@ -198,7 +209,9 @@ impl Service {
         let view = InPlaceView::new(Arc::clone(&uffd), Arc::clone(&own))?;
         let engine = engine(view, Arc::clone(&store), vram, largest, &config)?;
         let mut exclusions = Exclusions { own: config.own, addresses: Vec::new() };
+        let mut maps = MapsFile::open_own()?;
         exclusions.own.push(own.range());
+        exclusions.own.extend(own_memory(&mut maps)?);
         config.gauges.see_sizes(Some(config.ram as u64), [config.vram as u64]);
         let now = Instant::now();
         Ok(Service {
@@ -213,7 +226,7 @@ impl Service {
             program: config.program,
             ended: process::watch_end(config.program)?,
             meter: MemoryMeter::open_own()?,
-            maps: MapsFile::open_own()?,
+            maps,
             exclusions,
             regions: Regions::default(),
             refused: Regions::default(),

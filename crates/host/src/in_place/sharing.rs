@@ -6,13 +6,13 @@ use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{AddressRange, PAGE};
 
 use crate::in_place::helper::Helper;
-use crate::in_place::service::Service;
+use crate::in_place::service::{Service, StartHelper};
 
 /// What is known of sharing, and the helper, which is started when it is first needed.
 pub(super) struct Sharing {
     pagemap: Option<Pagemap>,
     helper: &'static Helper,
-    start: fn(),
+    start: StartHelper,
     started: bool,
     /// Pages of this round that a living child has as well.
     kept: u64,
@@ -24,7 +24,7 @@ pub(super) struct Sharing {
 const TRIED_MOST: usize = 1024;
 
 impl Sharing {
-    pub(super) fn new((helper, start): (&'static Helper, fn())) -> Sharing {
+    pub(super) fn new((helper, start): (&'static Helper, StartHelper)) -> Sharing {
         helper.belongs_here();
         Sharing {
             pagemap: Pagemap::open().ok(),
@@ -64,7 +64,7 @@ impl Service {
         let run = own[first..].iter().take_while(|exclusive| **exclusive == Some(true)).count();
         if !sharing.started {
             sharing.started = true;
-            (sharing.start)();
+            self.exclusions.own.extend((sharing.start)().into_iter().flatten());
         }
         if sharing.helper.post(window.part(first * PAGE, run * PAGE).expect("within the window")) {
             if sharing.tried.len() >= TRIED_MOST {

@@ -134,7 +134,7 @@ impl Service {
             return;
         }
         // It may have grown.
-        self.note_unshared(&mapping);
+        self.note_growth(&mapping);
         if self.bring_home(mapping.clone()) == 0 {
             self.leave(around);
             self.regions.remove(mapping);
@@ -188,25 +188,30 @@ impl Service {
             self.next_scan = now + ENGAGED_LOOK;
             return;
         }
-        let (mut growing, mut registered) = (BTreeMap::new(), Vec::new());
-        for range in found {
-            if self.regions.contains_all(&range) || self.refused.contains_all(&range) {
-                continue;
-            }
-            let since = self.growing.get(&range.start).filter(|(end, _)| *end == range.end);
-            let since = since.map_or(now, |(_, since)| *since);
-            if !self.first_scan_done || range.len() >= PIECE || now - since > PIECE_TIME {
-                match self.register(range.clone()) {
-                    Some(new) => registered.push(new),
-                    None => self.refused.insert(range),
-                }
-            } else {
-                growing.insert(range.start, (range.end, since));
-            }
-        }
+        let mut growing = BTreeMap::new();
+        found.retain(|range| {
+            let known = self.regions.contains_all(range) || self.refused.contains_all(range);
+            !known && !self.is_growing(range, now, &mut growing)
+        });
         self.growing = growing;
-        self.confirm(registered);
+        self.register_all(found);
         self.first_scan_done = true;
+    }
+
+    /// Tells whether a mapping is too small to be registered yet, and notes it in `growing` then.
+    fn is_growing(
+        &self,
+        range: &Range<usize>,
+        now: Instant,
+        growing: &mut BTreeMap<usize, (usize, Instant)>,
+    ) -> bool {
+        let since = self.growing.get(&range.start).filter(|(end, _)| *end == range.end);
+        let since = since.map_or(now, |(_, since)| *since);
+        let grows = self.first_scan_done && range.len() < PIECE && now - since <= PIECE_TIME;
+        if grows {
+            growing.insert(range.start, (range.end, since));
+        }
+        grows
     }
 
     /// Takes over what mappings have grown by where they are (`mremap`) since the last scan. The kernel has registered it and
@@ -218,7 +223,30 @@ impl Service {
             !self.regions.contains_all(mapping) && !self.regions.within(mapping.clone()).is_empty()
         };
         let grown: Vec<_> = mappings.filter(has_grown).collect();
-        let registered = grown.into_iter().filter_map(|range| self.register(range)).collect();
+        self.register_all(grown);
+    }
+
+    /// Registers mappings, and keeps them from children that were not announced: they would read zeros.
+    fn register_all(&mut self, mappings: Vec<Range<usize>>) {
+        if mappings.is_empty() {
+            return;
+        }
+        let unshared = self.unshared_by_program();
+        let mut registered = Vec::new();
+        for range in mappings {
+            match self.register(range.clone()) {
+                Some(new) => registered.push(new),
+                None => self.refused.insert(range),
+            }
+        }
+        let ranges: Vec<_> = registered.iter().map(|new| new.range.clone()).collect();
+        self.note_unshared(&ranges, &unshared);
+        if self.plans.iter().all(Plan::is_forked) {
+            for range in &ranges {
+                // Only a mapping that has just gone refuses.
+                let _: Result<(), _> = advise::dontfork(self.memory.window(range_of(range)));
+            }
+        }
         self.confirm(registered);
     }
 
@@ -227,9 +255,6 @@ impl Service {
     /// mapping of its own, which shows. Where all was mapped anew, with events, these have taken it away again. Either is tried
     /// again at the next scan. Neighbours that are registered may have become one mapping.
     fn confirm(&mut self, registered: Vec<Registered>) {
-        if registered.is_empty() {
-            return;
-        }
         let now = self.mappings_at_rest().unwrap_or_default();
         for Registered { range, fresh } in registered {
             let around = now.range(..=range.start).next_back();
@@ -276,16 +301,11 @@ impl Service {
         }
     }
 
-    /// Catches the faults of a mapping, and keeps it from children that were not announced: they would read zeros.
+    /// Catches the faults of a mapping.
     fn register(&mut self, range: Range<usize>) -> Option<Registered> {
-        self.note_unshared(&range);
         self.populate_used(&range);
-        let window = self.memory.window(range_of(&range));
-        self.uffd.register(window, Modes::MISSING).ok()?;
-        if self.plans.iter().all(Plan::is_forked) {
-            // Only a mapping that has just gone refuses.
-            let _: Result<(), _> = advise::dontfork(window);
-        }
+        self.uffd.register(self.memory.window(range_of(&range)), Modes::MISSING).ok()?;
+        self.note_growth(&range);
         // At once, so that an event takes it away that comes before it is confirmed.
         let fresh = self.regions.others(range.clone());
         self.regions.insert(range.clone());

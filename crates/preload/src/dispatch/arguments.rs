@@ -76,6 +76,8 @@ pub(crate) fn uses(call: Call, again: bool) -> Uses {
         | libc::SYS_mremap
         | libc::SYS_brk
         | libc::SYS_msync
+        | libc::SYS_mlock
+        | libc::SYS_mlock2
         | libc::SYS_munlock
         | libc::SYS_pkey_mprotect
         | libc::SYS_remap_file_pages
@@ -84,7 +86,6 @@ pub(crate) fn uses(call: Call, again: bool) -> Uses {
         | libc::SYS_exit
         | libc::SYS_exit_group => none,
         libc::SYS_mincore => none.add(c, b.div_ceil(4096)),
-        libc::SYS_mlock | libc::SYS_mlock2 => none.add(a, b),
         libc::SYS_madvise if populates(c) => none.add(a, b),
         libc::SYS_madvise => none,
         // A buffer may be so long that its length could be an address.
@@ -184,7 +185,7 @@ fn count(number: i64) -> usize {
 }
 
 /// Tells whether an advice lets the kernel touch pages.
-fn populates(advice: usize) -> bool {
+pub(crate) fn populates(advice: usize) -> bool {
     const POPULATE_READ: usize = 22;
     const POPULATE_WRITE: usize = 23;
     matches!(advice, POPULATE_READ | POPULATE_WRITE)

@@ -1,9 +1,11 @@
 //! Calls on more memory than is made ready at once: piece by piece, with the answer that one call would have had.
 
+use crate::dispatch::arguments;
 use crate::dispatch::gate::{self, nr};
 use crate::dispatch::ready::{self, PIECE};
 use crate::dispatch::trap::{Call, prepared};
 
+const PAGE: usize = bifolio_sys::PAGE;
 /// The kernel transfers no more by one call.
 const MOST: usize = 0x7fff_f000;
 /// The kernel takes no more buffers by one call.
@@ -94,12 +96,23 @@ fn has_more(fd: usize) -> bool {
     unsafe { gate::syscall(nr::POLL, arguments) == 1 }
 }
 
-/// Calls that let the kernel touch all pages of a range.
-pub(crate) fn populate(call: Call) -> isize {
+/// `madvise`. Advice to touch pages is followed piece by piece, as far as it can be.
+pub(crate) fn advise(call: Call) -> isize {
     let [at, len, advice, ..] = call.arguments;
-    match call.number {
-        nr::MADVISE if !(22..=23).contains(&advice) => return prepared(call),
-        _ => ready::whole(at..at.saturating_add(len)),
+    if !arguments::populates(advice) || !at.is_multiple_of(PAGE) || at.checked_add(len).is_none() {
+        return call.pass();
     }
-    prepared(call)
+    let one = |(at, len): (usize, usize)| prepared(Call { arguments: [at, len, advice, 0, 0, 0], ..call });
+    pieces(at, len).map(one).find(|answer| *answer != 0).unwrap_or(0)
+}
+
+/// `mlock` and `mlock2`. What is locked on fault is refused for the same reasons, and does not go any more.
+pub(crate) fn lock(call: Call) -> isize {
+    let [at, len, ..] = call.arguments;
+    let arguments = [at, len, usize::try_from(libc::MLOCK_ONFAULT).unwrap_or_default(), 0, 0, 0];
+    let touches = call.number == nr::MLOCK || call.arguments[2] == 0;
+    if touches && (Call { number: nr::MLOCK2, arguments }).pass() == 0 {
+        ready::whole(at..at.saturating_add(len));
+    }
+    call.pass()
 }

@@ -103,7 +103,8 @@ fn make(call: Call, context: &mut ucontext_t) -> Answer {
         nr::MADVISE if memory::is_watched(call) => memory::advise(call),
         nr::MREMAP => memory::remap(call),
         nr::MLOCKALL => memory::lock_all(call),
-        nr::MLOCK | nr::MLOCK2 | nr::MADVISE => long::populate(call),
+        nr::MADVISE => long::advise(call),
+        nr::MLOCK | nr::MLOCK2 => long::lock(call),
         nr::READ | nr::PREAD | nr::WRITE | nr::PWRITE | nr::SENDTO | nr::GETRANDOM if long::is_long(call) => {
             long::transfer(call)
         }

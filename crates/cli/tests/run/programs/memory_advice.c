@@ -53,6 +53,46 @@ static void guards(void) {
     munmap(start, PAGES * PAGE);
 }
 
+/* A range that is refused at its locked end has guards before it. The kernel's own writes spare them. */
+static void refused_guards(void) {
+    char *start = fresh();
+    mlock(start + 110 * PAGE, PAGE);
+    printf("refused %d %d\n", madvise(start + 100 * PAGE, 20 * PAGE, 102), errno);
+    int file = memfd_create("bytes", 0);
+    printf("size %d\n", ftruncate(file, 20 * PAGE));
+    printf("read %zd %d\n", pread(file, start + 100 * PAGE, 20 * PAGE, 0), errno);
+    madvise(start + 90 * PAGE, 5 * PAGE, MADV_DONTNEED);
+    count("guarded before the locked page", start, 90, 120);
+    close(file);
+    munmap(start, PAGES * PAGE);
+}
+
+/* Populates more than the library makes ready at once, up to what is refused. */
+static void populates(void) {
+    char *start = fresh();
+    mprotect(start + 5000 * PAGE, PAGE, PROT_READ);
+    printf("to read %d %d\n", madvise(start, 6000 * PAGE, MADV_POPULATE_READ), errno);
+    printf("to write %d %d\n", madvise(start, 6000 * PAGE, MADV_POPULATE_WRITE), errno);
+    munmap(start + 4000 * PAGE, PAGE);
+    printf("over a hole %d %d\n", madvise(start, 6000 * PAGE, MADV_POPULATE_WRITE), errno);
+    printf("unaligned %d %d\n", madvise(start + 1, 6000 * PAGE, MADV_POPULATE_WRITE), errno);
+    printf("nothing %d\n", madvise(start, 0, MADV_POPULATE_WRITE));
+    printf("all %d %d\n", mlock(start, 3000 * PAGE), errno);
+    printf("on fault %d %d\n", mlock2(start, 1500 * PAGE, MLOCK_ONFAULT), errno);
+    printf("touched %d %d\n", mlock(start, 1500 * PAGE), errno);
+    printf("locked over a hole %d %d\n", mlock(start + 3990 * PAGE, 20 * PAGE), errno);
+    count("populated", start, 0, PAGES);
+    munmap(start, PAGES * PAGE);
+}
+
+/* What is locked under a limit is the program's memory only. */
+static void limits(void) {
+    char *start = mmap(NULL, 5 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    printf("all locked %d\n", mlockall(MCL_CURRENT | MCL_ONFAULT));
+    munlockall();
+    munmap(start, 5 << 20);
+}
+
 static void children(void) {
     char *start = fresh();
     printf("%d", madvise(start, 1000 * PAGE, MADV_WIPEONFORK));
@@ -174,7 +214,10 @@ static void growth(void) {
 int main(void) {
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     signal(SIGSEGV, on_fault), signal(SIGBUS, on_fault);
+    limits();
     guards();
+    refused_guards();
+    populates();
     children();
     several();
     holes();
