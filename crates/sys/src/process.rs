@@ -162,6 +162,17 @@ pub fn watch_end(pid: u32) -> Result<OwnedFd, SysError> {
     pidfd_open(pid, PidfdFlags::empty()).map_err(SysError::of("pidfd_open"))
 }
 
+/// A copy of descriptor `number` of process `pid`: what it refers to stays open when that process ends.
+///
+/// # Errors
+///
+/// `ESRCH` if there is no such process, `EBADF` for no descriptor, `EPERM` for a process that may not be traced.
+pub fn copy_descriptor(pid: u32, number: i32) -> Result<OwnedFd, SysError> {
+    use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+    let process = watch_end(pid)?;
+    pidfd_getfd(process, number, PidfdGetfdFlags::empty()).map_err(SysError::of("pidfd_getfd"))
+}
+
 /// Waits until one of some descriptors is readable, or has ended, or the time is over. Tells which are.
 ///
 /// # Errors

@@ -22,8 +22,9 @@ use super::program::Program;
 /// Signals that are passed on if a process sent them. Those of the keyboard reach the program anyway.
 const PASSED_ON: [i32; 10] =
     [SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGWINCH];
-/// The service is looked after so often.
+/// The service is looked after so often; more often until it is known.
 const LOOK: Duration = Duration::from_millis(100);
+const FIRST_LOOK: Duration = Duration::from_millis(2);
 /// The service takes so long at most to see that its program has ended.
 const LAST_FIGURES: Duration = Duration::from_secs(5);
 
@@ -67,8 +68,10 @@ impl Runner {
     /// Waits for the program, passes signals on, and ends it if it lost its service.
     fn wait(&self, mut child: Child, ended: &OwnedFd, gauges: &Gauges) -> io::Result<ExitStatus> {
         let mut service = None;
+        let mut kept = Kept::default();
         loop {
-            let [signal, over] = process::wait_readable([self.signals.as_fd(), ended.as_fd()], LOOK)?;
+            let look = if kept.0.is_some() { LOOK } else { FIRST_LOOK };
+            let [signal, over] = process::wait_readable([self.signals.as_fd(), ended.as_fd()], look)?;
             while let Some(arrived) = self.signals.read()?.filter(|_| signal) {
                 if arrived.sent && PASSED_ON.contains(&arrived.signal) {
                     // A program that is gone needs no signal any more.
@@ -79,6 +82,7 @@ impl Runner {
                 return child.wait();
             }
             service = service.or_else(|| gauges.service());
+            kept.follow(service, gauges);
             match service.and_then(process::reap) {
                 None => {}
                 // The program runs another one by now, which has a service of its own.
@@ -90,6 +94,23 @@ impl Runner {
                     process::kill_now(child.id());
                 }
             }
+        }
+    }
+}
+
+/// The userfaultfd of the service, and which service that is. While it is open here, a service that ends before its program
+/// leaves threads waiting where they touch memory that is away; they would find zeros.
+#[derive(Default)]
+struct Kept(Option<(u32, Option<OwnedFd>)>);
+
+impl Kept {
+    fn follow(&mut self, service: Option<u32>, gauges: &Gauges) {
+        let Some(service) = service.filter(|now| self.0.as_ref().is_none_or(|(kept, _)| kept != now)) else {
+            return;
+        };
+        if let Some(number) = gauges.userfaultfd_of(service) {
+            // Where it may not be had, the program goes on for a moment.
+            self.0 = Some((service, process::copy_descriptor(service, number).ok()));
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn started(test: &str, script: &str) -> Option<(Child, String)> {
     run(test, &["--quiet"], &["python3", "-c", ""])?;
     let mut command = bifolio();
     command.args(["run", "--quiet", "--ram", "8M", "--", "python3", "-c", script]);
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("it can be run");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be run");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
     Some((child, line.trim().to_owned()))

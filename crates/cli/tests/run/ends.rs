@@ -1,5 +1,6 @@
 //! How the command ends, and what signals to it do.
 
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
@@ -49,24 +50,72 @@ fn signals_that_the_command_gets_reach_the_program() {
     }
 }
 
-#[test]
-fn program_ends_with_a_command_that_is_killed() {
-    let script = "import os, signal\nprint(os.getpid(), flush=True)\nwhile True: signal.pause()";
-    let Some((mut child, pid)) = started("program_ends_with_a_command_that_is_killed", script) else {
-        return;
-    };
-    send("KILL", child.id());
-    assert_eq!(child.wait().expect("our child").signal(), Some(9));
-    // The state behind the name in brackets: a process that has ended waits for whoever inherits it.
-    let lives = || {
+/// A program that uses more than may be resident, for ever, and has forked. It tells of zeros where it had written none.
+const BUSY: &str = "
+import os
+blocks = [bytearray([i % 250 + 1]) * 100_000 for i in range(200)]
+if os.fork() == 0: os._exit(0)
+os.wait()
+print(os.getpid(), flush=True)
+while True:
+    for block in blocks:
+        if 0 in block[::4096]: os.write(2, b'lost bytes')
+";
+
+/// Processes whose parent is this one: numbers and names.
+fn children_of(parent: u32) -> Vec<(u32, String)> {
+    let processes = std::fs::read_dir("/proc").expect("there").flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let stats =
+        numbers.filter_map(|pid| Some((pid, std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)));
+    let named = stats.filter_map(|(pid, stat)| {
+        // The name is in brackets, and may hold spaces; the state and the parent follow.
+        let (before, after) = stat.rsplit_once(") ")?;
+        let name = before.split_once('(')?.1.to_owned();
+        (after.split(' ').nth(1)?.parse() == Ok(parent)).then_some((pid, name))
+    });
+    named.collect()
+}
+
+/// Waits until none of these processes is left.
+fn wait_for_the_end_of(pids: &[u32]) {
+    // One that has ended waits for whoever inherits it.
+    let lives = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/stat"))
             .is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
     };
     let end = Instant::now() + Duration::from_secs(20);
-    while lives() && Instant::now() < end {
+    while pids.iter().any(lives) && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(!lives(), "the program goes on without the command");
+    assert_eq!(pids.iter().filter(|pid| lives(pid)).count(), 0, "something goes on");
+}
+
+#[test]
+fn everything_ends_with_a_command_that_is_killed() {
+    let Some((mut child, pid)) = started("everything_ends_with_a_command_that_is_killed", BUSY) else {
+        return;
+    };
+    let pids: Vec<u32> = children_of(child.id()).into_iter().map(|(pid, _)| pid).collect();
+    assert!(pids.len() > 1 && pids.contains(&pid.parse().expect("a number")), "{pids:?}");
+    send("KILL", child.id());
+    assert_eq!(child.wait().expect("our child").signal(), Some(9));
+    wait_for_the_end_of(&pids);
+}
+
+#[test]
+fn everything_ends_with_a_service_that_is_killed_and_the_command_says_so() {
+    let test = "everything_ends_with_a_service_that_is_killed_and_the_command_says_so";
+    let Some((mut child, _)) = started(test, BUSY) else { return };
+    let processes = children_of(child.id());
+    let (service, _) = processes.iter().find(|(_, name)| name == "bifolio-serve").expect("a service");
+    send("KILL", *service);
+    assert_eq!(child.wait().expect("our child").code(), Some(4));
+    let mut said = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+    assert!(said.contains("the service process ended before its program"), "{said}");
+    assert!(!said.contains("lost bytes"), "{said}");
+    wait_for_the_end_of(&processes.iter().map(|(pid, _)| *pid).collect::<Vec<_>>());
 }
 
 #[test]

@@ -46,6 +46,8 @@ const FORKS: usize = 32;
 const SERVICE: usize = 40;
 /// The last wish that the service has fulfilled.
 const FULFILLED: usize = 48;
+/// The service's userfaultfd: its number, and whose it is.
+const USERFAULTFD: usize = 56;
 const REASON_LEN: usize = 64;
 const REASON: usize = 72;
 const REASON_MOST: usize = 1024;
@@ -262,6 +264,19 @@ impl Gauges {
     #[must_use]
     pub fn service(&self) -> Option<u32> {
         u32::try_from(self.get(SERVICE)).ok().filter(|pid| *pid != 0)
+    }
+
+    /// Says which descriptor of this process, the service, is the program's userfaultfd.
+    pub(crate) fn set_userfaultfd(&self, number: i32) {
+        let number = u64::from(number.unsigned_abs());
+        self.set(USERFAULTFD, u64::from(bifolio_sys::process::pid()) << 32 | number);
+    }
+
+    /// Which descriptor of process `service` is the program's userfaultfd; `None` before it has one.
+    #[must_use]
+    pub fn userfaultfd_of(&self, service: u32) -> Option<i32> {
+        let word = self.get(USERFAULTFD);
+        (word >> 32 == u64::from(service)).then(|| i32::try_from(word & 0xffff_ffff).ok())?
     }
 
     /// Counts a fork.

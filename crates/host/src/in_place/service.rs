@@ -13,7 +13,7 @@
 //! wait for itself; what it copies, it has moved away before.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -270,6 +270,7 @@ impl Service {
         if self.is_user_mode() {
             self.control.set_user_mode();
         }
+        self.gauges.set_userfaultfd(self.uffd.as_fd().as_raw_fd());
         self.control.say_ready(self.program, self.own.wake_page().address());
         while self.step() {}
         self.sharing.end();
