@@ -78,6 +78,11 @@ impl HostMemory for Arena {
         Ok(BASE + start)
     }
 
+    /// Makes the words no number, so that a result shows any use of them.
+    fn release(&mut self, address: usize, bytes: usize) {
+        (address..address + bytes).step_by(WORD).for_each(|word| self.write_f64(word, f64::NAN));
+    }
+
     fn write_u64(&mut self, address: usize, value: u64) {
         self.host_word(address).store(value, Ordering::Relaxed);
     }
@@ -207,6 +212,10 @@ impl<M: InArena> HostMemory for M {
         self.arena_mut().allocate(bytes, align)
     }
 
+    fn release(&mut self, address: usize, bytes: usize) {
+        self.arena_mut().release(address, bytes);
+    }
+
     fn write_u64(&mut self, address: usize, value: u64) {
         self.arena_mut().write_u64(address, value);
     }
@@ -256,6 +265,15 @@ mod tests {
         arena.read_bytes(address, &mut read);
         assert_eq!(&read, b"across the words");
         assert_eq!(arena.read_u64(address - 3).to_le_bytes(), *b"\0\0\0acros");
+    }
+
+    #[test]
+    fn released_words_are_no_numbers() {
+        let mut arena = Arena::new(24);
+        let address = arena.allocate(24, 8).expect("room for 24");
+        arena.release(address, 16);
+        let numbers = [0, 8, 16].map(|offset| arena.read_f64(address + offset).is_nan());
+        assert_eq!(numbers, [true, true, false]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::array;
 use bifolio_builtin as builtin;
 use bifolio_engine::device::DeviceFault;
 use bifolio_host::Space;
-use bifolio_sys::{PAGE, SharedBytes};
+use bifolio_sys::{AddressRange, PAGE, SharedBytes};
 
 use crate::kernels::{Kernel, Launcher, run_unit};
 use crate::layout::WORD;
@@ -57,6 +57,11 @@ impl HostMemory for LiveMachine<'_> {
 
     fn allocate(&mut self, bytes: usize, _align: usize) -> Result<usize, NoRoom> {
         self.space.allocate(bytes).map_err(|_| NoRoom { bytes })
+    }
+
+    fn release(&mut self, address: usize, bytes: usize) {
+        // A page that is held elsewhere just now keeps what follows it until the space ends.
+        let _ = AddressRange::new(address, bytes).map(|span| self.space.unmap(span));
     }
 
     fn write_u64(&mut self, address: usize, value: u64) {

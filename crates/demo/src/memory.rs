@@ -26,6 +26,9 @@ pub trait HostMemory {
     /// If there is not enough shared memory.
     fn allocate(&mut self, bytes: usize, align: usize) -> Result<usize, Self::Error>;
 
+    /// Gives whole pages back that are not used again. Memory that cannot be given back stays as it is.
+    fn release(&mut self, address: usize, bytes: usize);
+
     /// Writes a word.
     fn write_u64(&mut self, address: usize, value: u64);
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A share is what a node hands to each node that it points to: its rank divided by its edges. All batches have rows of their
-//! own, and work one after the other; incoming edges serve all of them, so they say how far a row is from the first.
+//! own, and work one after the other; when one ends, the rows that its last round has read are given back. Incoming edges
+//! serve all batches, so they say how far a row is from the first.
 
 use crate::graph::{Graph, Node};
 use crate::layout::{SECTION_ALIGN, Section, WORD, batch, node};
@@ -21,6 +22,7 @@ pub struct PersonalRanks {
     sources: Vec<Node>,
     /// Address of each batch record.
     batches: Vec<usize>,
+    rows_bytes: usize,
 }
 
 /// Returns how many bytes of shared memory the ranks for so many sources need beside the graph.
@@ -67,7 +69,7 @@ impl PersonalRanks {
             .map(|section| allocate(memory, section))
             .collect::<Result<Vec<_>, _>>()?;
         let [edges, records, rows] = addresses[..] else {
-            return Ok(Self { sources: Vec::new(), batches: Vec::new() });
+            return Ok(Self { sources: Vec::new(), batches: Vec::new(), rows_bytes: 0 });
         };
         write_incoming(memory, graph, shared, edges);
         let rows_bytes = rows_bytes(graph.nodes());
@@ -83,7 +85,7 @@ impl PersonalRanks {
             }
             batches.push(record);
         }
-        Ok(Self { sources: sources.to_vec(), batches })
+        Ok(Self { sources: sources.to_vec(), batches, rows_bytes })
     }
 
     /// Returns the nodes whose neighbourhoods are ranked.
@@ -94,6 +96,11 @@ impl PersonalRanks {
     /// Returns the address of each batch record.
     pub fn batches(&self) -> &[usize] {
         &self.batches
+    }
+
+    /// Returns how many bytes the rows of a batch take, and once more those that a round makes.
+    pub fn rows_bytes(&self) -> usize {
+        self.rows_bytes
     }
 
     /// Reads the rank of each node for each source.

@@ -7,7 +7,7 @@
 use crate::graph::Node;
 use crate::kernels::{Kernel, Launcher};
 use crate::layout::{WORD, batch, job, node};
-use crate::memory::HostMemory;
+use crate::memory::{HostMemory, host_address};
 use crate::personal::PersonalRanks;
 use crate::reference::{NoSuchRoot, PageRank};
 use crate::shared_graph::SharedGraph;
@@ -71,7 +71,8 @@ pub fn pagerank<M: HostMemory + Launcher>(
     Ok(())
 }
 
-/// Runs personalised PageRank on the device, batch by batch; the ranks are then in the rows of the batches.
+/// Runs personalised PageRank on the device, batch by batch; the ranks are then in the rows of the batches. What a batch
+/// needs no longer is given back when it ends.
 ///
 /// # Errors
 ///
@@ -94,6 +95,8 @@ pub fn personal_ranks<M: HostMemory + Launcher>(
             launch(machine, Kernel::GatherShares, shared)?;
             end_round(machine, record);
         }
+        let no_longer_used = host_address(machine.read_u64(record + batch::NEXT_SHARES));
+        machine.release(no_longer_used, ranks.rows_bytes());
         progress(Progress { done, total: Some(batches) });
     }
     Ok(())
@@ -157,7 +160,7 @@ fn start_search(machine: &mut impl HostMemory, shared: &SharedGraph, root_record
     let record = shared.job();
     machine.write_u64(root_record + node::LEVEL, 0);
     let frontier = machine.read_u64(record + job::FRONTIER);
-    machine.write_u64(crate::memory::host_address(frontier), root_record as u64);
+    machine.write_u64(host_address(frontier), root_record as u64);
     machine.write_u64(record + job::FRONTIER_COUNT, 1);
     machine.write_u64(record + job::REACHED_COUNT, 0);
 }

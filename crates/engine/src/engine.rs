@@ -183,16 +183,25 @@ impl<V: CpuView> Engine<V> {
     /// If any page is live already.
     pub fn adopt(&self, addresses: Range<usize>, has_bytes: impl Fn(usize) -> bool) -> Result<(), Failure> {
         let (address, bytes) = (addresses.start, addresses.len());
+        let mut filled: Vec<Range<usize>> = Vec::new();
         for (found, run) in self.parts(addresses)? {
             let mut cell = self.lock(&found);
             cell.block.map(run);
             for page in run.into_iter().filter(|page| has_bytes(address_of(found.base, *page))) {
                 cell.block.fill(PageRun::single(page));
                 self.budget.take_resident(1);
+                let (start, end) = (address_of(found.base, page), address_of(found.base, page + 1));
+                match filled.last_mut() {
+                    Some(last) if last.end == start => last.end = end,
+                    _ => filled.push(start..end),
+                }
             }
             self.account(&found, &mut cell);
         }
         self.observers.tell(None, || EventKind::Mapped { address, bytes });
+        for run in filled {
+            self.observers.tell(None, || EventKind::Filled { address: run.start, bytes: run.len() });
+        }
         Ok(())
     }
 

@@ -146,8 +146,15 @@ pub enum EventKind<'e> {
         /// The block, and what is left staged.
         context: &'e dyn StepContext,
     },
-    /// Pages became part of an allocation, and are empty.
+    /// Pages became part of an allocation, and are empty, but for those that are [`EventKind::Filled`].
     Mapped {
+        /// Address of the first page.
+        address: usize,
+        /// Number of bytes.
+        bytes: usize,
+    },
+    /// Pages that have just been mapped hold bytes already, in system memory.
+    Filled {
         /// Address of the first page.
         address: usize,
         /// Number of bytes.

@@ -7,29 +7,50 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// One access of a string.
+/// One step of a string of accesses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Touch {
     /// The page.
     pub page: u64,
-    /// Whether it is written.
-    pub writes: bool,
-    /// Whether the other side touches it: then it has to leave, if it is here.
-    pub away: bool,
+    /// What happens to it.
+    pub what: Access,
+}
+
+/// What happens to a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// It is read here.
+    Read,
+    /// It is written here.
+    Write,
+    /// The other side touches it: it has to leave, if it is here.
+    Away,
+    /// It is unmapped, and loses its bytes: nothing has to move. Its next access finds zeros.
+    Unmap,
+}
+
+impl Access {
+    /// Whether the page is not here afterwards.
+    #[must_use]
+    pub fn leaves(self) -> bool {
+        matches!(self, Access::Away | Access::Unmap)
+    }
 }
 
 impl Touch {
     /// A read of a page.
     #[must_use]
     pub fn read(page: u64) -> Touch {
-        Touch { page, writes: false, away: false }
+        Touch { page, what: Access::Read }
     }
 }
 
 /// The fewest pages that move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Optimum {
-    /// Pages that come: accesses that miss.
+    /// Accesses that find no page here.
+    pub misses: u64,
+    /// Pages that come with their bytes: misses of pages that have any.
     pub moved_in: u64,
     /// Pages that leave and were written here: the others need no copy.
     pub moved_out: u64,
@@ -39,29 +60,36 @@ pub struct Optimum {
 const NEVER: usize = usize::MAX;
 
 /// The optimum for a memory of `pages` pages that is empty at first. The page whose next access is furthest leaves.
+/// `has_bytes` tells which pages hold bytes before the first access; others begin as zeros, which need not come.
 #[must_use]
-pub fn optimum(string: &[Touch], pages: usize) -> Optimum {
+pub fn optimum(string: &[Touch], pages: usize, has_bytes: impl Fn(u64) -> bool) -> Optimum {
     let next = next_touches(string);
     let mut found = Optimum::default();
     // What is here: the next access of each page, and whether it was written.
     let mut here: BTreeMap<u64, (usize, bool)> = BTreeMap::new();
     let mut by_next: BTreeSet<(usize, u64)> = BTreeSet::new();
+    // Whether a page that is not here has bytes, for those that were accessed.
+    let mut bytes: BTreeMap<u64, bool> = BTreeMap::new();
     for (touch, next) in string.iter().zip(next) {
         let before = here.remove(&touch.page);
         if let Some((at, _)) = before {
             by_next.remove(&(at, touch.page));
         }
         let written = before.is_some_and(|(_, written)| written);
-        if touch.away {
-            found.moved_out += u64::from(written);
+        let had_bytes = bytes.insert(touch.page, touch.what != Access::Unmap);
+        if touch.what.leaves() {
+            found.moved_out += u64::from(written && touch.what == Access::Away);
             continue;
         }
-        found.moved_in += u64::from(before.is_none());
+        if before.is_none() {
+            found.misses += 1;
+            found.moved_in += u64::from(had_bytes.unwrap_or_else(|| has_bytes(touch.page)));
+        }
         if before.is_none() && here.len() >= pages.max(1) {
             let victim = by_next.pop_last().and_then(|(_, page)| here.remove(&page));
             found.moved_out += u64::from(victim.is_some_and(|(_, written)| written));
         }
-        here.insert(touch.page, (next, written || touch.writes));
+        here.insert(touch.page, (next, written || touch.what == Access::Write));
         by_next.insert((next, touch.page));
     }
     found
@@ -87,18 +115,32 @@ mod tests {
     fn a_loop_keeps_what_fits_less_the_page_that_passes() {
         // 5 pages in room for 4: after the first round, each round of 4 accesses misses once.
         let string: Vec<Touch> = (0..5 + 4 * 10).map(|at| Touch::read(at % 5)).collect();
-        assert_eq!(optimum(&string, 4), Optimum { moved_in: 5 + 10, moved_out: 0 });
+        assert_eq!(optimum(&string, 4, |_| true), Optimum { misses: 15, moved_in: 5 + 10, moved_out: 0 });
     }
 
     #[test]
     fn only_what_was_written_is_copied_out() {
-        let string = [
-            Touch { writes: true, ..Touch::read(1) },
-            Touch::read(2),
-            Touch { away: true, ..Touch::read(1) },
-            Touch { away: true, ..Touch::read(2) },
-        ];
-        assert_eq!(optimum(&string, 2), Optimum { moved_in: 2, moved_out: 1 });
+        let string = [(1, Access::Write), (2, Access::Read), (1, Access::Away), (2, Access::Away)];
+        assert_eq!(optimum(&touches(&string), 2, |_| true), Optimum { misses: 2, moved_in: 2, moved_out: 1 });
+    }
+
+    #[test]
+    fn nothing_moves_for_zeros_and_for_what_was_unmapped() {
+        let write_then = |what| touches(&[(1, Access::Write), (1, what), (1, Access::Read)]);
+        let moved = |what, pages, has_bytes: bool| {
+            let found = optimum(&write_then(what), pages, |_| has_bytes);
+            (found.misses, found.moved_in, found.moved_out)
+        };
+        assert_eq!(moved(Access::Unmap, 2, false), (2, 0, 0));
+        assert_eq!(moved(Access::Unmap, 2, true), (2, 1, 0));
+        assert_eq!(moved(Access::Away, 2, false), (2, 1, 1));
+        // What was evicted has bytes, also if it began as zeros.
+        let evicted = touches(&[(1, Access::Write), (2, Access::Write), (1, Access::Read)]);
+        assert_eq!(optimum(&evicted, 1, |_| false), Optimum { misses: 3, moved_in: 1, moved_out: 2 });
+    }
+
+    fn touches(string: &[(u64, Access)]) -> Vec<Touch> {
+        string.iter().map(|&(page, what)| Touch { page, what }).collect()
     }
 
     /// The fewest misses, by trying every victim.
@@ -126,7 +168,7 @@ mod tests {
         #[test]
         fn no_choice_of_victims_misses_less(string in proptest::collection::vec(0u64..5, 0..14), room in 1usize..4) {
             let touches: Vec<Touch> = string.iter().copied().map(Touch::read).collect();
-            prop_assert_eq!(optimum(&touches, room).moved_in, fewest(&string, &mut Vec::new(), room));
+            prop_assert_eq!(optimum(&touches, room, |_| true).misses, fewest(&string, &mut Vec::new(), room));
         }
     }
 }

@@ -35,7 +35,7 @@ impl MissCurve {
         let mut order = Order::new(string.len());
         let (mut hits, mut touches) = (vec![0_u64], 0);
         for (time, touch) in string.iter().enumerate() {
-            if touch.away {
+            if touch.what.leaves() {
                 order.take(touch.page);
                 continue;
             }
@@ -150,6 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::belady::Access;
 
     /// The misses of a memory of one size, by doing what LRU does.
     fn misses(string: &[Touch], pages: usize) -> u64 {
@@ -157,7 +158,7 @@ mod tests {
         for touch in string {
             let at = here.iter().position(|page| *page == touch.page);
             at.map(|at| here.remove(at));
-            if touch.away {
+            if touch.what.leaves() {
                 continue;
             }
             misses += u64::from(at.is_none());
@@ -170,7 +171,10 @@ mod tests {
     }
 
     fn touch() -> impl Strategy<Value = Touch> {
-        (0u64..9, 0u8..4).prop_map(|(page, side)| Touch { away: side == 0, ..Touch::read(page) })
+        (0u64..9, 0u8..4).prop_map(|(page, side)| {
+            let what = if side == 0 { Access::Away } else { Access::Read };
+            Touch { page, what }
+        })
     }
 
     proptest! {

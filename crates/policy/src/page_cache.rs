@@ -16,12 +16,12 @@ pub fn misses(string: &[Touch], pages: usize, order: &mut dyn Eviction) -> u64 {
     let (mut misses, mut victims) = (0, Vec::new());
     for touch in string {
         match cache.here.get(&touch.page) {
-            Some(&id) if touch.away => {
+            Some(&id) if touch.what.leaves() => {
                 order.remove(id, Removal::Left);
                 cache.leave(id);
             }
             Some(&id) => order.touch(id),
-            None if touch.away => {}
+            None if touch.what.leaves() => {}
             None => {
                 misses += 1;
                 if cache.here.len() >= pages.max(1) {
@@ -66,12 +66,16 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::MissCurve;
+    use crate::belady::Access;
     use crate::eviction::EvictionName;
 
     #[test]
     fn lru_misses_as_its_curve_says_also_where_pages_leave() {
         let string: Vec<Touch> = (0..4000_u64)
-            .map(|at| Touch { away: at % 11 == 0, ..Touch::read(at * at % 97 % (1 + at % 60)) })
+            .map(|at| Touch {
+                page: at * at % 97 % (1 + at % 60),
+                what: if at % 11 == 0 { Access::Away } else { Access::Read },
+            })
             .collect();
         let curve = MissCurve::of(&string);
         for pages in [1, 2, 7, 30, 60, 100] {

@@ -12,17 +12,19 @@
 
 mod log;
 mod machine;
+mod of_trace;
 mod outcome;
 mod requests;
 mod what_if;
 
 pub use machine::{Link, ReplayError, replay};
 pub use outcome::{Optimum, Outcome, PageMisses};
-pub use requests::{Limited, Requests, Source, Touch};
+pub use requests::{Limited, Requests, Source, Touch, Unmap};
 pub use what_if::{Point, PolicyCurve, miss_curve, policy_curve, sizes};
 
+use bifolio_policy::belady::{self, Access};
 use bifolio_policy::eviction::EvictionName;
-use bifolio_policy::{belady, page_cache};
+use bifolio_policy::page_cache;
 
 /// The fewest pages that must move, one at a time, in a device memory of `pages` pages.
 ///
@@ -30,8 +32,7 @@ use bifolio_policy::{belady, page_cache};
 /// As [`Requests::check_exact`].
 pub fn fewest(requests: &Requests, pages: u64) -> Result<Optimum, ReplayError> {
     requests.check_exact()?;
-    let touches = belady_touches(requests);
-    let found = belady::optimum(&touches, usize::try_from(pages).unwrap_or(usize::MAX));
+    let found = optimum(requests, &belady_touches(requests), pages);
     Ok(Optimum { bytes_in: found.moved_in * PAGE_SIZE, bytes_out: found.moved_out * PAGE_SIZE })
 }
 
@@ -50,13 +51,31 @@ pub fn page_misses(requests: &Requests, pages: u64) -> Result<Vec<PageMisses>, R
     let of = |name: EvictionName| {
         told(name.as_str(), page_cache::misses(&string, kept, name.make(pages).as_mut()))
     };
-    let optimum = told("optimum", belady::optimum(&string, kept).moved_in);
+    let optimum = told("optimum", optimum(requests, &string, pages).misses);
     Ok(EvictionName::ALL.into_iter().map(of).chain([optimum]).collect())
 }
 
+fn optimum(requests: &Requests, string: &[belady::Touch], pages: u64) -> belady::Optimum {
+    let has_bytes = |page| requests.filled.binary_search(&page).is_ok();
+    belady::optimum(string, usize::try_from(pages).unwrap_or(usize::MAX), has_bytes)
+}
+
+/// The requests as a string of single pages.
 fn belady_touches(requests: &Requests) -> Vec<belady::Touch> {
-    let touches = requests.touches.iter();
-    touches.map(|touch| belady::Touch { page: touch.page, writes: touch.write, away: touch.by_cpu }).collect()
+    let mut string = Vec::with_capacity(requests.touches.len());
+    let mut unmaps = requests.unmaps.iter().peekable();
+    for (at, touch) in requests.touches.iter().enumerate() {
+        while let Some(unmap) = unmaps.next_if(|unmap| unmap.before <= at) {
+            string.extend(unmap.pages().map(|page| belady::Touch { page, what: Access::Unmap }));
+        }
+        let what = match (touch.by_cpu, touch.write) {
+            (true, _) => Access::Away,
+            (false, true) => Access::Write,
+            (false, false) => Access::Read,
+        };
+        string.push(belady::Touch { page: touch.page, what });
+    }
+    string
 }
 
 const PAGE_SIZE: u64 = bifolio_folio::PAGE_SIZE;

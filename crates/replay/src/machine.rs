@@ -13,7 +13,7 @@ use bifolio_sim::{SimDevice, SimView, Touch as Touched, VirtualClock};
 
 use crate::log::Log;
 use crate::outcome::Outcome;
-use crate::requests::{Limited, Requests, Touch};
+use crate::requests::{Limited, Requests, Touch, Unmap};
 
 /// What lies between the memories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +59,9 @@ pub enum ReplayError {
     /// A fault of the CPU was not answered.
     #[error("a fault of the CPU was not answered")]
     CpuFault(#[from] Failure),
+    /// Pages could not be unmapped.
+    #[error("pages could not be unmapped")]
+    Unmap(#[source] Failure),
 }
 
 /// An engine over simulated parts.
@@ -95,7 +98,13 @@ pub fn replay(
     machine.fill(requests)?;
     machine.log.begin();
     let (before, begin_ns) = (machine.statistics.snapshot(), machine.clock.now_ns());
-    requests.touches.iter().try_for_each(|touch| machine.touch(touch))?;
+    let mut unmaps = requests.unmaps.iter().peekable();
+    for (at, touch) in requests.touches.iter().enumerate() {
+        while let Some(unmap) = unmaps.next_if(|unmap| unmap.before <= at) {
+            machine.unmap(unmap)?;
+        }
+        machine.touch(touch)?;
+    }
     Ok(machine.outcome(requests, &before, begin_ns))
 }
 
@@ -164,6 +173,12 @@ impl Machine {
             self.clock.advance(self.link.latency_ns);
             self.device.fault(address, access)?;
         }
+    }
+
+    /// Takes the bytes of pages away. They stay mapped: what is touched again finds zeros.
+    fn unmap(&self, unmap: &Unmap) -> Result<(), ReplayError> {
+        let pages = unmap.pages();
+        self.engine.reset(self.address(pages.start)..self.address(pages.end)).map_err(ReplayError::Unmap)
     }
 
     fn cpu_touch(&self, address: usize) -> Result<(), ReplayError> {

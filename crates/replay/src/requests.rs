@@ -1,14 +1,12 @@
 //! What is replayed: touches of pages, of which a trace has some or all.
 
-use std::collections::BTreeMap;
-
-use bifolio_folio::PAGE_SIZE;
-use bifolio_trace::{Answer, Kind, Trace};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::machine::ReplayError;
 
 /// Pages of a block of 2 MiB.
-const BLOCK_PAGES: u64 = 512;
+pub(crate) const BLOCK_PAGES: u64 = 512;
 
 /// What a trace tells of touches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +37,25 @@ impl Touch {
     #[must_use]
     pub fn read(page: u64) -> Touch {
         Touch { page, write: false, by_cpu: false, accesses: 1 }
+    }
+}
+
+/// Pages that lose their bytes, all in one block of 2 MiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unmap {
+    /// How many touches come before.
+    pub before: usize,
+    /// The first page, counted as those of touches.
+    pub first: u64,
+    /// Number of pages.
+    pub count: u64,
+}
+
+impl Unmap {
+    /// The pages.
+    #[must_use]
+    pub fn pages(&self) -> Range<u64> {
+        self.first..self.first + self.count
     }
 }
 
@@ -73,38 +90,10 @@ pub struct Requests {
     pub filled: Vec<u64>,
     /// The touches, in order.
     pub touches: Vec<Touch>,
+    /// What is unmapped between them, in order.
+    pub unmaps: Vec<Unmap>,
     /// Number of blocks of 2 MiB.
     pub blocks: usize,
-}
-
-impl Requests {
-    /// Takes the touches of a trace: accesses of devices, or their faults where no accesses were recorded; and faults of the
-    /// CPU that brought something home. If no device touched anything, those of the CPU are touches of the limited memory,
-    /// and include first touches.
-    #[must_use]
-    pub fn of(trace: &Trace) -> Requests {
-        let has = |wanted: fn(&Kind) -> bool| trace.events().any(|event| wanted(&event.kind));
-        let source = match has(|kind| matches!(kind, Kind::Access { .. })) {
-            true if trace.has_no_gaps() => Source::Accesses,
-            true => Source::SomeAccesses,
-            false => Source::Faults,
-        };
-        let by_device = |kind: &Kind| matches!(kind, Kind::Access { .. } | Kind::DeviceFault { .. });
-        let limited = if has(by_device) { Limited::Device } else { Limited::System };
-        let kinds = trace.events().map(|event| event.kind);
-        let mut touches: Vec<(Touch, bool)> = kinds
-            .filter_map(|kind| touch(source, limited, &kind).map(|touch| (touch, is_fresh(&kind))))
-            .collect();
-        let blocks = pack(&mut touches);
-        let filled = filled(&touches);
-        Requests {
-            source,
-            limited,
-            filled,
-            touches: touches.into_iter().map(|(touch, _)| touch).collect(),
-            blocks,
-        }
-    }
 }
 
 impl Requests {
@@ -112,7 +101,14 @@ impl Requests {
     #[must_use]
     pub fn of_touches(touches: Vec<Touch>, pages: u64, limited: Limited) -> Requests {
         let blocks = usize::try_from(pages.div_ceil(BLOCK_PAGES)).unwrap_or(usize::MAX);
-        Requests { source: Source::Accesses, limited, filled: (0..pages).collect(), touches, blocks }
+        Requests {
+            source: Source::Accesses,
+            limited,
+            filled: (0..pages).collect(),
+            touches,
+            unmaps: Vec::new(),
+            blocks,
+        }
     }
 
     /// Takes accesses of pages by their numbers, which need not be near each other: those of another program's trace. All
@@ -126,20 +122,36 @@ impl Requests {
         // Numbers of objects tell nothing of where they are: then each gets the next page.
         let is_spread = spread / SPREAD > distinct.len() as u64;
         let mut pages = BTreeMap::new();
-        let mut touches: Vec<(Touch, bool)> = Vec::with_capacity(numbers.len());
-        for number in numbers {
+        let place = |number: &u64| {
             let next = pages.len() as u64;
-            let page = if is_spread { *pages.entry(*number).or_insert(next) } else { *number };
-            touches.push((Touch::read(page), false));
-        }
-        let blocks = pack(&mut touches);
-        let filled = filled(&touches);
-        let touches = touches.into_iter().map(|(touch, _)| touch).collect();
-        Requests { source: Source::Accesses, limited: Limited::Device, filled, touches, blocks }
+            if is_spread { *pages.entry(*number).or_insert(next) } else { *number }
+        };
+        let touches = numbers.iter().map(place).map(Touch::read).collect();
+        Requests::packed(Source::Accesses, Limited::Device, touches, Vec::new(), |_| true)
     }
-}
 
-impl Requests {
+    /// Takes touches and unmaps of pages by their numbers, of which `begins_filled` tells whether they hold data before. Blocks
+    /// move together: those that are never touched are left out.
+    pub(crate) fn packed(
+        source: Source,
+        limited: Limited,
+        mut touches: Vec<Touch>,
+        mut unmaps: Vec<Unmap>,
+        begins_filled: impl Fn(u64) -> bool,
+    ) -> Requests {
+        let mut places: BTreeMap<u64, u64> =
+            touches.iter().map(|touch| (touch.page / BLOCK_PAGES, 0)).collect();
+        (0..).zip(places.values_mut()).for_each(|(place, slot)| *slot = place);
+        let place = |page: u64| Some(places.get(&(page / BLOCK_PAGES))? * BLOCK_PAGES + page % BLOCK_PAGES);
+        let distinct: BTreeSet<u64> = touches.iter().map(|touch| touch.page).collect();
+        let filled = distinct.into_iter().filter(|page| begins_filled(*page)).filter_map(place).collect();
+        unmaps.retain_mut(|unmap| place(unmap.first).map(|first| unmap.first = first).is_some());
+        for touch in &mut touches {
+            touch.page = place(touch.page).expect("its block is touched");
+        }
+        Requests { source, limited, filled, touches, unmaps, blocks: places.len() }
+    }
+
     /// Tells whether every touch is known, as the optimum and misses by size need.
     ///
     /// # Errors
@@ -157,57 +169,20 @@ impl Requests {
 /// Numbers of pages are those of places if at least one of so many is there.
 const SPREAD: u64 = 16;
 
-fn touch(source: Source, limited: Limited, kind: &Kind) -> Option<Touch> {
-    let (address, write, by_cpu) = match *kind {
-        Kind::Access { address, write, .. } => (address, write, false),
-        Kind::DeviceFault { address, write, .. } if source == Source::Faults => (address, write, false),
-        // The CPU does not say whether it writes; a page that it wants leaves the device either way.
-        Kind::CpuFault { address, answer: Answer::Moved | Answer::Populated, .. }
-            if limited == Limited::System =>
-        {
-            (address, true, false)
-        }
-        Kind::CpuFault { address, answer: Answer::Moved, .. } => (address, true, true),
-        _ => return None,
-    };
-    Some(Touch { write, by_cpu, ..Touch::read(address / PAGE_SIZE) })
-}
-
-/// Whether a touch found that its page had no data.
-fn is_fresh(kind: &Kind) -> bool {
-    matches!(kind, Kind::CpuFault { answer: Answer::Populated, .. })
-}
-
-/// The pages whose first touch found data.
-fn filled(touches: &[(Touch, bool)]) -> Vec<u64> {
-    let mut first = BTreeMap::new();
-    for (touch, is_fresh) in touches {
-        first.entry(touch.page).or_insert(*is_fresh);
-    }
-    first.into_iter().filter(|(_, is_fresh)| !is_fresh).map(|(page, _)| page).collect()
-}
-
-/// Moves blocks together; returns how many there are.
-fn pack(touches: &mut [(Touch, bool)]) -> usize {
-    let mut places: BTreeMap<u64, u64> =
-        touches.iter().map(|(touch, _)| (touch.page / BLOCK_PAGES, 0)).collect();
-    (0..).zip(places.values_mut()).for_each(|(place, slot)| *slot = place);
-    for (touch, _) in touches {
-        touch.page = places[&(touch.page / BLOCK_PAGES)] * BLOCK_PAGES + touch.page % BLOCK_PAGES;
-    }
-    places.len()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn blocks_are_packed_and_pages_keep_their_place_in_them() {
-        let touch = |page| (Touch::read(page), false);
-        let mut touches = [touch(7 * 512 + 3), touch(2 * 512 + 5), touch(7 * 512)];
-        assert_eq!(pack(&mut touches), 2);
-        assert_eq!(touches.map(|(touch, _)| touch.page), [512 + 3, 5, 512]);
+        let touches = [7 * 512 + 3, 2 * 512 + 5, 7 * 512].map(Touch::read).to_vec();
+        let unmap = |first| Unmap { before: 1, first, count: 2 };
+        let unmaps = vec![unmap(3 * 512), unmap(7 * 512 + 3)];
+        let packed =
+            Requests::packed(Source::Accesses, Limited::Device, touches, unmaps, |page| page != 7 * 512);
+        assert_eq!(packed.touches.iter().map(|touch| touch.page).collect::<Vec<u64>>(), [512 + 3, 5, 512]);
+        assert_eq!((packed.blocks, packed.filled), (2, vec![5, 512 + 3]));
+        assert_eq!(packed.unmaps, [unmap(512 + 3)], "no touch tells of block 3");
     }
 
     #[test]
@@ -217,12 +192,5 @@ mod tests {
         };
         assert_eq!(pages(&[1 << 40, 7, 1 << 40, 1 << 50]), [0, 1, 0, 2]);
         assert_eq!(pages(&[512, 514, 512]), [0, 2, 0]);
-    }
-
-    #[test]
-    fn page_has_data_if_its_first_touch_found_some() {
-        let touch = |page, is_fresh| (Touch::read(page), is_fresh);
-        let touches = [touch(3, true), touch(1, false), touch(3, false), touch(1, true)];
-        assert_eq!(filled(&touches), [1]);
     }
 }

@@ -2,7 +2,7 @@
 
 use bifolio_folio::PAGE_SIZE;
 use bifolio_policy::MissCurve;
-use bifolio_policy::belady::Touch;
+use bifolio_policy::belady::{Access, Touch};
 use bifolio_trace::{Answer, Kind, Trace};
 
 use crate::picture::Figure;
@@ -28,7 +28,7 @@ impl WhatIf {
     pub(crate) fn of(trace: &Trace) -> Option<WhatIf> {
         let number = |name| trace.note(name).and_then(|text| text.parse::<u64>().ok());
         let (memory, devices) = (number("device_memory")?, number("devices").unwrap_or(1).max(1));
-        let touches: Vec<Touch> = trace.events().filter_map(|event| touch(&event.kind)).collect();
+        let touches: Vec<Touch> = trace.events().flat_map(|event| touches(&event.kind)).collect();
         let curve = MissCurve::of(&touches);
         let exact =
             trace.has_no_gaps() && trace.events().any(|event| matches!(event.kind, Kind::Access { .. }));
@@ -70,13 +70,16 @@ impl WhatIf {
     }
 }
 
-fn touch(kind: &Kind) -> Option<Touch> {
-    let (address, writes, away) = match *kind {
-        Kind::Access { address, write, .. } => (address, write, false),
-        Kind::CpuFault { address, answer: Answer::Moved, .. } => (address, true, true),
-        _ => return None,
+/// What an event says of pages, one by one.
+fn touches(kind: &Kind) -> impl Iterator<Item = Touch> + use<> {
+    let (address, pages, what) = match *kind {
+        Kind::Access { address, write, .. } => (address, 1, if write { Access::Write } else { Access::Read }),
+        Kind::CpuFault { address, answer: Answer::Moved, .. } => (address, 1, Access::Away),
+        Kind::Unmapped { address, pages } => (address, pages, Access::Unmap),
+        _ => (0, 0, Access::Read),
     };
-    Some(Touch { page: address / PAGE_SIZE, writes, away })
+    let first = address / PAGE_SIZE;
+    (first..first + u64::from(pages)).map(move |page| Touch { page, what })
 }
 
 #[cfg(test)]

@@ -240,6 +240,13 @@ pub enum Kind {
         /// The number of the rule: 4 for I4.
         rule: u8,
     },
+    /// Pages that have just been mapped hold bytes already, in system memory.
+    Filled {
+        /// First page.
+        address: u64,
+        /// Number of pages.
+        pages: u32,
+    },
 }
 
 /// What came of a fault.
@@ -348,6 +355,7 @@ impl Kind {
             | Kind::Access { address, .. }
             | Kind::Remote { address, .. }
             | Kind::FaultPc { address, .. }
+            | Kind::Filled { address, .. }
             | Kind::Allocated { address, .. } => Some(address),
             Kind::Copied { .. }
             | Kind::Busy

@@ -29,6 +29,9 @@ fn single(kind: &EventKind<'_>) -> Option<Kind> {
         EventKind::Mapped { address, bytes } => {
             Kind::Mapped { address: page(address), pages: pages_of(bytes) }
         }
+        EventKind::Filled { address, bytes } => {
+            Kind::Filled { address: page(address), pages: pages_of(bytes) }
+        }
         EventKind::CpuFault { address, result, wait_ns } => {
             let (answer, order) = cpu_answer(result);
             Kind::CpuFault { address: page(address), answer, order, wait_ns }

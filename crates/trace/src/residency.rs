@@ -49,6 +49,11 @@ impl Residency {
             Kind::ToRam { address, order, .. } | Kind::Populated { address, order } => {
                 self.put(address / PAGE_SIZE, order, Place::Ram);
             }
+            Kind::Filled { address, pages } => {
+                let first = address / PAGE_SIZE;
+                let pages = first..first.saturating_add(u64::from(pages));
+                pages.for_each(|page| self.put(page, 0, Place::Ram));
+            }
             Kind::Unmapped { address, pages } => {
                 let first = address / PAGE_SIZE;
                 self.clear(first..first.saturating_add(u64::from(pages)));

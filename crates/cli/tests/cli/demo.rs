@@ -62,6 +62,18 @@ fn search_of_a_random_graph_repeats() {
 }
 
 #[test]
+fn packages_move_in_folios_of_every_order_and_split_where_a_batch_ends() {
+    if !device_works("packages_move_in_folios_of_every_order_and_split_where_a_batch_ends") {
+        return;
+    }
+    let json = bifolio(&["demo", "pagerank", "--rounds", "2", "--json", "-"]).json();
+    assert_eq!(json["verified"], true);
+    let moved = json["folios"]["to_device"].as_object().expect("a number for each order");
+    assert!(moved.len() == 10 && moved.values().all(|folios| folios.as_u64() > Some(0)), "{moved:?}");
+    assert!(json["splits"].as_u64() > Some(0), "{json}");
+}
+
+#[test]
 fn pagerank_of_a_small_graph_prints_ranks_and_report() {
     if !device_works("pagerank_of_a_small_graph_prints_ranks_and_report") {
         return;
