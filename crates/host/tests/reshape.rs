@@ -150,8 +150,8 @@ fn folios_of_one_backing_become_one_folio_again_while_the_device_writes() {
 }
 
 #[test]
-fn folios_around_one_that_somebody_holds_collapse_without_it() {
-    if !kernel::grants("folios_around_one_that_somebody_holds_collapse_without_it", kernel::SHARED) {
+fn folios_around_a_held_one_collapse_without_it() {
+    if !kernel::grants("folios_around_a_held_one_collapse_without_it", kernel::SHARED) {
         return;
     }
     let (space, span) = one_folio(MemoryKind::Private);
@@ -205,8 +205,8 @@ fn split_around_a_page_keeps_the_rest_in_large_folios() {
 }
 
 #[test]
-fn folio_that_somebody_holds_is_not_split() {
-    if !kernel::grants("folio_that_somebody_holds_is_not_split", kernel::SHARED) {
+fn folio_that_is_held_is_not_split() {
+    if !kernel::grants("folio_that_is_held_is_not_split", kernel::SHARED) {
         return;
     }
     let (space, span) = one_folio(MemoryKind::Private);

@@ -1,7 +1,7 @@
 //! Page-aligned ranges of addresses.
 //!
-//! A [`AddressRange`] is an allegation, as Hubris would say: two numbers that have the right shape. It does not prove that
-//! anything is mapped there; the kernel decides that at each call.
+//! An [`AddressRange`] is two numbers that can be a range of pages. It does not prove that anything is mapped there; the
+//! kernel decides that at each call.
 
 use std::fmt;
 

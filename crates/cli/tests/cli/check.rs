@@ -126,7 +126,7 @@ fn file_that_cannot_be_saved_to_is_refused_before_the_work() {
 }
 
 #[test]
-fn verdict_is_told_though_nobody_reads_the_table() {
+fn verdict_is_told_though_the_table_is_not_read() {
     let mut child = command(&["check", "--design", "linux-v3"])
         .stdout(Stdio::piped())
         .spawn()

@@ -1,4 +1,4 @@
-//! Calls answer and do what they do without Bifolio, on memory of which most is away, whoever runs the program.
+//! Calls answer and do what they do without Bifolio, on memory of which most is away, as root and as an ordinary user.
 
 use crate::compiled::same_for_each_user;
 

@@ -12,7 +12,7 @@ pub fn bifolio() -> Command {
     Command::new(env!("CARGO_BIN_EXE_bifolio"))
 }
 
-/// Runs a program under `bifolio run` with these options; `None` where it or a full heap is not to be had.
+/// Runs a program under `bifolio run` with these options; `None` where the machine lacks it or a full heap.
 pub fn run(test: &str, options: &[&str], program: &[&str]) -> Option<Output> {
     if Command::new(program[0]).arg("--version").stdin(Stdio::null()).output().is_err() {
         skip(test, &format!("there is no {}", program[0]));

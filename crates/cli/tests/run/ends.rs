@@ -79,7 +79,7 @@ fn children_of(parent: u32) -> Vec<(u32, String)> {
 
 /// Waits until none of these processes is left.
 fn wait_for_the_end_of(pids: &[u32]) {
-    // One that has ended waits for whoever inherits it.
+    // A process that has ended waits for the one that inherits it.
     let lives = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/stat"))
             .is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))

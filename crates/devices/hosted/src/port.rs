@@ -234,8 +234,8 @@ impl Port {
     /// Tells where the page of `address` is in device memory, for models that keep translations themselves.
     ///
     /// The page stays there until the next call of this port, or until the calling thread touches shared memory by a host
-    /// pointer or has pages moved, whatever comes first: do not use the answer afterwards. Until then whoever needs the
-    /// page back waits; if that takes longer than the device's patience, the device is lost.
+    /// pointer or has pages moved, whatever comes first: do not use the answer afterwards. Until then a thread that needs
+    /// the page back waits; if that takes longer than the device's patience, the device is lost.
     ///
     /// # Errors
     /// See [`Refused`].

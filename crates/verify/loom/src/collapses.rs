@@ -189,7 +189,7 @@ fn collapse_against_get_by_a_holder_is_refused_and_undone() {
 }
 
 #[test]
-fn whoever_finds_the_whole_sees_what_the_collapser_did_before() {
+fn finder_of_the_whole_sees_what_the_collapser_did_before() {
     check_bounded(3, |reset| {
         let map = pagemap(reset, 1);
         let pieces = pieces_around(&map, 1, 0);

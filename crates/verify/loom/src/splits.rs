@@ -108,7 +108,7 @@ fn split_that_succeeds_has_seen_what_the_departed_holder_did() {
 }
 
 #[test]
-fn whoever_finds_a_piece_sees_what_the_splitter_did_before() {
+fn finder_of_a_piece_sees_what_the_splitter_did_before() {
     check(|reset| {
         let map = pagemap(reset, 1);
         let raw = form(&map, 1, 0).into_raw();

@@ -81,7 +81,7 @@ fn i16_last_put_against_kill_drains() {
 }
 
 #[test]
-fn whoever_finds_the_pagemap_dead_sees_what_was_done_before() {
+fn finder_of_a_dead_pagemap_sees_what_was_done_before() {
     check(|reset| {
         let map = pagemap(reset, 0);
         let killer = thread::spawn({

@@ -9,7 +9,7 @@ pub struct Migration {
     pub about: &'static str,
     /// Whether what was collected is compared in pages. Otherwise in slots, of which a large folio has one.
     pub counts_pages: bool,
-    /// Whether a fault goes on with single pages if no large page of system memory is to be had.
+    /// Whether a fault goes on with single pages if system memory has no large page left.
     pub falls_back: bool,
     /// Whether the error path of that allocation reads a page before it is put, not after.
     pub reads_before_put: bool,
