@@ -29,6 +29,9 @@ pub(crate) const IO_POISON: Opcode = opcode::read_write::<uapi::uffdio_poison>(G
 /// `PAGEMAP_SCAN` on `/proc/PID/pagemap`.
 pub(crate) const PAGEMAP_SCAN: Opcode = opcode::read_write::<uapi::pm_scan_arg>(b'f', 16);
 
+/// `PROCMAP_QUERY` on `/proc/PID/maps`.
+pub(crate) const PROCMAP_QUERY: Opcode = opcode::read_write::<uapi::procmap_query>(b'f', 17);
+
 /// Set protection (clear: remove it) in `UFFDIO_WRITEPROTECT`; missing in linux-raw-sys.
 pub(crate) const PROTECT_WP: u64 = 1 << 0;
 /// Leave sleepers asleep in `UFFDIO_WRITEPROTECT`; missing in linux-raw-sys.
@@ -56,6 +59,7 @@ const _: () = assert!(IOC_NEW == 0x0000_AA00);
 const _: () = assert!(IO_MOVE == 0xC028_AA05);
 const _: () = assert!(IO_POISON == 0xC020_AA08);
 const _: () = assert!(PAGEMAP_SCAN == 0xC060_6610);
+const _: () = assert!(PROCMAP_QUERY == 0xC068_6611);
 
 // The structures have the kernel's sizes.
 const _: () = assert!(MESSAGE_BYTES == 32);
@@ -70,6 +74,7 @@ const _: () = assert!(size_of::<uapi::uffdio_poison>() == 32);
 const _: () = assert!(size_of::<uapi::uffdio_move>() == 40);
 const _: () = assert!(size_of::<uapi::pm_scan_arg>() == 96);
 const _: () = assert!(size_of::<uapi::page_region>() == 24);
+const _: () = assert!(size_of::<uapi::procmap_query>() == 104);
 
 bitflags! {
     /// What a userfaultfd can do beyond plain missing faults; asked for once, at the handshake.

@@ -1,13 +1,20 @@
 //! The mappings of a process, read from `/proc/PID/maps` without allocating for each.
 //!
 //! The text costs as much for each mapping as the ioctl of Linux 6.11 that asks for one after the other, and it is on every
-//! kernel.
+//! kernel. For a few of many mappings the ioctl is asked, where there is one.
 
 use std::fs::File;
+use std::ops::Range;
 
+use linux_raw_sys::general as uapi;
 use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+use rustix::ioctl::Updater;
 
-use crate::{AddressRange, SysError};
+use crate::{AddressRange, SysError, abi};
+
+/// Bytes of the longest name, and its end.
+const NAME_ROOM: u32 = 4097;
 
 /// What a mapping shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +99,78 @@ impl MapsFile {
         }
         Ok(self.text.split(|byte| *byte == b'\n').filter_map(parse))
     }
+
+    /// The first mapping that ends after an address.
+    ///
+    /// # Errors
+    ///
+    /// As [`MapsFile::read`].
+    pub fn next_from(&mut self, address: usize) -> Result<Option<MapsEntry>, SysError> {
+        match self.query(address) {
+            Ok(entry) => Ok(Some(entry)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(_) => Ok(self.read()?.find(|entry| entry.range.end() > address)),
+        }
+    }
+
+    /// The mappings that have pages of a range.
+    ///
+    /// # Errors
+    ///
+    /// As [`MapsFile::read`].
+    pub fn within(&mut self, range: &Range<usize>) -> Result<Vec<MapsEntry>, SysError> {
+        let mut found = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            match self.query(at) {
+                Ok(entry) if entry.range.start() < range.end => {
+                    at = entry.range.end();
+                    found.push(entry);
+                }
+                Ok(_) | Err(Errno::NOENT) => break,
+                Err(_) => {
+                    let holds = |entry: &MapsEntry| entry.range.start() < range.end && at < entry.range.end();
+                    found.extend(self.read()?.filter(holds));
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Asks for the first mapping that ends after an address. `NOENT` if there is none; all else says that the text is to be
+    /// read.
+    fn query(&self, address: usize) -> Result<MapsEntry, Errno> {
+        let mut name = [0_u8; NAME_ROOM as usize];
+        // SAFETY: a structure of numbers, for which zero is a value.
+        let mut asked: uapi::procmap_query = unsafe { std::mem::zeroed() };
+        asked.size = size_of::<uapi::procmap_query>() as u64;
+        asked.query_addr = address as u64;
+        asked.query_flags = flag(uapi::procmap_query_flags::PROCMAP_QUERY_COVERING_OR_NEXT_VMA);
+        asked.vma_name_addr = name.as_mut_ptr().expose_provenance() as u64;
+        asked.vma_name_size = NAME_ROOM;
+        // SAFETY: opcode and structure belong together, and the name has as much room as the structure says.
+        let request = unsafe { Updater::<{ abi::PROCMAP_QUERY }, _>::new(&mut asked) };
+        // SAFETY: nothing but the structure and the name is written.
+        unsafe { rustix::ioctl::ioctl(&self.file, request) }?;
+        let size = |bytes: u64| usize::try_from(bytes).map_err(|_| Errno::OVERFLOW);
+        let (start, end) = (size(asked.vma_start)?, size(asked.vma_end)?);
+        let range = AddressRange::new(start, end.saturating_sub(start)).map_err(|_| Errno::OVERFLOW)?;
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let has = |wanted| asked.vma_flags & flag(wanted) != 0;
+        Ok(MapsEntry {
+            range,
+            readable: has(uapi::procmap_query_flags::PROCMAP_QUERY_VMA_READABLE),
+            writable: has(uapi::procmap_query_flags::PROCMAP_QUERY_VMA_WRITABLE),
+            executable: has(uapi::procmap_query_flags::PROCMAP_QUERY_VMA_EXECUTABLE),
+            shared: has(uapi::procmap_query_flags::PROCMAP_QUERY_VMA_SHARED),
+            backing: if asked.inode == 0 { backing(b"0", name) } else { Backing::File },
+        })
+    }
+}
+
+fn flag(flag: uapi::procmap_query_flags) -> u64 {
+    flag as u64
 }
 
 /// Parses `7f00-7f01 rw-p 00000000 00:01 42   /path`.
@@ -164,6 +243,37 @@ mod tests {
         assert!(!data("r--p") && !data("rw-s") && !data("---p"));
         assert!(parsed("1000-2000 ---p 00000000 00:00 0 ").is_inaccessible());
         assert_eq!(parse(b""), None);
+    }
+
+    #[test]
+    fn mappings_that_are_asked_for_are_those_of_the_text() {
+        let memory = Mapping::anonymous(4 * HUGE_PAGE, Protection::ReadWrite, Placement::Aligned(HUGE_PAGE))
+            .expect("mapped");
+        let hole = memory.span().part(HUGE_PAGE, HUGE_PAGE).expect("inside");
+        memory.replace_anonymous(hole, Protection::Read).expect("mapped");
+        let mut maps = MapsFile::open_own().expect("proc is mounted");
+        let range = memory.span().start()..memory.span().end();
+        let touches = |entry: &MapsEntry| entry.range.start() < range.end && range.start < entry.range.end();
+        let read: Vec<_> = maps.read().expect("alive").filter(touches).collect();
+        assert!(read.len() > 2, "{read:?}");
+        assert_eq!(maps.within(&range), Ok(read.clone()));
+        assert_eq!(
+            maps.next_from(hole.start() + 1),
+            Ok(read.iter().copied().find(|entry| entry.range.end() > hole.start() + 1))
+        );
+        // The stack, the break and the files of this process as well, which stay where they are.
+        let named = |entry: &MapsEntry| matches!(entry.backing, Backing::File | Backing::Stack);
+        let named: Vec<_> = maps.read().expect("alive").filter(named).collect();
+        for entry in named.into_iter().take(20) {
+            let found = maps.next_from(entry.range.start()).expect("alive");
+            let found =
+                found.filter(|found| entry.backing != Backing::Stack || found.backing == Backing::Stack);
+            assert_eq!(found.map(|found| found.backing), Some(entry.backing), "{entry:?}");
+        }
+        assert_eq!(
+            maps.next_from(crate::USER_SPACE - 1).map(|entry| entry.is_some_and(|entry| entry.writable)),
+            Ok(false)
+        );
     }
 
     #[test]

@@ -37,3 +37,9 @@ fn descriptors_are_closed_and_name_spaces_left_as_without_bifolio() {
 fn handlers_have_their_stacks_and_may_jump_away() {
     same_for_each_user("handlers_have_their_stacks_and_may_jump_away", ("signals", &[]), "6M", &[]);
 }
+
+/// Each call once read the list of all mappings, which made minutes of it.
+#[test]
+fn many_mappings_are_locked_and_moved_in_time() {
+    same_for_each_user("many_mappings_are_locked_and_moved_in_time", ("many_mappings", &[]), "12M", &[]);
+}

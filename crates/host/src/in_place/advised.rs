@@ -99,13 +99,13 @@ impl Service {
             GUARD_INSTALL => self.advised.note_guards(&range),
             DONTFORK => {
                 self.advised.unshares = true;
-                self.register_grown();
+                self.register_grown(&range);
                 for part in self.regions.within(range) {
                     self.advised.unshared.insert(part);
                 }
             }
             DOFORK => {
-                self.register_grown();
+                self.register_grown(&range);
                 self.advised.unshared.remove(range.clone());
                 if self.plans.iter().all(|plan| plan.is_forked()) {
                     // Children that are not announced must not find zeros.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bifolio_engine::event::Cause;
 use bifolio_folio::Order;
-use bifolio_sys::{AddressRange, Backing, MapsEntry, Outcome, PAGE, USER_SPACE, Wake, advise};
+use bifolio_sys::{AddressRange, Backing, Outcome, PAGE, USER_SPACE, Wake, advise};
 
 use crate::in_place::child::Plan;
 use crate::in_place::control::{NextMapping, Request};
@@ -109,31 +109,37 @@ impl Service {
     /// Leaves mappings, or one with a hole beside it, to the kernel that are to move together: it moves only such as no
     /// userfaultfd has.
     fn leave_unless_one(&mut self, range: &Range<usize>) {
-        let Ok(entries) = self.maps.read() else { return };
-        let touched = |entry: &MapsEntry| entry.range.start() < range.end && range.start < entry.range.end();
-        let mappings: Vec<_> = entries.filter(touched).map(|entry| entry.range).collect();
+        let Ok(entries) = self.maps.within(range) else { return };
+        let mappings: Vec<_> = entries.into_iter().map(|entry| entry.range).collect();
         if !matches!(mappings[..], [one] if one.start() <= range.start && range.end <= one.end()) {
             mappings.iter().for_each(|mapping| self.keep_stack(mapping.start()));
         }
     }
 
     fn next_mapping(&mut self, at: usize) -> Option<NextMapping> {
-        let entries = self.maps.read().ok()?;
-        let ours = |range: AddressRange| {
-            let service = [self.store.span(), self.engine.view().scratch_span()];
-            let plans = self.plans.iter().map(Plan::span);
-            self.exclusions.own.iter().copied().chain(service).chain(plans).any(|own| own.overlaps(range))
+        let mut from = at;
+        let entry = loop {
+            let entry = self.maps.next_from(from).ok()??;
+            if entry.backing != Backing::Kernel && !self.is_ours(entry.range) {
+                break entry;
+            }
+            from = entry.range.end();
         };
-        let mut program = entries.filter(|entry| entry.range.end() > at && entry.backing != Backing::Kernel);
-        let entry = program.find(|entry| !ours(entry.range))?;
         let start = entry.range.start().max(at);
         Some(NextMapping { start, len: entry.range.end() - start })
+    }
+
+    /// Tells whether a mapping has memory that is no data of the program.
+    fn is_ours(&self, range: AddressRange) -> bool {
+        let service = [self.store.span(), self.engine.view().scratch_span()];
+        let plans = self.plans.iter().map(Plan::span);
+        self.exclusions.own.iter().copied().chain(service).chain(plans).any(|own| own.overlaps(range))
     }
 
     /// Writes the plan for a child, and lets children have the memory.
     fn prepare_fork(&mut self) -> usize {
         self.read_messages();
-        self.register_grown();
+        self.register_grown(&(0..USER_SPACE));
         let caught: Vec<AddressRange> = self.regions.all().collect();
         let (hidden, mut away) = (self.advised.hidden_from_children(), Vec::new());
         let store = &self.store;

@@ -132,6 +132,8 @@ pub struct Service {
     pub(super) last_moved: Moved,
     pub(super) next_look: Instant,
     pub(super) next_scan: Instant,
+    /// When all mappings were looked at, and how long that took.
+    pub(super) last_scan: (Instant, Duration),
     pub(super) next_measure: Instant,
     pub(super) fits_since: Instant,
     pub(super) refused_since: Instant,
@@ -250,6 +252,7 @@ impl Service {
             last_moved: Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO)),
             next_look: now,
             next_scan: now,
+            last_scan: (now, Duration::ZERO),
             next_measure: now,
             fits_since: now,
             refused_since: now,

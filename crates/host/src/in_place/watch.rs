@@ -26,6 +26,8 @@ const ENGAGED_LOOK: Duration = Duration::from_millis(2);
 const LOOK_HELD: Duration = Duration::from_millis(5);
 /// Mappings are looked at anew at least as often, while something is registered.
 const SCAN_MOST: Duration = Duration::from_millis(100);
+/// Looking at mappings may take this share of the time.
+const SCAN_SHARE: u32 = 20;
 /// Mappings that were refused are tried again after this time.
 const REFUSED_TIME: Duration = Duration::from_secs(1);
 /// Everything must have fitted for so long before nothing is registered any more.
@@ -60,13 +62,22 @@ impl Service {
                 return true;
             }
             self.engage();
-        } else if grown || memory.mapped != self.limits.mapped || now >= self.next_scan {
+            self.limits.mapped = memory.mapped;
+        } else if self.is_scan_due(now, grown, memory.mapped != self.limits.mapped) {
             self.scan();
+            self.limits.mapped = memory.mapped;
         }
-        self.limits.mapped = memory.mapped;
         self.disengage_if_all_fits(now);
         self.next_look = now + ENGAGED_LOOK;
         true
+    }
+
+    /// Tells whether to look at all mappings: there are new ones, or it is long ago. Of many mappings that takes a while, and a
+    /// twentieth of the time at most; half of it where memory grows that is not registered.
+    fn is_scan_due(&self, now: Instant, grown: bool, changed: bool) -> bool {
+        let (end, cost) = self.last_scan;
+        let wanted = changed || now >= self.next_scan;
+        grown && now >= end + cost || wanted && now >= end + cost * SCAN_SHARE
     }
 
     /// Tells whether the program does not use this memory any more: it has ended, or runs another program.
@@ -102,7 +113,7 @@ impl Service {
 
     /// Leaves all memory to the kernel, if everything can come home. Returns whether something could not.
     pub(super) fn release_all(&mut self) -> usize {
-        self.register_grown();
+        self.register_grown(&(0..USER_SPACE));
         let missing = self.bring_home(0..USER_SPACE);
         if missing == 0 && self.engaged {
             for range in self.regions.take() {
@@ -125,10 +136,8 @@ impl Service {
 
     /// Leaves the mapping around an address to the kernel, as far as it can come home: a stack.
     pub(super) fn keep_stack(&mut self, address: usize) {
-        let Ok(mut entries) = self.maps.read() else { return };
-        let around = entries.find(|entry| entry.range.contains(address)).map(|entry| entry.range);
-        drop(entries);
-        let Some(around) = around else { return };
+        let found = self.maps.next_from(address).ok().flatten().map(|entry| entry.range);
+        let Some(around) = found.filter(|range| range.contains(address)) else { return };
         let mapping = around.start()..around.end();
         if self.regions.within(mapping.clone()).is_empty() {
             return;
@@ -180,6 +189,7 @@ impl Service {
                 _ => {}
             }
         }
+        self.last_scan = (Instant::now(), now.elapsed());
         // Registered before it was known to be a stack.
         stacks.retain(|range| !self.regions.within(range.clone()).is_empty());
         stacks.iter().for_each(|range| self.keep_stack(range.start));
@@ -214,11 +224,11 @@ impl Service {
         grows
     }
 
-    /// Takes over what mappings have grown by where they are (`mremap`) since the last scan. The kernel has registered it and
-    /// keeps it from children, as it does the rest.
-    pub(super) fn register_grown(&mut self) {
-        let Ok(entries) = self.maps.read() else { return };
-        let mappings = entries.map(|entry| entry.range.start()..entry.range.end());
+    /// Takes over what mappings with pages of `within` have grown by where they are (`mremap`) since the last scan. The kernel has
+    /// registered it and keeps it from children, as it does the rest.
+    pub(super) fn register_grown(&mut self, within: &Range<usize>) {
+        let Ok(entries) = self.maps.within(within) else { return };
+        let mappings = entries.into_iter().map(|entry| entry.range.start()..entry.range.end());
         let has_grown = |mapping: &Range<usize>| {
             !self.regions.contains_all(mapping) && !self.regions.within(mapping.clone()).is_empty()
         };
