@@ -3,6 +3,7 @@
 //! ```text
 //!   madvise    guards, and what children are to find: the service is told
 //!   mremap     of several mappings: the kernel moves only such as no userfaultfd has
+//!   mlock      of memory that is away: the kernel gives up at it, for an ordinary user
 //!   mlockall   would lock the store as well, and count it
 //! ```
 //!
@@ -12,9 +13,11 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use bifolio_host::in_place::{DOFORK, DONTFORK, GUARD_INSTALL, NextMapping, Request, WIPEONFORK};
+use bifolio_sys::USER_SPACE;
 
 use crate::dispatch::gate::{self, nr};
 use crate::dispatch::masks::Deferred;
+use crate::dispatch::ready;
 use crate::dispatch::trap::Call;
 use crate::fork::call as ask;
 use crate::own;
@@ -50,11 +53,13 @@ pub(crate) fn is_watched(call: Call) -> bool {
 pub(crate) fn advise(call: Call) -> isize {
     let [start, len, advice, ..] = call.arguments;
     let whole = len.checked_next_multiple_of(PAGE).filter(|len| start.checked_add(*len).is_some());
-    let Some(len) = whole.filter(|len| *len > 0 && start.is_multiple_of(PAGE)) else { return call.pass() };
+    let concerns = |len: &usize| *len > 0 && start.is_multiple_of(PAGE) && start < USER_SPACE;
+    let Some(len) = whole.filter(concerns) else { return call.pass() };
     let _quiet = Quiet::begin();
-    if advice == GUARD_INSTALL && CONTROL.is_engaged() {
-        // The kernel drops what it finds; a page that is away would come back over the guard.
-        ask(Request::BringHome(start, len));
+    if advice == GUARD_INSTALL {
+        // The kernel drops what it finds; a page that is away would come back over the guard, and so would zeros at a touch of
+        // before.
+        ask(Request::ExpectGuards(start, len));
     }
     let answer = call.pass();
     ask(Request::Advised(advice, start, len));
@@ -63,10 +68,28 @@ pub(crate) fn advise(call: Call) -> isize {
 
 /// `mremap`.
 pub(crate) fn remap(call: Call) -> isize {
-    let [start, len, ..] = call.arguments;
+    let [start, len, new_len, ..] = call.arguments;
     let _quiet = Quiet::begin();
     if CONTROL.is_engaged() && start.is_multiple_of(PAGE) && len > PAGE {
         ask(Request::Leave(start, len.saturating_add(PAGE - 1) & !(PAGE - 1)));
+    }
+    let answer = call.pass();
+    if CONTROL.is_engaged() && new_len > len && !(-4095..0).contains(&answer) {
+        // The kernel has registered what it has grown by, and tells nothing of it.
+        ask(Request::Grown(answer.cast_unsigned(), new_len.saturating_add(PAGE - 1) & !(PAGE - 1)));
+    }
+    answer
+}
+
+/// `mlock` and `mlock2`, where the kernel's own touches are no faults of ours. What is locked on fault is refused for the same
+/// reasons, and does not go any more.
+pub(crate) fn lock(call: Call) -> isize {
+    let [start, len, flags, ..] = call.arguments;
+    let _quiet = Quiet::begin();
+    let arguments = [start, len, usize::try_from(libc::MLOCK_ONFAULT).unwrap_or_default(), 0, 0, 0];
+    let touches = call.number == nr::MLOCK || flags == 0;
+    if touches && (Call { number: nr::MLOCK2, arguments }).pass() == 0 {
+        ready::whole(start..start.saturating_add(len));
     }
     call.pass()
 }
@@ -140,12 +163,23 @@ fn may_lock_any() -> bool {
     answer == 0 && sets[0] & (1 << IPC_LOCK) != 0
 }
 
+/// Makes a call that lets the kernel touch much memory, while calls pass: nothing of it may be registered until it returns.
+/// `None` if they do not.
+fn touch_at_rest(call: Call) -> Option<isize> {
+    if !CONTROL.is_user_mode() || CONTROL.is_engaged() {
+        return None;
+    }
+    let _quiet = Quiet::begin();
+    (!CONTROL.is_engaged()).then(|| call.pass())
+}
+
 /// Elsewhere calls do not trap, and are not made here.
 #[cfg(target_arch = "x86_64")]
 mod symbols {
-    use std::ffi::{c_int, c_void};
+    use std::ffi::{c_int, c_uint, c_void};
 
-    use super::{Call, advise, is_watched, lock_all, nr, remap};
+    use super::{Call, advise, is_watched, lock_all, nr, remap, touch_at_rest};
+    use crate::dispatch::arguments::populates;
     use crate::fork::set_errno;
     use crate::next::next;
     use crate::original::is_original;
@@ -163,14 +197,39 @@ mod symbols {
         answer
     }
 
+    fn short(answer: isize) -> c_int {
+        c_int::try_from(result(answer)).unwrap_or(-1)
+    }
+
     #[cfg_attr(not(test), unsafe(no_mangle))]
     unsafe extern "C" fn madvise(start: *mut c_void, len: usize, advice: c_int) -> c_int {
         let wide = usize::try_from(advice).unwrap_or(usize::MAX);
         let call = call(nr::MADVISE, [start.expose_provenance(), len, wide, 0, 0, 0]);
-        if !is_watched(call) || !is_original() {
-            return next!(madvise(start => *mut c_void, len => usize, advice => c_int) -> c_int);
+        if is_watched(call) && is_original() {
+            return short(advise(call));
         }
-        i32::try_from(result(advise(call))).unwrap_or(-1)
+        let touched = (populates(wide) && is_original()).then(|| touch_at_rest(call)).flatten();
+        touched.map_or_else(
+            || next!(madvise(start => *mut c_void, len => usize, advice => c_int) -> c_int),
+            short,
+        )
+    }
+
+    #[cfg_attr(not(test), unsafe(no_mangle))]
+    unsafe extern "C" fn mlock(start: *const c_void, len: usize) -> c_int {
+        let call = call(nr::MLOCK, [start.expose_provenance(), len, 0, 0, 0, 0]);
+        let touched = is_original().then(|| touch_at_rest(call)).flatten();
+        touched.map_or_else(|| next!(mlock(start => *const c_void, len => usize) -> c_int), short)
+    }
+
+    #[cfg_attr(not(test), unsafe(no_mangle))]
+    unsafe extern "C" fn mlock2(start: *const c_void, len: usize, flags: c_uint) -> c_int {
+        let call = call(nr::MLOCK2, [start.expose_provenance(), len, flags as usize, 0, 0, 0]);
+        let touched = is_original().then(|| touch_at_rest(call)).flatten();
+        touched.map_or_else(
+            || next!(mlock2(start => *const c_void, len => usize, flags => c_uint) -> c_int),
+            short,
+        )
     }
 
     /// Its last argument is there only if the flags say so; the register holds something in any case.
@@ -198,6 +257,6 @@ mod symbols {
             return next!(mlockall(flags => c_int) -> c_int);
         }
         let wide = flags.cast_unsigned() as usize;
-        i32::try_from(result(lock_all(call(nr::MLOCKALL, [wide, 0, 0, 0, 0, 0])))).unwrap_or(-1)
+        short(lock_all(call(nr::MLOCKALL, [wide, 0, 0, 0, 0, 0])))
     }
 }

@@ -18,7 +18,7 @@ use bifolio_sys::sibling::{self, Descriptors, SiblingError};
 use bifolio_sys::{AddressRange, MapError, Memfd, ProgramMemory, SysError, process};
 
 use crate::call_sites;
-use crate::dispatch::gate;
+use crate::dispatch::{gate, ready};
 use crate::environment;
 use crate::fork;
 use crate::image::Image;
@@ -190,6 +190,7 @@ fn open(start_up: StartUp) -> Result<Service, OpenError> {
         own,
         control: &CONTROL,
         helper: (&HELPER, start_helper),
+        hold_call: ready::hold_call,
         spawning: gate::spawning(),
     })?)
 }

@@ -4,8 +4,8 @@
 use rustix::io::Errno;
 
 use linux_raw_sys::general::{
-    __NR_close_range, __NR_exit_group, __NR_kcmp, __NR_madvise, __NR_membarrier, __NR_mincore,
-    __NR_rt_sigprocmask, __NR_signalfd4, SIG_BLOCK, SIG_SETMASK,
+    __NR_clock_gettime, __NR_close_range, __NR_exit_group, __NR_kcmp, __NR_madvise, __NR_membarrier,
+    __NR_mincore, __NR_rt_sigprocmask, __NR_signalfd4, SIG_BLOCK, SIG_SETMASK,
 };
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -143,6 +143,15 @@ pub(crate) fn same_memory(one: u32, other: u32) -> Result<bool, Errno> {
     // SAFETY: kcmp takes numbers only.
     let raw = unsafe { syscall4(__NR_kcmp, [one as usize, other as usize, KCMP_VM, 0]) };
     answer(raw).map(|order| order == 0)
+}
+
+/// Returns seconds and nanoseconds of a clock that has no name.
+pub(crate) fn clock(number: i32) -> Result<[u64; 2], Errno> {
+    let mut time = [0_u64; 2];
+    let arguments = [number as usize, (&raw mut time).expose_provenance(), 0, 0];
+    // SAFETY: clock_gettime writes two words at the second argument, which has room for them.
+    let raw = unsafe { syscall4(__NR_clock_gettime, arguments) };
+    answer(raw).map(|_| time)
 }
 
 /// Calls `membarrier` with a command that takes no flags and no processor.

@@ -3,11 +3,12 @@
 //! The C library's functions for folders allocate from the program's own heap, so the kernel is asked directly.
 
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 
-use crate::SysError;
+use crate::{SysError, raw};
 
 /// Room for the names of some threads at a time.
 const NAMES: usize = 4096;
@@ -55,8 +56,69 @@ pub fn program_counter(pid: u32, thread: u32) -> Option<u64> {
     u64::from_str_radix(last.strip_prefix("0x")?, 16).ok()
 }
 
+/// What a thread does, as the kernel tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activity {
+    /// It runs or could, in the program or in a system call.
+    Running,
+    /// It sleeps in a system call: the number, and the arguments.
+    InCall(usize, [usize; 6]),
+    /// It sleeps without a call, has ended, or the kernel does not tell this process.
+    Other,
+}
+
+/// Returns what a thread of a process does.
+#[must_use]
+pub fn activity(pid: u32, thread: u32) -> Activity {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/syscall")).unwrap_or_default();
+    parse_activity(&text)
+}
+
+/// Parses `proc_pid_syscall(5)`: a word, or the number, six arguments and two pointers.
+fn parse_activity(text: &str) -> Activity {
+    let mut words = text.split_whitespace();
+    let first = words.next();
+    if first == Some("running") {
+        return Activity::Running;
+    }
+    let Some(number) = first.and_then(|word| word.parse().ok()) else { return Activity::Other };
+    let mut arguments = [0; 6];
+    for argument in &mut arguments {
+        let word = words.next().and_then(|word| word.strip_prefix("0x"));
+        let Some(value) = word.and_then(|word| usize::from_str_radix(word, 16).ok()) else {
+            return Activity::Other;
+        };
+        *argument = value;
+    }
+    Activity::InCall(number, arguments)
+}
+
+/// Returns the processor time that all threads of a process have had; `None` if it is gone.
+#[must_use]
+pub fn time_used(pid: u32) -> Option<Duration> {
+    // The number of a process's clock, in `clock_getcpuclockid(3)`.
+    let [seconds, nanoseconds] = raw::clock((!i32::try_from(pid).ok()? << 3) | 2).ok()?;
+    Some(Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds))
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn calls_of_sleeping_threads_are_read() {
+        let sleeping = "0 0x3 0x7f00 0x1000 0x0 0x0 0xff 0x7ffc 0x7f01\n";
+        assert_eq!(parse_activity(sleeping), Activity::InCall(0, [3, 0x7f00, 0x1000, 0, 0, 0xff]));
+        assert_eq!(parse_activity("running\n"), Activity::Running);
+        assert_eq!(parse_activity("-1 0x7ffc 0x7f01\n"), Activity::Other);
+        assert_eq!(parse_activity(""), Activity::Other);
+    }
+
+    #[test]
+    fn time_used_grows_with_work() {
+        let begin = time_used(process::pid()).expect("this process");
+        while time_used(process::pid()).expect("this process") < begin + Duration::from_millis(2) {}
+        assert_eq!(time_used(u32::MAX), None);
+    }
+
     use super::*;
     use crate::process;
     use std::sync::Barrier;

@@ -16,6 +16,12 @@ fn advice_moves_and_locks_leave_what_they_leave_without_bifolio() {
 }
 
 #[test]
+fn threads_that_wait_in_calls_get_what_they_wait_for() {
+    let test = "threads_that_wait_in_calls_get_what_they_wait_for";
+    same_for_each_user(test, ("blocked_calls", &[]), "8M", &[]);
+}
+
+#[test]
 fn every_advice_has_its_answer_and_effect_at_each_alignment_and_hole() {
     let test = "every_advice_has_its_answer_and_effect_at_each_alignment_and_hole";
     same_for_each_user(test, ("removals", &[]), "4M", &[]);

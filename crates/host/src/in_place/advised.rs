@@ -16,6 +16,8 @@ use crate::in_place::service::Service;
 #[derive(Debug, Default)]
 pub(super) struct Advised {
     guards: Guards,
+    /// Where guards are being installed just now.
+    expected: Regions,
     /// Registered memory that the program keeps from its children.
     unshared: Regions,
     /// Some memory is kept from children.
@@ -49,6 +51,7 @@ impl Advised {
     /// Tells whether guards may be among the pages of a range: they move with their mappings, registered or not.
     pub(super) fn may_have_guards(&self, range: &Range<usize>) -> bool {
         match &self.guards {
+            _ if !self.expected.within(range.clone()).is_empty() => true,
             Guards::None => false,
             Guards::Told(map) => has_guards(map, range),
             Guards::Untold => true,
@@ -57,6 +60,7 @@ impl Advised {
 
     /// Guards were installed in a range.
     fn note_guards(&mut self, range: &Range<usize>) {
+        self.expected.remove(range.clone());
         if !matches!(self.guards, Guards::Told(_)) {
             let map = Pagemap::open().ok().filter(|map| has_guards(map, range));
             self.guards = map.map_or(Guards::Untold, Guards::Told);
@@ -93,6 +97,12 @@ impl Advised {
 }
 
 impl Service {
+    /// Guards are about to be installed in a range: nothing of it is away then, and from now on copies spare what is there.
+    pub(super) fn expect_guards(&mut self, range: Range<usize>) {
+        self.bring_home(range.clone());
+        self.advised.expected.insert(range);
+    }
+
     /// The program has given advice, and the kernel has taken it, or refused it somewhere in the range.
     pub(super) fn advised(&mut self, advice: usize, range: Range<usize>) {
         match advice {
@@ -100,9 +110,11 @@ impl Service {
             DONTFORK => {
                 self.advised.unshares = true;
                 self.register_grown(&range);
-                for part in self.regions.within(range) {
+                for part in self.regions.within(range.clone()) {
                     self.advised.unshared.insert(part);
                 }
+                // Again: what was left to the kernel meanwhile was given to children.
+                let _: Result<(), _> = advise::dontfork(self.memory.window(range_of(&range)));
             }
             DOFORK => {
                 self.register_grown(&range);
@@ -143,11 +155,14 @@ impl Service {
         }
     }
 
-    /// A mapping has grown where it is, perhaps, with all that was said of it.
+    /// A mapping has grown, perhaps, with all that was said of it: each part that is new is like what is before it.
     pub(super) fn note_growth(&mut self, mapping: &Range<usize>) {
-        let Some(known) = self.regions.within(mapping.clone()).last().cloned() else { return };
-        if !self.advised.unshared.within(known.end - PAGE..known.end).is_empty() {
-            self.advised.unshared.insert(known.end..mapping.end);
+        for new in self.regions.others(mapping.clone()) {
+            let is_unshared =
+                !self.advised.unshared.within(new.start.saturating_sub(PAGE)..new.start).is_empty();
+            if new.start > mapping.start && is_unshared {
+                self.advised.unshared.insert(new);
+            }
         }
     }
 

@@ -34,6 +34,10 @@ pub enum Request {
     Forked(usize, usize),
     /// Advice that the kernel has taken for some or all of a range, and the range.
     Advised(usize, usize, usize),
+    /// Guards are about to be installed in `len` bytes at `start`.
+    ExpectGuards(usize, usize),
+    /// A mapping has grown, where it is or by a move: it has `len` bytes at `start` now.
+    Grown(usize, usize),
     /// Let the mappings of `len` bytes at `start` be the kernel's for now, unless one holds them all.
     Leave(usize, usize),
     /// The next mapping at or after an address that is not ours: see [`NextMapping`].
@@ -87,6 +91,8 @@ impl Request {
             Request::Advised(advice, start, len) => [ADVISED + advice, start, len],
             Request::Leave(start, len) => [2, start, len],
             Request::NextMapping(at) => [8, at, 0],
+            Request::ExpectGuards(start, len) => [9, start, len],
+            Request::Grown(start, len) => [10, start, len],
             Request::BringHome(start, len) => [3, start, len],
             Request::Ready(start, len) => [4, start, len],
             Request::KeepStack(at) => [6, at, 0],
@@ -106,6 +112,8 @@ impl Request {
             6 => Request::KeepStack(first),
             7 => Request::Release,
             8 => Request::NextMapping(first),
+            9 => Request::ExpectGuards(first, second),
+            10 => Request::Grown(first, second),
             advice if advice >= ADVISED => Request::Advised(advice - ADVISED, first, second),
             _ => return None,
         })

@@ -14,10 +14,10 @@ use crate::in_place::service::{STORE, Service};
 
 /// After a round in which nothing went, nothing is tried for this time.
 const STUCK: Duration = Duration::from_millis(20);
+/// The same, while an event is to be over.
+const EVENT: Duration = Duration::from_micros(50);
 /// After so many pages that cannot go the rest of a block is left.
 const REFUSED_MOST: u32 = 4;
-/// An eviction waits so often for an event to be over.
-const WAITS_MOST: u32 = 1000;
 
 impl Service {
     /// Tells whether something should go, and can.
@@ -47,13 +47,17 @@ impl Service {
 
     /// Evicts from the next block that has something.
     pub(super) fn evict_some(&mut self) {
+        self.read_messages();
         let Some(window) = self.next_window() else { return };
         let before = self.limits.resident;
         if self.is_user_mode() {
             let window = window.start()..window.end();
             self.control.hazards().set_evicting(&window);
             for part in self.evictable(window) {
-                self.evict(range_of(&part));
+                // Messages that were read since may have taken it away.
+                if self.regions.contains_all(&part) {
+                    self.evict(range_of(&part));
+                }
             }
             self.control.hazards().end_evicting();
         } else {
@@ -121,29 +125,29 @@ impl Service {
 
     /// Moves pages of a block to the staging, but those that are in use.
     fn move_out(&mut self, base: usize, pages: &PageSet) {
-        let mut tally = Tally::default();
+        let mut refused = 0;
         for run in pages.runs(PageRun::BLOCK) {
-            if !self.move_run(span_of(base, run), &mut tally) {
+            if !self.move_run(span_of(base, run), &mut refused) {
                 return;
             }
         }
     }
 
     /// Moves a run of pages to the staging; tells whether the rest of the block is worth a try.
-    fn move_run(&mut self, run: AddressRange, tally: &mut Tally) -> bool {
+    fn move_run(&mut self, run: AddressRange, refused: &mut u32) -> bool {
         let (mut at, mut step) = (0, run.len());
         while at < run.len() {
-            if tally.refused == REFUSED_MOST {
+            if *refused == REFUSED_MOST {
                 return false;
             }
             let rest = run.part(at, step.min(run.len() - at)).expect("within the run");
             let target = self.engine.view().staging_of(rest);
             let target = AddressRange::new(target.address(), target.len()).expect("whole pages");
             match self.uffd.move_(target, self.memory.window(rest), MoveMode::DONT_WAKE) {
-                Outcome::Done(bytes) => (at, tally.moved) = (at + bytes, tally.moved + bytes),
-                Outcome::Again(bytes) if bytes > 0 => (at, tally.moved) = (at + bytes, tally.moved + bytes),
+                Outcome::Done(bytes) => at += bytes,
+                Outcome::Again(bytes) if bytes > 0 => at += bytes,
                 // It has moved: the kernel tried once more and found it there.
-                Outcome::Exists => (at, tally.moved) = (at + PAGE, tally.moved + PAGE),
+                Outcome::Exists => at += PAGE,
                 // Shared with a child, or pinned.
                 Outcome::Busy => {
                     let shared = run.part(at, run.len() - at).expect("within the run");
@@ -151,23 +155,24 @@ impl Service {
                         // One page of a fork is like the other: the rest of the block waits for the next round.
                         return false;
                     }
-                    (at, tally.refused) = (at + PAGE, tally.refused + 1);
+                    (at, *refused) = (at + PAGE, *refused + 1);
                 }
                 // The program has dropped it meanwhile.
                 Outcome::Missing => at += PAGE,
                 // No page but a mark.
-                Outcome::NoSource => (at, tally.refused) = (at + PAGE, tally.refused + 1),
+                Outcome::NoSource => (at, *refused) = (at + PAGE, *refused + 1),
                 // An event waits to be read, or for the thread that caused it to go on. What has staged is of the mappings
-                // as they were before it, so nothing more joins it.
-                Outcome::Again(_) if tally.moved == 0 && tally.waits < WAITS_MOST => {
-                    tally.waits += 1;
-                    self.read_messages();
+                // as they were before it, so nothing more joins it: what is here afterwards may not be registered.
+                Outcome::Again(_) => {
+                    self.hand.at = rest.start();
+                    self.hand.stuck_until = Instant::now() + EVENT;
                     std::thread::yield_now();
+                    return false;
                 }
                 // More than one mapping.
                 Outcome::Invalid(_) if step > PAGE => step = (step / 2).next_multiple_of(PAGE),
                 // One with other rights than the staging.
-                Outcome::Invalid(_) => (at, tally.refused) = (at + PAGE, tally.refused + 1),
+                Outcome::Invalid(_) => (at, *refused) = (at + PAGE, *refused + 1),
                 _ => return false,
             }
         }
@@ -280,17 +285,6 @@ impl Service {
         advise::dontneed_locked(staging).expect("the staging is private memory");
         self.uffd.register(staging, Modes::MISSING).expect("it was registered before");
     }
-}
-
-/// What became of the pages of one block that were to move.
-#[derive(Default)]
-struct Tally {
-    /// Bytes.
-    moved: usize,
-    /// Pages that cannot go.
-    refused: u32,
-    /// Waits for an event to be over.
-    waits: u32,
 }
 
 /// The pages of a range within one block that are in memory.

@@ -71,11 +71,14 @@ impl Service {
 
     fn answer(&mut self, Fault { address, tries, .. }: Fault) -> Outcome {
         self.last_moved = Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO));
-        if !self.engine.is_stored(address) {
-            return self.fill_zeros(address);
-        }
         let order = if tries < TOGETHER { self.walks.order_at(address) } else { Order::ZERO };
-        self.make_room(order.pages());
+        let first_touch = self.order_of_zeros(address);
+        let needed = if self.engine.is_stored(address) { order } else { first_touch };
+        self.make_room(needed.pages());
+        // Making room may have taken the page itself, where the fault of another thread had brought it home.
+        if !self.engine.is_stored(address) {
+            return self.fill_zeros(address, first_touch);
+        }
         let window = aligned_window(address, order);
         match self.fetch(address, order, Cause::CpuFault) {
             Err(outcome) => outcome,
@@ -141,13 +144,21 @@ impl Service {
         self.store_scratch(range);
     }
 
-    /// Shows zeros at a first touch: as much as the program seems to go on to, within what is untouched around.
-    fn fill_zeros(&mut self, address: usize) -> Outcome {
+    /// How much a first touch fills at most: as much as the program seems to go on to.
+    fn order_of_zeros(&self, address: usize) -> Order {
+        self.first_touches.order_at(address).max(ZEROS).min(Order::PMD)
+    }
+
+    /// Shows zeros at a first touch, where nothing is stored: `2^order` pages, within the room and what is untouched around.
+    fn fill_zeros(&mut self, address: usize, order: Order) -> Outcome {
         let page = page_at(address);
-        let order = self.first_touches.order_at(address).max(ZEROS).min(Order::PMD);
-        self.make_room(order.pages());
         let fits = Order::largest_fitting(self.limits.room().max(1)).unwrap_or(Order::ZERO).min(order);
         let range = if fits == Order::ZERO { page } else { self.untouched_around(page, fits) };
+        if self.advised.may_have_guards(&(page.start()..page.end())) {
+            let outcome = self.fill_zeros_at(page);
+            self.last_moved = Moved::Populated(AlignedRun::around(0, Order::ZERO));
+            return self.wake_if_there(outcome, address);
+        }
         let outcome = self.uffd.copy(range, self.own.zeros(range.len()), CopyMode::empty());
         let filled = outcome.bytes();
         self.began_as_zeros(range, filled);

@@ -63,6 +63,13 @@ impl Hazards {
         Some(CallInUse { hazards: self, call, count: 0 })
     }
 
+    /// Begins a call in which a thread was found: it ends with the next one that the thread begins itself, or is found in.
+    pub(super) fn found(&self, thread: u32) -> Option<CallInUse<'_>> {
+        let of_thread = |call: &&InUse| call.thread.load(SeqCst) == thread && call.stack.load(SeqCst) == 0;
+        self.known().iter().filter(of_thread).for_each(InUse::end);
+        self.begin(thread, 0)
+    }
+
     /// The calls that may be in progress.
     fn known(&self) -> &[InUse] {
         &self.in_use[..self.end.load(SeqCst)]
@@ -141,6 +148,13 @@ impl CallInUse<'_> {
     }
 }
 
+impl CallInUse<'_> {
+    /// Leaves the ranges in use.
+    pub(super) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for CallInUse<'_> {
     fn drop(&mut self) {
         self.call.end();
@@ -173,6 +187,19 @@ mod tests {
         assert_eq!(HAZARDS.used_in(&(0..10 * PAGE)).len(), 1, "a handler runs within the call");
         drop(nested);
         drop(HAZARDS.begin(7, 2000));
+        assert_eq!(HAZARDS.used_in(&(0..10 * PAGE)), []);
+    }
+
+    #[test]
+    fn call_that_was_found_ends_with_the_next_one() {
+        static HAZARDS: Hazards = Hazards::new();
+        for page in [1, 2] {
+            let mut found = HAZARDS.found(7).expect("room");
+            found.hold(&(page * PAGE..(page + 1) * PAGE));
+            found.keep();
+        }
+        assert_eq!(HAZARDS.used_in(&(0..10 * PAGE)), vec![2 * PAGE..3 * PAGE]);
+        drop(HAZARDS.begin(7, 500));
         assert_eq!(HAZARDS.used_in(&(0..10 * PAGE)), []);
     }
 

@@ -45,4 +45,4 @@ pub use advised::{DOFORK, DONTFORK, GUARD_INSTALL, WIPEONFORK};
 pub use child::{BytesMissing, follow_plan};
 pub use control::{Control, NextMapping, Request};
 pub use helper::Helper;
-pub use service::{Service, ServiceConfig, StartHelper};
+pub use service::{HoldCall, Service, ServiceConfig, StartHelper};

@@ -47,6 +47,14 @@ impl Service {
                 self.advised(advice, range(start, len));
                 0
             }
+            Request::ExpectGuards(start, len) => {
+                self.expect_guards(range(start, len));
+                0
+            }
+            Request::Grown(start, len) => {
+                self.register_grown(&range(start, len));
+                0
+            }
             Request::Leave(start, len) => {
                 self.leave_unless_one(&range(start, len));
                 0

@@ -37,6 +37,7 @@ use crate::in_place::child::Plan;
 use crate::in_place::control::Control;
 use crate::in_place::dropping::Dropping;
 use crate::in_place::eligible::Exclusions;
+use crate::in_place::hazards::CallInUse;
 use crate::in_place::helper::Helper;
 use crate::in_place::own_pages::OwnPages;
 use crate::in_place::regions::Regions;
@@ -45,6 +46,9 @@ use crate::in_place::store::Store;
 use crate::in_place::streams::Streams;
 use crate::in_place::view::InPlaceView;
 use crate::setup::{SetupError, pages};
+
+/// Keeps at home what a system call uses, by its number and arguments.
+pub type HoldCall = fn(usize, [usize; 6], &mut CallInUse<'_>);
 
 /// Starts the helper; returns its memory.
 pub type StartHelper = fn() -> Option<[AddressRange; 2]>;
@@ -71,6 +75,8 @@ pub struct ServiceConfig {
     pub own: Vec<AddressRange>,
     /// Where it is asked.
     pub control: &'static Control,
+    /// Publishes what a system call uses, by its number and arguments.
+    pub hold_call: HoldCall,
     /// Threads that are beginning, or let another program run in this memory: nothing is evicted or registered meanwhile.
     pub spawning: &'static AtomicU32,
     /// Its helper, and how to start it, which returns the helper's memory; called once at most.
@@ -118,6 +124,7 @@ pub struct Service {
     pub(super) limits: Limits,
     pub(super) hand: Hand,
     pub(super) plans: Vec<Plan>,
+    pub(super) hold_call: HoldCall,
     pub(super) spawning: &'static AtomicU32,
     pub(super) sharing: Sharing,
     /// Pages that a living child kept from going, in the last round.
@@ -242,6 +249,7 @@ impl Service {
             limits: Limits::new(ram),
             hand: Hand { at: 0, gone: 0, stuck_until: now },
             plans: Vec::new(),
+            hold_call: config.hold_call,
             spawning: config.spawning,
             sharing: Sharing::new(config.helper),
             forked_pages: 0,

@@ -3,14 +3,22 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
-use bifolio_sys::{Access, Outcome, PAGE, advise, threads};
+use bifolio_sys::threads::{self, Activity};
+use bifolio_sys::{Access, Outcome, PAGE, advise};
 
 use crate::in_place::faults::range_of;
 use crate::in_place::service::Service;
 
 /// The bit of SIGSYS, 31, in a mask.
 const SIGSYS: u64 = 1 << 30;
+/// A thread that has run for so long has left the call that it may have been in: those that use much memory begin with us, or
+/// sleep.
+const SHORT: Duration = Duration::from_micros(300);
+/// Looks at what threads do are so far apart, and end after this time.
+const PAUSE: Duration = Duration::from_micros(50);
+const WAIT: Duration = Duration::from_millis(20);
 /// Pages that are made ready beyond the limit at most, for one call.
 const READY_MOST: usize = 64 << 20;
 
@@ -30,10 +38,38 @@ impl Service {
         self.control.selector().store(1, SeqCst);
         // One that blocked it since would be ended by its next call.
         let can = self.all_threads_can_trap();
-        if !can {
+        if can {
+            self.hold_calls_in_progress();
+        } else {
             self.end_dispatch();
         }
         can
+    }
+
+    /// Keeps at home what calls use that have begun before they came to us first. A thread that runs may be in such a call as
+    /// well, but not for long.
+    fn hold_calls_in_progress(&self) {
+        let Ok(mut running) = threads::of_process(self.program) else { return };
+        let (begin, begin_used) = (Instant::now(), threads::time_used(self.program));
+        while begin.elapsed() < WAIT {
+            running.retain(|thread| match threads::activity(self.program, *thread) {
+                Activity::Running => true,
+                Activity::InCall(number, arguments) => {
+                    if let Some(mut held) = self.control.hazards().found(*thread) {
+                        (self.hold_call)(number, arguments, &mut held);
+                        held.keep();
+                    }
+                    false
+                }
+                Activity::Other => false,
+            });
+            let used = threads::time_used(self.program).zip(begin_used).map(|(now, begin)| now - begin);
+            let all = SHORT * u32::try_from(running.len()).unwrap_or(u32::MAX);
+            if used.is_none_or(|used| used >= all) {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Lets all calls pass.

@@ -105,14 +105,3 @@ pub(crate) fn advise(call: Call) -> isize {
     let one = |(at, len): (usize, usize)| prepared(Call { arguments: [at, len, advice, 0, 0, 0], ..call });
     pieces(at, len).map(one).find(|answer| *answer != 0).unwrap_or(0)
 }
-
-/// `mlock` and `mlock2`. What is locked on fault is refused for the same reasons, and does not go any more.
-pub(crate) fn lock(call: Call) -> isize {
-    let [at, len, ..] = call.arguments;
-    let arguments = [at, len, usize::try_from(libc::MLOCK_ONFAULT).unwrap_or_default(), 0, 0, 0];
-    let touches = call.number == nr::MLOCK || call.arguments[2] == 0;
-    if touches && (Call { number: nr::MLOCK2, arguments }).pass() == 0 {
-        ready::whole(at..at.saturating_add(len));
-    }
-    call.pass()
-}

@@ -11,9 +11,9 @@
 //! It is used around a fork, whose child must get its bytes before the C library touches anything there; and where the
 //! kernel's own faults are not caught, for every call while something is registered.
 
-mod arguments;
+pub(crate) mod arguments;
 pub(crate) mod gate;
 mod long;
 pub(crate) mod masks;
-mod ready;
+pub(crate) mod ready;
 pub(crate) mod trap;

@@ -6,9 +6,11 @@ use bifolio_host::in_place::Request;
 use bifolio_host::in_place::hazards::CallInUse;
 use bifolio_sys::USER_SPACE;
 
-use crate::dispatch::arguments::{Leads, Uses};
+use crate::dispatch::arguments::{self, Leads, Uses};
 use crate::dispatch::gate;
-use crate::fork::call as ask;
+use crate::dispatch::trap::Call;
+use crate::fork;
+use crate::start::CONTROL;
 
 const PAGE: usize = 4096;
 /// Bytes that one range of a call is made ready for at most; longer ones are made piece by piece.
@@ -19,6 +21,18 @@ const ELEMENTS: usize = 32;
 const ELEMENTS_MOST: usize = 1 << 14;
 /// Pages that are asked for at once.
 const PAGES: usize = 256;
+
+/// Keeps at home what a call uses. To be called by the service, of which nothing is asked.
+pub(crate) fn hold_call(number: usize, arguments: [usize; 6], held: &mut CallInUse<'_>) {
+    make_ready(&arguments::uses(Call { number, arguments }, false), held);
+}
+
+/// Asks the service for a range, unless this is the service.
+fn ask_for(at: usize, len: usize) {
+    if bifolio_sys::process::pid() == CONTROL.program() {
+        fork::call(Request::Ready(at, len));
+    }
+}
 
 /// Makes everything that a call uses ready.
 pub(crate) fn make_ready(uses: &Uses, held: &mut CallInUse<'_>) {
@@ -48,7 +62,7 @@ pub(crate) fn one(range: Range<usize>, held: &mut CallInUse<'_>) {
         let mut there = [1; PAGES];
         // What is not mapped is for the kernel to refuse, but it transfers what comes before.
         if !mincore(at, len, &mut there) || there[..len / PAGE].iter().any(|byte| byte & 1 == 0) {
-            ask(Request::Ready(at, len));
+            ask_for(at, len);
         }
         at += len;
     }
@@ -65,7 +79,7 @@ pub(crate) fn whole(range: Range<usize>) {
     let mut at = range.start & !(PAGE - 1);
     while at < end {
         let len = (end - at).min(PAGES * PAGE);
-        ask(Request::Ready(at, len));
+        ask_for(at, len);
         if !is_mapped(at, len) {
             return;
         }
@@ -114,7 +128,7 @@ pub(crate) fn elements(at: usize, count: usize) -> impl Iterator<Item = (usize, 
         if place == 0 {
             let (start, len) = (at.wrapping_add(index * 16), (count - index).min(ELEMENTS) * 16);
             if !peek(start, &mut bytes, len) {
-                ask(Request::Ready(start, len));
+                ask_for(start, len);
                 peek(start, &mut bytes, len).then_some(())?;
             }
         }

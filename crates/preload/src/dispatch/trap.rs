@@ -104,7 +104,7 @@ fn make(call: Call, context: &mut ucontext_t) -> Answer {
         nr::MREMAP => memory::remap(call),
         nr::MLOCKALL => memory::lock_all(call),
         nr::MADVISE => long::advise(call),
-        nr::MLOCK | nr::MLOCK2 => long::lock(call),
+        nr::MLOCK | nr::MLOCK2 => memory::lock(call),
         nr::READ | nr::PREAD | nr::WRITE | nr::PWRITE | nr::SENDTO | nr::GETRANDOM if long::is_long(call) => {
             long::transfer(call)
         }

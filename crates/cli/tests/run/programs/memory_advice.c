@@ -63,6 +63,12 @@ static void refused_guards(void) {
     printf("read %zd %d\n", pread(file, start + 100 * PAGE, 20 * PAGE, 0), errno);
     madvise(start + 90 * PAGE, 5 * PAGE, MADV_DONTNEED);
     count("guarded before the locked page", start, 90, 120);
+    /* Where no program has memory. */
+    for (int advice = 9; advice < 104; advice++)
+        for (uintptr_t at = 0x7ffffffff000; at; at = at == 0x7ffffffff000 ? 0x800000000000 : at > 0x800000000000 ? 0 : -4 * PAGE)
+            if (madvise((void *)at, PAGE, advice) == 0) printf("%d at %#lx\n", advice, at);
+            else printf("%d ", errno);
+    printf("\n");
     close(file);
     munmap(start, PAGES * PAGE);
 }
@@ -211,6 +217,27 @@ static void growth(void) {
     munmap(start, 3001 * PAGE), munmap(other, PAGES * PAGE);
 }
 
+/* Children have what a page has grown by as it moved, also where the page itself has gone since, and have no more than
+   before of what is kept from them and grows up to other memory. */
+static void growth_by_moves(void) {
+    char *start = fresh(), *to = (char *)0x310000000000;
+    char *moved = mremap(start + 10 * PAGE, PAGE, 40 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+    printf("moved %d %d\n", moved == to, munmap(to, 2 * PAGE));
+    mprotect(to + 2 * PAGE, 38 * PAGE, PROT_READ);
+    printf("kept %d\n", madvise(start + 20 * PAGE, 10 * PAGE, MADV_DONTFORK));
+    munmap(start + 30 * PAGE, 10 * PAGE);
+    printf("grown %d\n", mremap(start + 29 * PAGE, PAGE, 11 * PAGE, 0) == start + 29 * PAGE);
+    fflush(stdout);
+    if (fork() == 0) {
+        count("grown by a move", to, 0, 40);
+        count("kept", start, 11, 50);
+        fflush(stdout);
+        _exit(0);
+    }
+    wait(NULL);
+    munmap(to, 40 * PAGE), munmap(start, PAGES * PAGE);
+}
+
 int main(void) {
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     signal(SIGSEGV, on_fault), signal(SIGBUS, on_fault);
@@ -224,6 +251,7 @@ int main(void) {
     long_reads();
     drops();
     growth();
+    growth_by_moves();
     locks();
     return 0;
 }
