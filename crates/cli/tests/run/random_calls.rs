@@ -1,7 +1,7 @@
 //! Random memory calls under pressure answer as without Bifolio, and leave the same bytes.
 //!
-//! `BIFOLIO_MEMORY_CALLS=1000000` makes so many calls by each user in each size of memory, in runs with seeds from
-//! `BIFOLIO_MEMORY_SEED` (1) on.
+//! `BIFOLIO_MEMORY_CALLS=1000000` makes so many calls by each user in each size of memory, in runs of `BIFOLIO_MEMORY_RUN` (1000)
+//! with seeds from `BIFOLIO_MEMORY_SEED` (1) on.
 
 use std::io::Write;
 use std::process::Output;
@@ -9,12 +9,18 @@ use std::process::Output;
 use crate::command::skip;
 use crate::compiled::{Compiled, User};
 
-/// Calls of one run.
+/// Calls of one run, and by each user in each size of memory, if nothing else is said.
 const RUN: u64 = 1000;
-/// Calls by each user in each size of memory, if nothing else is said.
-const CALLS: u64 = 2 * RUN;
-/// Pages of the region on which most calls are made.
-const PAGES: u64 = 4096;
+const CALLS: u64 = RUN;
+/// Pages of the region on which most calls are made, the program's memory, and what else it is told: with threads, one reads the
+/// region and one uses pages of its own meanwhile.
+const SIZES: [(&str, &str, Option<&str>); 5] = [
+    ("512", "1M", None),
+    ("512", "1M", Some("threads")),
+    ("1024", "4M", None),
+    ("4096", "4M", None),
+    ("4096", "8M", None),
+];
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
@@ -36,27 +42,29 @@ fn difference(plain: &Output, managed: &Output) -> Option<String> {
 fn random_calls_answer_as_without_bifolio() {
     let test = "random_calls_answer_as_without_bifolio";
     let Some(program) = Compiled::new(test, "memory_calls", &[]) else { return };
+    let run = number("BIFOLIO_MEMORY_RUN", RUN);
     let (first, runs) =
-        (number("BIFOLIO_MEMORY_SEED", 1), number("BIFOLIO_MEMORY_CALLS", CALLS).div_ceil(RUN));
+        (number("BIFOLIO_MEMORY_SEED", 1), number("BIFOLIO_MEMORY_CALLS", CALLS).div_ceil(run));
     let (mut made, mut differ) = (0, 0);
-    for (user, ram) in User::all(test).into_iter().flat_map(|user| [(user, "4M"), (user, "8M")]) {
+    for (user, size) in User::all(test).into_iter().flat_map(|user| SIZES.map(|size| (user, size))) {
+        let (pages, ram, threads) = size;
         for seed in first..first + runs {
-            let arguments = [RUN, seed, PAGES].map(|number| number.to_string());
-            let plain = program.plain(user).args(&arguments).output().expect("it can be run");
+            let arguments = [run.to_string(), seed.to_string(), pages.to_owned()];
+            let plain = program.plain(user).args(&arguments).args(threads).output().expect("it can be run");
             let mut command = program.managed(user, &["--ram", ram, "--vram", "256M"]);
-            let managed = command.args(&arguments).output().expect("it can be run");
+            let managed = command.args(&arguments).args(threads).output().expect("it can be run");
             if managed.status.code() == Some(3) {
                 return skip(test, &String::from_utf8_lossy(&managed.stderr));
             }
-            made += RUN;
+            made += run;
             let Some(what) = difference(&plain, &managed) else { continue };
             differ += 1;
             let again = format!(
-                "BIFOLIO_MEMORY_SEED={seed} BIFOLIO_MEMORY_CALLS={RUN} cargo test -p bifolio --test run random"
+                "BIFOLIO_MEMORY_SEED={seed} BIFOLIO_MEMORY_RUN={run} cargo test -p bifolio --test run random"
             );
-            writeln!(std::io::stderr(), "{user:?} user, --ram {ram}, `{again}`: {what}")
+            writeln!(std::io::stderr(), "{user:?} user, {size:?}, `{again}`: {what}")
                 .expect("standard error is there");
         }
     }
-    assert!(differ == 0, "{differ} of {} runs, {made} calls, differ; see above", made / RUN);
+    assert!(differ == 0, "{differ} of {} runs, {made} calls, differ; see above", made / run);
 }

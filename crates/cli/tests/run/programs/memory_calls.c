@@ -1,8 +1,8 @@
 /* Makes random memory calls and prints what each has answered and what the bytes are: a run without Bifolio prints the same.
 
-       memory_calls CALLS SEED PAGES [reader]
+       memory_calls CALLS SEED PAGES [threads]
 
-   With "reader" a second thread reads the region all the while. The region lies where the kernel puts nothing by itself, so
+   With "threads" one more thread reads the region all the while, and another one uses pages of its own. The region lies where the kernel puts nothing by itself, so
    that its neighbours are the same in each run. A child prints its own calls, indented, before its parent goes on. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,7 +24,10 @@
 #define REGION ((char *)0x100000000000)
 /* Two places for the block that is resized. */
 #define PLACE(number) ((char *)0x200000000000 + (size_t)(number) * (1ul << 40))
-#define BLOCK_MOST 1024ul
+#define BLOCK_MOST 256ul
+/* Where the pages of a thread are. */
+#define OWN ((char *)0x400000000000)
+#define OWN_PAGES 256ul
 /* Bytes of the file that is read into the region. */
 #define FILE_LEN (64 * PAGE)
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -193,7 +197,7 @@ static long move_break(void) {
     long wrong = 0;
     for (uint64_t *word = break_start; word + 64 < break_end; word += 64) wrong += *word != (uintptr_t)word;
     size_t have = (char *)break_end - (char *)break_start;
-    long change = below(3) ? (long)below(1 << 19) & ~7l : -(long)(have ? below(have) : 0) & ~7l;
+    long change = below(3) ? (long)below(1 << 17) & ~7l : -(long)(have ? below(have) : 0) & ~7l;
     if (change < 0 && (size_t)-change > have) change = 0;
     if (sbrk(change) == (void *)-1) return -errno;
     uint64_t *end = (uint64_t *)((char *)break_end + change);
@@ -213,7 +217,7 @@ static size_t block_lens[8];
 
 static long reallocate(void) {
     unsigned which = below(COUNT(blocks));
-    size_t new_len = 1 + below(below(4) ? 1 << 16 : 1 << 21), len = block_lens[which];
+    size_t new_len = 1 + below(below(16) ? 1 << 16 : 1 << 21), len = block_lens[which];
     char *moved = realloc(blocks[which], new_len);
     if (!moved) return -errno;
     long result = malloc_usable_size(moved) < new_len;
@@ -224,12 +228,25 @@ static long reallocate(void) {
     return result;
 }
 
+/* Locks all of the program's memory, or asks to. As an ordinary user it may be refused where that is within some 2 MiB of the
+   limit, since libraries that came with Bifolio count: then only what is above any limit answers. */
+static long lock_all(void) {
+    static const int flags[] = {MCL_CURRENT, MCL_CURRENT | MCL_ONFAULT, MCL_ONFAULT, 0, 64};
+    int chosen = flags[below(COUNT(flags))], limited = geteuid() && below(2);
+    struct rlimit limit, low;
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    low = limit;
+    if (limited) low.rlim_cur = PAGE;
+    setrlimit(RLIMIT_MEMLOCK, &low);
+    long result = answer(mlockall(chosen));
+    setrlimit(RLIMIT_MEMLOCK, &limit);
+    if (geteuid() && !limited && chosen & MCL_CURRENT) result = 0;
+    return result * 3 + answer(munlockall());
+}
+
 static long lock(char *at, size_t len) {
     switch (below(8)) {
-    case 0: {
-        long result = answer(mlockall(below(2) ? MCL_CURRENT : MCL_CURRENT | MCL_ONFAULT));
-        return result * 3 + answer(munlockall());
-    }
+    case 0: return lock_all();
     case 1: return answer(mlock2(at, (len % 16 + 1) * PAGE, MLOCK_ONFAULT));
     case 2: case 3: case 4: return answer(mlock(at, (len % 16 + 1) * PAGE));
     default: return answer(munlock(at, len * PAGE));
@@ -286,7 +303,7 @@ static const char *const names[] = {"map",   "map",   "unmap",   "protect",  "ad
 static void step(long number) {
     uint64_t next = state ^ 0x9e3779b97f4a7c15;
     below(2);
-    size_t first = below(pages), len = 1 + below(below(8) ? 32 : pages);
+    size_t first = below(pages), len = 1 + below(below(32) ? 32 : pages);
     if (first + len > pages) len = pages - first;
     unsigned kind = below(COUNT(names));
     char *at = REGION + first * PAGE;
@@ -299,13 +316,40 @@ static void step(long number) {
 
 static void *read_on(void *argument) {
     (void)argument;
-    for (uint64_t turn = 1;; turn = turn * 6364136223846793005u + 1442695040888963407u)
+    for (uint64_t turn = 1;; turn = turn * 6364136223846793005u + 1442695040888963407u) {
         digest(REGION + (turn >> 33) % (pages - 1) * PAGE, 2);
+        usleep(50);
+    }
+    return NULL;
+}
+
+/* Writes and drops pages that no other thread knows, and ends the program if one does not hold what it should. A drop that is
+   refused because another thread locks the page meanwhile may have been made. */
+static void *use_own(void *start) {
+    static uint64_t words[OWN_PAGES];
+    for (uint64_t turn = 1;; turn = turn * 6364136223846793005u + 1442695040888963407u) {
+        size_t page = (turn >> 33) % OWN_PAGES;
+        uint64_t *word = (uint64_t *)((char *)start + page * PAGE);
+        if (word[0] != words[page] || word[PAGE / 8 - 1] != words[page]) _exit(90);
+        if ((turn >> 60) == 0) {
+            int refused = madvise(word, PAGE, MADV_DONTNEED);
+            if (word[0] == 0 || !refused) words[page] = 0;
+        } else {
+            word[0] = word[PAGE / 8 - 1] = words[page] = turn;
+        }
+        if ((turn >> 50) % 16 == 0) usleep(50);
+    }
     return NULL;
 }
 
 static int map_private(char *at, size_t len) {
     return mmap(at, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == at;
+}
+
+static int start_threads(void) {
+    pthread_t reader, user;
+    return map_private(OWN, OWN_PAGES * PAGE) && !pthread_create(&reader, NULL, read_on, NULL) &&
+           !pthread_create(&user, NULL, use_own, OWN);
 }
 
 static int prepare(void) {
@@ -329,8 +373,7 @@ int main(int count, char **arguments) {
     pages = strtoull(arguments[3], NULL, 10);
     setvbuf(stdout, NULL, _IOFBF, 1 << 12);
     if (!prepare()) return 2;
-    pthread_t reader;
-    if (count > 4 && pthread_create(&reader, NULL, read_on, NULL)) return 2;
+    if (count > 4 && !start_threads()) return 2;
     for (long call = 0; call < calls; call++) step(call);
     printf("%llx %llx\n", (unsigned long long)digest(REGION, pages), (unsigned long long)digest(PLACE(block_place), block_len));
     return 0;
