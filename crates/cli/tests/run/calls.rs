@@ -21,6 +21,15 @@ fn threads_that_wait_in_calls_get_what_they_wait_for() {
     same_for_each_user(test, ("blocked_calls", &[]), "8M", &[]);
 }
 
+/// The second of two faults of one page is answered when the page may have left again.
+#[test]
+fn pages_that_threads_touch_at_once_hold_what_they_held() {
+    let test = "pages_that_threads_touch_at_once_hold_what_they_held";
+    for pages in ["600", "1024", "2048"] {
+        same_for_each_user(test, ("same_pages", &[]), "2M", &[pages, "5000"]);
+    }
+}
+
 #[test]
 fn every_advice_has_its_answer_and_effect_at_each_alignment_and_hole() {
     let test = "every_advice_has_its_answer_and_effect_at_each_alignment_and_hole";

@@ -11,7 +11,7 @@ use crate::compiled::{Compiled, User};
 
 /// Calls of one run, and by each user in each size of memory, if nothing else is said.
 const RUN: u64 = 1000;
-const CALLS: u64 = RUN;
+const CALLS: u64 = 3 * RUN;
 /// Pages of the region on which most calls are made, the program's memory, and what else it is told: with threads, one reads the
 /// region and one uses pages of its own meanwhile.
 const SIZES: [(&str, &str, Option<&str>); 5] = [

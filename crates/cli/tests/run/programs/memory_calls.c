@@ -197,7 +197,10 @@ static long move_break(void) {
     long wrong = 0;
     for (uint64_t *word = break_start; word + 64 < break_end; word += 64) wrong += *word != (uintptr_t)word;
     size_t have = (char *)break_end - (char *)break_start;
-    long change = below(3) ? (long)below(1 << 17) & ~7l : -(long)(have ? below(have) : 0) & ~7l;
+    /* As many numbers are drawn in any case: where the break is, the allocator has a say in, and it may have been refused to resize
+       a block that is of two mappings under Bifolio. */
+    unsigned grows = below(3), most = 1 << 17, some = below(most);
+    long change = grows ? (long)some & ~7l : -(long)(have * some / most) & ~7l;
     if (change < 0 && (size_t)-change > have) change = 0;
     if (sbrk(change) == (void *)-1) return -errno;
     uint64_t *end = (uint64_t *)((char *)break_end + change);
