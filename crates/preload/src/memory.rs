@@ -163,22 +163,12 @@ fn may_lock_any() -> bool {
     answer == 0 && sets[0] & (1 << IPC_LOCK) != 0
 }
 
-/// Makes a call that lets the kernel touch much memory, while calls pass: nothing of it may be registered until it returns.
-/// `None` if they do not.
-fn touch_at_rest(call: Call) -> Option<isize> {
-    if !CONTROL.is_user_mode() || CONTROL.is_engaged() {
-        return None;
-    }
-    let _quiet = Quiet::begin();
-    (!CONTROL.is_engaged()).then(|| call.pass())
-}
-
 /// Elsewhere calls do not trap, and are not made here.
 #[cfg(target_arch = "x86_64")]
 mod symbols {
     use std::ffi::{c_int, c_uint, c_void};
 
-    use super::{Call, advise, is_watched, lock_all, nr, remap, touch_at_rest};
+    use super::{CONTROL, Call, Quiet, advise, is_watched, lock_all, nr, remap};
     use crate::dispatch::arguments::populates;
     use crate::fork::set_errno;
     use crate::next::next;
@@ -195,6 +185,16 @@ mod symbols {
             return -1;
         }
         answer
+    }
+
+    /// Makes a call that lets the kernel touch much memory, while calls pass: nothing of it may be registered until it returns.
+    /// `None` if they do not.
+    fn touch_at_rest(call: Call) -> Option<isize> {
+        if !CONTROL.is_user_mode() || CONTROL.is_engaged() {
+            return None;
+        }
+        let _quiet = Quiet::begin();
+        (!CONTROL.is_engaged()).then(|| call.pass())
     }
 
     fn short(answer: isize) -> c_int {
