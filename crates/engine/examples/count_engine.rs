@@ -10,10 +10,11 @@ use bifolio_engine::clock::MachineClock;
 use bifolio_engine::device::{
     Capabilities, Copy, Device, DeviceError, DeviceRequest, FaultHandler, Point, TableUpdate, UsedPages,
 };
+use bifolio_engine::event::Cause;
 use bifolio_engine::view::{BlockSpan, CpuView, Refused};
 use bifolio_engine::{Budget, Engine, NodeParts, Observer, Parts, Side, Statistics};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
-use bifolio_migrate::{DevicePage, NodeId, PageRun, PageSet, Rights};
+use bifolio_migrate::{CpuFaultOrders, DevicePage, NodeId, PageRun, PageSet, Rights};
 use bifolio_policy::FixedOrders;
 use bifolio_pool::PoolName;
 use bifolio_sys::{HUGE_PAGE, Mapping, PAGE, Placement, Protection, SharedBytes};
@@ -136,6 +137,47 @@ impl World {
         world
     }
 
+    /// The memory of an unmodified program: the engine knows only what is on the device.
+    fn heap() -> World {
+        let place = Placement::Aligned(HUGE_PAGE);
+        let view = Mapping::anonymous(BLOCKS * HUGE_PAGE, Protection::ReadWrite, place).expect("memory");
+        let (start, end, pages) = (view.span().start(), view.span().end(), PAGES as u64);
+        let pool = PoolName::FreeList.make(pages).expect("a pool");
+        let pagemap = PageMap::new(MemoryKind::Private, Pfn::ZERO, pages, pool).expect("a pagemap");
+        let engine = Engine::new(Parts {
+            view: IdleView(view),
+            nodes: vec![NodeParts { device: Arc::new(IdleDevice(pages)), pagemap }],
+            budget: Budget::new(1 << 30, 0),
+            policy: Box::new(FixedOrders {
+                largest: Order::PMD,
+                smallest: Order::ZERO,
+                populate: Order::ZERO,
+            }),
+            clock: Arc::new(MachineClock::new()),
+            observers: vec![Arc::new(Statistics::new().expect("a page"))],
+        })
+        .expect("one node");
+        engine.blocks().add_region(start..end).expect("blocks");
+        World { engine, start }
+    }
+
+    /// Lets four of five pages leave, block by block; returns how many.
+    fn store(&self) -> usize {
+        let mut pages = PageSet::EMPTY;
+        (0..512).filter(|page| page * 7 % 5 != 0).for_each(|page| pages.insert(PageRun::single(page)));
+        let stored = |block| self.engine.store(self.start + block * HUGE_PAGE, &pages).count();
+        (0..BLOCKS).map(|block| usize::from(stored(block))).sum()
+    }
+
+    /// Brings them home one by one, here and there; returns how many.
+    fn fetch(&self) -> usize {
+        let orders = CpuFaultOrders { to_ram: Order::ZERO, populate: Order::ZERO };
+        // An odd number of places apart, each of a power of two comes once.
+        let addresses = (0..PAGES).map(|at| self.start + at * 4_099 % PAGES * PAGE);
+        let fetched = addresses.map(|address| self.engine.fetch(address, orders, Cause::CpuFault));
+        fetched.filter(|fetched| matches!(fetched, Ok(Some(_)))).count()
+    }
+
     fn cpu_fault(&self, page: usize) {
         self.engine.cpu_fault(self.start + page * PAGE).expect("there is memory");
     }
@@ -149,7 +191,7 @@ impl World {
 /// A case of the list, which returns the requests it made.
 type Case = fn() -> usize;
 
-const CASES: [(&str, Case); 6] = [
+const CASES: [(&str, Case); 8] = [
     ("fault.device", || {
         measured(World::on_device(PAGES, 0), |world| each(0..PAGES, |at| world.device_fault(at)))
     }),
@@ -171,6 +213,12 @@ const CASES: [(&str, Case); 6] = [
             world.engine.prefetch(addresses, Side::DEVICE).expect("there is room");
             PAGES
         })
+    }),
+    ("heap.store", || measured(World::heap(), World::store)),
+    ("heap.fetch", || {
+        let world = World::heap();
+        world.store();
+        measured(world, World::fetch)
     }),
     ("free", || {
         measured(World::on_device(PAGES, PAGES), |world| {

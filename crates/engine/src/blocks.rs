@@ -128,6 +128,12 @@ impl Region {
         &self.leaves[leaf].get_or_init(make)[index % LEAF_CELLS]
     }
 
+    /// Tells whether a block was looked up before.
+    fn is_made(&self, index: usize) -> bool {
+        let cells = self.leaves[index / LEAF_CELLS].get();
+        cells.is_some_and(|cells| cells[index % LEAF_CELLS].get().is_some())
+    }
+
     /// Yields the blocks of `indices` that were looked up before, in order.
     fn made_in(&self, indices: Range<usize>) -> impl Iterator<Item = usize> {
         let leaves = indices.start / LEAF_CELLS..indices.end.div_ceil(LEAF_CELLS);
@@ -199,6 +205,14 @@ impl Blocks {
     pub fn find(&self, address: usize) -> Option<BlockRef<'_>> {
         let region = self.regions().find(|region| region.addresses.contains(&address))?;
         Some(self.found(region, (address - region.addresses.start) / BLOCK_LEN))
+    }
+
+    /// Finds the block that holds `address` if it was looked up before.
+    #[must_use]
+    pub fn find_made(&self, address: usize) -> Option<BlockRef<'_>> {
+        let region = self.regions().find(|region| region.addresses.contains(&address))?;
+        let index = (address - region.addresses.start) / BLOCK_LEN;
+        region.is_made(index).then(|| self.found(region, index))
     }
 
     /// Finds a block by its number.
@@ -343,6 +357,8 @@ mod tests {
         assert_eq!(parts(2 * BLOCK_LEN..8 * BLOCK_LEN), []);
         assert_eq!(parts(BLOCK_LEN + PAGE..BLOCK_LEN + PAGE), []);
         assert_eq!(parts(BLOCK_LEN + PAGE..BLOCK_LEN + 3 * PAGE), [(BLOCK_LEN, 1, 2)]);
+        assert_eq!(blocks.find_made(8 * BLOCK_LEN + PAGE).map(|found| found.base), Some(8 * BLOCK_LEN));
+        assert!(blocks.find_made(2 * BLOCK_LEN).is_none() && blocks.find_made(1 << 50).is_none());
     }
 
     #[test]

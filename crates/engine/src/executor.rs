@@ -407,10 +407,15 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
     }
 
     /// Copies a folio home: only what system memory does not have still, where the CPU had no way to write to the folio.
-    fn copy_to_ram(&self, run: AlignedRun, from: DevicePage, block: &Block) -> Outcome {
+    fn copy_to_ram(&mut self, run: AlignedRun, from: DevicePage, block: &Block) -> Outcome {
         let node = self.node(from.node);
-        let keeps = |piece: &&Piece| piece.run == run && !piece.is_coherent() && self.view().keeps_bytes();
-        let piece = block.piece_of(run.first()).filter(keeps);
+        if self.engine.view.shows_device(self.staged.as_mut().expect(STAGED), from) {
+            // The install copies, and the time that it takes is part of the answer to the fault.
+            self.count_copy((from.node, false), (run.order().bytes(), run.pages()), 0);
+            return Outcome::Done;
+        }
+        let keeps = |piece: &&Piece| piece.run == run && !piece.is_coherent();
+        let piece = if self.view().keeps_bytes() { block.piece_of(run.first()).filter(keeps) } else { None };
         let kept = piece.and_then(|piece| lock(&node.residents).kept(piece.id)).unwrap_or(PageSet::EMPTY);
         let staged = self.staged.as_ref().expect(STAGED);
         if kept.is_empty() {
@@ -436,22 +441,26 @@ impl<'e, V: CpuView> StepExecutor<'e, V> {
         let start = self.engine.now_ns();
         let result = if copies.is_empty() { Ok(()) } else { self.node(node).copy(copies) };
         self.note_lost(node, &result);
-        let (bytes, pages) =
-            if result.is_ok() { (copies.iter().map(Copy::bytes).sum(), pages) } else { (0, 0) };
+        let moved = if result.is_ok() { (copies.iter().map(Copy::bytes).sum(), pages) } else { (0, 0) };
+        self.count_copy((node, to_device), moved, self.engine.now_ns().saturating_sub(start));
+        outcome_of(&result)
+    }
+
+    /// Counts bytes, and the pages that are there now.
+    #[inline]
+    fn count_copy(&self, (node, to_device): (NodeId, bool), (bytes, pages): (u64, u16), time_ns: u64) {
         if let Some(tally) = self.request.tally {
             let moved = if to_device { &tally.moved_in } else { &tally.moved_out };
             moved.set(moved.get() + bytes);
         }
         if self.id.is_some() {
-            self.tell_copied((node, to_device), (bytes, pages), start);
+            self.tell_copied(EventKind::Copied { node, to_device, bytes, pages, time_ns });
         }
-        outcome_of(&result)
     }
 
     #[inline(never)]
-    fn tell_copied(&self, (node, to_device): (NodeId, bool), (bytes, pages): (u64, u16), start: u64) {
-        let time_ns = self.engine.now_ns().saturating_sub(start);
-        self.tell(|| EventKind::Copied { node, to_device, bytes, pages, time_ns });
+    fn tell_copied(&self, copied: EventKind<'_>) {
+        self.tell(|| copied);
     }
 
     fn clear_device(&self, run: PageRun, to: DevicePage) -> Outcome {

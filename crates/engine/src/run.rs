@@ -97,6 +97,9 @@ impl<V: CpuView> Engine<V> {
 
     /// Keeps account of the blocks that have pages in system memory.
     pub(crate) fn account(&self, found: &BlockRef<'_>, cell: &mut BlockState) {
+        if cell.resident.is_none() && cell.block.ram().is_empty() {
+            return;
+        }
         let mut ram = lock(&self.ram);
         match (cell.block.ram().is_empty(), cell.resident) {
             (false, None) => cell.resident = Some(ram.push(found.id, found.base)),

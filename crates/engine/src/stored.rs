@@ -15,7 +15,7 @@ use crate::blocks::{BlockRef, BlockState};
 use crate::engine::Engine;
 use crate::event::{Cause, EventKind};
 use crate::request::Request;
-use crate::view::{CpuView, page_at};
+use crate::view::CpuView;
 
 impl<V: CpuView> Engine<V> {
     /// Moves `pages` of the block at `address`, which the view has isolated already, to the device. Returns those that are
@@ -55,15 +55,13 @@ impl<V: CpuView> Engine<V> {
         orders: CpuFaultOrders,
         cause: Cause,
     ) -> Result<Option<(Finished, Range<usize>)>, Failure> {
-        let page = page_at(address);
-        let Some((found, run)) = self.blocks.made_parts(page.start()..page.end()).next() else {
-            return Ok(None);
-        };
+        let Some(found) = self.blocks.find_made(address) else { return Ok(None) };
+        let page = found.page_of(address);
         let mut cell = self.lock(&found);
-        if !cell.block.device().intersects(run) {
+        if !cell.block.device().contains(page) {
             return Ok(None);
         }
-        let transaction = Transaction::cpu_fault(&cell.block, run.first(), orders);
+        let transaction = Transaction::cpu_fault(&cell.block, page, orders);
         let request = Request::must_succeed(cause);
         // What comes home is let go at once.
         let finished = self.run_unaccounted(&found, &mut cell, transaction, request)?;
@@ -100,9 +98,8 @@ impl<V: CpuView> Engine<V> {
     /// Tells whether the device has the page at `address`.
     #[must_use]
     pub fn is_stored(&self, address: usize) -> bool {
-        let page = page_at(address);
-        let found = self.blocks.made_parts(page.start()..page.end()).next();
-        found.is_some_and(|(found, run)| self.lock(&found).block.device().intersects(run))
+        let found = self.blocks.find_made(address);
+        found.is_some_and(|found| self.lock(&found).block.device().contains(found.page_of(address)))
     }
 
     /// Tells the observers of a fault of the CPU that the host has answered, with or without [`Engine::fetch`].

@@ -85,6 +85,13 @@ pub trait CpuView: Send + Sync {
     /// The bytes of `run`, within `place`, while they are out of view.
     fn bytes<'v>(&'v self, place: BlockSpan, staged: &Self::Staged, run: PageRun) -> SharedBytes<'v>;
 
+    /// Asks for the bytes of device memory from `from` on to be shown by [`CpuView::install`] where they are, so that they need
+    /// not be copied to [`CpuView::bytes`] first. `false` if this view shows only what was copied.
+    fn shows_device(&self, staged: &mut Self::Staged, from: DevicePage) -> bool {
+        let _ = (staged, from);
+        false
+    }
+
     /// Shows the pages of `place` that are in `ram` again, and wakes the threads that wait for them.
     fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<Self::Staged>);
 

@@ -67,6 +67,16 @@ impl PageSet {
         masks(run.into()).map(|(word, mask)| small((self.0[word] & mask).count_ones())).sum()
     }
 
+    /// Number of pages before `page` that are in the set.
+    #[must_use]
+    #[inline]
+    pub fn count_before(&self, page: u16) -> u16 {
+        let (whole, part) = (usize::from(page / 64), page % 64);
+        let below: u32 = self.0.iter().take(whole).map(|word| word.count_ones()).sum();
+        let last = self.0.get(whole).map_or(0, |word| (word & ((1 << part) - 1)).count_ones());
+        small(below + last)
+    }
+
     /// Tells whether the set has no page.
     #[must_use]
     #[inline]

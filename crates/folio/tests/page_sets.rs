@@ -87,6 +87,9 @@ proptest! {
         prop_assert_eq!(set.contains_all(probe), probe.into_iter().all(|page| inside(&page)));
         prop_assert_eq!(set.intersects(probe), probe.into_iter().any(|page| inside(&page)));
         prop_assert_eq!(usize::from(set.count_in(probe)), probe.into_iter().filter(inside).count());
+        let before = (0..probe.first()).filter(|page| set.contains(*page)).count();
+        prop_assert_eq!(usize::from(set.count_before(probe.first())), before);
+        prop_assert_eq!(set.count_before(512), set.count());
         let listed: BTreeSet<u16> = set.runs(probe).flatten().collect();
         let expected: BTreeSet<u16> = probe.into_iter().filter(inside).collect();
         prop_assert_eq!(listed, expected);

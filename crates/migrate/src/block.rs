@@ -68,6 +68,8 @@ pub struct Block {
     ram: PageSet,
     device: PageSet,
     pieces: Vec<Piece>,
+    /// First pages of the pieces: how many come before a page says where in `pieces` it is.
+    heads: PageSet,
     /// How often each pinned page is pinned: never zero.
     pins: BTreeMap<u16, u64>,
     /// What accesses to live pages may not do; mostly nothing is denied.
@@ -153,7 +155,7 @@ impl Block {
     #[must_use]
     #[inline]
     pub fn piece_of(&self, page: u16) -> Option<&Piece> {
-        let after = self.pieces.partition_point(|piece| piece.run.first() <= page);
+        let after = self.heads_before(page + 1);
         self.pieces[..after].last().filter(|piece| piece.run.contains(page))
     }
 
@@ -276,8 +278,8 @@ impl Block {
         debug_assert!(!self.device.intersects(run), "two folios hold {run:?}");
         self.ram.remove(run);
         self.device.insert(run);
-        let at = self.pieces.partition_point(|other| other.run.first() < piece.run.first());
-        self.pieces.insert(at, piece);
+        self.pieces.insert(self.heads_before(run.first()), piece);
+        self.heads.insert(PageRun::single(run.first()));
     }
 
     pub(crate) fn commit_to_ram(&mut self, run: AlignedRun) {
@@ -288,6 +290,7 @@ impl Block {
     pub(crate) fn remove_piece(&mut self, run: AlignedRun) {
         let at = self.index_of(run);
         self.pieces.remove(at);
+        self.heads.remove(PageRun::single(run.first()));
         self.device.remove(run);
     }
 
@@ -300,6 +303,9 @@ impl Block {
     }
 
     pub(crate) fn commit_protected(&mut self, run: PageRun, rights: Rights) {
+        if self.denied.is_none() && rights == Rights::all() {
+            return;
+        }
         let mut denied = self.denied.take().unwrap_or_default();
         for (set, right) in [(&mut denied.read, Rights::READ), (&mut denied.write, Rights::WRITE)] {
             if rights.contains(right) { set.remove(run) } else { set.insert(run) }
@@ -326,6 +332,7 @@ impl Block {
         let (lower, upper) = run.halves(run.first()).expect("only folios of order 1 and more are split");
         let upper_pfn = whole.page().plus(lower.pages()).pfn;
         self.pieces[at] = Piece { run: lower, ..whole };
+        self.heads.insert(PageRun::single(upper.first()));
         self.pieces.insert(at + 1, Piece { run: upper, pfn: upper_pfn, id: upper_id, ..whole });
     }
 
@@ -334,17 +341,25 @@ impl Block {
         let (lower, upper) = run.halves(run.first()).expect("only halves are joined");
         let (at, above) = (self.index_of(lower), self.index_of(upper));
         let upper = self.pieces.remove(above);
+        self.heads.remove(PageRun::single(upper.run.first()));
         let lower = self.pieces[at];
         debug_assert_eq!(lower.rights, upper.rights, "halves of {run:?} with different rights");
         self.pieces[at] = Piece { run, ..lower };
     }
 
     fn index_of(&self, run: AlignedRun) -> usize {
-        self.pieces
-            .binary_search_by_key(&run.first(), |piece| piece.run.first())
-            .ok()
-            .filter(|&at| self.pieces[at].run == run)
-            .expect("transactions only name pieces that are there")
+        let at = self.heads_before(run.first());
+        assert!(
+            self.pieces.get(at).is_some_and(|piece| piece.run == run),
+            "transactions only name pieces that are there"
+        );
+        at
+    }
+
+    /// How many pieces begin before a page.
+    #[inline]
+    fn heads_before(&self, page: u16) -> usize {
+        usize::from(self.heads.count_before(page))
     }
 
     /// Walks everything and says what does not fit together, if anything.
@@ -362,6 +377,11 @@ impl Block {
                 return Err("a piece's folio is not aligned to its order");
             }
             device.insert(piece.run);
+        }
+        if self.heads.count() as usize != self.pieces.len()
+            || self.pieces.iter().any(|piece| !self.heads.contains(piece.run.first()))
+        {
+            return Err("the first pages of the pieces are not those that are known");
         }
         if device != self.device {
             return Err("the pages on devices are not those of the pieces");

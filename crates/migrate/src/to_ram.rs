@@ -78,9 +78,9 @@ impl ToRam {
             (Phase::Reclaim, NoMemory) => self.smaller(block, Failure::NoRam),
             (Phase::UnmapDevice, Done) => {
                 block.set_rights(self.run, Rights::empty());
-                self.unmap_coherent(block)
+                self.unmap_coherent(&self.piece(block))
             }
-            (Phase::UnmapCoherent, Done) => self.copy(block),
+            (Phase::UnmapCoherent, Done) => self.copy(&self.piece(block)),
             (Phase::UnmapCoherent, Failed) => self.release_reserved(Failure::Busy),
             (Phase::Copy, Done) => self.install(),
             (Phase::Copy, Failed) => self.undo(block, Failure::CopyFailed),
@@ -139,25 +139,24 @@ impl ToRam {
         }
     }
 
-    fn unmap_device(&mut self, block: &mut Block) -> Step {
+    fn unmap_device(&mut self, block: &Block) -> Step {
         let piece = self.piece(block);
         if piece.is_mapped() {
             let step = Step::UnmapDevice { node: piece.node, run: self.run };
             return self.enter(Phase::UnmapDevice, step);
         }
-        self.unmap_coherent(block)
+        self.unmap_coherent(&piece)
     }
 
-    fn unmap_coherent(&mut self, block: &Block) -> Step {
-        if self.piece(block).is_coherent() {
+    fn unmap_coherent(&mut self, piece: &Piece) -> Step {
+        if piece.is_coherent() {
             return self.enter(Phase::UnmapCoherent, Step::UnmapCoherent { run: self.run });
         }
-        self.copy(block)
+        self.copy(piece)
     }
 
-    fn copy(&mut self, block: &Block) -> Step {
-        let from = self.piece(block).page();
-        self.enter(Phase::Copy, Step::CopyToRam { run: self.run, from })
+    fn copy(&mut self, piece: &Piece) -> Step {
+        self.enter(Phase::Copy, Step::CopyToRam { run: self.run, from: piece.page() })
     }
 
     fn install(&mut self) -> Step {

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::command::{figures, run, same_as_plain, same_as_plain_with};
+use crate::compiled::same_for_each_user;
 
 const LISTS: &str = "
 blocks = [bytes([i % 251]) * 100_000 for i in range(300)]
@@ -30,6 +31,12 @@ fn moves_are_reported_and_no_rule_breaks() {
     assert!(figures["bytes"]["to_device"].as_u64() > Some(1 << 20), "{figures}");
     assert!(figures["faults"]["cpu"].as_u64() > Some(0), "{figures}");
     assert_eq!((&figures["violations"], &figures["exit"]), (&0.into(), &0.into()), "{figures}");
+}
+
+#[test]
+fn scattered_pages_come_home_as_they_were_also_where_they_cannot_be_moved() {
+    let test = "scattered_pages_come_home_as_they_were_also_where_they_cannot_be_moved";
+    same_for_each_user(test, ("scattered", &[]), "64M", &[]);
 }
 
 const THREADS: &str = "

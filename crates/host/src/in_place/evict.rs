@@ -93,6 +93,7 @@ impl Service {
         if there.is_empty() {
             return;
         }
+        self.clear_left();
         self.move_out(base, &there);
         let staging = self.engine.view().staging_of(window);
         let staging = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
@@ -103,7 +104,12 @@ impl Service {
         self.staged = Some((base, staged));
         self.store_staged(base, staged);
         self.put_back();
-        self.clear_staging();
+        // Frames that wait for use are part of the reserve.
+        if self.alone && u64::from(staged.count()) <= self.limits.reserve {
+            self.engine.view().set_left(staged);
+        } else {
+            self.clear_staging();
+        }
     }
 
     /// Leaves out pages that the program may be about to drop. Where none is there, it has.
@@ -229,6 +235,9 @@ impl Service {
             }
             return;
         }
+        // Writing to what is registered and not there would wait for this very process.
+        self.clear_left();
+        self.uffd.unregister(self.staging_range()).expect("the staging is registered");
         for run in pages.runs(PageRun::BLOCK) {
             let (part, view) = (span_of(base, run), self.engine.view());
             view.staging_of(part).copy_from(view.scratch_of(part)).expect("both are as long as the part");
@@ -276,14 +285,26 @@ impl Service {
         }
     }
 
-    /// Frees what is left in the staging.
+    fn staging_range(&self) -> AddressRange {
+        let staging = self.own.staging();
+        AddressRange::new(staging.address(), staging.len()).expect("whole pages")
+    }
+
+    /// Frees what an eviction left in the staging, if it did.
+    pub(super) fn clear_left(&self) {
+        if self.engine.view().left() > 0 {
+            self.clear_staging();
+        }
+    }
+
+    /// Frees all that is in the staging.
     fn clear_staging(&self) {
         // While it is registered, dropping pages would raise an event that only this process reads.
         let staging = self.own.staging();
-        let range = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
-        self.uffd.unregister(range).expect("the staging is registered");
+        self.uffd.unregister(self.staging_range()).expect("the staging is mapped");
         advise::dontneed_locked(staging).expect("the staging is private memory");
-        self.uffd.register(staging, Modes::MISSING).expect("it was registered before");
+        self.uffd.register(staging, Modes::MISSING).expect("no other userfaultfd has it");
+        self.engine.view().set_left(PageSet::EMPTY);
     }
 }
 

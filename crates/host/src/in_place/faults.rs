@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bifolio_folio::Order;
 use bifolio_migrate::{AlignedRun, CpuFaultOrders, Failure, Finished, Moved};
@@ -24,9 +24,8 @@ const PATIENCE: u32 = 20;
 const TOGETHER: u32 = 20;
 
 impl Service {
-    /// Answers a fault. One that must wait for an event to be read goes back to the queue.
-    pub(super) fn serve(&mut self, fault: Fault) {
-        let start = self.engine.clock().now_ns();
+    /// Answers a fault at this time. One that must wait for an event to be read goes back to the queue.
+    pub(super) fn serve(&mut self, fault: Fault, now: Instant) {
         if fault.tries == 0 {
             self.record_place(fault);
         }
@@ -43,6 +42,7 @@ impl Service {
                 if !matches!(outcome, Outcome::Again(_)) {
                     std::thread::sleep(PAUSE);
                 }
+                self.read_messages();
                 std::thread::yield_now();
                 return;
             }
@@ -51,7 +51,7 @@ impl Service {
                 Err(Failure::MapFailed)
             }
         };
-        let wait_ns = self.engine.clock().now_ns().saturating_sub(start);
+        let wait_ns = u64::try_from(now.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let finished = result.map(|moved| Finished { moved, fallbacks: 0, splits: 0 });
         self.engine.tell_cpu_fault(fault.address, &finished, wait_ns);
     }

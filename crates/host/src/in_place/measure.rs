@@ -11,8 +11,8 @@ use crate::in_place::service::{STORE, Service};
 /// Measured so often: while nothing is registered, and while something is.
 const IDLE: Duration = Duration::from_secs(1);
 const ENGAGED: Duration = Duration::from_millis(100);
-/// A measurement may take this share of the time.
-const SHARE: u32 = 100;
+/// A measurement may take this share of the time: 1 in so many parts.
+const SHARE: u32 = 500;
 /// Pages that are asked for at once.
 const CHUNK: usize = 1 << 14;
 

@@ -132,6 +132,8 @@ pub struct Service {
     /// Pages in the staging that are neither stored nor back yet, and the block they are of.
     pub(super) staged: Option<(usize, PageSet)>,
     pub(super) engaged: bool,
+    /// The program had one thread at the last scan: flushes interrupt no other core.
+    pub(super) alone: bool,
     /// Since something is registered, all mappings were looked at.
     pub(super) first_scan_done: bool,
     messages: MessageBuf,
@@ -215,7 +217,7 @@ impl Service {
         let largest =
             Order::largest_fitting(ram.min(vram) / FOLIOS_MIN).unwrap_or(Order::ZERO).min(Order::PMD);
         let store = Arc::new(Store::new(vram)?);
-        let view = InPlaceView::new(Arc::clone(&uffd), Arc::clone(&own))?;
+        let view = InPlaceView::new(Arc::clone(&uffd), Arc::clone(&own), Arc::clone(&store))?;
         let engine = engine(view, Arc::clone(&store), vram, largest, &config)?;
         let mut exclusions = Exclusions { own: config.own, addresses: Vec::new() };
         let mut maps = MapsFile::open_own()?;
@@ -255,6 +257,7 @@ impl Service {
             forked_pages: 0,
             staged: None,
             engaged: false,
+            alone: false,
             first_scan_done: false,
             messages: MessageBuf::new(),
             last_moved: Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO)),
@@ -290,7 +293,9 @@ impl Service {
 
     /// Does one thing; `false` once there is nothing to serve any more.
     fn step(&mut self) -> bool {
-        self.read_messages();
+        if self.faults.is_empty() {
+            self.read_messages();
+        }
         self.serve_requests();
         let now = Instant::now();
         if now >= self.next_look {
@@ -303,7 +308,7 @@ impl Service {
             return self.sleep(self.next_look - now);
         }
         if let Some(fault) = self.faults.pop_front() {
-            self.serve(fault);
+            self.serve(fault, now);
             return true;
         }
         if self.is_short_of_room() {
@@ -347,7 +352,9 @@ impl Service {
                     }
                 }
             }
-            self.engine.tell_messages_read(count);
+            if count > 1 {
+                self.engine.tell_messages_read(count);
+            }
             events.into_iter().for_each(|event| self.apply(&event));
             if count < MessageBuf::ROOM {
                 return;

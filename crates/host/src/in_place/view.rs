@@ -2,26 +2,32 @@
 //!
 //! ```text
 //!   out   the service moves what is there of a block to the staging (UFFDIO_MOVE), and lets the engine store it from there
-//!   in    the engine copies a folio to the scratch memory, and UFFDIO_COPY makes pages of it
+//!   in    UFFDIO_COPY makes pages of a folio where it is in the store; or one page, by a frame that is left in the staging,
+//!         is filled and moved (UFFDIO_MOVE)
 //! ```
 //!
-//! A copy needs no flush of other cores, and works where a move is refused: into read-only and locked memory.
+//! A copy needs no flush of other cores, and works where a move is refused: into read-only and locked memory. A move saves the
+//! kernel from freeing one frame and finding another, and is cheaper as long as no other core has to be interrupted.
 
 use std::sync::Arc;
 
 use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
+use bifolio_folio::Pfn;
 use bifolio_migrate::{DevicePage, PageRun, PageSet};
 use bifolio_sys::{
-    AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, Outcome, PAGE, Placement, SharedBytes, Uffd, Wake,
+    AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, MoveMode, Outcome, PAGE, Placement, SharedBytes,
+    Uffd, Wake,
 };
 
 use crate::in_place::own_pages::OwnPages;
+use crate::in_place::store::Store;
 use crate::sync::{Mutex, MutexGuard};
 
 /// See the module.
 pub struct InPlaceView {
     uffd: Arc<Uffd>,
     own: Arc<OwnPages>,
+    store: Arc<Store>,
     scratch: Mapping,
     state: Mutex<State>,
 }
@@ -34,6 +40,12 @@ struct State {
     stopped: Option<Outcome>,
     /// What the last install could not show of a folio of which it had shown a part: its bytes are in the scratch memory.
     unshown: Option<AddressRange>,
+    /// Pages that may be in the staging, since an eviction left them there.
+    left: PageSet,
+    /// Those of them whose frames nothing has used yet.
+    frames: PageSet,
+    /// Whether a frame was asked for since this was last looked at.
+    wanted: bool,
 }
 
 /// Where bytes of a span are.
@@ -43,13 +55,19 @@ pub enum Staged {
     Moved,
     /// In the scratch memory.
     Scratch,
+    /// In the store, from this page on.
+    Stored(Pfn),
 }
 
 impl InPlaceView {
-    pub(super) fn new(uffd: Arc<Uffd>, own: Arc<OwnPages>) -> Result<InPlaceView, MapError> {
+    pub(super) fn new(
+        uffd: Arc<Uffd>,
+        own: Arc<OwnPages>,
+        store: Arc<Store>,
+    ) -> Result<InPlaceView, MapError> {
         let scratch = Mapping::common(HUGE_PAGE, Placement::Aligned(HUGE_PAGE))?;
         let _: Result<(), _> = bifolio_sys::advise::dontdump(scratch.all());
-        Ok(InPlaceView { uffd, own, scratch, state: Mutex::default() })
+        Ok(InPlaceView { uffd, own, store, scratch, state: Mutex::default() })
     }
 
     /// Says which block has pages out of the program's sight, and whether they are in the staging (`true`) or in the
@@ -72,6 +90,39 @@ impl InPlaceView {
     pub(super) fn staging_of(&self, range: AddressRange) -> SharedBytes<'_> {
         let offset = range.start() % HUGE_PAGE;
         self.own.staging().part(offset, range.len()).expect("pages of one block")
+    }
+
+    /// Says which pages are left in the staging: their frames may be used for pages that come home.
+    pub(super) fn set_left(&self, pages: PageSet) {
+        let mut state = self.state();
+        (state.left, state.frames) = (pages, pages);
+    }
+
+    /// Tells how many pages may be left in the staging.
+    pub(super) fn left(&self) -> u16 {
+        self.state().left.count()
+    }
+
+    /// Tells whether a frame was asked for since this was last asked.
+    pub(super) fn take_wanted(&self) -> bool {
+        std::mem::take(&mut self.state().wanted)
+    }
+
+    /// Shows a page by a frame that is left in the staging; tells whether it did.
+    fn show_by_frame(&self, page: AddressRange, bytes: SharedBytes<'_>) -> bool {
+        let mut state = self.state();
+        state.wanted = true;
+        let Some(frame) = state.frames.runs(PageRun::BLOCK).next() else { return false };
+        let place = PageRun::single(frame.first());
+        // It is used once, whatever comes of it: the kernel may have moved it and say that it has not.
+        state.frames.remove(place);
+        let frame = self.staging_of(span_of(0, place));
+        frame.copy_from(bytes).expect("both are a page");
+        let moved = self.uffd.move_(page, frame, MoveMode::empty()).is_done();
+        if moved {
+            state.left.remove(place);
+        }
+        moved
     }
 
     /// The addresses of the scratch memory.
@@ -139,21 +190,39 @@ impl CpuView for InPlaceView {
         match staged {
             Staged::Moved => self.staging_of(range),
             Staged::Scratch => self.scratch_of(range),
+            Staged::Stored(first) => {
+                let skipped = u64::from(run.first() - place.span.first());
+                self.store
+                    .part(Pfn::new(first.get() + skipped), run.pages().into())
+                    .expect("pages of the store")
+            }
         }
+    }
+
+    fn shows_device(&self, staged: &mut Staged, from: DevicePage) -> bool {
+        *staged = Staged::Stored(from.pfn);
+        true
     }
 
     /// Nothing: what could not be stored is in the staging, and the service puts it back.
     fn remap(&self, _: BlockSpan, _: &PageSet, _: Option<Staged>) {}
 
     fn install(&self, place: BlockSpan, staged: Staged, _: Option<u16>) -> Result<(), (Refused, Staged)> {
-        let range = place.span();
-        let done = self.copy_in(range, self.scratch_of(range));
+        let (range, source) = (place.span(), self.bytes(place, &staged, place.span.into()));
+        if matches!(staged, Staged::Stored(_)) && range.len() == PAGE && self.show_by_frame(range, source) {
+            return Ok(());
+        }
+        let done = self.copy_in(range, source);
         if done == 0 {
             let why = self.state().stopped.unwrap_or(Outcome::Missing);
             return Err((Refused::Kernel(why), staged));
         }
         // A part may have been written by now, so the folio has come home; the rest goes on from the scratch memory.
-        self.state().unshown = range.part(done, range.len() - done).ok();
+        if let Ok(rest) = range.part(done, range.len() - done) {
+            let bytes = source.part(done, rest.len()).expect("as long as the range");
+            self.scratch_of(rest).copy_from(bytes).expect("both have the same length");
+            self.state().unshown = Some(rest);
+        }
         Ok(())
     }
 

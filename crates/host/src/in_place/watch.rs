@@ -47,8 +47,11 @@ impl Service {
         }
         self.drop_plans();
         self.measure_at_times(now);
+        if !self.engine.view().take_wanted() {
+            self.clear_left();
+        }
         let Ok(memory) = self.meter.read() else { return true };
-        let resident = memory.anonymous();
+        let resident = memory.anonymous().saturating_sub(self.engine.view().left().into());
         let grown = resident > self.limits.resident + self.limits.reserve / 4;
         self.limits.resident = resident;
         if self.is_held() {
@@ -303,9 +306,11 @@ impl Service {
     }
 
     /// Forgets the threads that have ended.
-    fn forget_threads(&self) {
+    fn forget_threads(&mut self) {
+        self.alone = false;
         let Ok(now) = threads::of_process(self.program) else { return };
         let alive: BTreeSet<u32> = now.into_iter().collect();
+        self.alone = alive.len() == 1;
         if alive.contains(&self.program) {
             self.control.forget_threads(|thread| alive.contains(&thread));
         }

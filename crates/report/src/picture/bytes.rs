@@ -56,7 +56,7 @@ pub(crate) fn time_split(trace: &Trace, analysis: &Analysis) -> Figure {
     let says = if analysis.is_cpu_alone() {
         // The program's own work is not measured.
         bars.truncate(2);
-        "Added up over all threads: waiting for faults to be answered (copies left out), and copying."
+        "Added up over all threads: waiting for faults to be answered, in which pages are copied home, and copying them out."
     } else {
         "Added up over all threads: waiting for faults to be answered (copies left out), copying for them, and computing on \
          devices."

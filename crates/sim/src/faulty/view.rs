@@ -55,6 +55,10 @@ impl<V: CpuView> CpuView for FaultyView<V> {
         self.inner().keeps_bytes()
     }
 
+    fn shows_device(&self, staged: &mut V::Staged, from: DevicePage) -> bool {
+        self.inner.shows_device(staged, from)
+    }
+
     fn remap(&self, place: BlockSpan, ram: &PageSet, staged: Option<V::Staged>) {
         self.inner.remap(place, ram, staged);
     }

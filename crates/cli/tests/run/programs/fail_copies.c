@@ -1,4 +1,4 @@
-/* Runs a program, for which the kernel has no memory where copies of pages are to go to the address that FILE holds:
+/* Runs a program, for which the kernel has no memory where copies or moves of pages are to go to the address that FILE holds:
    fail_copies FILE PROGRAM ARGUMENTS... */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,13 +17,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Every copy is told to the descriptor that this returns. */
+/* Older headers lack it. Its argument begins like that of a copy. */
+#ifndef UFFDIO_MOVE
+#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_copy)
+#endif
+
+/* Every copy and every move is told to the descriptor that this returns. */
 static int watch_copies(void) {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)UFFDIO_COPY, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)UFFDIO_COPY, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)UFFDIO_MOVE, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -39,7 +45,7 @@ static struct msghdr with_descriptor(char *room, struct iovec *byte) {
     return message;
 }
 
-/* Answers one copy: no memory if it covers the address, and else what the kernel says. */
+/* Answers one copy or move: no memory if it covers the address, and else what the kernel says. */
 static void answer(int listener, const volatile uint64_t *address) {
     struct seccomp_notif asked = {0};
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &asked)) return;
