@@ -211,6 +211,11 @@ pub struct RunArgs {
     /// The pool that hands out device memory.
     #[arg(long, value_name = "POOL", default_value_t = PoolName::FreeList, value_parser = pools())]
     pub pool: PoolName,
+    /// How much comes back at a fault, and what leaves: `auto`, `fixed`, `stride` or `density`.
+    ///
+    /// Each also with `+lru`, `+fifo`, `+clock`, `+s3fifo` or `+sieve`, such as `stride+sieve`, and with `+throttle`.
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub policy: PolicyName,
     /// When the page metadata of a folio is cleared: as it is freed, or as the next folio is formed there.
     #[arg(long, value_name = "WHEN", default_value_t, value_parser = resets())]
     pub reset: Reset,
@@ -274,7 +279,7 @@ start, 3 for one of another user, 4 for one that ended first.";
 #[derive(Debug, Args)]
 #[command(after_help = STATS_HELP)]
 pub struct StatsArgs {
-    /// Print JSON: what that of `run` holds, and `resident` and `away` in bytes.
+    /// Print JSON: what that of `run` holds, the policy, and `resident` and `away` in bytes.
     #[arg(long)]
     pub json: bool,
     /// Process that `bifolio run` started, or its own, or that of `bifolio demo`.
@@ -307,8 +312,8 @@ Examples:
   bifolio top 4711
 
 Shows how full each memory is, faults and bytes moved a second, and the 2 MiB
-that move most. Keys: q quits, p pauses, m and e change the policy of a
-demonstration, ? explains them.
+that move most. Keys: q quits, p pauses, m and e change the policy, ? explains
+them.
 While paused nothing moves: a program runs on until it touches what is away, a
 demonstration until the end of a round. The end of top ends the pause.
 Only the program's own user and root can look. Exit codes: 2 where there is

@@ -45,6 +45,9 @@ struct Stats {
     resident: u64,
     /// Bytes that are away, or on devices.
     away: u64,
+    /// What decides how much comes and what leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
     #[serde(flatten)]
     figures: Figures,
     /// Of a program of `run`.
@@ -63,13 +66,17 @@ pub fn stats(args: &StatsArgs) -> Result<u8, StatsError> {
     let GaugeReading { resident, away, is_job, .. } = reading;
     let figures = Figures::from(&gauges.statistics().snapshot(), age(keeper).unwrap_or_default());
     let memory = (!is_job).then(|| MemoryFigures::from(&reading));
-    let stats = Stats { resident, away, figures, memory };
+    let policy = reading.policy.map(|name| name.to_string());
+    let stats = Stats { resident, away, policy, figures, memory };
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &stats).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         print_program(&mut out, &stats.figures)?;
+        if let Some(policy) = &stats.policy {
+            writeln!(out, "policy     {policy}")?;
+        }
         let (resident, away) = (bytes(resident), bytes(away));
         match &stats.memory {
             Some(memory) => {

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, Weak};
 
-use bifolio_folio::Order;
 use bifolio_migrate::{Failure, Moved, NodeId, PageRun, Rights, Transaction};
 pub use bifolio_policy::Side;
 use bifolio_policy::{Decision, Memory, Policies};
@@ -72,8 +71,7 @@ impl<V: CpuView + 'static> Engine<V> {
         let (policies, pages) = (parts.policy, parts.budget.limit_pages());
         let sizes = parts.nodes.iter().map(|node| node.pagemap.pages());
         let least_pages = sizes.min().map_or(pages, |least| least.min(pages));
-        let smallest = Order::ZERO;
-        let ram = policies.make(&Memory { side: Side::Ram, pages, least_pages, smallest, remote: false });
+        let ram = policies.make(&Memory { side: Side::Ram, least_pages, ..Memory::device(pages) });
         let ram_constant = ram.constant();
         let engine = Arc::new(Engine {
             view: parts.view,

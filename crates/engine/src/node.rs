@@ -230,7 +230,7 @@ impl Nodes {
         let (pages, capabilities) = (parts.pagemap.pages(), parts.device.capabilities());
         let (smallest, least_pages) = (capabilities.smallest_order, least_pages.min(pages));
         let remote = capabilities.remote;
-        let memory = Memory { side: Side::Device(id), pages, least_pages, smallest, remote };
+        let memory = Memory { side: Side::Device(id), pages, least_pages, smallest, remote, blind: false };
         let node = Node::new(id, parts, policies.make(&memory));
         let capacity = capabilities.pages;
         if pages > capacity {

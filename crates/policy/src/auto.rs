@@ -38,8 +38,6 @@ use crate::streams::{Step, Streams, is_in_vain};
 pub const USES: u32 = 64;
 /// Folios of the largest order that fit into the memory at once.
 const FOLIOS_MIN: u64 = 16;
-/// By how much the order of a walk grows at each step.
-const STEP: u8 = 2;
 /// There is room while more than one page in so many is free.
 const ROOM: u64 = 16;
 /// While there is room, a folio takes at most one part in so many of what is free.
@@ -111,14 +109,13 @@ impl Auto {
     fn order(&mut self, fault: &Fault, step: Step) -> Order {
         let (block, _) = crate::density::split(fault.page());
         let learned = self.blocks.get_mut(&block).map_or(self.usual.order, Worth::next_order);
-        let walked = if step.stride.abs() == 1 { step.trust.saturating_mul(STEP) } else { 0 };
         // What a strided walk leaves out is not worth bringing.
         let learned = if step.is_strided() { 0 } else { learned };
         let order = match fault.advice.pattern {
             Pattern::Random => Order::ZERO,
             Pattern::Sequential => self.largest,
             Pattern::Any if self.has_room(fault.free_pages) => self.largest_now(fault.free_pages),
-            Pattern::Any => Order::new(learned.max(walked)).unwrap_or(Order::MAX),
+            Pattern::Any => Order::new(learned).unwrap_or(Order::MAX).max(step.order()),
         };
         order.min(self.largest).max(self.smallest)
     }

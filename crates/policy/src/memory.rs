@@ -30,6 +30,8 @@ pub struct Memory {
     pub smallest: Order,
     /// Whether the side can use pages where they are: [`Placement::Remote`](crate::Placement::Remote).
     pub remote: bool,
+    /// Whether nothing tells which of its pages are used.
+    pub blind: bool,
 }
 
 impl Memory {
@@ -37,7 +39,7 @@ impl Memory {
     #[must_use]
     pub fn device(pages: u64) -> Memory {
         let smallest = Order::ZERO;
-        Memory { side: Side::DEVICE, pages, least_pages: pages, smallest, remote: false }
+        Memory { side: Side::DEVICE, pages, least_pages: pages, smallest, remote: false, blind: false }
     }
 
     /// The largest order, up to that of a block, of which `folios` fit into each memory at once.

@@ -123,7 +123,11 @@ impl Policies for PolicyName {
     fn make(&self, memory: &Memory) -> Box<dyn Policy> {
         let or = |suiting| self.eviction.unwrap_or(suiting);
         let inner: Box<dyn Policy> = match self.granularity {
-            Granularity::Auto => Box::new(Auto::new(memory, or(EvictionName::S3Fifo))),
+            Granularity::Auto => {
+                // Blocks that stay because they are wanted, of which a few pages are, leave no room for others.
+                let suiting = if memory.blind { EvictionName::Fifo } else { EvictionName::S3Fifo };
+                Box::new(Auto::new(memory, or(suiting)))
+            }
             Granularity::Fixed => {
                 let orders = FixedOrders::for_memory(memory.least_pages, memory.pages);
                 Box::new(Fixed::new(orders, memory, or(EvictionName::Lru)))

@@ -12,7 +12,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use bifolio_folio::{PAGE_SHIFT, PageSet};
+use bifolio_folio::{Order, PAGE_SHIFT, PageSet};
 
 use crate::fact::Coming;
 use crate::fault::Prefetch;
@@ -21,6 +21,8 @@ use crate::fault::Prefetch;
 const STREAMS: usize = 32;
 /// How far, in pages, two faults of one strided walk can be apart.
 const REACH: u64 = 16_384;
+/// By how much the order of a dense walk grows at each step.
+const ORDERS_A_STEP: u8 = 2;
 /// Trust grows no further.
 const TRUST_MAX: u8 = 8;
 
@@ -28,6 +30,10 @@ const TRUST_MAX: u8 = 8;
 /// as much as it brings, scattered faults would look like walks once much is brought.
 const SLACK: u64 = 4;
 const SLACK_PART: u64 = 4;
+/// A walk that has not gone on for so many faults may leave out nothing at its next step: a large slack is hit by chance sooner or later.
+const LATELY: u64 = STREAMS as u64;
+/// Faults in which a walk that does not go on loses one step of trust.
+const FADE: u64 = 128;
 /// A strided walk is brought ahead by at most 2 to the power of this many steps.
 const AHEAD_MAX: u8 = 6;
 
@@ -58,6 +64,13 @@ pub struct Step {
 }
 
 impl Step {
+    /// How much a walk that leaves nothing out brings: four times as much at each step. A single page otherwise.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        let steps = if self.stride.abs() == 1 { self.trust } else { 0 };
+        Order::new(steps.saturating_mul(ORDERS_A_STEP)).unwrap_or(Order::MAX)
+    }
+
     /// Whether it is a step of a walk that leaves pages out.
     #[must_use]
     pub fn is_strided(&self) -> bool {
@@ -88,7 +101,9 @@ impl Streams {
         };
         let walk = &mut self.streams[stream];
         let goes_on = stride != 0 && (stride.abs() == 1 || stride == walk.stride);
-        walk.trust = if goes_on { (walk.trust + 1).min(TRUST_MAX) } else { 0 };
+        let faded =
+            walk.trust.saturating_sub(u8::try_from((self.faults - walk.used) / FADE).unwrap_or(u8::MAX));
+        walk.trust = if goes_on { (faded + 1).min(TRUST_MAX) } else { 0 };
         (walk.last, walk.stride, walk.used) = (page, stride, self.faults);
         (walk.brought, walk.ahead) = (page..page + 1, 0);
         Step { trust: walk.trust, stride, stream }
@@ -125,7 +140,10 @@ impl Streams {
     /// The walk that a fault continues, and its distance from the last one: a dense walk first, then one of the same
     /// stride, then the nearest that has no trust yet.
     fn find(&self, unit: u32, page: u64) -> Option<(usize, i64)> {
-        let dense = self.streams.iter().enumerate().find_map(|(at, walk)| Some((at, walk.dense_step(page)?)));
+        let dense = self.streams.iter().enumerate().find_map(|(at, walk)| {
+            let lately = self.faults - walk.used <= LATELY;
+            Some((at, walk.dense_step(page, lately)?))
+        });
         let strided = || {
             let same = |(at, walk): (usize, &Stream)| walk.is_step(unit, page).then_some((at, walk.stride));
             self.streams.iter().enumerate().find_map(same)
@@ -156,10 +174,10 @@ impl Streams {
 }
 
 impl Stream {
-    /// The direction of a step that begins where the last one ended, or leaves out a little.
-    fn dense_step(&self, page: u64) -> Option<i64> {
+    /// The direction of a step that begins where the last one ended; or leaves out a little, if that was lately.
+    fn dense_step(&self, page: u64, lately: bool) -> Option<i64> {
         let Range { start, end } = self.brought;
-        let slack = SLACK.max((end - start) / SLACK_PART).min(end - start);
+        let slack = if lately { SLACK.max((end - start) / SLACK_PART).min(end - start) } else { 1 };
         if (end..end.saturating_add(slack)).contains(&page) {
             return Some(1);
         }
@@ -246,6 +264,25 @@ mod tests {
         let mut streams = Streams::new();
         let pages = (0..100u64).map(|at| (at * 7919 % 1009) << 20);
         assert!(steps(&mut streams, pages).iter().all(|(trust, _)| *trust == 0));
+    }
+
+    #[test]
+    fn walk_that_has_ended_is_forgotten_while_scattered_faults_go_on() {
+        let mut streams = Streams::new();
+        // A pass over 64 MiB, which brings 2 MiB at its last steps.
+        for page in [0, 1, 5, 21, 85, 341, 512, 1024, 1536].into_iter().chain((4..32).map(|at| at * 512)) {
+            let step = streams.step(0, page);
+            streams.brings(step, page..(page + 1).next_multiple_of(1 << (2 * step.trust).min(9)));
+        }
+        let scattered = (1..4000u64).map(|at| (at * at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50);
+        let mut brought = 0;
+        for page in scattered {
+            let step = streams.step(0, page);
+            let pages = 1 << (2 * step.trust).min(9);
+            streams.brings(step, page & !(pages - 1)..(page & !(pages - 1)) + pages);
+            brought += pages;
+        }
+        assert!(brought < 2 * 4000, "{brought} pages");
     }
 
     #[test]

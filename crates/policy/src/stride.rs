@@ -14,8 +14,6 @@ use crate::streams::{Streams, is_in_vain};
 
 /// Folios of the largest order that fit into the memory at once.
 const FOLIOS_MIN: u64 = 16;
-/// By how much the order of a dense walk grows at each step.
-const STEP: u8 = 2;
 
 /// Lone faults bring one page. A dense walk brings four times as much at each step; a strided one twice as many steps.
 #[derive(Debug)]
@@ -46,9 +44,7 @@ impl Policy for Stride {
     fn decide(&mut self, fault: &Fault) -> Decision {
         let page = fault.page();
         let step = self.streams.step(fault.unit, page);
-        let dense = step.stride.abs() == 1;
-        let order = if dense { order_of(step.trust).min(self.largest) } else { Order::ZERO };
-        let order = order.max(self.smallest);
+        let order = step.order().min(self.largest).max(self.smallest);
         let orders = OrderRange { largest: order, smallest: self.smallest };
         let first = page & !(order.pages() - 1);
         self.streams.brings(step, first..first + order.pages());
@@ -71,10 +67,6 @@ impl Policy for Stride {
     fn eviction(&mut self) -> &mut dyn Eviction {
         &mut self.eviction
     }
-}
-
-fn order_of(trust: u8) -> Order {
-    Order::new(trust.saturating_mul(STEP)).unwrap_or(Order::MAX)
 }
 
 #[cfg(test)]

@@ -182,6 +182,7 @@ fn open(start_up: StartUp) -> Result<Service, OpenError> {
         ram: settings.ram,
         vram: settings.vram,
         pool: settings.pool,
+        policy: settings.policy,
         reset: settings.reset,
         checked: settings.checked,
         gauges,

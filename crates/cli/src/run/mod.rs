@@ -182,6 +182,7 @@ fn record(args: &RunArgs, settings: &Settings, gauges: &Gauges) -> Result<Option
         ("device_memory", settings.vram.to_string()),
         ("system_memory", settings.ram.to_string()),
         ("pool", settings.pool.to_string()),
+        ("policy", settings.policy.to_string()),
         ("checked", settings.checked.to_string()),
     ];
     // The service has the program's memory, and so its modules; it is there as long as there are events.
@@ -196,6 +197,7 @@ fn settings(args: &RunArgs, counters: &Memfd, nonce: u64) -> Result<Settings, Ru
         ram,
         vram,
         pool: args.pool,
+        policy: args.policy,
         reset: args.reset,
         checked: args.checked,
         parent: bifolio_sys::process::pid(),

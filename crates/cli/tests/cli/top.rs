@@ -223,6 +223,25 @@ fn policy_of_a_demonstration_changes_while_it_runs() {
 }
 
 #[test]
+fn policy_of_a_program_changes_while_it_runs() {
+    let Some((_program, pid)) = walk("policy_of_a_program_changes_while_it_runs") else { return };
+    let policy = || bifolio(&["stats", "--json", &pid]).json()["policy"].clone();
+    assert_eq!(policy(), "auto");
+    let Some(terminal) = Terminal::open("program-policy") else { return };
+    terminal.enter(&top(&pid));
+    terminal.wait_for("policy: auto");
+    for (key, name) in [("m", "fixed"), ("m", "stride"), ("e", "stride+lru")] {
+        terminal.key(key);
+        terminal.wait_for(&format!("policy: {name} "));
+        assert_eq!(policy(), name);
+        let (before, start) = (moved(&pid), Instant::now());
+        while moved(&pid) == before {
+            assert!(start.elapsed() < PATIENCE, "nothing moves under {name}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_shown_is_refused_by_name() {
     let pid = std::process::id().to_string();
     let ran = bifolio(&["top", &pid]);

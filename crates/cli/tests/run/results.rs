@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::command::{figures, run, same_as_plain, same_as_plain_with};
+use crate::command::{bifolio, figures, run, same_as_plain, same_as_plain_with};
 use crate::compiled::same_for_each_user;
 
 const LISTS: &str = "
@@ -37,6 +37,38 @@ fn moves_are_reported_and_no_rule_breaks() {
 fn scattered_pages_come_home_as_they_were_also_where_they_cannot_be_moved() {
     let test = "scattered_pages_come_home_as_they_were_also_where_they_cannot_be_moved";
     same_for_each_user(test, ("scattered", &[]), "64M", &[]);
+}
+
+/// A walk, strides, and pages at random, with writes.
+const TOUCHES: &str = "
+import random
+data, choose = bytearray(16 << 20), random.Random(1)
+for turn in range(2):
+    for page in range(0, len(data), 4096): data[page + turn] = page % 251
+    for page in range(0, len(data), 5 * 4096): data[page + 2] += 1
+    for touch in range(300): data[choose.randrange(len(data))] += 1
+print(sum(data))
+";
+
+#[test]
+fn every_policy_gives_the_right_bytes() {
+    let names = ["auto", "fixed", "stride", "density"].into_iter();
+    let orders = ["lru", "fifo", "clock", "s3fifo", "sieve"].map(|order| format!("stride+{order}+throttle"));
+    for name in names.map(str::to_owned).chain(orders) {
+        let options = ["--quiet", "--checked", "--ram", "8M", "--policy", &name];
+        same_as_plain_with("every_policy_gives_the_right_bytes", &options, &["python3", "-c", TOUCHES]);
+    }
+}
+
+#[test]
+fn unknown_policy_is_wrong_use_and_the_known_ones_are_named() {
+    let ran =
+        bifolio().args(["run", "--policy", "best", "--", "true"]).output().expect("the command is there");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    for name in ["\"best\"", "auto", "fixed", "stride", "density", "+sieve", "+throttle"] {
+        assert!(said.contains(name), "{name} is missing in {said}");
+    }
 }
 
 const THREADS: &str = "

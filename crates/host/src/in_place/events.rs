@@ -56,6 +56,7 @@ impl Service {
     /// younger than the last scan; the old place, if it stays mapped, has its own still.
     fn moved(&mut self, from: Range<usize>, to: usize) {
         self.regions.insert(to..to + from.len());
+        self.residents.look_through(to..to + from.len());
         self.dropping.end(&from);
         self.advised.moved(&from, to);
         self.move_staged(&from, to);

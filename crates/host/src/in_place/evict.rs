@@ -1,5 +1,6 @@
-//! Making room: blocks leave by address, one after the other, through the staging to the store.
+//! Making room: blocks leave in the order of the policy, one after the other, through the staging to the store.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use bifolio_sys::{
 };
 
 use crate::in_place::faults::{PAUSE, TRIES, range_of};
+use crate::in_place::residents;
 use crate::in_place::service::{STORE, Service};
 
 /// After a round in which nothing went, nothing is tried for this time.
@@ -18,6 +20,8 @@ const STUCK: Duration = Duration::from_millis(20);
 const EVENT: Duration = Duration::from_micros(50);
 /// After so many pages that cannot go the rest of a block is left.
 const REFUSED_MOST: u32 = 4;
+/// So many blocks of memory that no fault has told of are looked at before one leaves.
+const LOOKS: usize = 1024;
 
 impl Service {
     /// Tells whether something should go, and can.
@@ -27,15 +31,14 @@ impl Service {
     }
 
     /// Whether eviction is worth a try: no child needs what is in the store, not everything is
-    /// wanted at home, the store has room, and the last round through
-    /// the regions found something.
+    /// wanted at home, the store has room, and the last round found something.
     fn may_evict(&self) -> bool {
         self.plans.is_empty()
             && self.spawning.load(SeqCst) == 0
             && !self.held
             && !self.dying
             && self.engine.node(STORE).pool().free_pages() > 0
-            && Instant::now() >= self.hand.stuck_until
+            && Instant::now() >= self.round.stuck_until
     }
 
     /// Makes room for `pages`, as far as anything can go.
@@ -45,44 +48,78 @@ impl Service {
         }
     }
 
-    /// Evicts from the next block that has something.
+    /// Evicts the next block of the policy's order.
     pub(super) fn evict_some(&mut self) {
         self.read_messages();
-        let Some(window) = self.next_window() else { return };
-        let before = self.limits.resident;
-        if self.is_user_mode() {
-            let window = window.start()..window.end();
-            self.control.hazards().set_evicting(&window);
-            for part in self.evictable(window) {
-                // Messages that were read since may have taken it away.
-                if self.regions.contains_all(&part) {
-                    self.evict(range_of(&part));
-                }
-            }
-            self.control.hazards().end_evicting();
-        } else {
-            self.evict(window);
+        self.look_at_unseen();
+        if self.round.left == 0 {
+            self.begin_round();
         }
-        self.hand.gone += before.saturating_sub(self.limits.resident);
+        let Some(block) = self.residents.take_victim() else {
+            // All of it may have come without a fault.
+            self.regions.all().for_each(|range| self.residents.look_through(range.start()..range.end()));
+            self.round.left = 0;
+            return;
+        };
+        self.round.left = self.round.left.saturating_sub(1);
+        let before = self.limits.resident;
+        let mut stay = false;
+        for region in self.regions.within(block..block + HUGE_PAGE) {
+            for window in self.within_mappings(region) {
+                self.evict_window(window.clone());
+                self.residents.left(&window);
+                stay |= resident_set(range_of(&window)).is_ok_and(|there| !there.is_empty());
+            }
+        }
+        if stay {
+            self.residents.add(block);
+        }
+        self.round.went |= self.limits.resident < before;
     }
 
-    /// The part of the next block that is in a region. At the end of a round begins the next.
-    fn next_window(&mut self) -> Option<AddressRange> {
-        let Some(region) = self.regions.next_from(self.hand.at) else {
-            if self.hand.gone == 0 {
-                self.hand.stuck_until = Instant::now() + STUCK;
+    /// Every block will have its turn once. If nothing went in the last round, nothing is tried for a while.
+    fn begin_round(&mut self) {
+        if !self.round.went {
+            self.round.stuck_until = Instant::now() + STUCK;
+        }
+        (self.round.left, self.round.went) = (self.residents.len(), false);
+        self.forked_pages = self.sharing.take_kept();
+    }
+
+    /// Adds the blocks to the order that have pages which came before they were registered, or by a move.
+    fn look_at_unseen(&mut self) {
+        for _ in 0..LOOKS {
+            let Some(part) = self.residents.next_unseen() else { return };
+            if resident_set(range_of(&part)).is_ok_and(|there| !there.is_empty()) {
+                self.residents.add(residents::block_of(part.start));
             }
-            (self.hand.at, self.hand.gone) = (0, 0);
-            self.forked_pages = self.sharing.take_kept();
-            return None;
-        };
-        let start = region.start.max(self.hand.at);
-        let end = region.end.min((start + 1).next_multiple_of(HUGE_PAGE));
-        // A move is within one mapping.
-        let end =
-            self.borders.get(self.borders.partition_point(|at| *at <= start)).map_or(end, |at| end.min(*at));
-        self.hand.at = end;
-        Some(range_of(&(start..end)))
+        }
+    }
+
+    /// The parts of a range that are within one mapping each: a move is within one.
+    fn within_mappings(&self, range: Range<usize>) -> Vec<Range<usize>> {
+        let first = self.borders.partition_point(|at| *at <= range.start);
+        let within = self.borders[first..].iter().take_while(|at| **at < range.end);
+        let ends = within.copied().chain([range.end]);
+        ends.scan(range.start, |start, end| Some(std::mem::replace(start, end)..end)).collect()
+    }
+
+    /// Evicts what may go of a window within one block.
+    fn evict_window(&mut self, window: Range<usize>) {
+        let is_user_mode = self.is_user_mode();
+        if is_user_mode {
+            self.control.hazards().set_evicting(&window);
+        }
+        let parts = if is_user_mode { self.evictable(window) } else { vec![window] };
+        for part in parts {
+            // Messages that were read since may have taken it away.
+            if self.regions.contains_all(&part) {
+                self.evict(range_of(&part));
+            }
+        }
+        if is_user_mode {
+            self.control.hazards().end_evicting();
+        }
     }
 
     /// Moves what is there of a window within one block out.
@@ -170,8 +207,7 @@ impl Service {
                 // An event waits to be read, or for the thread that caused it to go on. What has staged is of the mappings
                 // as they were before it, so nothing more joins it: what is here afterwards may not be registered.
                 Outcome::Again(_) => {
-                    self.hand.at = rest.start();
-                    self.hand.stuck_until = Instant::now() + EVENT;
+                    self.round.stuck_until = Instant::now() + EVENT;
                     std::thread::yield_now();
                     return false;
                 }

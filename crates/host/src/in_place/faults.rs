@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use bifolio_folio::Order;
 use bifolio_migrate::{AlignedRun, CpuFaultOrders, Failure, Finished, Moved};
+use bifolio_policy::streams::Step;
+use bifolio_policy::{self as policy, Coming, Decision, Prefetch, Side};
 use bifolio_sys::{AddressRange, CopyMode, HUGE_PAGE, Outcome, PAGE, Wake, resident_pages};
 
 use bifolio_engine::event::Cause;
@@ -71,24 +73,48 @@ impl Service {
 
     fn answer(&mut self, Fault { address, tries, .. }: Fault) -> Outcome {
         self.last_moved = Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO));
-        let order = if tries < TOGETHER { self.walks.order_at(address) } else { Order::ZERO };
-        let first_touch = self.order_of_zeros(address);
-        let needed = if self.engine.is_stored(address) { order } else { first_touch };
-        self.make_room(needed.pages());
+        if self.engine.is_stored(address) {
+            return self.bring(address, tries);
+        }
+        let step = self.first_touches.step(0, (address / PAGE) as u64);
+        let order = step.order().min(self.largest).max(ZEROS);
+        self.make_room(order.pages());
         // Making room may have taken the page itself, where the fault of another thread had brought it home.
+        if self.engine.is_stored(address) {
+            return self.bring(address, tries);
+        }
+        self.fill_zeros(address, order, step)
+    }
+
+    /// Brings a page that is away, and what the policy wants with it.
+    fn bring(&mut self, address: usize, tries: u32) -> Outcome {
+        let Decision { orders, prefetch, .. } = self.decide(address);
+        let (order, prefetch) =
+            if tries < TOGETHER { (orders.largest, prefetch) } else { (Order::ZERO, None) };
+        self.make_room(order.pages());
         if !self.engine.is_stored(address) {
-            return self.fill_zeros(address, first_touch);
+            // It was dropped meanwhile: this is a first touch.
+            return Outcome::Again(0);
         }
         let window = aligned_window(address, order);
         match self.fetch(address, order, Cause::CpuFault) {
             Err(outcome) => outcome,
             Ok(brought) => {
-                // The folio may be smaller than the walk is wide: its neighbours come as well.
-                let brought = self.fetch_around(&window, brought);
-                self.walks.learn(address, brought);
+                // The folio may be smaller than what is to come: its neighbours come as well.
+                if brought.len() < window.len() {
+                    self.fetch_stored(&window, Order::PMD);
+                }
+                self.prefetch(prefetch);
                 Outcome::Done(PAGE)
             }
         }
+    }
+
+    /// What the policy decides about a fault.
+    fn decide(&mut self, address: usize) -> Decision {
+        // What the program gave back is for what it touches next: nothing counts as free.
+        let fault = policy::Fault::new(address, Side::Ram, 0);
+        self.residents.decide(&policy::Fault { now_ns: self.engine.clock().now_ns(), ..fault })
     }
 
     /// Brings the page at `address` and its folio, up to `order`, home.
@@ -106,6 +132,8 @@ impl Service {
             Ok(Some((finished, brought))) => {
                 self.last_moved = finished.moved;
                 self.limits.resident += (brought.len() / PAGE) as u64;
+                let why = if cause == Cause::CpuFault { Coming::Fault } else { Coming::Prefetch };
+                self.residents.came(&brought, why);
                 let Some(unshown) = unshown else { return Ok(brought) };
                 self.store_again(unshown);
                 let home = brought.start..unshown.start().min(brought.end);
@@ -116,26 +144,32 @@ impl Service {
         }
     }
 
-    /// Brings what else is stored of a window that has just begun to come home.
-    fn fetch_around(&mut self, window: &Range<usize>, brought: Range<usize>) -> Range<usize> {
-        if brought.len() >= window.len() {
-            return brought;
-        }
-        let mut rest = Vec::new();
-        self.engine.for_stored(window.clone(), |range, _| rest.push(range));
-        if rest.is_empty() {
-            return brought;
-        }
-        for range in rest {
-            let mut at = range.start;
-            while at < range.end && self.limits.room() > 0 {
-                match self.fetch(at, Order::PMD, Cause::Ahead) {
-                    Ok(brought) => at = brought.end,
-                    Err(_) => return brought,
+    /// Brings what is stored of a range, in folios up to `order`, as far as there is room. Returns whether all of it came.
+    fn fetch_stored(&mut self, range: &Range<usize>, order: Order) -> bool {
+        let mut stored = Vec::new();
+        self.engine.for_stored(range.clone(), |range, _| stored.push(range));
+        for Range { start: mut at, end } in stored {
+            while at < end {
+                match self.fetch(at, order, Cause::Ahead) {
+                    Ok(brought) if self.limits.room() > 0 => at = brought.end,
+                    _ => return false,
                 }
             }
         }
-        window.clone()
+        true
+    }
+
+    /// Brings what the policy wants before it is touched.
+    fn prefetch(&mut self, prefetch: Option<Prefetch>) {
+        let Some(prefetch) = prefetch else { return };
+        let order = Order::largest_fitting(prefetch.pages.into()).unwrap_or(Order::ZERO).min(Order::PMD);
+        for start in prefetch.starts() {
+            let range = page_at(start).start()..start.saturating_add(prefetch.pages as usize * PAGE);
+            self.make_room(prefetch.pages.into());
+            if !self.fetch_stored(&range, order) {
+                return;
+            }
+        }
     }
 
     /// Stores bytes that are in the scratch memory still: a copy into the program stopped half-way.
@@ -144,13 +178,8 @@ impl Service {
         self.store_scratch(range);
     }
 
-    /// How much a first touch fills at most: as much as the program seems to go on to.
-    fn order_of_zeros(&self, address: usize) -> Order {
-        self.first_touches.order_at(address).max(ZEROS).min(Order::PMD)
-    }
-
-    /// Shows zeros at a first touch, where nothing is stored: `2^order` pages, within the room and what is untouched around.
-    fn fill_zeros(&mut self, address: usize, order: Order) -> Outcome {
+    /// Shows zeros at a first touch, where nothing is stored: `2^order` pages of a walk, within the room and what is untouched around.
+    fn fill_zeros(&mut self, address: usize, order: Order, step: Step) -> Outcome {
         let page = page_at(address);
         let fits = Order::largest_fitting(self.limits.room().max(1)).unwrap_or(Order::ZERO).min(order);
         let range = if fits == Order::ZERO { page } else { self.untouched_around(page, fits) };
@@ -165,7 +194,7 @@ impl Service {
         match outcome {
             Outcome::Done(_) => {
                 self.last_moved = Moved::Populated(AlignedRun::around(0, Order::ZERO));
-                self.first_touches.learn(address, range.start()..range.end());
+                self.first_touches.brings(step, (range.start() / PAGE) as u64..(range.end() / PAGE) as u64);
                 outcome
             }
             _ if filled > 0 && address < range.start() + filled => Outcome::Done(filled),
@@ -202,7 +231,9 @@ impl Service {
     /// The first `bytes` of a range were missing, and are zeros now.
     fn began_as_zeros(&mut self, range: AddressRange, bytes: usize) {
         self.limits.resident += (bytes / PAGE) as u64;
-        self.dropping.end(&(range.start()..range.start() + bytes));
+        let came = range.start()..range.start() + bytes;
+        self.residents.came(&came, Coming::Fault);
+        self.dropping.end(&came);
         self.record_zeros(range, bytes);
     }
 

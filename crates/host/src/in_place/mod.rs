@@ -9,7 +9,7 @@
 //!   advised    advice that no event tells of
 //!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
 //!   settings   what the command says
-//!   streams    how far a walk through memory goes               record     what a trace is told of zeros and unmappings
+//!   residents  what is there, and the policy of what leaves    record     what a trace is told of zeros and unmappings
 //!   child      how a forked child gets its bytes               helper     takes back pages that were shared with one
 //!   own_pages  private pages of ours
 //! ```
@@ -29,11 +29,11 @@ mod own_pages;
 mod record;
 mod regions;
 mod requests;
+mod residents;
 mod service;
 pub mod settings;
 mod sharing;
 mod store;
-mod streams;
 mod user_mode;
 mod view;
 mod watch;

@@ -24,7 +24,8 @@ use bifolio_engine::node::NodeParts;
 use bifolio_engine::{Budget, Engine, Observer, Parts};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_migrate::{AlignedRun, Moved, NodeId, PageSet};
-use bifolio_policy::FixedOrders;
+use bifolio_policy::streams::Streams;
+use bifolio_policy::{FixedOrders, PolicyName, Switch};
 use bifolio_pool::PoolName;
 use bifolio_sys::{
     Access, AddressRange, Features, MapsFile, MemoryMeter, Message, MessageBuf, Modes, PAGE, ProgramMemory,
@@ -41,9 +42,9 @@ use crate::in_place::hazards::CallInUse;
 use crate::in_place::helper::Helper;
 use crate::in_place::own_pages::OwnPages;
 use crate::in_place::regions::Regions;
+use crate::in_place::residents::Residents;
 use crate::in_place::sharing::Sharing;
 use crate::in_place::store::Store;
-use crate::in_place::streams::Streams;
 use crate::in_place::view::InPlaceView;
 use crate::setup::{SetupError, pages};
 
@@ -61,6 +62,8 @@ pub struct ServiceConfig {
     pub vram: usize,
     /// Who hands out memory of the store.
     pub pool: PoolName,
+    /// What decides how much comes at a fault, and what leaves.
+    pub policy: PolicyName,
     /// When the words of folios that ended are made clean.
     pub reset: Reset,
     /// Whether the rules are checked after every transaction.
@@ -119,10 +122,15 @@ pub struct Service {
     pub(super) borders: Vec<usize>,
     pub(super) dropping: Dropping,
     pub(super) faults: VecDeque<Fault>,
-    pub(super) walks: Streams,
+    /// By which the policy is exchanged for another.
+    pub(super) switch: Switch,
+    pub(super) residents: Residents,
+    /// Walks through memory that was never touched.
     pub(super) first_touches: Streams,
+    /// The most that a first touch fills.
+    pub(super) largest: Order,
     pub(super) limits: Limits,
-    pub(super) hand: Hand,
+    pub(super) round: Round,
     pub(super) plans: Vec<Plan>,
     pub(super) hold_call: HoldCall,
     pub(super) spawning: &'static AtomicU32,
@@ -166,12 +174,13 @@ pub(super) struct Limits {
     pub(super) mapped: u64,
 }
 
-/// Where eviction goes on.
+/// A round of eviction, in which every block has its turn once.
 #[derive(Debug)]
-pub(super) struct Hand {
-    pub(super) at: usize,
-    /// Pages that went in this round through all regions.
-    pub(super) gone: u64,
+pub(super) struct Round {
+    /// Blocks that have not had their turn yet.
+    pub(super) left: usize,
+    /// Whether any page went in this round, or none has begun yet.
+    pub(super) went: bool,
     /// Nothing can go before this time.
     pub(super) stuck_until: Instant,
 }
@@ -224,6 +233,8 @@ impl Service {
         exclusions.own.push(own.range());
         exclusions.own.extend(own_memory(&mut maps)?);
         config.gauges.see_sizes(Some(config.ram as u64), [config.vram as u64]);
+        config.gauges.see_policy(config.policy);
+        let switch = Switch::new(config.policy);
         let now = Instant::now();
         Ok(Service {
             control: config.control,
@@ -246,10 +257,12 @@ impl Service {
             borders: Vec::new(),
             dropping: Dropping::new(now),
             faults: VecDeque::new(),
-            walks: Streams::new(largest),
-            first_touches: Streams::new(largest),
+            residents: Residents::new(&switch, ram, ram.min(vram)),
+            switch,
+            first_touches: Streams::new(),
+            largest,
             limits: Limits::new(ram),
-            hand: Hand { at: 0, gone: 0, stuck_until: now },
+            round: Round { left: 0, went: true, stuck_until: now },
             plans: Vec::new(),
             hold_call: config.hold_call,
             spawning: config.spawning,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::{fmt, fs, io};
 
 use bifolio_folio::Reset;
+use bifolio_policy::PolicyName;
 use bifolio_pool::PoolName;
 
 use crate::gauges::is_gauges;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub vram: usize,
     /// Who hands out device memory.
     pub pool: PoolName,
+    /// What decides how much comes at a fault, and what leaves.
+    pub policy: PolicyName,
     /// When the words of folios that ended are made clean.
     pub reset: Reset,
     /// Whether the rules are checked after every transaction.
@@ -62,9 +65,9 @@ impl Settings {
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { ram, vram, pool, reset, checked, parent, counters, nonce } = self;
+        let Settings { ram, vram, pool, policy, reset, checked, parent, counters, nonce } = self;
         let checked = u8::from(*checked);
-        write!(f, "{ram},{vram},{pool},{reset},{checked},{parent},{counters},{nonce}")
+        write!(f, "{ram},{vram},{pool},{policy},{reset},{checked},{parent},{counters},{nonce}")
     }
 }
 
@@ -72,13 +75,14 @@ impl FromStr for Settings {
     type Err = NotSettings;
 
     fn from_str(text: &str) -> Result<Settings, NotSettings> {
-        let mut fields = text.splitn(8, ',');
+        let mut fields = text.splitn(9, ',');
         let mut next = || fields.next().ok_or(NotSettings);
         let number = |text: &str| text.parse().map_err(|_| NotSettings);
         Ok(Settings {
             ram: number(next()?)?,
             vram: number(next()?)?,
             pool: next()?.parse().map_err(|_| NotSettings)?,
+            policy: next()?.parse().map_err(|_| NotSettings)?,
             reset: next()?.parse().map_err(|_| NotSettings)?,
             checked: next()? == "1",
             parent: next()?.parse().map_err(|_| NotSettings)?,
@@ -98,6 +102,7 @@ mod tests {
             ram: 1 << 26,
             vram: 1 << 33,
             pool: PoolName::Buddy,
+            policy: "stride+sieve+throttle".parse().expect("a name"),
             reset: Reset::OnForm,
             checked: true,
             parent: 4711,

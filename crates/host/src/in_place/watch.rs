@@ -46,6 +46,7 @@ impl Service {
             return false;
         }
         self.drop_plans();
+        self.follow_wish();
         self.measure_at_times(now);
         if !self.engine.view().take_wanted() {
             self.clear_left();
@@ -81,6 +82,14 @@ impl Service {
         let (end, cost) = self.last_scan;
         let wanted = changed || now >= self.next_scan;
         grown && now >= end + cost || wanted && now >= end + cost * SCAN_SHARE
+    }
+
+    /// Takes the policy that a command wants.
+    fn follow_wish(&self) {
+        if let Some(name) = self.gauges.take_policy_wish() {
+            self.switch.set(name);
+            self.gauges.see_policy(name);
+        }
     }
 
     /// Tells whether the program does not use this memory any more: it has ended, or runs another program.
@@ -324,6 +333,7 @@ impl Service {
         // At once, so that an event takes it away that comes before it is confirmed.
         let fresh = self.regions.others(range.clone());
         self.regions.insert(range.clone());
+        self.residents.look_through(range.clone());
         Some(Registered { range, fresh })
     }
 }
