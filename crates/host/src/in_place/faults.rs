@@ -24,6 +24,8 @@ pub(super) const PAUSE: Duration = Duration::from_micros(100);
 const PATIENCE: u32 = 20;
 /// A page is tried so often together with those around it, which may be what cannot come, and then alone.
 const TOGETHER: u32 = 20;
+/// One that waits so often for an event waits for one that may not come.
+const UNTOLD: u32 = 1000;
 
 impl Service {
     /// Answers a fault at this time. One that must wait for an event to be read goes back to the queue.
@@ -38,6 +40,9 @@ impl Service {
             Outcome::Missing | Outcome::Gone => {
                 self.engine.view().wake(fault.address);
                 Err(Failure::NotMapped)
+            }
+            Outcome::Again(_) if fault.tries == UNTOLD && self.leave_untold(fault.address) => {
+                Ok(self.last_moved)
             }
             _ if fault.tries < TRIES => {
                 self.faults.push_back(Fault { tries: fault.tries + 1, ..fault });
@@ -56,6 +61,22 @@ impl Service {
         let wait_ns = u64::try_from(now.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let finished = result.map(|moved| Finished { moved, fallbacks: 0, splits: 0 });
         self.engine.tell_cpu_fault(fault.address, &finished, wait_ns);
+    }
+
+    /// As a locked mapping moves and grows (`mremap`), the kernel touches what is new before it tells of the move, and copies
+    /// nothing until that is read. Leaves a mapping to the kernel from a page on, if nothing of that is stored.
+    fn leave_untold(&mut self, address: usize) -> bool {
+        let page = page_at(address);
+        let Ok(Some(mapping)) = self.maps.next_from(page.start()) else { return false };
+        let rest = page.start()..mapping.range.end();
+        let mut is_stored = false;
+        self.engine.for_stored(rest.clone(), |_, _| is_stored = true);
+        if is_stored || !mapping.range.contains(address) {
+            return false;
+        }
+        self.leave(range_of(&rest));
+        self.regions.remove(rest);
+        true
     }
 
     /// Lets a touch of a page raise SIGBUS: its bytes cannot be shown, and zeros in their place would be wrong.

@@ -238,6 +238,20 @@ static void growth_by_moves(void) {
     munmap(to, 40 * PAGE), munmap(start, PAGES * PAGE);
 }
 
+/* A locked page moves and grows: the kernel touches what is new before it tells of the move. */
+static void locked_growth(void) {
+    char *start = fresh(), *to = (char *)0x320000000000;
+    for (int round = 0; round < 3; round++) {
+        printf("locked %d\n", mlock(start + round * 10 * PAGE, PAGE));
+        char *moved = mremap(start + round * 10 * PAGE, PAGE, 40 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+        printf("moved %d, %zu\n", moved == to, *(size_t *)to);
+        count("grown", to, 1, 40);
+        munmap(to, 40 * PAGE);
+    }
+    count("rest", start, 0, PAGES);
+    munmap(start, PAGES * PAGE);
+}
+
 int main(void) {
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     signal(SIGSEGV, on_fault), signal(SIGBUS, on_fault);
@@ -252,6 +266,7 @@ int main(void) {
     drops();
     growth();
     growth_by_moves();
+    locked_growth();
     locks();
     return 0;
 }
