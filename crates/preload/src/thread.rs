@@ -7,6 +7,7 @@ use std::sync::atomic::{
     AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
 };
 
+use bifolio_host::gauges::Gauges;
 use bifolio_host::in_place::Request;
 use bifolio_sys::{USER_SPACE, process, sibling};
 
@@ -15,7 +16,7 @@ use crate::dispatch::{gate, masks};
 use crate::fork::call as ask;
 use crate::next::next;
 use crate::original::is_original;
-use crate::start::CONTROL;
+use crate::start::{CONTROL, gauges_of_run};
 
 type Begin = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
@@ -51,6 +52,25 @@ pub(crate) fn become_known() {
     NUMBER.set(process::thread_id());
     let place = CONTROL.know_thread(number(), sibling::thread_pointer());
     PLACE.set(place.map_or(0, |place| place + 1));
+}
+
+/// Answers a signal of the service, for a thread that began past our `pthread_create`: it becomes known, and its calls come to us.
+/// `false` for any other signal.
+pub(crate) fn join(info: &libc::siginfo_t) -> bool {
+    let service = gauges_of_run().and_then(Gauges::service);
+    // SAFETY: a signal that was sent by `tgkill` has the sender's number.
+    let from_service = info.si_code == libc::SI_TKILL
+        && service.is_some_and(|service| i32::try_from(service) == Ok(unsafe { info.si_pid() }));
+    let pointer = sibling::thread_pointer();
+    // Where the pointer is another thread's, so are its variables: that is no thread of the C library.
+    if from_service && PLACE.get() == 0 && is_original() && !CONTROL.knows_pointer(pointer) {
+        become_known();
+        arm();
+        if CONTROL.is_engaged() {
+            ask(Request::KeepStack(pointer));
+        }
+    }
+    from_service
 }
 
 /// Lets calls of this thread come to us while the control block says so.

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use linux_raw_sys::general::{
     __NR_clock_gettime, __NR_close_range, __NR_exit_group, __NR_kcmp, __NR_madvise, __NR_membarrier,
-    __NR_mincore, __NR_rt_sigprocmask, __NR_signalfd4, SIG_BLOCK, SIG_SETMASK,
+    __NR_mincore, __NR_rt_sigprocmask, __NR_signalfd4, __NR_tgkill, SIG_BLOCK, SIG_SETMASK,
 };
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -152,6 +152,13 @@ pub(crate) fn clock(number: i32) -> Result<[u64; 2], Errno> {
     // SAFETY: clock_gettime writes two words at the second argument, which has room for them.
     let raw = unsafe { syscall4(__NR_clock_gettime, arguments) };
     answer(raw).map(|_| time)
+}
+
+/// Sends a signal to a thread of a process.
+pub(crate) fn signal_thread(pid: u32, thread: u32, signal: u32) -> Result<(), Errno> {
+    // SAFETY: tgkill takes numbers only.
+    let raw = unsafe { syscall4(__NR_tgkill, [pid as usize, thread as usize, signal as usize, 0]) };
+    answer(raw).map(drop)
 }
 
 /// Calls `membarrier` with a command that takes no flags and no processor.

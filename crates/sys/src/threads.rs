@@ -46,6 +46,15 @@ pub fn blocked_signals(pid: u32, thread: u32) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()
 }
 
+/// Sends SIGSYS to a thread of a process.
+///
+/// # Errors
+///
+/// `ESRCH` if it has ended, `EPERM` if it is another user's.
+pub fn send_sigsys(pid: u32, thread: u32) -> Result<(), SysError> {
+    raw::signal_thread(pid, thread, linux_raw_sys::general::SIGSYS).map_err(SysError::of("tgkill"))
+}
+
 /// Returns the address of the instruction at which a thread of a process sleeps; `None` if it does not sleep, or the kernel does not
 /// tell this process.
 #[must_use]

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::command::{figures, skip};
-use crate::compiled::{Compiled, User};
+use crate::compiled::{Compiled, User, ran};
 
 /// Programs that take 25 MiB and more, each by an allocator or mappings of its own.
 const PROGRAMS: [&[&str]; 8] = [
@@ -87,5 +87,24 @@ fn four_fast_threads_stay_within_their_memory() {
         assert_eq!(child.wait().expect("our child").code(), Some(0), "{user:?}");
         assert!(samples > 20, "{samples} samples");
         assert!(most <= RAM + RAM / 20 + (2 << 20), "{user:?}: {} KiB were resident", most >> 10);
+    }
+}
+
+/// An allocator that has a thread of its own begins it past the library.
+#[test]
+fn programs_with_threads_that_the_library_did_not_begin_are_managed() {
+    let test = "programs_with_threads_that_the_library_did_not_begin_are_managed";
+    let Some(program) = Compiled::new(test, "hidden_thread", &[]) else { return };
+    for user in User::all(test) {
+        let report = program.folder.path().join(format!("{user:?}.json"));
+        let options = ["--ram", "8M", "--vram", "64M", "--json", report.to_str().expect("plain")];
+        let Some(ran) = ran(test, program.managed(user, &options)) else { return };
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), "failed 0, wrong 0\n", "{user:?}: {said}");
+        assert_eq!(ran.status.code(), Some(0), "{user:?}: {said}");
+        let report: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&report).expect("written")).expect("JSON");
+        let left = report["bytes"]["to_device"].as_u64().expect("a number");
+        assert!(left > 8 << 20, "{user:?}: {report}");
     }
 }

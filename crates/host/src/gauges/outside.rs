@@ -40,7 +40,7 @@ impl Outside {
             Outside::Stacks => "stacks",
             Outside::Variables => "variables of programs and libraries",
             Outside::Protected => "generated code and read-only memory",
-            Outside::Refused => "locked or refused by the kernel",
+            Outside::Refused => "locked, refused by the kernel, or used by threads that block SIGSYS",
             Outside::Forked => "shared with forked children",
         }
     }

@@ -415,6 +415,11 @@ impl Control {
         self.threads.iter().map(|(number, _)| number.load(Acquire)).filter(|number| *number != 0)
     }
 
+    /// Tells whether a known thread has this thread pointer.
+    pub fn knows_pointer(&self, pointer: usize) -> bool {
+        self.thread_pointers().any(|known| known == pointer)
+    }
+
     /// The thread pointers that are known.
     pub(super) fn thread_pointers(&self) -> impl Iterator<Item = usize> {
         self.threads.iter().map(|(_, pointer)| pointer.load(Acquire)).filter(|pointer| *pointer != 0)

@@ -13,6 +13,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const ENGAGED: Duration = Duration::from_millis(100);
 /// A measurement may take this share of the time: 1 in so many parts.
 const SHARE: u32 = 500;
+/// What could not be managed for this time is not managed.
+const UNMANAGEABLE: Duration = Duration::from_millis(500);
 /// Pages that are asked for at once.
 const CHUNK: usize = 1 << 14;
 
@@ -31,6 +33,7 @@ impl Service {
     pub(super) fn measure(&mut self) {
         let (Ok(memory), Ok(entries)) = (self.meter.read(), self.maps.read()) else { return };
         let mut managed = 0;
+        let unmanageable = self.unmanageable_since.is_some_and(|since| since.elapsed() > UNMANAGEABLE);
         let mut outside = [0; Outside::ALL.len()];
         let mut counted = 0;
         for (entry, place) in places(entries, &self.exclusions) {
@@ -38,6 +41,7 @@ impl Service {
             let resident = resident_bytes(&entry, &mut self.presence);
             counted += resident;
             match place {
+                Place::Data if unmanageable => outside[Outside::Refused as usize] += resident,
                 Place::Data if self.refused.contains_all(&(entry.range.start()..entry.range.end())) => {
                     outside[Outside::Refused as usize] += resident;
                 }

@@ -12,7 +12,7 @@
 //! It is alone: no lock here is ever contended. It must never touch memory of the program, since its own fault would
 //! wait for itself; what it copies, it has moved away before.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -142,6 +142,10 @@ pub struct Service {
     pub(super) engaged: bool,
     /// The program had one thread at the last scan: flushes interrupt no other core.
     pub(super) alone: bool,
+    /// Nothing can be registered, although there is too much, since then.
+    pub(super) unmanageable_since: Option<Instant>,
+    /// Threads that were asked to let their calls come to us.
+    pub(super) asked: BTreeSet<u32>,
     /// Since something is registered, all mappings were looked at.
     pub(super) first_scan_done: bool,
     messages: MessageBuf,
@@ -271,6 +275,8 @@ impl Service {
             staged: None,
             engaged: false,
             alone: false,
+            unmanageable_since: None,
+            asked: BTreeSet::new(),
             first_scan_done: false,
             messages: MessageBuf::new(),
             last_moved: Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO)),

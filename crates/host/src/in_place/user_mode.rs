@@ -1,6 +1,7 @@
 //! Where only faults of user mode are caught: a system call on memory that is away fails with EFAULT. So calls come to us
 //! first while something is registered, and find their memory at home.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -28,11 +29,12 @@ impl Service {
     }
 
     /// Lets calls of all threads come to us first, if that is possible just now: no thread may block SIGSYS.
-    pub(super) fn begin_dispatch(&self) -> bool {
+    pub(super) fn begin_dispatch(&mut self) -> bool {
         if !self.is_user_mode() {
             return true;
         }
         if !self.all_threads_can_trap() {
+            self.forget_threads();
             return false;
         }
         self.control.selector().store(1, SeqCst);
@@ -86,6 +88,24 @@ impl Service {
             // A thread that has ended meanwhile blocks nothing.
             known && threads::blocked_signals(self.program, thread).is_none_or(|mask| mask & SIGSYS == 0)
         })
+    }
+
+    /// Asks threads that are not known, by a signal, to become known and let their calls come to us: they were begun past the
+    /// library's `pthread_create`.
+    pub(super) fn ask_unknown_threads(&mut self, alive: &BTreeSet<u32>) {
+        if !self.is_user_mode() {
+            return;
+        }
+        let known: BTreeSet<u32> = self.control.threads().collect();
+        self.asked.retain(|thread| alive.contains(thread));
+        for thread in alive.difference(&known) {
+            let open = threads::blocked_signals(self.program, *thread).is_some_and(|mask| mask & SIGSYS == 0);
+            // One that is just beginning becomes known by itself.
+            if open && self.spawning.load(SeqCst) == 0 && self.asked.insert(*thread) {
+                // One that has ended needs nothing.
+                let _: Result<(), _> = threads::send_sigsys(self.program, *thread);
+            }
+        }
     }
 
     /// Lets the pages of a range be there: as they are in the store, or as zeros.

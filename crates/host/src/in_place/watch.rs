@@ -62,10 +62,13 @@ impl Service {
         if !self.engaged {
             let threshold = self.limits.limit - self.limits.limit / 10;
             if resident < threshold {
+                self.unmanageable_since = None;
                 self.next_look = now + pause(threshold - resident);
                 return true;
             }
             self.engage();
+            let since = self.unmanageable_since.unwrap_or(now);
+            self.unmanageable_since = (!self.engaged).then_some(since);
             self.limits.mapped = memory.mapped;
         } else if self.is_scan_due(now, grown, memory.mapped != self.limits.mapped) {
             self.scan();
@@ -314,14 +317,15 @@ impl Service {
         matches!(self.uffd.copy(nowhere, self.own.zeros(nowhere.len()), CopyMode::empty()), Outcome::Again(_))
     }
 
-    /// Forgets the threads that have ended.
-    fn forget_threads(&mut self) {
+    /// Forgets the threads that have ended, and asks those that are not known.
+    pub(super) fn forget_threads(&mut self) {
         self.alone = false;
         let Ok(now) = threads::of_process(self.program) else { return };
         let alive: BTreeSet<u32> = now.into_iter().collect();
         self.alone = alive.len() == 1;
         if alive.contains(&self.program) {
             self.control.forget_threads(|thread| alive.contains(&thread));
+            self.ask_unknown_threads(&alive);
         }
     }
 

@@ -33,7 +33,8 @@ const RESTORER: u64 = 0x0400_0000;
 
 /// Puts the handler in place of SIGSYS.
 pub(crate) fn install() {
-    let flags = u64::from((libc::SA_SIGINFO | libc::SA_NODEFER).cast_unsigned()) | RESTORER;
+    let flags =
+        u64::from((libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_RESTART).cast_unsigned()) | RESTORER;
     let action =
         KernelAction { handler: on_sigsys as *const () as usize, flags, restorer: gate::restorer(), mask: 0 };
     let number = usize::try_from(libc::SIGSYS).unwrap_or_default();
@@ -68,6 +69,10 @@ enum Answer {
 unsafe extern "C-unwind" fn on_sigsys(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a record.
     if unsafe { (*info).si_code } != USER_DISPATCH {
+        // SAFETY: as above.
+        if thread::join(unsafe { &*info }) {
+            return;
+        }
         // SAFETY: as the kernel called us.
         unsafe { signals::foreign_sigsys(signal, info, context) };
         return;
