@@ -105,6 +105,10 @@ struct Kept(Option<(u32, Option<OwnedFd>)>);
 
 impl Kept {
     fn follow(&mut self, service: Option<u32>, gauges: &Gauges) {
+        // A service that is done waits for the last descriptor to close: the kernel tells it of memory that it unmaps itself.
+        if self.0.as_ref().is_some_and(|(kept, _)| gauges.userfaultfd_of(*kept).is_none()) {
+            self.0 = None;
+        }
         let Some(service) = service.filter(|now| self.0.as_ref().is_none_or(|(kept, _)| kept != now)) else {
             return;
         };

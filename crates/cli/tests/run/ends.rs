@@ -108,14 +108,32 @@ fn everything_ends_with_a_service_that_is_killed_and_the_command_says_so() {
     let test = "everything_ends_with_a_service_that_is_killed_and_the_command_says_so";
     let Some((mut child, _)) = started(test, BUSY) else { return };
     let processes = children_of(child.id());
-    let (service, _) = processes.iter().find(|(_, name)| name == "bifolio-serve").expect("a service");
-    send("KILL", *service);
+    // A shell script that starts the program has had a service of its own, which may not have ended yet.
+    let services = processes.iter().filter(|(_, name)| name == "bifolio-serve").map(|(pid, _)| *pid);
+    send("KILL", services.max().expect("a service"));
     assert_eq!(child.wait().expect("our child").code(), Some(4));
     let mut said = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
     assert!(said.contains("the service process ended before its program"), "{said}");
     assert!(!said.contains("lost bytes"), "{said}");
     wait_for_the_end_of(&processes.iter().map(|(pid, _)| *pid).collect::<Vec<_>>());
+}
+
+#[test]
+fn service_of_a_program_that_was_replaced_ends() {
+    let fill = "import os, sys\nblocks = [bytearray([i % 250 + 1]) * 100_000 for i in range(200)]\n";
+    let replace = format!("{fill}os.execv(sys.executable, [sys.executable, '-c', {BUSY:?}])");
+    let Some((mut child, _)) = started("service_of_a_program_that_was_replaced_ends", &replace) else {
+        return;
+    };
+    let services = || children_of(child.id()).into_iter().filter(|(_, name)| name == "bifolio-serve").count();
+    let end = Instant::now() + Duration::from_secs(20);
+    while services() > 1 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(services(), 1, "the one of the program that runs now");
+    child.kill().expect("it runs");
+    child.wait().expect("our child");
 }
 
 #[test]

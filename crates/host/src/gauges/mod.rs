@@ -272,6 +272,13 @@ impl Gauges {
         self.set(USERFAULTFD, u64::from(bifolio_sys::process::pid()) << 32 | number);
     }
 
+    /// Says that this process, a service, is done: no descriptor need be kept for its sake.
+    pub(crate) fn forget_userfaultfd(&self) {
+        if self.userfaultfd_of(bifolio_sys::process::pid()).is_some() {
+            self.set(USERFAULTFD, 0);
+        }
+    }
+
     /// Which descriptor of process `service` is the program's userfaultfd; `None` before it has one.
     #[must_use]
     pub fn userfaultfd_of(&self, service: u32) -> Option<i32> {

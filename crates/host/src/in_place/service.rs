@@ -306,6 +306,7 @@ impl Service {
         self.gauges.set_userfaultfd(self.uffd.as_fd().as_raw_fd());
         self.control.say_ready(self.program, self.own.wake_page().address());
         while self.step() {}
+        self.gauges.forget_userfaultfd();
         self.sharing.end();
         self.measure();
     }
