@@ -28,7 +28,7 @@ const PROGRAMS: [&[&str]; 8] = [
     &[
         "sqlite3",
         ":memory:",
-        "create table t(a, b); with recursive c(x) as (select 1 union all select x + 1 from c where x < 1000000) \
+        "create table t(a, b); with recursive c(x) as (select 1 union all select x + 1 from c where x < 1200000) \
          insert into t select x, hex(x) || x from c; select sum(a), sum(length(b)) from t;",
     ],
     &[

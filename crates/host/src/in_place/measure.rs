@@ -12,7 +12,7 @@ use crate::in_place::service::{STORE, Service};
 const IDLE: Duration = Duration::from_secs(1);
 const ENGAGED: Duration = Duration::from_millis(100);
 /// A measurement may take this share of the time: 1 in so many parts.
-const SHARE: u32 = 500;
+const SHARE: u32 = 50;
 /// What could not be managed for this time is not managed.
 const UNMANAGEABLE: Duration = Duration::from_millis(500);
 /// Pages that are asked for at once.
