@@ -26,6 +26,8 @@ use bifolio_policy::belady::{self, Access};
 use bifolio_policy::eviction::EvictionName;
 use bifolio_policy::page_cache;
 
+use crate::requests::Step;
+
 /// The fewest pages that must move, one at a time, in a device memory of `pages` pages.
 ///
 /// # Errors
@@ -63,19 +65,23 @@ fn optimum(requests: &Requests, string: &[belady::Touch], pages: u64) -> belady:
 /// The requests as a string of single pages.
 fn belady_touches(requests: &Requests) -> Vec<belady::Touch> {
     let mut string = Vec::with_capacity(requests.touches.len());
-    let mut unmaps = requests.unmaps.iter().peekable();
-    for (at, touch) in requests.touches.iter().enumerate() {
-        while let Some(unmap) = unmaps.next_if(|unmap| unmap.before <= at) {
-            string.extend(unmap.pages().map(|page| belady::Touch { page, what: Access::Unmap }));
+    for step in requests.steps() {
+        match step {
+            Step::Touch(touch) => string.push(belady::Touch { page: touch.page, what: access(touch) }),
+            Step::Unmap(unmap) => {
+                string.extend(unmap.pages().map(|page| belady::Touch { page, what: Access::Unmap }));
+            }
         }
-        let what = match (touch.by_cpu, touch.write) {
-            (true, _) => Access::Away,
-            (false, true) => Access::Write,
-            (false, false) => Access::Read,
-        };
-        string.push(belady::Touch { page: touch.page, what });
     }
     string
+}
+
+fn access(touch: &Touch) -> Access {
+    match (touch.by_cpu, touch.write) {
+        (true, _) => Access::Away,
+        (false, true) => Access::Write,
+        (false, false) => Access::Read,
+    }
 }
 
 const PAGE_SIZE: u64 = bifolio_folio::PAGE_SIZE;

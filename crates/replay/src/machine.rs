@@ -13,7 +13,7 @@ use bifolio_sim::{SimDevice, SimView, Touch as Touched, VirtualClock};
 
 use crate::log::Log;
 use crate::outcome::Outcome;
-use crate::requests::{Limited, Requests, Touch, Unmap};
+use crate::requests::{Limited, Requests, Step, Touch, Unmap};
 
 /// What lies between the memories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,13 +98,10 @@ pub fn replay(
     machine.fill(requests)?;
     machine.log.begin();
     let (before, begin_ns) = (machine.statistics.snapshot(), machine.clock.now_ns());
-    let mut unmaps = requests.unmaps.iter().peekable();
-    for (at, touch) in requests.touches.iter().enumerate() {
-        while let Some(unmap) = unmaps.next_if(|unmap| unmap.before <= at) {
-            machine.unmap(unmap)?;
-        }
-        machine.touch(touch)?;
-    }
+    requests.steps().try_for_each(|step| match step {
+        Step::Touch(touch) => machine.touch(touch),
+        Step::Unmap(unmap) => machine.unmap(unmap),
+    })?;
     Ok(machine.outcome(requests, &before, begin_ns))
 }
 

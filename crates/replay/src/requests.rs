@@ -1,6 +1,7 @@
 //! What is replayed: touches of pages, of which a trace has some or all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::ops::Range;
 
 use crate::machine::ReplayError;
@@ -57,6 +58,15 @@ impl Unmap {
     pub fn pages(&self) -> Range<u64> {
         self.first..self.first + self.count
     }
+}
+
+/// What is done next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step<'r> {
+    /// A page is touched.
+    Touch(&'r Touch),
+    /// Pages lose their bytes.
+    Unmap(&'r Unmap),
 }
 
 /// Which memory is too small for all of the data.
@@ -150,6 +160,17 @@ impl Requests {
             touch.page = place(touch.page).expect("its block is touched");
         }
         Requests { source, limited, filled, touches, unmaps, blocks: places.len() }
+    }
+
+    /// Touches, and what is unmapped between them, in order. What is unmapped after the last touch is left out.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        let mut touches = self.touches.iter().enumerate().peekable();
+        let mut unmaps = self.unmaps.iter().peekable();
+        iter::from_fn(move || {
+            let (at, _) = *touches.peek()?;
+            let unmap = unmaps.next_if(|unmap| unmap.before <= at).map(Step::Unmap);
+            unmap.or_else(|| touches.next().map(|(_, touch)| Step::Touch(touch)))
+        })
     }
 
     /// Tells whether every touch is known, as the optimum and misses by size need.
