@@ -2,6 +2,8 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
@@ -121,26 +123,20 @@ pub fn address_space_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::As).current
 }
 
-/// How a child process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It exited with 0.
-    Well,
-    /// It exited with another code, or a signal ended it.
-    Badly,
+/// Reaps a child that has ended, of whatever number: the number, and how it ended.
+#[must_use]
+pub fn reap_any() -> Option<(u32, ExitStatus)> {
+    use rustix::process::{WaitOptions, wait};
+    let (pid, status) = wait(WaitOptions::NOHANG).ok().flatten()?;
+    Some((pid.as_raw_nonzero().get().unsigned_abs(), ExitStatus::from_raw(status.as_raw())))
 }
 
-/// Reaps child `pid` if it has ended. A process that is no child of this one counts as ended well.
+/// Reaps child `pid` if it has ended, and tells whether it has. A process that is no child of this one counts as ended.
 #[must_use]
-pub fn reap(pid: u32) -> Option<Ended> {
+pub fn reap(pid: u32) -> bool {
     use rustix::process::{Pid, WaitOptions, waitpid};
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Some(Ended::Well) };
-    match waitpid(Some(pid), WaitOptions::NOHANG) {
-        Ok(None) | Err(Errno::INTR) => None,
-        Ok(Some((_, status))) if status.exit_status() == Some(0) => Some(Ended::Well),
-        Ok(Some(_)) => Some(Ended::Badly),
-        Err(_) => Some(Ended::Well),
-    }
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return true };
+    !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None) | Err(Errno::INTR))
 }
 
 /// Lets this process end when the thread that started it ends.

@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use bifolio_host::gauges::Gauges;
 use bifolio_host::in_place::settings::{Settings, VARIABLE};
-use bifolio_sys::process::{self, Ended};
+use bifolio_sys::process;
 use bifolio_sys::{SignalInbox, SysError};
 use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXFSZ,
@@ -60,38 +60,40 @@ impl Runner {
             process::kill_now(child.id());
             RunError::Watch(error)
         })?;
-        let status = self.wait(child, &ended, gauges).map_err(failed)?;
+        let status = self.wait(child.id(), &ended, gauges).map_err(failed)?;
         wait_for_last_figures(gauges);
         Ok(status)
     }
 
     /// Waits for the program, passes signals on, and ends it if it lost its service.
-    fn wait(&self, mut child: Child, ended: &OwnedFd, gauges: &Gauges) -> io::Result<ExitStatus> {
+    fn wait(&self, program: u32, ended: &OwnedFd, gauges: &Gauges) -> io::Result<ExitStatus> {
         let mut service = None;
         let mut kept = Kept::default();
         loop {
             let look = if kept.0.is_some() { LOOK } else { FIRST_LOOK };
-            let [signal, over] = process::wait_readable([self.signals.as_fd(), ended.as_fd()], look)?;
+            let [signal, _] = process::wait_readable([self.signals.as_fd(), ended.as_fd()], look)?;
             while let Some(arrived) = self.signals.read()?.filter(|_| signal) {
                 if arrived.sent && PASSED_ON.contains(&arrived.signal) {
                     // A program that is gone needs no signal any more.
-                    let _: Result<(), SysError> = process::send_signal(child.id(), arrived.signal);
+                    let _: Result<(), SysError> = process::send_signal(program, arrived.signal);
                 }
-            }
-            if over {
-                return child.wait();
             }
             service = service.or_else(|| gauges.service());
             kept.follow(service, gauges);
-            match service.and_then(process::reap) {
-                None => {}
-                // The program runs another one by now, which has a service of its own.
-                Some(Ended::Well) => service = gauges.service().filter(|now| Some(*now) != service),
-                Some(Ended::Badly) => {
+            // Each program that a process runs in turn has had a service: all of them are our children.
+            while let Some((pid, status)) = process::reap_any() {
+                if pid == program {
+                    return Ok(status);
+                }
+                let named = gauges.service();
+                let current = [service, named].contains(&Some(pid));
+                // The program may run another one by now, which has a service of its own.
+                service = service.filter(|followed| *followed != pid).or(named.filter(|now| *now != pid));
+                if current && !status.success() {
                     if gauges.read().failure.is_none() {
                         gauges.set_failure("the service process ended before its program");
                     }
-                    process::kill_now(child.id());
+                    process::kill_now(program);
                 }
             }
         }
@@ -123,7 +125,7 @@ impl Kept {
 fn wait_for_last_figures(gauges: &Gauges) {
     let start = Instant::now();
     while let Some(service) = gauges.service().filter(|_| start.elapsed() < LAST_FIGURES) {
-        if process::reap(service).is_some() {
+        if process::reap(service) {
             break;
         }
         std::thread::sleep(Duration::from_millis(1));

@@ -122,7 +122,8 @@ fn everything_ends_with_a_service_that_is_killed_and_the_command_says_so() {
 #[test]
 fn service_of_a_program_that_was_replaced_ends() {
     let fill = "import os, sys\nblocks = [bytearray([i % 250 + 1]) * 100_000 for i in range(200)]\n";
-    let replace = format!("{fill}os.execv(sys.executable, [sys.executable, '-c', {BUSY:?}])");
+    let step = format!("{fill}os.execv(sys.executable, [sys.executable, '-c', sys.argv[1], *sys.argv[2:]])");
+    let replace = step.replace("sys.argv[1], *sys.argv[2:]", &format!("{step:?}, {BUSY:?}"));
     let Some((mut child, _)) = started("service_of_a_program_that_was_replaced_ends", &replace) else {
         return;
     };
