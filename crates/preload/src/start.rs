@@ -37,6 +37,8 @@ const BYTES_ANYWAY: usize = 8 << 20;
 const BYTES_OF_LISTS: usize = 32 << 20;
 /// A service that is not ready yet is looked at that often.
 const LOOK: Duration = Duration::from_millis(200);
+/// The shortest that there is: threads of the program wait for the service, and its turns are short.
+const TIME_SLICE: Duration = Duration::from_micros(100);
 
 /// Why there is no service for this program.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +177,8 @@ enum OpenError {
 fn open(start_up: StartUp) -> Result<Service, OpenError> {
     // SAFETY: no descriptor was opened in this process yet.
     unsafe { process::detach_sibling("bifolio-serve") }?;
+    // Without it the service runs later where many threads want the processor.
+    let _: Result<(), SysError> = process::set_time_slice(TIME_SLICE);
     let StartUp { settings, gauges, program, own } = start_up;
     // SAFETY: ranges of ours are excluded by `own`, or are no private memory.
     let memory = unsafe { ProgramMemory::take() };

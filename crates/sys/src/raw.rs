@@ -5,7 +5,8 @@ use rustix::io::Errno;
 
 use linux_raw_sys::general::{
     __NR_clock_gettime, __NR_close_range, __NR_exit_group, __NR_kcmp, __NR_madvise, __NR_membarrier,
-    __NR_mincore, __NR_rt_sigprocmask, __NR_signalfd4, __NR_tgkill, SIG_BLOCK, SIG_SETMASK,
+    __NR_mincore, __NR_rt_sigprocmask, __NR_sched_getattr, __NR_sched_setattr, __NR_signalfd4, __NR_tgkill,
+    SIG_BLOCK, SIG_SETMASK,
 };
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -105,6 +106,37 @@ pub(crate) fn mincore(start: usize, pages: &mut [u8]) -> Result<(), Errno> {
     let len = pages.len() * crate::PAGE;
     // SAFETY: the kernel writes one byte for each page, as many as the slice has, and reads no memory.
     let raw = unsafe { syscall4(__NR_mincore, [start, len, pages.as_mut_ptr() as usize, 0]) };
+    answer(raw).map(drop)
+}
+
+/// How the kernel schedules a thread: the first version of `struct sched_attr`, and how much of it there is.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct SchedAttr {
+    size: u32,
+    pub(crate) policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    /// Of a thread without a deadline: its time slice, in nanoseconds.
+    pub(crate) runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// Reads how this thread is scheduled.
+pub(crate) fn sched_getattr() -> Result<SchedAttr, Errno> {
+    let mut attr = SchedAttr::default();
+    let (out, size) = (&raw mut attr, size_of::<SchedAttr>());
+    // SAFETY: the kernel writes at most `size` bytes to `attr`, which may hold any bytes.
+    let raw = unsafe { syscall4(__NR_sched_getattr, [0, out as usize, size, 0]) };
+    answer(raw).map(|_| attr)
+}
+
+/// Sets how this thread is scheduled, from what [`sched_getattr`] has read.
+pub(crate) fn sched_setattr(attr: &SchedAttr) -> Result<(), Errno> {
+    // SAFETY: the kernel reads as many bytes of `attr` as it has been told are there, and touches no other memory.
+    let raw = unsafe { syscall4(__NR_sched_setattr, [0, &raw const *attr as usize, 0, 0]) };
     answer(raw).map(drop)
 }
 
