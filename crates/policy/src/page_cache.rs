@@ -6,6 +6,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use bifolio_folio::{PageRun, PageSet};
+
 use crate::belady::Touch;
 use crate::eviction::{Eviction, Object, ObjectId, Removal};
 
@@ -25,13 +27,11 @@ pub fn misses(string: &[Touch], pages: usize, order: &mut dyn Eviction) -> u64 {
             None => {
                 misses += 1;
                 if cache.here.len() >= pages.max(1) {
-                    victims.clear();
-                    order.victims(1, &mut |_| false, &mut victims);
-                    order.remove(victims[0], Removal::Evicted);
-                    cache.leave(victims[0]);
+                    cache.evict(order, &mut victims);
                 }
                 let id = cache.come(touch.page);
                 order.insert(id, Object { name: touch.page, pages: 1 });
+                order.pages_came(touch.page, 1);
             }
         }
     }
@@ -54,6 +54,23 @@ impl Cache {
         self.names[id.0 as usize] = page;
         self.here.insert(page, id);
         id
+    }
+
+    /// Lets the next victim leave that does not stay.
+    fn evict(&mut self, order: &mut dyn Eviction, victims: &mut Vec<ObjectId>) {
+        let mut page = PageSet::EMPTY;
+        page.insert(PageRun::single(0));
+        loop {
+            victims.clear();
+            order.victims(1, &mut |_| false, victims);
+            let (id, name) = (victims[0], self.names[victims[0].0 as usize]);
+            order.remove(id, Removal::Evicted);
+            if order.stay(name, &page).is_empty() {
+                order.pages_left(name, &page);
+                return self.leave(id);
+            }
+            order.insert(id, Object { name, pages: 1 });
+        }
     }
 
     fn leave(&mut self, id: ObjectId) {

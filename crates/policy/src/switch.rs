@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use bifolio_folio::PAGE_SHIFT;
+use bifolio_folio::{PAGE_SHIFT, PageSet};
 use bifolio_migrate::OrderRange;
 
 use crate::eviction::{Eviction, Object, ObjectId, Removal};
@@ -150,6 +150,18 @@ impl Eviction for Switched {
         victims: &mut Vec<ObjectId>,
     ) {
         self.policy.eviction().victims(count, was_used, victims);
+    }
+
+    fn pages_came(&mut self, first: u64, count: u32) {
+        self.policy.eviction().pages_came(first, count);
+    }
+
+    fn pages_left(&mut self, first: u64, pages: &PageSet) {
+        self.policy.eviction().pages_left(first, pages);
+    }
+
+    fn stay(&mut self, first: u64, there: &PageSet) -> PageSet {
+        self.policy.eviction().stay(first, there)
     }
 }
 

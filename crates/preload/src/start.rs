@@ -33,6 +33,8 @@ const REFUSED: i32 = 3;
 /// Bytes that the service needs for each page of the store at most, and beyond that.
 const BYTES_A_PAGE: usize = 160;
 const BYTES_ANYWAY: usize = 8 << 20;
+/// Bytes that a policy remembers for each page of the memory that it governs, at most.
+const BYTES_A_PAGE_OF_RAM: usize = 24;
 /// Address space for lists of as many mappings as a program can have: then there are none for large blocks.
 const BYTES_OF_LISTS: usize = 32 << 20;
 /// A service that is not ready yet is looked at that often.
@@ -107,8 +109,9 @@ fn start_service(settings: Settings, image: &Image) -> Result<(), StartError> {
     let gauges = gauges(&settings)?;
     let marker = original::become_original()?;
     let own = vec![marker, image.pages().ok_or(StartError::NoImage)?];
-    own::reserve(settings.vram / bifolio_sys::PAGE * BYTES_A_PAGE + BYTES_ANYWAY + BYTES_OF_LISTS)
-        .map_err(|()| StartError::Records(settings.vram))?;
+    let [ram, vram] = [settings.ram, settings.vram].map(|bytes| bytes / bifolio_sys::PAGE);
+    let records = vram * BYTES_A_PAGE + ram * BYTES_A_PAGE_OF_RAM;
+    own::reserve(records + BYTES_ANYWAY + BYTES_OF_LISTS).map_err(|()| StartError::Records(settings.vram))?;
     let program = process::pid();
     thread::become_known();
     let told = GAUGES.get_or_init(|| gauges.clone());

@@ -67,7 +67,6 @@ impl Service {
         for region in self.regions.within(block..block + HUGE_PAGE) {
             for window in self.within_mappings(region) {
                 self.evict_window(window.clone());
-                self.residents.left(&window);
                 stay |= resident_set(range_of(&window)).is_ok_and(|there| !there.is_empty());
             }
         }
@@ -127,6 +126,9 @@ impl Service {
         let base = block_of(window);
         let Ok(mut there) = resident_set(window) else { return };
         self.leave_out_dropping(window, &mut there);
+        let stay = self.residents.stay(base, &there);
+        self.round.went |= !stay.is_empty();
+        stay.runs(PageRun::BLOCK).for_each(|run| there.remove(run));
         if there.is_empty() {
             return;
         }
@@ -140,6 +142,10 @@ impl Service {
         }
         self.staged = Some((base, staged));
         self.store_staged(base, staged);
+        let mut gone = staged;
+        let back = self.staged.map_or(PageSet::EMPTY, |(_, back)| back);
+        back.runs(PageRun::BLOCK).for_each(|run| gone.remove(run));
+        self.residents.left(base, &gone);
         self.put_back();
         // Frames that wait for use are part of the reserve.
         if self.alone && u64::from(staged.count()) <= self.limits.reserve {

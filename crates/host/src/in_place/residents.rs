@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use bifolio_folio::{BLOCK_PAGES, PAGE_SHIFT};
+use bifolio_folio::{BLOCK_PAGES, PAGE_SHIFT, PageRun, PageSet};
 use bifolio_policy::{
     Coming, Decision, Fact, Fault, Leaving, Memory, Object, ObjectId, Policies, Policy, Removal, Side, Switch,
 };
@@ -54,7 +54,9 @@ impl Residents {
         }
         let first = block_of(range.start);
         (first..range.end).step_by(HUGE_PAGE).for_each(|block| self.add(block));
-        self.policy.learn(Fact::Came { address: range.start, pages: pages_of(range), why });
+        let pages = pages_of(range);
+        self.policy.learn(Fact::Came { address: range.start, pages, why });
+        self.policy.eviction().pages_came(page_of(range.start), pages);
     }
 
     /// A range may have pages that came without a fault.
@@ -80,7 +82,7 @@ impl Residents {
         let (blocks, policy) = (&mut self.blocks, &mut self.policy);
         self.numbers.entry(block).or_insert_with(|| {
             let number = u32::try_from(blocks.insert(block)).expect("there are fewer than 2^32 blocks");
-            let object = Object { name: block as u64 >> PAGE_SHIFT, pages: BLOCK_PAGES.into() };
+            let object = Object { name: page_of(block), pages: BLOCK_PAGES.into() };
             policy.eviction().insert(ObjectId(number), object);
             ObjectId(number)
         });
@@ -97,10 +99,19 @@ impl Residents {
         Some(block)
     }
 
-    /// Pages of a range have left, to make room. Which of them were used is not known.
-    pub(super) fn left(&mut self, range: &Range<usize>) {
-        let (address, pages, came) = (range.start, pages_of(range), Coming::Fault);
-        self.policy.learn(Fact::Left { address, pages, came, used: None, why: Leaving::Evicted });
+    /// Pages of a block that stay although its turn has come, of those that are there.
+    pub(super) fn stay(&mut self, block: usize, there: &PageSet) -> PageSet {
+        self.policy.eviction().stay(page_of(block), there)
+    }
+
+    /// Pages of a block have left, to make room. Which of them were used is not known.
+    pub(super) fn left(&mut self, block: usize, pages: &PageSet) {
+        for run in pages.runs(PageRun::BLOCK) {
+            let (address, pages) = (block + usize::from(run.first()) * PAGE, run.pages().into());
+            let (came, why) = (Coming::Fault, Leaving::Evicted);
+            self.policy.learn(Fact::Left { address, pages, came, used: None, why });
+        }
+        self.policy.eviction().pages_left(page_of(block), pages);
     }
 }
 
@@ -109,12 +120,19 @@ pub(super) fn block_of(address: usize) -> usize {
     address & !(HUGE_PAGE - 1)
 }
 
+/// The number of the page at an address.
+fn page_of(address: usize) -> u64 {
+    address as u64 >> PAGE_SHIFT
+}
+
 fn pages_of(range: &Range<usize>) -> u32 {
     u32::try_from(range.len() / PAGE).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use bifolio_policy::PolicyName;
+
     use super::*;
 
     fn residents() -> Residents {
@@ -130,6 +148,18 @@ mod tests {
         assert_eq!(residents.len(), 3);
         let order = [(); 4].map(|()| residents.take_victim());
         assert_eq!(order, [Some(3 * HUGE_PAGE), Some(HUGE_PAGE), Some(2 * HUGE_PAGE), None]);
+    }
+
+    #[test]
+    fn page_that_came_back_soon_stays_when_its_block_leaves_next() {
+        let mut residents = Residents::new(&Switch::new(PolicyName::default()), 1 << 16, 1 << 16);
+        let (mut page, mut there) = (PageSet::EMPTY, PageSet::EMPTY);
+        page.insert(PageRun::single(5));
+        there.insert(PageRun::between(0, 9).expect("pages"));
+        residents.left(HUGE_PAGE, &there);
+        residents.came(&(HUGE_PAGE + 5 * PAGE..HUGE_PAGE + 6 * PAGE), Coming::Fault);
+        assert_eq!(residents.take_victim(), Some(HUGE_PAGE));
+        assert_eq!(residents.stay(HUGE_PAGE, &there), page);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Which object leaves a memory next: [`Eviction`], and five implementations.
+//! Which object leaves a memory next: [`Eviction`], and six implementations.
 //!
 //! | name | the next victim |
 //! |---|---|
 //! | [`lru`] | the object that was used longest ago |
 //! | [`fifo`] | the object that came first |
 //! | [`clock`] | as `fifo`, but a used object goes round once more |
+//! | [`refault`] | as `fifo`, but pages that came back soon after they had left stay for some rounds |
 //! | [`sieve`] | as `clock`, but used objects stay where they are and the hand passes over them |
 //! | [`s3fifo`] | new objects pass a small queue first; only what is used there again enters the large one |
 //!
@@ -16,11 +17,14 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use bifolio_folio::PageSet;
+
 pub mod clock;
 pub mod fifo;
 pub mod lru;
 mod name;
 mod queue;
+pub mod refault;
 pub mod s3fifo;
 pub mod sieve;
 
@@ -86,6 +90,24 @@ pub trait Eviction: Send + fmt::Debug {
         was_used: &mut dyn FnMut(ObjectId) -> bool,
         victims: &mut Vec<ObjectId>,
     );
+
+    /// Pages came, counted from address 0. Only told where objects are memory of which parts come and leave, as under `bifolio run`.
+    fn pages_came(&mut self, first: u64, count: u32) {
+        let _ = (first, count);
+    }
+
+    /// Pages left, counted from the page `first`, all within one block, to make room. Told where [`Eviction::pages_came`] is.
+    fn pages_left(&mut self, first: u64, pages: &PageSet) {
+        let _ = (first, pages);
+    }
+
+    /// The pages that stay of an object, whose turn to leave it is, of those that are `there`, counted from the page `first`, all within
+    /// one block. If any do, the object is inserted again. Asked where [`Eviction::pages_came`] is told. If it is asked often enough for
+    /// every object, it answers that something leaves.
+    fn stay(&mut self, first: u64, there: &PageSet) -> PageSet {
+        let _ = (first, there);
+        PageSet::EMPTY
+    }
 }
 
 impl Eviction for Box<dyn Eviction> {
@@ -108,5 +130,17 @@ impl Eviction for Box<dyn Eviction> {
         victims: &mut Vec<ObjectId>,
     ) {
         (**self).victims(count, was_used, victims);
+    }
+
+    fn pages_came(&mut self, first: u64, count: u32) {
+        (**self).pages_came(first, count);
+    }
+
+    fn pages_left(&mut self, first: u64, pages: &PageSet) {
+        (**self).pages_left(first, pages);
+    }
+
+    fn stay(&mut self, first: u64, there: &PageSet) -> PageSet {
+        (**self).stay(first, there)
     }
 }

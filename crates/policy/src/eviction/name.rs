@@ -8,6 +8,7 @@ use super::Eviction;
 use super::clock::Clock;
 use super::fifo::Fifo;
 use super::lru::Lru;
+use super::refault::Refault;
 use super::s3fifo::S3Fifo;
 use super::sieve::Sieve;
 
@@ -25,6 +26,8 @@ pub enum EvictionName {
     S3Fifo,
     /// [`Sieve`].
     Sieve,
+    /// [`Refault`].
+    Refault,
 }
 
 /// No [`Eviction`] has this name.
@@ -33,12 +36,13 @@ pub struct UnknownEviction;
 
 impl EvictionName {
     /// All names.
-    pub const ALL: [EvictionName; 5] = [
+    pub const ALL: [EvictionName; 6] = [
         EvictionName::Lru,
         EvictionName::Fifo,
         EvictionName::Clock,
         EvictionName::S3Fifo,
         EvictionName::Sieve,
+        EvictionName::Refault,
     ];
 
     /// The name as it is written.
@@ -50,6 +54,7 @@ impl EvictionName {
             EvictionName::Clock => "clock",
             EvictionName::S3Fifo => "s3fifo",
             EvictionName::Sieve => "sieve",
+            EvictionName::Refault => "refault",
         }
     }
 
@@ -62,6 +67,7 @@ impl EvictionName {
             EvictionName::Clock => Box::new(Clock::default()),
             EvictionName::S3Fifo => Box::new(S3Fifo::new(pages)),
             EvictionName::Sieve => Box::new(Sieve::default()),
+            EvictionName::Refault => Box::new(Refault::new(pages)),
         }
     }
 }
