@@ -103,10 +103,16 @@ enum { COLLAPSE = 25, HWPOISON = 100, SOFT_OFFLINE = 101 };
 static const int advices[] = {0,  1,  2,  3,  4,  4,  4,  4,  5,  6,  7,  8,  9,  10, 11,       12,           13,  14,  15,  16, 17,
                               18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 77, 99, -1, HWPOISON, SOFT_OFFLINE, 102, 103, 103, 104};
 
-/* Gives bytes to pages of which the kernel may have kept or dropped the old ones. */
+/* Gives bytes to pages of which the kernel may have kept or dropped the old ones: to all of each, since a file may be written from it. */
 static void make_definite(char *start, size_t count) {
-    for (size_t page = 0; page < count; page++)
-        if (fill(start + page * PAGE, 1)) madvise(start + page * PAGE, PAGE, MADV_DONTNEED_LOCKED);
+    for (char *page = start; page < start + count * PAGE; page += PAGE) {
+        if (fill(page, 1)) {
+            madvise(page, PAGE, MADV_DONTNEED_LOCKED);
+        } else {
+            memset(page, 0, PAGE);
+            fill(page, 1);
+        }
+    }
 }
 
 static long advise(char *at, size_t len) {
