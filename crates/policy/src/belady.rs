@@ -52,8 +52,27 @@ pub struct Optimum {
     pub misses: u64,
     /// Pages that come with their bytes: misses of pages that have any.
     pub moved_in: u64,
-    /// Pages that leave and were written here: the others need no copy.
+    /// Pages that leave and were written here: the others need no copy where the other side kept theirs.
     pub moved_out: u64,
+    /// Pages that leave with bytes, written here or not: what has to be copied where the other side keeps none.
+    pub left: u64,
+}
+
+/// A page that is here.
+#[derive(Clone, Copy, Debug)]
+struct Page {
+    /// When it is accessed next.
+    next: usize,
+    written: bool,
+    /// Whether it came with bytes.
+    holds_bytes: bool,
+}
+
+impl Optimum {
+    fn leaves(&mut self, page: Option<Page>) {
+        self.moved_out += u64::from(page.is_some_and(|page| page.written));
+        self.left += u64::from(page.is_some_and(|page| page.written || page.holds_bytes));
+    }
 }
 
 /// No further access.
@@ -65,31 +84,33 @@ const NEVER: usize = usize::MAX;
 pub fn optimum(string: &[Touch], pages: usize, has_bytes: impl Fn(u64) -> bool) -> Optimum {
     let next = next_touches(string);
     let mut found = Optimum::default();
-    // What is here: the next access of each page, and whether it was written.
-    let mut here: BTreeMap<u64, (usize, bool)> = BTreeMap::new();
+    // What is here.
+    let mut here: BTreeMap<u64, Page> = BTreeMap::new();
     let mut by_next: BTreeSet<(usize, u64)> = BTreeSet::new();
     // Whether a page that is not here has bytes, for those that were accessed.
     let mut bytes: BTreeMap<u64, bool> = BTreeMap::new();
     for (touch, next) in string.iter().zip(next) {
         let before = here.remove(&touch.page);
-        if let Some((at, _)) = before {
-            by_next.remove(&(at, touch.page));
+        if let Some(page) = before {
+            by_next.remove(&(page.next, touch.page));
         }
-        let written = before.is_some_and(|(_, written)| written);
         let had_bytes = bytes.insert(touch.page, touch.what != Access::Unmap);
         if touch.what.leaves() {
-            found.moved_out += u64::from(written && touch.what == Access::Away);
+            found.leaves(before.filter(|_| touch.what == Access::Away));
             continue;
         }
-        if before.is_none() {
+        let mut page = before.unwrap_or_else(|| {
+            let holds_bytes = had_bytes.unwrap_or_else(|| has_bytes(touch.page));
             found.misses += 1;
-            found.moved_in += u64::from(had_bytes.unwrap_or_else(|| has_bytes(touch.page)));
-        }
+            found.moved_in += u64::from(holds_bytes);
+            Page { next, written: false, holds_bytes }
+        });
         if before.is_none() && here.len() >= pages.max(1) {
-            let victim = by_next.pop_last().and_then(|(_, page)| here.remove(&page));
-            found.moved_out += u64::from(victim.is_some_and(|(_, written)| written));
+            found.leaves(by_next.pop_last().and_then(|(_, page)| here.remove(&page)));
         }
-        here.insert(touch.page, (next, written || touch.what == Access::Write));
+        page.next = next;
+        page.written |= touch.what == Access::Write;
+        here.insert(touch.page, page);
         by_next.insert((next, touch.page));
     }
     found
@@ -115,13 +136,19 @@ mod tests {
     fn a_loop_keeps_what_fits_less_the_page_that_passes() {
         // 5 pages in room for 4: after the first round, each round of 4 accesses misses once.
         let string: Vec<Touch> = (0..5 + 4 * 10).map(|at| Touch::read(at % 5)).collect();
-        assert_eq!(optimum(&string, 4, |_| true), Optimum { misses: 15, moved_in: 5 + 10, moved_out: 0 });
+        assert_eq!(
+            optimum(&string, 4, |_| true),
+            Optimum { misses: 15, moved_in: 5 + 10, moved_out: 0, left: 15 - 4 }
+        );
     }
 
     #[test]
     fn only_what_was_written_is_copied_out() {
         let string = [(1, Access::Write), (2, Access::Read), (1, Access::Away), (2, Access::Away)];
-        assert_eq!(optimum(&touches(&string), 2, |_| true), Optimum { misses: 2, moved_in: 2, moved_out: 1 });
+        assert_eq!(
+            optimum(&touches(&string), 2, |_| true),
+            Optimum { misses: 2, moved_in: 2, moved_out: 1, left: 2 }
+        );
     }
 
     #[test]
@@ -136,7 +163,8 @@ mod tests {
         assert_eq!(moved(Access::Away, 2, false), (2, 1, 1));
         // What was evicted has bytes, also if it began as zeros.
         let evicted = touches(&[(1, Access::Write), (2, Access::Write), (1, Access::Read)]);
-        assert_eq!(optimum(&evicted, 1, |_| false), Optimum { misses: 3, moved_in: 1, moved_out: 2 });
+        let fewest = Optimum { misses: 3, moved_in: 1, moved_out: 2, left: 2 };
+        assert_eq!(optimum(&evicted, 1, |_| false), fewest);
     }
 
     fn touches(string: &[(u64, Access)]) -> Vec<Touch> {

@@ -28,14 +28,21 @@ use bifolio_policy::page_cache;
 
 use crate::requests::Step;
 
-/// The fewest pages that must move, one at a time, in a device memory of `pages` pages.
+/// The fewest pages that must move, one at a time, in a memory of `pages` pages.
+///
+/// What a device's pages came from stays where it was in system memory, so only what was written there is copied back. What comes to
+/// system memory is kept nowhere else: it is copied whenever it leaves.
 ///
 /// # Errors
 /// As [`Requests::check_exact`].
 pub fn fewest(requests: &Requests, pages: u64) -> Result<Optimum, ReplayError> {
     requests.check_exact()?;
     let found = optimum(requests, &belady_touches(requests), pages);
-    Ok(Optimum { bytes_in: found.moved_in * PAGE_SIZE, bytes_out: found.moved_out * PAGE_SIZE })
+    let out = match requests.limited {
+        Limited::Device => found.moved_out,
+        Limited::System => found.left,
+    };
+    Ok(Optimum { bytes_in: found.moved_in * PAGE_SIZE, bytes_out: out * PAGE_SIZE })
 }
 
 /// What misses in a memory of `pages` single pages under each order of use alone, as simulators of caches tell it, and with the
@@ -85,3 +92,19 @@ fn access(touch: &Touch) -> Access {
 }
 
 const PAGE_SIZE: u64 = bifolio_folio::PAGE_SIZE;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_that_were_only_read_are_copied_back_where_nothing_was_kept() {
+        let fewest_of = |limited| {
+            let touches = [0, 1, 2, 0, 1, 2].map(Touch::read).to_vec();
+            let found = fewest(&Requests::of_touches(touches, 3, limited), 2).expect("all is known");
+            (found.bytes_in / PAGE_SIZE, found.bytes_out / PAGE_SIZE)
+        };
+        assert_eq!(fewest_of(Limited::Device), (4, 0));
+        assert_eq!(fewest_of(Limited::System), (4, 2));
+    }
+}

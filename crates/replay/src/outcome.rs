@@ -61,7 +61,7 @@ pub struct PageMisses {
 pub struct Optimum {
     /// To the device.
     pub bytes_in: u64,
-    /// From the device: pages that were written there.
+    /// From the device: pages that were written there. From system memory: every page that leaves.
     pub bytes_out: u64,
 }
 
