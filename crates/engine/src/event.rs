@@ -83,7 +83,7 @@ impl Cause {
     /// Why pages come by such a transaction.
     pub(crate) fn coming(self) -> Coming {
         match self {
-            Cause::CpuFault | Cause::DeviceFault | Cause::Ahead => Coming::Fault,
+            Cause::CpuFault | Cause::DeviceFault => Coming::Fault,
             Cause::Eviction | Cause::Reclaim => Coming::Room,
             _ => Coming::Prefetch,
         }

@@ -3,7 +3,8 @@
 //! ```text
 //!   fault -- advice? ------------------------------------------------------------> as the program says
 //!        |-- goes back and forth? -----------------------------------------------> waits, then stays (bounces)
-//!        |-- there is room? -----------------------------------------------------> moves, in a large folio
+//!        |-- there is room? -----------------------------------------------------> moves, in a large folio; the first few, and
+//!        |                                                                         steps that leave pages out, as single pages
 //!        |-- step of a walk? ----------------------------------------------------> moves, more at each step; a walk that
 //!        |                                                                         leaves pages out is run ahead of (streams)
 //!        |-- the device can use it where it is, and has not used it often yet? --> stays, and is counted
@@ -41,7 +42,9 @@ const FOLIOS_MIN: u64 = 16;
 /// There is room while more than one page in so many is free.
 const ROOM: u64 = 16;
 /// While there is room, a folio takes at most one part in so many of what is free.
-const FILLING_PART: u64 = 4;
+const FILLING_PART: u64 = 2;
+/// The first faults that bring single pages, though there is room: in large folios a walk that leaves pages out is not seen.
+const FIRST: u8 = 3;
 /// Blocks that are remembered.
 const BLOCKS: usize = 1 << 16;
 /// Folios that must leave well used until a block's order grows.
@@ -73,6 +76,8 @@ pub struct Auto {
     ahead_max: u32,
     /// Whether nothing has left yet to make room.
     is_filling: bool,
+    /// Faults so far, up to [`FIRST`].
+    first: u8,
     bounces: Bounces,
     blocks: BTreeMap<u64, Worth>,
     /// What is assumed of a block that nothing is known of: what was learned last.
@@ -93,6 +98,7 @@ impl Auto {
             streams: Streams::new(),
             ahead_max: u32::try_from(memory.least_pages / FOLIOS_MIN).unwrap_or(u32::MAX),
             is_filling: true,
+            first: 0,
             bounces: Bounces::default(),
             blocks: BTreeMap::new(),
             usual: Worth { order: 0, dense: 0, grow_after: GROW_AFTER, tries: None },
@@ -114,14 +120,20 @@ impl Auto {
         let order = match fault.advice.pattern {
             Pattern::Random => Order::ZERO,
             Pattern::Sequential => self.largest,
-            Pattern::Any if self.has_room(fault.free_pages) => self.largest_now(fault.free_pages),
+            Pattern::Any if self.has_room(fault.free_pages) && !step.is_strided() => {
+                self.largest_now(fault.free_pages)
+            }
             Pattern::Any => Order::new(learned).unwrap_or(Order::MAX).max(step.order()),
         };
         order.min(self.largest).max(self.smallest)
     }
 
     /// While there is room, a folio takes a part of it.
-    fn largest_now(&self, free_pages: u64) -> Order {
+    fn largest_now(&mut self, free_pages: u64) -> Order {
+        if self.first < FIRST {
+            self.first += 1;
+            return Order::ZERO;
+        }
         let fitting = Order::largest_fitting(free_pages / FILLING_PART).unwrap_or(Order::ZERO);
         fitting.min(Order::PMD)
     }
@@ -203,7 +215,7 @@ impl Policy for Auto {
         if placement == Placement::Move {
             let first = page & !(order.pages() - 1);
             self.streams.brings(step, first..first + order.pages());
-            if !self.has_room(fault.free_pages) && fault.advice.pattern == Pattern::Any {
+            if fault.advice.pattern == Pattern::Any {
                 prefetch = self.streams.run_ahead(step, fault.address, self.ahead_max);
             }
         }
@@ -219,7 +231,7 @@ impl Policy for Auto {
         if let Fact::Left { address, pages, came, used, why } = fact {
             self.is_filling &= why != Leaving::Evicted;
             if used.is_some_and(|used| is_in_vain(came, pages, used)) {
-                self.streams.distrust(address as u64 >> PAGE_SHIFT);
+                self.streams.distrust(address as u64 >> PAGE_SHIFT, came);
             }
             if why == Leaving::Wanted {
                 self.bounces.taken(address as u64 >> PAGE_SHIFT);
@@ -275,20 +287,27 @@ mod tests {
     #[test]
     fn while_there_is_room_a_fault_brings_a_large_folio() {
         let mut policy = Auto::new(&Memory::device(1 << 16), EvictionName::S3Fifo);
-        let fault = Fault::new(address(512), Side::DEVICE, 1 << 16);
-        assert_eq!(policy.decide(&fault).orders.largest, Order::PMD);
-        let few = Fault { free_pages: 64, ..fault };
+        let fault = |page| Fault::new(address(page), Side::DEVICE, 1 << 16);
+        let orders = [900, 20_000, 3].map(|page| policy.decide(&fault(page)).orders.largest);
+        assert_eq!(orders, [Order::ZERO; 3], "a walk would be seen");
+        assert_eq!(policy.decide(&fault(512)).orders.largest, Order::PMD);
+        let few = Fault { free_pages: 32, ..fault(512) };
         assert_eq!(policy.decide(&few).orders.largest, Order::K64, "a part of what is free");
         leave(&mut policy, 1 << 20, 1, 1);
         assert_eq!(policy.decide(&few).orders.largest, Order::ZERO, "it would take another's place");
     }
 
     #[test]
-    fn strided_walk_is_run_ahead_of_where_there_is_no_room() {
-        let mut policy = full();
-        let ahead: Vec<_> = [0, 100, 200].map(|page| decide(&mut policy, page).prefetch).to_vec();
-        assert!(ahead[..2].iter().all(Option::is_none));
-        assert!(ahead[2].is_some_and(|ahead| ahead.first == address(300) && ahead.count == 2), "{ahead:?}");
+    fn strided_walk_is_run_ahead_of_and_nothing_else_comes() {
+        for free_pages in [0, 1 << 16] {
+            let mut policy = full();
+            let fault = |page| Fault::new(address(page), Side::DEVICE, free_pages);
+            let decided = [0, 100, 200].map(|page| policy.decide(&fault(page)));
+            assert!(decided.iter().all(|decision| decision.orders.largest == Order::ZERO), "{decided:?}");
+            let [first, second, third] = decided.map(|decision| decision.prefetch);
+            assert_eq!((first, second), (None, None));
+            assert!(third.is_some_and(|ahead| ahead.first == address(300) && ahead.count == 2), "{third:?}");
+        }
     }
 
     #[test]

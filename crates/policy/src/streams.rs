@@ -3,6 +3,7 @@
 //! ```text
 //!   fault:    17         18  19-20      21-24               dense: begins where the last one ended
 //!   fault:  5       25       45       65       85           strided: as far on as the last time
+//!   fault:   6       26                                     begins again, beside where it began
 //! ```
 //!
 //! A lone fault says nothing about its neighbours. A fault just behind (or before) what an earlier one brought, or as far
@@ -36,6 +37,12 @@ const LATELY: u64 = STREAMS as u64;
 const FADE: u64 = 128;
 /// A strided walk is brought ahead by at most 2 to the power of this many steps.
 const AHEAD_MAX: u8 = 6;
+/// A walk that passes pages which are there already goes on after at most so many steps.
+const PASSED: u64 = 64;
+/// A walk begins again at most so many pages from where it began: the next column of a matrix, the next pass of a loop.
+const NEAR: u64 = 2;
+/// Trust that a dense walk needs to begin again where it began. Chance makes pairs of neighbours.
+const TRUST_TO_RETURN: u8 = 3;
 
 /// One walk.
 #[derive(Clone, Debug)]
@@ -43,6 +50,8 @@ struct Stream {
     unit: u32,
     /// The page that faulted last.
     last: u64,
+    /// The page where it began.
+    first: u64,
     /// From one fault to the next, in pages; 0 while there was only one.
     stride: i64,
     /// Pages that the last fault brought, or steps of the stride.
@@ -100,10 +109,18 @@ impl Streams {
             None => (self.begin(unit, page), 0),
         };
         let walk = &mut self.streams[stream];
+        if walk.returns_to(unit, page) {
+            walk.first = page;
+        }
         let goes_on = stride != 0 && (stride.abs() == 1 || stride == walk.stride);
         let faded =
             walk.trust.saturating_sub(u8::try_from((self.faults - walk.used) / FADE).unwrap_or(u8::MAX));
-        walk.trust = if goes_on { (faded + 1).min(TRUST_MAX) } else { 0 };
+        // A walk that leaves pages out earns no trust for one that does not.
+        let before = if stride.abs() == 1 && walk.stride.abs() > 1 { 0 } else { faded };
+        walk.trust = if goes_on { (before + 1).min(TRUST_MAX) } else { 0 };
+        if !goes_on {
+            walk.first = walk.last;
+        }
         (walk.last, walk.stride, walk.used) = (page, stride, self.faults);
         (walk.brought, walk.ahead) = (page..page + 1, 0);
         Step { trust: walk.trust, stride, stream }
@@ -129,16 +146,19 @@ impl Streams {
         Some(Prefetch { first, stride, pages: 1, count })
     }
 
-    /// What was brought ahead at `page` left unused: the walk that was nearest loses its trust.
-    pub fn distrust(&mut self, page: u64) {
-        let nearest = self.streams.iter_mut().min_by_key(|walk| walk.last.abs_diff(page));
+    /// What came at `page` left unused: the walk that was nearest loses trust. What came before it was touched was brought ahead of
+    /// a walk that leaves pages out, and other folios by one that does not.
+    pub fn distrust(&mut self, page: u64, came: Coming) {
+        let leaves_out = came == Coming::Prefetch;
+        let same_kind = self.streams.iter_mut().filter(|walk| (walk.stride.abs() > 1) == leaves_out);
+        let nearest = same_kind.min_by_key(|walk| walk.last.abs_diff(page));
         if let Some(walk) = nearest {
             walk.trust /= 2;
         }
     }
 
     /// The walk that a fault continues, and its distance from the last one: a dense walk first, then one of the same
-    /// stride, then the nearest that has no trust yet.
+    /// stride, then one that begins again, then the nearest that has no trust yet.
     fn find(&self, unit: u32, page: u64) -> Option<(usize, i64)> {
         let dense = self.streams.iter().enumerate().find_map(|(at, walk)| {
             let lately = self.faults - walk.used <= LATELY;
@@ -148,7 +168,12 @@ impl Streams {
             let same = |(at, walk): (usize, &Stream)| walk.is_step(unit, page).then_some((at, walk.stride));
             self.streams.iter().enumerate().find_map(same)
         };
-        dense.or_else(strided).or_else(|| self.nearest(unit, page))
+        let returning = || {
+            let back =
+                |(at, walk): (usize, &Stream)| walk.returns_to(unit, page).then_some((at, walk.stride));
+            self.streams.iter().enumerate().find_map(back)
+        };
+        dense.or_else(strided).or_else(returning).or_else(|| self.nearest(unit, page))
     }
 
     fn nearest(&self, unit: u32, page: u64) -> Option<(usize, i64)> {
@@ -161,7 +186,16 @@ impl Streams {
 
     fn begin(&mut self, unit: u32, page: u64) -> usize {
         let brought = page..page + 1;
-        let fresh = Stream { unit, last: page, stride: 0, brought, ahead: 0, trust: 0, used: self.faults };
+        let fresh = Stream {
+            unit,
+            last: page,
+            first: page,
+            stride: 0,
+            brought,
+            ahead: 0,
+            trust: 0,
+            used: self.faults,
+        };
         if self.streams.len() < STREAMS {
             self.streams.push(fresh);
             return self.streams.len() - 1;
@@ -184,7 +218,15 @@ impl Stream {
         (start.saturating_sub(slack)..start).contains(&page).then_some(-1)
     }
 
-    /// Whether a fault is a step of this walk's stride: the next one, or the first that was not brought, or one behind it.
+    /// Whether a fault begins this walk again, near where it began before.
+    fn returns_to(&self, unit: u32, page: u64) -> bool {
+        // The page that faulted last faults again if what was brought ahead took its place. That must end.
+        let is_trusted = self.trust >= if self.stride.abs() > 1 { 1 } else { TRUST_TO_RETURN };
+        self.unit == unit && is_trusted && page != self.last && self.first.abs_diff(page) <= NEAR
+    }
+
+    /// Whether a fault is a step of this walk's stride: the next one, or the first that was not brought, or one behind it. A walk
+    /// that is trusted also goes on behind pages that are there already.
     fn is_step(&self, unit: u32, page: u64) -> bool {
         let (apart, forward) = (page.abs_diff(self.last), page > self.last);
         let stride = self.stride.unsigned_abs();
@@ -193,7 +235,8 @@ impl Stream {
             return false;
         }
         let steps = apart / stride;
-        (1..=2).contains(&steps) || (1..=2).contains(&steps.saturating_sub(self.ahead))
+        let passed = if self.trust > 1 { PASSED } else { 2 };
+        (1..=2).contains(&steps) || (1..=passed).contains(&steps.saturating_sub(self.ahead))
     }
 }
 
@@ -252,11 +295,46 @@ mod tests {
     }
 
     #[test]
-    fn what_left_unused_costs_trust() {
+    fn what_left_unused_costs_the_walk_trust_that_brought_it() {
         let mut streams = Streams::new();
         steps(&mut streams, 100..109);
-        streams.distrust(112);
-        assert_eq!(steps(&mut streams, [109]), [(5, 1)]);
+        streams.distrust(112, Coming::Prefetch);
+        assert_eq!(steps(&mut streams, [109]), [(8, 1)], "nothing was brought ahead of it");
+        streams.distrust(112, Coming::Fault);
+        assert_eq!(steps(&mut streams, [110]), [(5, 1)]);
+    }
+
+    #[test]
+    fn walk_that_begins_again_is_trusted_at_once() {
+        let mut streams = Streams::new();
+        steps(&mut streams, (0..6).map(|at| 1000 + at * 20));
+        assert_eq!(steps(&mut streams, [1001, 1021, 1002]), [(5, 20), (6, 20), (7, 20)]);
+        steps(&mut streams, 50_000..50_006);
+        assert_eq!(steps(&mut streams, [50_000, 50_001]), [(6, 1), (7, 1)], "the next pass of a loop");
+    }
+
+    #[test]
+    fn page_that_left_before_it_was_used_is_no_walk_that_begins_again() {
+        let mut streams = Streams::new();
+        steps(&mut streams, (0..6).map(|at| 1000 + at * 20));
+        // What is brought ahead at the second fault may have taken the page's place: it must not come again for ever.
+        let trusts: Vec<u8> = steps(&mut streams, [1001; 4]).into_iter().map(|(trust, _)| trust).collect();
+        assert_eq!(trusts, [5, 0, 0, 0]);
+    }
+
+    #[test]
+    fn walk_goes_on_behind_pages_that_are_there() {
+        let mut streams = Streams::new();
+        steps(&mut streams, (0..5).map(|at| 1000 + at * 20));
+        assert_eq!(steps(&mut streams, [1080 + 50 * 20]), [(4, 20)]);
+        assert_eq!(steps(&mut streams, [2080 + 100 * 20])[0].0, 0, "too far");
+    }
+
+    #[test]
+    fn walk_that_leaves_pages_out_earns_no_trust_for_one_that_does_not() {
+        let mut streams = Streams::new();
+        steps(&mut streams, (0..8).map(|at| 1000 + at * 20));
+        assert_eq!(steps(&mut streams, [1141]), [(1, 1)]);
     }
 
     #[test]

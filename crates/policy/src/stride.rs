@@ -60,7 +60,7 @@ impl Policy for Stride {
         if let Fact::Left { address, pages, came, used: Some(used), .. } = fact
             && is_in_vain(came, pages, used)
         {
-            self.streams.distrust(address as u64 >> PAGE_SHIFT);
+            self.streams.distrust(address as u64 >> PAGE_SHIFT, came);
         }
     }
 
