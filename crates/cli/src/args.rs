@@ -178,7 +178,7 @@ pub struct JobArgs {
     pub pool: PoolName,
     /// What moves, how much of it and what leaves: `auto`, `fixed`, `stride` or `density`.
     ///
-    /// Each also with `+lru`, `+fifo`, `+clock`, `+s3fifo`, `+sieve` or `+refault`, such as `stride+sieve`, and with `+throttle`.
+    /// Each also with `+lru`, `+fifo`, `+clock`, `+s3fifo`, `+sieve`, `+refault` or `+clockpro`, such as `stride+sieve`, and with `+throttle`.
     #[arg(long, value_name = "NAME", default_value_t)]
     pub policy: PolicyName,
     /// When the page metadata of a folio is cleared: as it is freed, or as the next folio is formed there.
@@ -213,7 +213,7 @@ pub struct RunArgs {
     pub pool: PoolName,
     /// How much comes back at a fault, and what leaves: `auto`, `fixed`, `stride` or `density`.
     ///
-    /// Each also with `+lru`, `+fifo`, `+clock`, `+s3fifo`, `+sieve` or `+refault`, such as `stride+sieve`, and with `+throttle`.
+    /// Each also with `+lru`, `+fifo`, `+clock`, `+s3fifo`, `+sieve`, `+refault` or `+clockpro`, such as `stride+sieve`, and with `+throttle`.
     #[arg(long, value_name = "NAME", default_value_t)]
     pub policy: PolicyName,
     /// When the page metadata of a folio is cleared: as it is freed, or as the next folio is formed there.

@@ -52,7 +52,7 @@ impl fmt::Display for UnknownPolicy {
         let UnknownPolicy { part } = self;
         write!(
             f,
-            "no policy is called {part:?}; there are auto, fixed, stride, density, each also with +lru, +fifo, +clock, +s3fifo, +sieve or +refault, and with +throttle"
+            "no policy is called {part:?}; there are auto, fixed, stride, density, each also with +lru, +fifo, +clock, +s3fifo, +sieve, +refault or +clockpro, and with +throttle"
         )
     }
 }
@@ -125,7 +125,7 @@ impl Policies for PolicyName {
         let inner: Box<dyn Policy> = match self.granularity {
             Granularity::Auto => {
                 // Blocks that stay because they are wanted, of which a few pages are, leave no room for others.
-                let suiting = if memory.blind { EvictionName::Refault } else { EvictionName::S3Fifo };
+                let suiting = if memory.blind { EvictionName::Refault } else { EvictionName::ClockPro };
                 Box::new(Auto::new(memory, or(suiting)))
             }
             Granularity::Fixed => {
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn every_name_has_a_number_of_its_own() {
         let names: alloc::vec::Vec<_> = PolicyName::all().collect();
-        assert_eq!(names.len(), 4 * 7 * 2);
+        assert_eq!(names.len(), 4 * 8 * 2);
         for name in names {
             assert_eq!(PolicyName::of_number(name.number()), Some(name));
         }

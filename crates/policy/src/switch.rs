@@ -88,6 +88,7 @@ impl Switched {
             }
         }
         rest.into_iter().for_each(|(id, object)| tell(policy.as_mut(), id, object));
+        policy.eviction().take_over();
         (self.name, self.policy) = (name, policy);
     }
 }

@@ -25,13 +25,14 @@ use crate::row::BenchError;
 /// Sizes of the data over that of the memory.
 pub const SIZES: [f64; 7] = [0.5, 0.8, 1.0, 1.25, 1.5, 2.0, 4.0];
 /// Policies that are compared.
-pub const POLICIES: [&str; 8] = [
+pub const POLICIES: [&str; 9] = [
     "auto",
     "fixed+lru",
     "fixed+s3fifo",
     "stride+lru",
     "stride+s3fifo",
     "stride+sieve",
+    "stride+clockpro",
     "density+lru",
     "density+s3fifo",
 ];

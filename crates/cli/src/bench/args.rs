@@ -82,7 +82,7 @@ pub struct GridArgs {
     /// The data over the memory; several at once [default: 0.5,0.8,1,1.25,1.5,2,4].
     #[arg(long, value_name = "RATIO", value_delimiter = ',', value_parser = number(0.1, 64.0))]
     pub size: Vec<f64>,
-    /// A policy, such as auto or stride+sieve; several at once [default: eight of them].
+    /// A policy, such as auto or stride+sieve; several at once [default: nine of them].
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub policy: Vec<PolicyName>,
     /// Which memory is too small; without it, each in turn.

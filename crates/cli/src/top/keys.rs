@@ -27,7 +27,7 @@ pub const HELP: [(&str, &str); 5] = [
     ("q", "quit; the program goes on"),
     ("p", "pause: nothing moves until p again; a thread that needs a page waits"),
     ("m", "what decides how much moves: auto, fixed, stride, density"),
-    ("e", "what decides what leaves: its own, lru, fifo, clock, s3fifo, sieve, refault"),
+    ("e", "what decides what leaves: its own, lru, fifo, clock, s3fifo, sieve, refault, clockpro"),
     ("?", "show or hide this"),
 ];
 
@@ -72,16 +72,15 @@ mod tests {
             })
             .collect();
         assert_eq!(granularities, ["fixed", "stride", "density", "auto"]);
-        let evictions: Vec<_> = (0..7)
+        let evictions: Vec<_> = (0..8)
             .map(|_| {
                 policy = next_policy(policy, Action::NextEviction);
                 policy.to_string()
             })
             .collect();
-        assert_eq!(
-            evictions,
-            ["auto+lru", "auto+fifo", "auto+clock", "auto+s3fifo", "auto+sieve", "auto+refault", "auto"]
-        );
+        let each = ["lru", "fifo", "clock", "s3fifo", "sieve", "refault", "clockpro"]
+            .map(|order| format!("auto+{order}"));
+        assert_eq!(evictions, [each.as_slice(), &["auto".to_owned()]].concat());
     }
 
     #[test]

@@ -167,8 +167,9 @@ Options:
           What moves, how much of it and what leaves: `auto`, `fixed`, `stride`
           or `density`.
           
-          Each also with `+lru`, `+fifo`, `+clock`, `+s3fifo`, `+sieve` or
-          `+refault`, such as `stride+sieve`, and with `+throttle`.
+          Each also with `+lru`, `+fifo`, `+clock`, `+s3fifo`, `+sieve`,
+          `+refault` or `+clockpro`, such as `stride+sieve`, and with
+          `+throttle`.
           
           [default: auto]
 

@@ -53,8 +53,8 @@ print(sum(data))
 #[test]
 fn every_policy_gives_the_right_bytes() {
     let names = ["auto", "fixed", "stride", "density"].into_iter();
-    let orders = ["lru", "fifo", "clock", "s3fifo", "sieve", "refault"]
-        .map(|order| format!("stride+{order}+throttle"));
+    let orders = ["lru", "fifo", "clock", "s3fifo", "sieve", "refault", "clockpro"];
+    let orders = orders.map(|order| format!("stride+{order}+throttle"));
     for name in names.map(str::to_owned).chain(orders) {
         let options = ["--quiet", "--checked", "--ram", "8M", "--policy", &name];
         same_as_plain_with("every_policy_gives_the_right_bytes", &options, &["python3", "-c", TOUCHES]);

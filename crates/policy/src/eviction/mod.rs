@@ -1,4 +1,4 @@
-//! Which object leaves a memory next: [`Eviction`], and six implementations.
+//! Which object leaves a memory next: [`Eviction`], and seven implementations.
 //!
 //! | name | the next victim |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | [`refault`] | as `fifo`, but pages that came back soon after they had left stay for some rounds |
 //! | [`sieve`] | as `clock`, but used objects stay where they are and the hand passes over them |
 //! | [`s3fifo`] | new objects pass a small queue first; only what is used there again enters the large one |
+//! | [`clockpro`] | the object whose uses are furthest apart, as far as bits tell |
 //!
 //! An order of use never sees single accesses. It hears of what the engine does ([`Eviction::insert`],
 //! [`Eviction::touch`], [`Eviction::remove`]), and asks whether an object was used when that object's turn comes, since a
@@ -20,7 +21,9 @@ use core::fmt;
 use bifolio_folio::PageSet;
 
 pub mod clock;
+pub mod clockpro;
 pub mod fifo;
+mod ghost;
 pub mod lru;
 mod name;
 mod queue;
@@ -79,6 +82,9 @@ pub trait Eviction: Send + fmt::Debug {
     /// May panic if there is no such object.
     fn remove(&mut self, id: ObjectId, why: Removal);
 
+    /// What was inserted so far was there before, and another order said so far what leaves: first what was inserted first.
+    fn take_over(&mut self) {}
+
     /// Adds the next `count` victims to `victims`, the first one first, or fewer if there are not so many objects. They
     /// stay where they are until they are removed.
     ///
@@ -121,6 +127,10 @@ impl Eviction for Box<dyn Eviction> {
 
     fn remove(&mut self, id: ObjectId, why: Removal) {
         (**self).remove(id, why);
+    }
+
+    fn take_over(&mut self) {
+        (**self).take_over();
     }
 
     fn victims(

@@ -6,6 +6,7 @@ use core::str::FromStr;
 
 use super::Eviction;
 use super::clock::Clock;
+use super::clockpro::ClockPro;
 use super::fifo::Fifo;
 use super::lru::Lru;
 use super::refault::Refault;
@@ -28,6 +29,8 @@ pub enum EvictionName {
     Sieve,
     /// [`Refault`].
     Refault,
+    /// [`ClockPro`].
+    ClockPro,
 }
 
 /// No [`Eviction`] has this name.
@@ -36,13 +39,14 @@ pub struct UnknownEviction;
 
 impl EvictionName {
     /// All names.
-    pub const ALL: [EvictionName; 6] = [
+    pub const ALL: [EvictionName; 7] = [
         EvictionName::Lru,
         EvictionName::Fifo,
         EvictionName::Clock,
         EvictionName::S3Fifo,
         EvictionName::Sieve,
         EvictionName::Refault,
+        EvictionName::ClockPro,
     ];
 
     /// The name as it is written.
@@ -55,6 +59,7 @@ impl EvictionName {
             EvictionName::S3Fifo => "s3fifo",
             EvictionName::Sieve => "sieve",
             EvictionName::Refault => "refault",
+            EvictionName::ClockPro => "clockpro",
         }
     }
 
@@ -68,6 +73,7 @@ impl EvictionName {
             EvictionName::S3Fifo => Box::new(S3Fifo::new(pages)),
             EvictionName::Sieve => Box::new(Sieve::default()),
             EvictionName::Refault => Box::new(Refault::new(pages)),
+            EvictionName::ClockPro => Box::new(ClockPro::new(pages)),
         }
     }
 }

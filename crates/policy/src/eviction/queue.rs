@@ -46,6 +46,10 @@ impl Queue {
     pub(super) fn oldest(&self) -> Option<ObjectId> {
         id_of(self.oldest)
     }
+
+    pub(super) fn newest(&self) -> Option<ObjectId> {
+        id_of(self.newest)
+    }
 }
 
 fn id_of(at: u32) -> Option<ObjectId> {
@@ -87,6 +91,19 @@ impl<D> Entries<D> {
             newest => self.0[newest as usize].newer = id.0,
         }
         queue.newest = id.0;
+    }
+
+    /// Makes an object that is in no queue the oldest of one.
+    pub(super) fn push_oldest(&mut self, queue: &mut Queue, id: ObjectId) {
+        let oldest = queue.oldest;
+        let entry = &mut self.0[id.index()];
+        (entry.older, entry.newer) = (NONE, oldest);
+        queue.pages += u64::from(entry.pages);
+        match oldest {
+            NONE => queue.newest = id.0,
+            oldest => self.0[oldest as usize].older = id.0,
+        }
+        queue.oldest = id.0;
     }
 
     /// Takes an object out of its queue.

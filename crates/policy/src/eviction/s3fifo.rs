@@ -12,9 +12,9 @@
 //!
 //! What is used only once passes through the small queue and never displaces what the large one holds.
 
-use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+use super::ghost::Ghost;
 use super::queue::{Entries, Queue};
 use super::{Eviction, Object, ObjectId, Removal};
 
@@ -113,7 +113,7 @@ impl S3Fifo {
 impl Eviction for S3Fifo {
     fn insert(&mut self, id: ObjectId, Object { name, pages }: Object) {
         let filling = !self.has_evicted && self.small.pages() >= self.small_pages;
-        let in_main = self.ghost.forget(name) || filling;
+        let in_main = self.ghost.forget(name).is_some() || filling;
         let slot = Slot { name, pages, uses: 0, in_main };
         let queue = if in_main { &mut self.main } else { &mut self.small };
         self.entries.insert(queue, id, pages, slot);
@@ -129,7 +129,7 @@ impl Eviction for S3Fifo {
         if why == Removal::Evicted {
             self.has_evicted = true;
             if !in_main {
-                self.ghost.remember(name, u64::from(pages));
+                self.ghost.remember(name, u64::from(pages), 0);
             }
         }
     }
@@ -157,53 +157,5 @@ impl Eviction for S3Fifo {
                 }
             }
         }
-    }
-}
-
-/// Names of objects that left the small queue, the oldest forgotten first.
-#[derive(Clone, Debug, Default)]
-struct Ghost {
-    /// Pages of all names that are known.
-    pages: u64,
-    limit: u64,
-    /// What was remembered, by number; of no account unless `known` has the name under that number.
-    order: VecDeque<(u64, u64)>,
-    /// Number and pages of each name.
-    known: BTreeMap<u64, (u64, u64)>,
-    count: u64,
-}
-
-impl Ghost {
-    fn new(limit: u64) -> Ghost {
-        Ghost { limit, ..Ghost::default() }
-    }
-
-    fn remember(&mut self, name: u64, pages: u64) {
-        self.forget(name);
-        self.count += 1;
-        self.known.insert(name, (self.count, pages));
-        self.order.push_back((self.count, name));
-        self.pages += pages;
-        while self.pages > self.limit {
-            let Some((number, name)) = self.order.pop_front() else { break };
-            if self.is_known(number, name) {
-                self.forget(name);
-            }
-        }
-        if self.order.len() > 2 * self.known.len() + 8 {
-            let order = core::mem::take(&mut self.order);
-            self.order = order.into_iter().filter(|(number, name)| self.is_known(*number, *name)).collect();
-        }
-    }
-
-    fn is_known(&self, number: u64, name: u64) -> bool {
-        self.known.get(&name).is_some_and(|(known, _)| *known == number)
-    }
-
-    /// Whether the name is known; it no longer is.
-    fn forget(&mut self, name: u64) -> bool {
-        let known = self.known.remove(&name);
-        self.pages -= known.map_or(0, |(_, pages)| pages);
-        known.is_some()
     }
 }

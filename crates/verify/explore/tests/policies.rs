@@ -202,7 +202,8 @@ fn no_policy_breaks_a_rule_or_loses_a_write_in_any_sequence_of_touches() {
     let choices = 2 * TOUCHED.len() as u64;
     let sequences = 1 + choices + choices * choices + choices.pow(3);
     let names = ["auto", "fixed", "stride", "density"].into_iter();
-    let orders = ["lru", "fifo", "clock", "s3fifo", "sieve"].map(|order| format!("auto+{order}+throttle"));
+    let orders = ["lru", "fifo", "clock", "s3fifo", "sieve", "refault", "clockpro"];
+    let orders = orders.map(|order| format!("auto+{order}+throttle"));
     for name in names.map(str::to_owned).chain(orders) {
         let name: PolicyName = name.parse().expect("a name");
         let Explored { states, end, broken, .. } = explored(|| Box::new(name));
