@@ -5,6 +5,7 @@
 //!   mremap     of several mappings: the kernel moves only such as no userfaultfd has
 //!   mlock      of memory that is away: the kernel gives up at it, for an ordinary user
 //!   mlockall   would lock the store as well, and count it
+//!   mmap, brk  while more is resident than may be: they wait for room, where calls trap
 //! ```
 //!
 //! Each makes the program's own call in the end, and gives the kernel's answer. Bare system calls come here only where calls
@@ -18,7 +19,7 @@ use bifolio_sys::USER_SPACE;
 use crate::dispatch::gate::{self, nr};
 use crate::dispatch::masks::Deferred;
 use crate::dispatch::ready;
-use crate::dispatch::trap::Call;
+use crate::dispatch::trap::{Call, prepared};
 use crate::fork::call as ask;
 use crate::own;
 use crate::start::CONTROL;
@@ -64,6 +65,14 @@ pub(crate) fn advise(call: Call) -> isize {
     let answer = call.pass();
     ask(Request::Advised(advice, start, len));
     answer
+}
+
+/// Calls that map more. Of what is new no fault tells, so they wait themselves.
+pub(crate) fn grow(call: Call) -> isize {
+    if CONTROL.is_engaged() && CONTROL.is_exceeded() {
+        ask(Request::Room);
+    }
+    prepared(call)
 }
 
 /// `mremap`.

@@ -20,8 +20,8 @@ pub(super) struct Advised {
     expected: Regions,
     /// Registered memory that the program keeps from its children.
     unshared: Regions,
-    /// Some memory is kept from children.
-    unshares: bool,
+    /// Memory that was not registered when the program kept it from its children. It may be gone by now.
+    said_unshared: Regions,
     /// Some memory is zeros in children.
     wipes: bool,
 }
@@ -108,8 +108,10 @@ impl Service {
         match advice {
             GUARD_INSTALL => self.advised.note_guards(&range),
             DONTFORK => {
-                self.advised.unshares = true;
                 self.register_grown(&range);
+                for part in self.regions.others(range.clone()) {
+                    self.advised.said_unshared.insert(part);
+                }
                 for part in self.regions.within(range.clone()) {
                     self.advised.unshared.insert(part);
                 }
@@ -119,6 +121,7 @@ impl Service {
             DOFORK => {
                 self.register_grown(&range);
                 self.advised.unshared.remove(range.clone());
+                self.advised.said_unshared.remove(range.clone());
                 if self.plans.iter().all(|plan| plan.is_forked()) {
                     // Children that are not announced must not find zeros.
                     for part in self.regions.within(range) {
@@ -131,14 +134,18 @@ impl Service {
         }
     }
 
-    /// Memory that the program keeps from its children, as the kernel has it: to be asked before mappings are registered,
-    /// which we keep from them ourselves.
-    pub(super) fn unshared_by_program(&self) -> Regions {
+    /// What of mappings the program keeps from its children, as the kernel has it: to be asked before they are registered,
+    /// since we keep them from children ourselves. Asking takes long, so it is done only where the program has said so before,
+    /// and when nothing is registered yet: unregistered memory may have moved.
+    pub(super) fn unshared_by_program(&mut self, mappings: &[Range<usize>]) -> Regions {
         let mut unshared = Regions::default();
-        if self.advised.unshares {
-            let mappings = smaps::vmas().unwrap_or_default();
-            flagged(&mappings, "dc").for_each(|range| unshared.insert(range));
-            flagged(&mappings, "um").for_each(|range| unshared.remove(range));
+        let said = &self.advised.said_unshared;
+        let concerns = |mapping: &Range<usize>| !said.within(mapping.clone()).is_empty();
+        if !said.is_empty() && (!self.first_scan_done || mappings.iter().any(concerns)) {
+            let now = smaps::vmas().unwrap_or_default();
+            flagged(&now, "dc").for_each(|range| unshared.insert(range));
+            flagged(&now, "um").for_each(|range| unshared.remove(range));
+            self.advised.said_unshared = unshared.clone();
         }
         unshared
     }
@@ -170,6 +177,9 @@ impl Service {
     pub(super) fn share_again(&mut self, range: Range<usize>) {
         for part in self.advised.shared(range.clone()) {
             let _: Result<(), _> = advise::dofork(self.memory.window(range_of(&part)));
+        }
+        for part in self.advised.unshared.within(range.clone()) {
+            self.advised.said_unshared.insert(part);
         }
         self.advised.unshared.remove(range);
     }

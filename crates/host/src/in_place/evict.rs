@@ -1,5 +1,6 @@
 //! Making room: blocks leave in the order of the policy, one after the other, through the staging to the store.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -74,6 +75,20 @@ impl Service {
             self.residents.add(block);
         }
         self.round.went |= self.limits.resident < before;
+    }
+
+    /// Evicts the pages that were touched last. The program grew above its limit in memory that is not registered yet, so no
+    /// fault of it waited for room; these it needs soon, and the fault waits.
+    pub(super) fn evict_touched(&mut self) {
+        let pages: BTreeSet<usize> = self.touched.drain(..).collect();
+        for page in pages {
+            if !self.may_evict() {
+                return;
+            }
+            if self.regions.contains_all(&(page..page + PAGE)) {
+                self.evict_window(page..page + PAGE);
+            }
+        }
     }
 
     /// Every block will have its turn once. If nothing went in the last round, nothing is tried for a while.

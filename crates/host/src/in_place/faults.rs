@@ -20,6 +20,8 @@ const ZEROS: Order = Order::K64;
 /// A fault that cannot be answered is tried again so often, with a pause in between, before its page is poisoned.
 pub(super) const TRIES: u32 = 2000;
 pub(super) const PAUSE: Duration = Duration::from_micros(100);
+/// Faults that are remembered as the last.
+const TOUCHED: usize = 32;
 /// One without room waits so often for threads that are beginning, before it takes more than there is.
 const PATIENCE: u32 = 20;
 /// A page is tried so often together with those around it, which may be what cannot come, and then alone.
@@ -35,7 +37,10 @@ impl Service {
         }
         let outcome = if self.must_wait_for_thread(fault) { Outcome::Busy } else { self.answer(fault) };
         let result = match outcome {
-            Outcome::Done(_) | Outcome::Exists => Ok(self.last_moved),
+            Outcome::Done(_) | Outcome::Exists => {
+                self.note_touched(fault.address);
+                Ok(self.last_moved)
+            }
             // Nothing is mapped there any more: the toucher dies of it, or finds what was mapped since.
             Outcome::Missing | Outcome::Gone => {
                 self.engine.view().wake(fault.address);
@@ -61,6 +66,13 @@ impl Service {
         let wait_ns = u64::try_from(now.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let finished = result.map(|moved| Finished { moved, fallbacks: 0, splits: 0 });
         self.engine.tell_cpu_fault(fault.address, &finished, wait_ns);
+    }
+
+    fn note_touched(&mut self, address: usize) {
+        if self.touched.len() == TOUCHED {
+            self.touched.pop_front();
+        }
+        self.touched.push_back(page_at(address).start());
     }
 
     /// As a locked mapping moves and grows (`mremap`), the kernel touches what is new before it tells of the move, and copies

@@ -6,13 +6,18 @@ use std::ops::Range;
 use bifolio_sys::AddressRange;
 
 /// A set of addresses, as whole pages.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Regions {
     /// End of each range, by its start.
     ends: BTreeMap<usize, usize>,
 }
 
 impl Regions {
+    /// Tells whether there is no range.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// Adds a range, or what is not in the set of it.
     pub(super) fn insert(&mut self, range: Range<usize>) {
         if range.is_empty() {

@@ -1,6 +1,7 @@
 //! What threads of the program ask for.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use bifolio_engine::event::Cause;
 use bifolio_folio::Order;
@@ -70,11 +71,22 @@ impl Service {
                 0
             }
             Request::Release => self.release_all(),
+            Request::Room => {
+                self.keep_limit();
+                0
+            }
             Request::BringAllHome(ends) => {
                 self.dying |= ends;
                 self.bring_home(0..USER_SPACE)
             }
         }
+    }
+
+    /// Registers what has grown, and lets leave what is too much.
+    fn keep_limit(&mut self) {
+        self.look(Instant::now());
+        self.make_room(1);
+        self.control.set_exceeded(false);
     }
 
     /// Brings all of a range home, whatever the limit says. Returns whether something could not come.

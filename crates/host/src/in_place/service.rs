@@ -122,6 +122,8 @@ pub struct Service {
     pub(super) borders: Vec<usize>,
     pub(super) dropping: Dropping,
     pub(super) faults: VecDeque<Fault>,
+    /// Pages that came at the last faults, the newest last.
+    pub(super) touched: VecDeque<usize>,
     /// By which the policy is exchanged for another.
     pub(super) switch: Switch,
     pub(super) residents: Residents,
@@ -192,6 +194,8 @@ pub(super) struct Round {
 /// Room that is kept free: this share of the limit, within these bounds (in pages).
 const RESERVE_SHARE: u64 = 32;
 const RESERVE: std::ops::RangeInclusive<u64> = 32..=2048;
+/// Above the limit by this share of it, the program is slowed down.
+const EXCESS_SHARE: u64 = 40;
 /// A child is looked after so often while faults wait for it.
 const PLAN_LOOK: Duration = Duration::from_micros(200);
 /// Folios of the largest order that either memory must have room for.
@@ -261,6 +265,7 @@ impl Service {
             borders: Vec::new(),
             dropping: Dropping::new(now),
             faults: VecDeque::new(),
+            touched: VecDeque::new(),
             residents: Residents::new(&switch, ram, ram.min(vram)),
             switch,
             first_touches: Streams::new(),
@@ -387,6 +392,11 @@ impl Limits {
     fn new(limit: u64) -> Limits {
         let reserve = (limit / RESERVE_SHARE).clamp(*RESERVE.start(), *RESERVE.end()).min(limit / 2);
         Limits { limit, reserve, resident: 0, mapped: 0 }
+    }
+
+    /// Tells whether so much is there above the limit that the program must be slowed down.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.resident > self.limit + self.limit / EXCESS_SHARE
     }
 
     /// Pages that can come without anything going.

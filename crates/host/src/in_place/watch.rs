@@ -28,6 +28,10 @@ const LOOK_HELD: Duration = Duration::from_millis(5);
 const SCAN_MOST: Duration = Duration::from_millis(100);
 /// Looking at mappings may take this share of the time.
 const SCAN_SHARE: u32 = 20;
+/// A moment is looked for so often at which no mapping changes.
+const RESTS: u32 = 8;
+/// So many mappings are asked for one by one.
+const FEW: usize = 64;
 /// Mappings that were refused are tried again after this time.
 const REFUSED_TIME: Duration = Duration::from_secs(1);
 /// Everything must have fitted for so long before nothing is registered any more.
@@ -73,6 +77,12 @@ impl Service {
         } else if self.is_scan_due(now, grown, memory.mapped != self.limits.mapped) {
             self.scan();
             self.limits.mapped = memory.mapped;
+        }
+        // What cannot leave is no reason: it grows no more.
+        let exceeded = self.engaged && grown && self.limits.is_exceeded();
+        self.control.set_exceeded(exceeded);
+        if exceeded {
+            self.evict_touched();
         }
         self.disengage_if_all_fits(now);
         self.next_look = now + ENGAGED_LOOK;
@@ -256,7 +266,7 @@ impl Service {
         if mappings.is_empty() {
             return;
         }
-        let unshared = self.unshared_by_program();
+        let unshared = self.unshared_by_program(&mappings);
         let mut registered = Vec::new();
         for range in mappings {
             match self.register(range.clone()) {
@@ -280,10 +290,9 @@ impl Service {
     /// mapping of its own, which shows. Where all was mapped anew, with events, these have taken it away again. Either is tried
     /// again at the next scan. Neighbours that are registered may have become one mapping.
     fn confirm(&mut self, registered: Vec<Registered>) {
-        let now = self.mappings_at_rest().unwrap_or_default();
-        for Registered { range, fresh } in registered {
-            let around = now.range(..=range.start).next_back();
-            let whole = around.is_some_and(|(_, end)| range.end <= *end);
+        let ranges: Vec<_> = registered.iter().map(|new| new.range.clone()).collect();
+        let whole = self.are_whole_at_rest(&ranges);
+        for (Registered { range, fresh }, whole) in registered.into_iter().zip(whole) {
             if whole && self.regions.contains_all(&range) {
                 continue;
             }
@@ -297,18 +306,33 @@ impl Service {
         }
     }
 
-    /// Starts and ends of all mappings, at a moment at which every event of what has changed them is applied: one that came
-    /// later would take away what is there now.
-    fn mappings_at_rest(&mut self) -> Option<BTreeMap<usize, usize>> {
-        loop {
+    /// Tells of each range whether it is within one mapping, at a moment at which every event of what has changed them is
+    /// applied: one that came later would take away what is there now. Where the program changes its mappings all the time, no
+    /// such moment is found, and none is.
+    fn are_whole_at_rest(&mut self, ranges: &[Range<usize>]) -> Vec<bool> {
+        for _ in 0..RESTS {
             self.read_messages();
-            let entries = self.maps.read().ok()?;
-            let now = entries.map(|entry| (entry.range.start(), entry.range.end())).collect();
+            let whole = self.are_whole(ranges);
             if !self.is_changing() {
-                return Some(now);
+                return whole;
             }
             std::thread::yield_now();
         }
+        vec![false; ranges.len()]
+    }
+
+    /// Of few ranges each is asked for: the shorter that takes, the less changes meanwhile.
+    fn are_whole(&mut self, ranges: &[Range<usize>]) -> Vec<bool> {
+        let ends: BTreeMap<usize, usize> = if ranges.len() > FEW {
+            let entries = self.maps.read().into_iter().flatten();
+            entries.map(|entry| (entry.range.start(), entry.range.end())).collect()
+        } else {
+            let around = |range: &Range<usize>| self.maps.next_from(range.start).ok().flatten();
+            let entries = ranges.iter().filter_map(around);
+            entries.map(|entry| (entry.range.start(), entry.range.end())).collect()
+        };
+        let around = |range: &Range<usize>| ends.range(..=range.start).next_back();
+        ranges.iter().map(|range| around(range).is_some_and(|(_, end)| range.end <= *end)).collect()
     }
 
     /// Tells whether an event of a change that has begun is still to be read. The kernel copies nothing then, wherever it is to.

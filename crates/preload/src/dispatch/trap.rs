@@ -106,6 +106,7 @@ fn make(call: Call, context: &mut ucontext_t) -> Answer {
         nr::PSELECT => with_mask_and_size(call),
         nr::SIGALTSTACK => thread::change_signal_stack(call, &mut context.uc_stack),
         nr::MADVISE if memory::is_watched(call) => memory::advise(call),
+        nr::MMAP | nr::BRK => memory::grow(call),
         nr::MREMAP => memory::remap(call),
         nr::MLOCKALL => memory::lock_all(call),
         nr::MADVISE => long::advise(call),

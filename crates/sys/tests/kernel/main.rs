@@ -11,6 +11,7 @@ mod installing;
 mod limits;
 mod mapping;
 mod moving;
+mod priority;
 mod protecting;
 mod serving;
 mod stopping;
