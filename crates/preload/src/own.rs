@@ -5,14 +5,16 @@
 //!   large   a mapping each, fresh ones need no clearing; where there are no more mappings, as small ones
 //! ```
 //!
-//! All of it is shared memory without a file, so that nothing takes it for the program's data; children do not inherit it.
+//! All of it is at addresses that are kept apart from the program's, while there is room, and is shared memory without a file, so that nothing takes it for the program's data; children do not inherit it.
 //! Once the service runs, it alone allocates.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bifolio_sys::{AddressRange, apart};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use talc::DefaultBinning;
 use talc::base::Talc;
@@ -79,8 +81,15 @@ unsafe impl GlobalAlloc for Own {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if is_large(layout) && !is_in_range(block.addr()) {
             replace(block.addr(), 0);
-            // SAFETY: a mapping of that length was made for this block, and the caller gives it up.
-            let _: Result<(), _> = unsafe { munmap(block.cast(), whole_pages(layout.size())) };
+            let len = whole_pages(layout.size());
+            let given = AddressRange::new(block.addr(), len).is_ok_and(|range| {
+                // SAFETY: a mapping of that length was made for this block, and the caller gives it up.
+                unsafe { apart::give_back(range) }
+            });
+            if !given {
+                // SAFETY: as above.
+                let _: Result<(), _> = unsafe { munmap(block.cast(), len) };
+            }
             return;
         }
         // SAFETY: the block came from `alloc` with this layout, says the caller.
@@ -127,9 +136,9 @@ fn whole_pages(bytes: usize) -> usize {
 /// Mappings of this allocator that are known, as a whole; 0 if free. Others are taken for the program's, where that matters.
 static MAPPINGS: [AtomicUsize; 512] = [const { AtomicUsize::new(0) }; 512];
 
-/// Tells whether a mapping that begins here is of this allocator.
+/// Tells whether a mapping that begins here is of this library: of this allocator, or at addresses that are kept.
 pub(crate) fn is_own(start: usize) -> bool {
-    MAPPINGS.iter().any(|mapping| mapping.load(Relaxed) == start)
+    apart::holds(start) || MAPPINGS.iter().any(|mapping| mapping.load(Relaxed) == start)
 }
 
 fn replace(old: usize, new: usize) {
@@ -139,10 +148,8 @@ fn replace(old: usize, new: usize) {
 
 /// Maps fresh zeros that children do not inherit.
 fn map(bytes: usize) -> Option<NonNull<u8>> {
-    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::NORESERVE);
     let len = whole_pages(bytes);
-    // SAFETY: without a wish for an address, the kernel takes free addresses only.
-    let mapped = unsafe { mmap_anonymous(ptr::null_mut(), len, protection, flags) }.ok()?;
+    let mapped = apart::take(len).and_then(map_apart).or_else(|| map_anywhere(len))?;
     for advice in [Advice::LinuxDontFork, Advice::LinuxDontDump] {
         // SAFETY: the range was just mapped; the advice changes no byte. Where it is refused, it is in the way, no more.
         let _: Result<(), _> = unsafe { madvise(mapped, len, advice) };
@@ -150,6 +157,25 @@ fn map(bytes: usize) -> Option<NonNull<u8>> {
     replace(0, mapped.addr());
     debug_assert!(!mapped.is_null(), "the kernel maps nothing at 0 unasked");
     NonNull::new(mapped.cast())
+}
+
+const PROTECTION: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+const FLAGS: MapFlags = MapFlags::SHARED.union(MapFlags::NORESERVE);
+
+fn map_apart(range: AddressRange) -> Option<*mut c_void> {
+    let start = ptr::with_exposed_provenance_mut(range.start());
+    // SAFETY: the addresses were taken for this block alone, and hold nothing.
+    let mapped = unsafe { mmap_anonymous(start, range.len(), PROTECTION, FLAGS.union(MapFlags::FIXED)) };
+    if mapped.is_err() {
+        // SAFETY: nothing is there.
+        let _: bool = unsafe { apart::give_back(range) };
+    }
+    mapped.ok()
+}
+
+fn map_anywhere(len: usize) -> Option<*mut c_void> {
+    // SAFETY: without a wish for an address, the kernel takes free addresses only.
+    unsafe { mmap_anonymous(ptr::null_mut(), len, PROTECTION, FLAGS) }.ok()
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ const BYTES_ANYWAY: usize = 8 << 20;
 const BYTES_A_PAGE_OF_RAM: usize = 24;
 /// Address space for lists of as many mappings as a program can have: then there are none for large blocks.
 const BYTES_OF_LISTS: usize = 32 << 20;
+/// Addresses for what is mapped later: so many bytes, and one part of what the program may have in so many at most.
+const ADDRESSES: usize = 256 << 20;
+const ADDRESSES_PART: usize = 16;
 /// A service that is not ready yet is looked at that often.
 const LOOK: Duration = Duration::from_millis(200);
 /// The shortest that there is: threads of the program wait for the service, and its turns are short.
@@ -112,6 +115,7 @@ fn start_service(settings: Settings, image: &Image) -> Result<(), StartError> {
     let [ram, vram] = [settings.ram, settings.vram].map(|bytes| bytes / bifolio_sys::PAGE);
     let records = vram * BYTES_A_PAGE + ram * BYTES_A_PAGE_OF_RAM;
     own::reserve(records + BYTES_ANYWAY + BYTES_OF_LISTS).map_err(|()| StartError::Records(settings.vram))?;
+    keep_addresses();
     let program = process::pid();
     thread::become_known();
     let told = GAUGES.get_or_init(|| gauges.clone());
@@ -156,6 +160,14 @@ fn gauges(settings: &Settings) -> Result<Gauges, StartError> {
     }
     let file = File::options().read(true).write(true).open(settings.counters_of_parent()?)?;
     Ok(Gauges::open_known(&Memfd::from(OwnedFd::from(file)), settings.nonce)?)
+}
+
+/// Keeps addresses for what the service will map later. Without them, it maps where the kernel likes.
+fn keep_addresses() {
+    let limit =
+        process::address_space_limit().map_or(usize::MAX, |limit| limit.try_into().unwrap_or(usize::MAX));
+    let len = ADDRESSES.min(limit / ADDRESSES_PART) & !(bifolio_sys::PAGE - 1);
+    let _: Result<(), MapError> = bifolio_sys::apart::keep(len);
 }
 
 extern "C" fn serve(argument: usize) -> ! {

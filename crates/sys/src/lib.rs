@@ -34,6 +34,7 @@ compile_error!("bifolio-sys needs 64-bit Linux");
 pub mod abi;
 mod address_range;
 pub mod advise;
+pub mod apart;
 mod barrier;
 mod bytes;
 mod clock;

@@ -17,7 +17,7 @@ use std::ptr::with_exposed_provenance_mut;
 
 use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
-use crate::{AccessError, AddressRange, AddressRangeError, Memfd, PAGE, SharedBytes, SysError};
+use crate::{AccessError, AddressRange, AddressRangeError, Memfd, PAGE, SharedBytes, SysError, apart};
 
 /// What the CPU may do with mapped bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub enum Placement {
     Aligned(usize),
     /// At exactly this address, which must be free.
     Exactly(usize),
+    /// At addresses that are [kept](crate::apart), so that it is in no hole of a program's memory; or wherever the kernel likes if
+    /// there is no room.
+    Apart,
 }
 
 /// Why a mapping was not made or not changed.
@@ -281,6 +284,7 @@ impl Mapping {
             Placement::Anywhere => map_anywhere(content, len, protection),
             Placement::Exactly(start) => map_exactly(content, AddressRange::new(start, len)?, protection),
             Placement::Aligned(align) => map_aligned(content, len, protection, align),
+            Placement::Apart => map_apart(content, len, protection),
         }
     }
 
@@ -300,9 +304,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if self.hold == Hold::Owned {
-            // SAFETY: 1. the span is owned by this value and by no other; 2. windows borrow the value, so none is
-            // alive. A failure (only ENOMEM when splitting a VMA) leaks the range, which is harmless.
+        // SAFETY: 1. the span is owned by this value and by no other; 2. windows borrow the value, so none is alive.
+        if self.hold == Hold::Owned && !unsafe { apart::give_back(self.span) } {
+            // SAFETY: as above. A failure (only ENOMEM when splitting a VMA) leaks the range, which is harmless.
             let _ = unsafe { rustix::mm::munmap(pointer(self.span.start()), self.span.len()) };
         }
     }
@@ -341,6 +345,16 @@ fn map_exactly(
     if start != span.start() {
         return Err(SysError { call: "mmap", errno: rustix::io::Errno::EXIST }.into());
     }
+    Ok(mapping)
+}
+
+fn map_apart(content: Content<'_>, len: usize, protection: Protection) -> Result<Mapping, MapError> {
+    let Some(span) = apart::take(AddressRange::new(0, len)?.len()) else {
+        return map_anywhere(content, len, protection);
+    };
+    let mapping = Mapping { span, hold: Hold::Owned };
+    // SAFETY: the addresses were taken for this mapping alone, and hold nothing. If it fails, they are given back.
+    unsafe { map(content, span.start(), span.len(), protection, MapFlags::FIXED) }?;
     Ok(mapping)
 }
 

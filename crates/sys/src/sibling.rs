@@ -71,7 +71,7 @@ pub unsafe fn start(
     descriptors: Descriptors,
 ) -> Result<Sibling, SiblingError> {
     let image = ThreadImage::of_this_thread()?;
-    let stack = Mapping::common(STACK, Placement::Anywhere)?;
+    let stack = Mapping::common(STACK, Placement::Apart)?;
     for own in [&stack, &image.memory] {
         // In a core dump it is only in the way.
         let _: Result<(), SysError> = crate::advise::dontdump(own.all());
@@ -102,7 +102,7 @@ impl ThreadImage {
         let start = around.start().max(pointer.saturating_sub(BELOW_MOST) & !(PAGE - 1));
         let end = around.end().min((pointer + ABOVE_MOST).next_multiple_of(PAGE));
         let range = AddressRange::new(start, end - start).map_err(MapError::from)?;
-        let memory = Mapping::common(range.len(), Placement::Anywhere)?;
+        let memory = Mapping::common(range.len(), Placement::Apart)?;
         // SAFETY: it is only read here, and by raw loads.
         let original = unsafe { Mapping::adopt(range) };
         memory.all().copy_from(original.all()).map_err(MapError::from)?;

@@ -53,6 +53,12 @@ fn handlers_have_their_stacks_and_may_jump_away() {
     same_for_each_user("handlers_have_their_stacks_and_may_jump_away", ("signals", &[]), "6M", &[]);
 }
 
+/// What the service allocated lay in a hole of the program's memory, and was overwritten: it waited for its own fault.
+#[test]
+fn addresses_that_the_program_freed_stay_free() {
+    same_for_each_user("addresses_that_the_program_freed_stay_free", ("holes", &[]), "8M", &[]);
+}
+
 /// Each call once read the list of all mappings, which made minutes of it.
 #[test]
 fn many_mappings_are_locked_and_moved_in_time() {

@@ -45,7 +45,7 @@ impl Plan {
     pub(super) fn new(caught: &[AddressRange], away: &[(Range<usize>, usize)]) -> Result<Plan, MapError> {
         let entries = caught.len() + away.len();
         let len = (FIRST + entries * ENTRY).next_multiple_of(PAGE);
-        let memory = Mapping::common(len, Placement::Anywhere)?;
+        let memory = Mapping::common(len, Placement::Apart)?;
         let all = memory.all();
         let caught = caught.iter().map(|range| (range.start()..range.end(), 0));
         for (index, (range, source)) in caught.chain(away.iter().cloned()).enumerate() {
