@@ -194,8 +194,6 @@ fn open(start_up: StartUp) -> Result<Service, OpenError> {
     unsafe { process::detach_sibling("bifolio-serve") }?;
     // Without it the service runs later where many threads want the processor.
     let _: Result<(), SysError> = process::set_time_slice(TIME_SLICE);
-    // A fast program would outgrow its memory meanwhile. An ordinary user may not.
-    let _: Result<(), SysError> = process::raise_priority();
     let StartUp { settings, gauges, program, own } = start_up;
     // SAFETY: ranges of ours are excluded by `own`, or are no private memory.
     let memory = unsafe { ProgramMemory::take() };

@@ -114,21 +114,6 @@ pub fn set_time_slice(slice: Duration) -> Result<(), SysError> {
     raw::sched_setattr(&attr).map_err(SysError::of("sched_setattr"))
 }
 
-/// Gives this thread a nice value of -10, if that is less than it has.
-///
-/// # Errors
-///
-/// `EACCES` for an ordinary user, who may not.
-pub fn raise_priority() -> Result<(), SysError> {
-    use rustix::process::{getpriority_process, setpriority_process};
-    const NICE: i32 = -10;
-    let now = getpriority_process(None).map_err(SysError::of("getpriority"))?;
-    if now > NICE {
-        setpriority_process(None, NICE).map_err(SysError::of("setpriority"))?;
-    }
-    Ok(())
-}
-
 /// Tells whether there is a process of that number.
 #[must_use]
 pub fn exists(pid: u32) -> bool {

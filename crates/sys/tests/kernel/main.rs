@@ -11,7 +11,6 @@ mod installing;
 mod limits;
 mod mapping;
 mod moving;
-mod priority;
 mod protecting;
 mod serving;
 mod stopping;
