@@ -95,12 +95,14 @@ unsafe extern "C" fn pthread_create(
     handover.argument.store(argument.expose_provenance(), Release);
     let ours: *mut c_void = std::ptr::from_ref(handover).cast_mut().cast();
     // Until the thread is known, its stack looks like any memory: where the kernel's own faults are not caught, nothing may be
-    // evicted or registered meanwhile.
-    let counts = u32::from(CONTROL.is_user_mode());
+    // evicted or registered meanwhile. It is counted once for that thread, and once for this one, which blocks all signals.
+    let counts = 2 * u32::from(CONTROL.is_user_mode());
     gate::spawning().fetch_add(counts, SeqCst);
     let result = next!(pthread_create(thread => *mut libc::pthread_t,
         attributes => *const libc::pthread_attr_t, known => Begin, ours => *mut c_void) -> c_int);
-    if result != 0 {
+    if result == 0 {
+        gate::spawning().fetch_sub(counts / 2, SeqCst);
+    } else {
         handover.begin.store(0, Release);
         gate::spawning().fetch_sub(counts, SeqCst);
     }

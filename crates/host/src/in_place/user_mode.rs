@@ -37,9 +37,13 @@ impl Service {
             self.forget_threads();
             return false;
         }
+        // The C library blocks all signals while it begins a thread.
+        if self.spawning.load(SeqCst) != 0 {
+            return false;
+        }
         self.control.selector().store(1, SeqCst);
         // One that blocked it since would be ended by its next call.
-        let can = self.all_threads_can_trap();
+        let can = self.spawning.load(SeqCst) == 0 && self.all_threads_can_trap();
         if can {
             self.hold_calls_in_progress();
         } else {
