@@ -41,14 +41,18 @@ impl From<&GaugeReading> for MemoryFigures {
 }
 
 impl MemoryFigures {
-    /// Prints a line, and a warning where less was managed than not.
+    /// Prints a line, with the reason where more than a twentieth is not managed, and a warning where most is not.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let (managed, outside) = (bytes(self.managed_peak), bytes(self.outside_peak));
-        writeln!(out, "memory: at most {managed} managed, and {outside} that --ram does not limit")?;
+        write!(out, "memory: at most {managed} managed, and {outside} that --ram does not limit")?;
+        let most = Outside::ALL.into_iter().max_by_key(|reason| self.outside.0[*reason as usize]);
+        let why = most.map_or("", Outside::describe);
         if self.outside_peak > self.managed_peak {
-            let most = Outside::ALL.into_iter().max_by_key(|reason| self.outside.0[*reason as usize]);
-            let why = most.map_or("", Outside::describe);
-            writeln!(out, "warning: --ram does not limit most of the memory: {why}")?;
+            writeln!(out, "\nwarning: --ram does not limit most of the memory: {why}")?;
+        } else if self.outside_peak > (self.managed_peak + self.outside_peak) / 20 {
+            writeln!(out, ": {why}")?;
+        } else {
+            writeln!(out)?;
         }
         if self.outside.0[Outside::Forked as usize] > 0 {
             let kept = bytes(self.outside.0[Outside::Forked as usize]);
@@ -81,7 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn little_memory_outside_is_one_line() {
-        assert_eq!(printed(8 << 20, [1 << 20, 0, 0, 0, 0]).lines().count(), 1);
+    fn little_memory_outside_is_one_line_with_the_reason() {
+        let text = printed(8 << 20, [1 << 20, 0, 0, 0, 0]);
+        assert_eq!(text, "memory: at most 8 MiB managed, and 1 MiB that --ram does not limit: stacks\n");
+    }
+
+    #[test]
+    fn next_to_no_memory_outside_needs_no_reason() {
+        let text = printed(80 << 20, [1 << 20, 0, 0, 0, 0]);
+        assert_eq!(text, "memory: at most 80 MiB managed, and 1 MiB that --ram does not limit\n");
     }
 }
