@@ -11,7 +11,7 @@
 //! Each makes the program's own call in the end, and gives the kernel's answer. Bare system calls come here only where calls
 //! trap.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 
 use bifolio_host::in_place::{DOFORK, DONTFORK, GUARD_INSTALL, NextMapping, Request, WIPEONFORK};
 use bifolio_sys::USER_SPACE;
@@ -62,10 +62,16 @@ pub(crate) fn advise(call: Call) -> isize {
         // before.
         ask(Request::ExpectGuards(start, len));
     }
+    if advice == DONTFORK {
+        KEEPS_FROM_CHILDREN.store(true, Relaxed);
+    }
     let answer = call.pass();
     ask(Request::Advised(advice, start, len));
     answer
 }
+
+/// The program has kept memory from its children.
+static KEEPS_FROM_CHILDREN: AtomicBool = AtomicBool::new(false);
 
 /// Calls that map more. Of what is new no fault tells, so they wait themselves.
 pub(crate) fn grow(call: Call) -> isize {
@@ -83,6 +89,9 @@ pub(crate) fn remap(call: Call) -> isize {
         ask(Request::Leave(start, len.saturating_add(PAGE - 1) & !(PAGE - 1)));
     }
     let answer = call.pass();
+    if KEEPS_FROM_CHILDREN.load(Relaxed) {
+        ask(Request::Remapped);
+    }
     if CONTROL.is_engaged() && new_len > len && !(-4095..0).contains(&answer) {
         // The kernel has registered what it has grown by, and tells nothing of it.
         ask(Request::Grown(answer.cast_unsigned(), new_len.saturating_add(PAGE - 1) & !(PAGE - 1)));

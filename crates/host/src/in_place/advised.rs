@@ -22,6 +22,8 @@ pub(super) struct Advised {
     unshared: Regions,
     /// Memory that was not registered when the program kept it from its children. It may be gone by now.
     said_unshared: Regions,
+    /// Mappings have moved or grown since: some of that memory may be elsewhere.
+    pub(super) said_is_stale: bool,
     /// Some memory is zeros in children.
     wipes: bool,
 }
@@ -136,12 +138,14 @@ impl Service {
 
     /// What of mappings the program keeps from its children, as the kernel has it: to be asked before they are registered,
     /// since we keep them from children ourselves. Asking takes long, so it is done only where the program has said so before,
-    /// and when nothing is registered yet: unregistered memory may have moved.
+    /// when nothing is registered yet, and when mappings have moved.
     pub(super) fn unshared_by_program(&mut self, mappings: &[Range<usize>]) -> Regions {
         let mut unshared = Regions::default();
         let said = &self.advised.said_unshared;
         let concerns = |mapping: &Range<usize>| !said.within(mapping.clone()).is_empty();
-        if !said.is_empty() && (!self.first_scan_done || mappings.iter().any(concerns)) {
+        let is_stale = self.advised.said_is_stale || !self.first_scan_done;
+        if !said.is_empty() && (is_stale || mappings.iter().any(concerns)) {
+            self.advised.said_is_stale = false;
             let now = smaps::vmas().unwrap_or_default();
             flagged(&now, "dc").for_each(|range| unshared.insert(range));
             flagged(&now, "um").for_each(|range| unshared.remove(range));

@@ -56,6 +56,10 @@ impl Service {
                 self.register_grown(&range(start, len));
                 0
             }
+            Request::Remapped => {
+                self.advised.said_is_stale = true;
+                0
+            }
             Request::Leave(start, len) => {
                 self.leave_unless_one(&range(start, len));
                 0

@@ -15,6 +15,8 @@ pub enum Request {
     ExpectGuards(usize, usize),
     /// A mapping has grown, where it is or by a move: it has `len` bytes at `start` now.
     Grown(usize, usize),
+    /// A mapping has moved or changed its size, which may not be registered.
+    Remapped,
     /// Let the mappings of `len` bytes at `start` be the kernel's for now, unless one holds them all.
     Leave(usize, usize),
     /// The next mapping at or after an address that is not ours: see [`NextMapping`].
@@ -77,6 +79,7 @@ impl Request {
             Request::KeepStack(at) => [6, at, 0],
             Request::Release => [7, 0, 0],
             Request::Room => [11, 0, 0],
+            Request::Remapped => [12, 0, 0],
             Request::BringAllHome(ends) => [5, usize::from(ends), 0],
         }
     }
@@ -95,6 +98,7 @@ impl Request {
             9 => Request::ExpectGuards(first, second),
             10 => Request::Grown(first, second),
             11 => Request::Room,
+            12 => Request::Remapped,
             advice if advice >= ADVISED => Request::Advised(advice - ADVISED, first, second),
             _ => return None,
         })
@@ -121,7 +125,7 @@ mod tests {
         let requests =
             [R::Fork, R::Forked(3, 1), R::Advised(10, 1, 2), R::ExpectGuards(1, 2), R::Grown(1, 2)];
         let others = [R::Leave(1, 2), R::NextMapping(1), R::BringHome(1, 2), R::Ready(1, 2), R::KeepStack(1)];
-        let last = [R::Release, R::Room, R::BringAllHome(true), R::BringAllHome(false)];
+        let last = [R::Release, R::Room, R::Remapped, R::BringAllHome(true), R::BringAllHome(false)];
         for request in requests.into_iter().chain(others).chain(last) {
             assert_eq!(Request::decode(request.encode()), Some(request));
         }
