@@ -65,10 +65,17 @@ struct Hammer<'h> {
     address: usize,
     stop: &'h AtomicBool,
     done: &'h AtomicU64,
+    /// Units that have not written yet; `u64::MAX` before the first begins.
+    idle: &'h AtomicU64,
 }
 
 impl Kernel for Hammer<'_> {
     fn run(&self, memory: &mut Unit<'_>, unit: usize, units: usize) -> Result<(), DeviceFault> {
+        let _: Result<u64, u64> =
+            self.idle.compare_exchange(u64::MAX, units as u64, Ordering::Relaxed, Ordering::Relaxed);
+        memory.fetch_add(self.address + unit * PAGE + 8, 1)?;
+        self.done.fetch_add(1, Ordering::Relaxed);
+        self.idle.fetch_sub(1, Ordering::Relaxed);
         for page in (unit..PAGES).step_by(units).cycle() {
             if self.stop.load(Ordering::Relaxed) {
                 break;
@@ -80,16 +87,27 @@ impl Kernel for Hammer<'_> {
     }
 }
 
+/// Ends the job also where a check fails, so that the test fails and does not wait for ever.
+struct StopAtTheEnd<'s>(&'s AtomicBool);
+
+impl Drop for StopAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs `reshape` while the device writes, and checks that nothing moved and no write was lost.
 fn while_the_device_writes(space: &Space, span: AddressRange, reshape: impl FnOnce()) {
-    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, done, idle) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(u64::MAX));
     let bytes_moved =
         || space.statistics().get(Counter::BytesToRam) + space.statistics().get(Counter::BytesToDevice);
     let before = bytes_moved();
     std::thread::scope(|scope| {
-        let hammer = Hammer { address: span.start(), stop: &stop, done: &done };
+        let hammer = Hammer { address: span.start(), stop: &stop, done: &done, idle: &idle };
+        let running = StopAtTheEnd(&stop);
         let job = scope.spawn(move || space.launch(&hammer));
-        while done.load(Ordering::Relaxed) < 2 * PAGES as u64 {
+        // A unit may fault at its first write.
+        while idle.load(Ordering::Relaxed) > 0 || done.load(Ordering::Relaxed) < 2 * PAGES as u64 {
             std::thread::yield_now();
         }
         let faults = space.statistics().get(Counter::DeviceFaults);
@@ -99,7 +117,7 @@ fn while_the_device_writes(space: &Space, span: AddressRange, reshape: impl FnOn
             std::thread::yield_now();
         }
         assert_eq!(space.statistics().get(Counter::DeviceFaults), faults, "no page was ever missing");
-        stop.store(true, Ordering::Relaxed);
+        drop(running);
         job.join().expect("no panic").expect("every page is there");
     });
     assert_eq!(bytes_moved(), before, "nothing moved");

@@ -5,7 +5,7 @@ use bifolio_sys::PAGE;
 /// What the program asks of the service. Ranges are page aligned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// A thread is about to fork: the answer is the address of what the child needs, see [`child`](super::child).
+    /// A thread is about to fork: the answer is the address of what the child needs, see [`child`](crate::in_place::child).
     Fork,
     /// The fork with this plan has happened, as the parent sees it; the second is 0 if it failed.
     Forked(usize, usize),
