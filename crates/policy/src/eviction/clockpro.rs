@@ -47,7 +47,6 @@ const FRESH_LOOKS: usize = 8;
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     name: u64,
-    pages: u32,
     /// When it was last known to be used.
     used_at: u64,
     is_hot: bool,
@@ -124,7 +123,7 @@ impl ClockPro {
     fn renew_hot(&mut self, was_used: &mut dyn FnMut(ObjectId) -> bool) {
         self.looks = (self.looks + HOT_LOOKS).min(HOT_LOOKS_MAX);
         while let Some(id) = self.hot.oldest() {
-            let pages = u64::from(self.entries.data(id).pages);
+            let pages = self.entries.pages(id);
             let Some(left) = self.looks.checked_sub(pages.min(HOT_LOOKS_MAX)) else { return };
             self.looks = left;
             self.is_settled = !self.take_used(id, was_used);
@@ -143,9 +142,8 @@ impl ClockPro {
 
     /// Notes that an object was used; returns how many pages were since it was used before.
     fn use_now(&mut self, id: ObjectId) -> u64 {
-        let slot = self.entries.data(id);
-        self.now += u64::from(slot.pages);
-        self.now - core::mem::replace(&mut slot.used_at, self.now)
+        self.now += self.entries.pages(id);
+        self.now - core::mem::replace(&mut self.entries.data(id).used_at, self.now)
     }
 
     /// The oldest cold object that was not used. Those before it become hot, or go round once more.
@@ -185,10 +183,15 @@ impl ClockPro {
     fn cool_down(&mut self) {
         while self.hot.pages() > self.hot_pages() {
             let Some(id) = self.hot.oldest() else { return };
-            self.entries.unlink(&mut self.hot, id);
-            self.entries.data(id).is_hot = false;
-            self.entries.push_oldest(&mut self.cold, id);
+            self.cool(id);
         }
+    }
+
+    /// Makes a hot object cold, and the first to leave.
+    fn cool(&mut self, id: ObjectId) {
+        self.entries.unlink(&mut self.hot, id);
+        self.entries.data(id).is_hot = false;
+        self.entries.push_oldest(&mut self.cold, id);
     }
 }
 
@@ -204,7 +207,7 @@ impl Eviction for ClockPro {
             self.adapt(u64::from(pages), 0);
         }
         let is_hot = in_test || self.hot.pages() + u64::from(pages) <= self.hot_pages();
-        let slot = Slot { name, pages, used_at: self.now, is_hot, is_used: false, is_fresh: true };
+        let slot = Slot { name, used_at: self.now, is_hot, is_used: false, is_fresh: true };
         self.entries.insert(if is_hot { &mut self.hot } else { &mut self.cold }, id, pages, slot);
         self.fresh.push_back(id);
         self.fresh.drain(..self.fresh.len().saturating_sub(FRESH));
@@ -217,18 +220,16 @@ impl Eviction for ClockPro {
     }
 
     fn remove(&mut self, id: ObjectId, why: Removal) {
-        let Slot { name, pages, used_at, .. } = self.unlink(id);
+        let Slot { name, used_at, .. } = self.unlink(id);
         self.fresh.retain(|fresh| *fresh != id);
         if why == Removal::Evicted {
-            self.ghost.remember(name, u64::from(pages), used_at);
+            self.ghost.remember(name, self.entries.pages(id), used_at);
         }
     }
 
     fn take_over(&mut self) {
         while let Some(id) = self.hot.newest() {
-            self.entries.unlink(&mut self.hot, id);
-            self.entries.data(id).is_hot = false;
-            self.entries.push_oldest(&mut self.cold, id);
+            self.cool(id);
         }
     }
 

@@ -75,6 +75,11 @@ impl<D> Entries<D> {
         &mut self.0[id.index()].data
     }
 
+    /// The pages of an object.
+    pub(super) fn pages(&self, id: ObjectId) -> u64 {
+        self.0[id.index()].pages.into()
+    }
+
     /// The object that came to the queue after this one.
     pub(super) fn newer(&self, id: ObjectId) -> Option<ObjectId> {
         id_of(self.0[id.index()].newer)
@@ -82,28 +87,27 @@ impl<D> Entries<D> {
 
     /// Makes an object that is in no queue the newest of one.
     pub(super) fn push(&mut self, queue: &mut Queue, id: ObjectId) {
-        let newest = queue.newest;
-        let entry = &mut self.0[id.index()];
-        (entry.older, entry.newer) = (newest, NONE);
-        queue.pages += u64::from(entry.pages);
-        match newest {
-            NONE => queue.oldest = id.0,
-            newest => self.0[newest as usize].newer = id.0,
-        }
-        queue.newest = id.0;
+        self.link(queue, id, [queue.newest, NONE]);
     }
 
     /// Makes an object that is in no queue the oldest of one.
     pub(super) fn push_oldest(&mut self, queue: &mut Queue, id: ObjectId) {
-        let oldest = queue.oldest;
+        self.link(queue, id, [NONE, queue.oldest]);
+    }
+
+    /// Puts an object between two neighbours of a queue.
+    fn link(&mut self, queue: &mut Queue, id: ObjectId, [older, newer]: [u32; 2]) {
         let entry = &mut self.0[id.index()];
-        (entry.older, entry.newer) = (NONE, oldest);
+        (entry.older, entry.newer) = (older, newer);
         queue.pages += u64::from(entry.pages);
-        match oldest {
-            NONE => queue.newest = id.0,
-            oldest => self.0[oldest as usize].older = id.0,
+        match older {
+            NONE => queue.oldest = id.0,
+            older => self.0[older as usize].newer = id.0,
         }
-        queue.oldest = id.0;
+        match newer {
+            NONE => queue.newest = id.0,
+            newer => self.0[newer as usize].older = id.0,
+        }
     }
 
     /// Takes an object out of its queue.

@@ -26,7 +26,6 @@ const USES_MAX: u8 = 3;
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     name: u64,
-    pages: u32,
     uses: u8,
     in_main: bool,
 }
@@ -114,7 +113,7 @@ impl Eviction for S3Fifo {
     fn insert(&mut self, id: ObjectId, Object { name, pages }: Object) {
         let filling = !self.has_evicted && self.small.pages() >= self.small_pages;
         let in_main = self.ghost.forget(name).is_some() || filling;
-        let slot = Slot { name, pages, uses: 0, in_main };
+        let slot = Slot { name, uses: 0, in_main };
         let queue = if in_main { &mut self.main } else { &mut self.small };
         self.entries.insert(queue, id, pages, slot);
     }
@@ -125,11 +124,11 @@ impl Eviction for S3Fifo {
     }
 
     fn remove(&mut self, id: ObjectId, why: Removal) {
-        let Slot { name, pages, in_main, .. } = self.unlink(id);
+        let Slot { name, in_main, .. } = self.unlink(id);
         if why == Removal::Evicted {
             self.has_evicted = true;
             if !in_main {
-                self.ghost.remember(name, u64::from(pages), 0);
+                self.ghost.remember(name, self.entries.pages(id), 0);
             }
         }
     }
