@@ -165,7 +165,7 @@ impl World {
     fn store(&self) -> usize {
         let mut pages = PageSet::EMPTY;
         (0..512).filter(|page| page * 7 % 5 != 0).for_each(|page| pages.insert(PageRun::single(page)));
-        let stored = |block| self.engine.store(self.start + block * HUGE_PAGE, &pages).count();
+        let stored = |block| self.engine.store(self.start + block * HUGE_PAGE, &pages, Order::MAX).count();
         (0..BLOCKS).map(|block| usize::from(stored(block))).sum()
     }
 

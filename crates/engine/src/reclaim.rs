@@ -298,7 +298,7 @@ impl<V: CpuView> Engine<V> {
         for found in victims.into_iter().filter(|id| Some(*id) != held).filter_map(|id| self.blocks.get(id)) {
             match found.try_lock() {
                 Some(mut other) => {
-                    freed += self.move_out(&found, &mut other, pages - freed, tally);
+                    freed += self.move_out(&found, &mut other, (pages - freed, Order::MAX), tally);
                     left += u64::from(other.block.ram().count());
                 }
                 None => contended = true,
@@ -308,7 +308,7 @@ impl<V: CpuView> Engine<V> {
             }
         }
         if let Some(Requester { found, cell, .. }) = asking {
-            freed += self.move_out(found, cell, pages - freed, tally);
+            freed += self.move_out(found, cell, (pages - freed, Order::MAX), tally);
             left += u64::from(cell.block.ram().count());
         }
         // Memory that is in use and in no block is with transactions that took it just now.
@@ -321,19 +321,19 @@ impl<V: CpuView> Engine<V> {
         self.nodes.iter().map(|node| node.buffers.pages()).sum()
     }
 
-    /// Moves pages of a block, the largest runs first, to the devices in turn until `pages` pages are free; returns how
-    /// many.
+    /// Moves pages of a block, the largest runs first, to the devices in turn until `pages` pages are free, in folios up to the
+    /// order `largest`; returns how many.
     pub(crate) fn move_out(
         &self,
         found: &BlockRef<'_>,
         cell: &mut BlockState,
-        pages: u64,
+        (pages, largest): (u64, Order),
         tally: Option<&Tally>,
     ) -> u64 {
         let mut freed = 0;
         for node in self.nodes.iter().filter(|node| !node.pagemap().is_dead()) {
             if freed < pages {
-                freed += self.move_out_to(node, (found, cell), pages - freed, tally);
+                freed += self.move_out_to(node, (found, cell), (pages - freed, largest), tally);
             }
         }
         freed
@@ -347,10 +347,11 @@ impl<V: CpuView> Engine<V> {
         &self,
         node: &Node,
         (found, cell): (&BlockRef<'_>, &mut BlockState),
-        pages: u64,
+        (pages, largest): (u64, Order),
         tally: Option<&Tally>,
     ) -> u64 {
-        let OrderRange { largest, smallest } = node.orders();
+        let orders = node.orders();
+        let (largest, smallest) = (orders.largest.min(largest.max(orders.smallest)), orders.smallest);
         let least = node.capabilities().smallest_order;
         let runs = cell.block.movable().aligned_runs(largest);
         let mut runs: Vec<AlignedRun> = runs.filter(|run| run.order() >= least).collect();
@@ -438,6 +439,6 @@ impl<V: CpuView> Engine<V> {
     fn move_excess_out(&self, found: &BlockRef<'_>) -> u64 {
         let over = self.budget.used_pages().saturating_sub(self.budget.limit_pages());
         let cell = found.try_lock().filter(|_| over > 0);
-        cell.map_or(0, |mut cell| self.move_out(found, &mut cell, over, None))
+        cell.map_or(0, |mut cell| self.move_out(found, &mut cell, (over, Order::MAX), None))
     }
 }

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use bifolio_folio::Pfn;
+use bifolio_folio::{Order, Pfn};
 use bifolio_migrate::{CpuFaultOrders, DevicePage, Failure, Finished, Moved, PageRun, PageSet, Transaction};
 
 use crate::blocks::{BlockRef, BlockState};
@@ -18,9 +18,10 @@ use crate::request::Request;
 use crate::view::CpuView;
 
 impl<V: CpuView> Engine<V> {
-    /// Moves `pages` of the block at `address`, which the view has isolated already, to the device. Returns those that are
+    /// Moves `pages` of the block at `address`, which the view has isolated already, to the device, in folios up to the order
+    /// `largest`. Returns those that are
     /// there now; of the others the engine knows nothing afterwards. What the device had of these pages is forgotten.
-    pub fn store(&self, address: usize, pages: &PageSet) -> PageSet {
+    pub fn store(&self, address: usize, pages: &PageSet, largest: Order) -> PageSet {
         let Some(found) = self.blocks.find(address) else { return PageSet::EMPTY };
         let mut cell = self.lock(&found);
         for run in pages.runs(PageRun::BLOCK) {
@@ -33,7 +34,7 @@ impl<V: CpuView> Engine<V> {
         }
         let count = u64::from(pages.count());
         self.budget.take_resident(count);
-        self.move_out(&found, &mut cell, count, None);
+        self.move_out(&found, &mut cell, (count, largest), None);
         let left = *cell.block.ram();
         for run in left.runs(PageRun::BLOCK) {
             self.let_go(&found, &mut cell, run);

@@ -31,7 +31,7 @@ pub fn misses(string: &[Touch], pages: usize, order: &mut dyn Eviction) -> u64 {
                 }
                 let id = cache.come(touch.page);
                 order.insert(id, Object { name: touch.page, pages: 1 });
-                order.pages_came(touch.page, 1);
+                order.pages_came(touch.page, 1, Some(touch.page));
             }
         }
     }

@@ -9,6 +9,9 @@
 //! A lone fault says nothing about its neighbours. A fault just behind (or before) what an earlier one brought, or as far
 //! from it as the one before, is a step of a walk. Trust grows with each step, and falls when what was brought ahead of a
 //! walk leaves unused.
+//!
+//! Scattered faults look like a step now and then. So it is counted how many walks went on after so many steps: where few do, a
+//! fault that is the first or second step of a walk is no more than a lone fault.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -37,12 +40,20 @@ const LATELY: u64 = STREAMS as u64;
 const FADE: u64 = 128;
 /// A strided walk is brought ahead by at most 2 to the power of this many steps.
 const AHEAD_MAX: u8 = 6;
-/// A walk that passes pages which are there already goes on after at most so many steps.
+/// A walk that passes pages which are there already goes on after at most so many steps, and before so many other faults: scattered
+/// ones hit one of so many places by chance.
 const PASSED: u64 = 64;
+const PASSED_LATELY: u64 = 8;
 /// A walk begins again at most so many pages from where it began: the next column of a matrix, the next pass of a loop.
 const NEAR: u64 = 2;
 /// Trust that a dense walk needs to begin again where it began. Chance makes pairs of neighbours.
 const TRUST_TO_RETURN: u8 = 3;
+
+/// Trusts at which it is counted whether walks go on.
+const COUNTED: usize = 3;
+/// A walk that goes on outweighs so many that end.
+const GOING_ON: i8 = 3;
+const BALANCE_MOST: i8 = 12;
 
 /// One walk.
 #[derive(Clone, Debug)]
@@ -92,6 +103,10 @@ impl Step {
 pub struct Streams {
     streams: Vec<Stream>,
     faults: u64,
+    /// Nothing tells which pages were used.
+    blind: bool,
+    /// For each trust below [`COUNTED`]: walks that went on, weighted, less those that ended.
+    balances: [i8; COUNTED],
 }
 
 impl Streams {
@@ -99,6 +114,13 @@ impl Streams {
     #[must_use]
     pub fn new() -> Streams {
         Streams::default()
+    }
+
+    /// The same, where nothing tells which pages were used: a walk must go on just behind what was brought. One that leaves out more
+    /// would bring all of it at each step, and never learn that it is not used.
+    #[must_use]
+    pub fn blind() -> Streams {
+        Streams { blind: true, ..Streams::default() }
     }
 
     /// Finds the walk that a fault belongs to, or begins one.
@@ -112,6 +134,7 @@ impl Streams {
         if walk.returns_to(unit, page) {
             walk.first = page;
         }
+        let trusted = walk.trust;
         let goes_on = stride != 0 && (stride.abs() == 1 || stride == walk.stride);
         let faded =
             walk.trust.saturating_sub(u8::try_from((self.faults - walk.used) / FADE).unwrap_or(u8::MAX));
@@ -123,7 +146,18 @@ impl Streams {
         }
         (walk.last, walk.stride, walk.used) = (page, stride, self.faults);
         (walk.brought, walk.ahead) = (page..page + 1, 0);
-        Step { trust: walk.trust, stride, stream }
+        let trust = walk.trust;
+        self.count(trusted, goes_on && before == trusted);
+        let is_lone = self.balances.get(usize::from(trust)).is_some_and(|balance| *balance < 0);
+        if is_lone { Step { trust: 0, stride: 0, stream } } else { Step { trust, stride, stream } }
+    }
+
+    /// Counts that a walk of some trust went on, or ended.
+    fn count(&mut self, trust: u8, went_on: bool) {
+        if let Some(balance) = self.balances.get_mut(usize::from(trust)).filter(|_| trust > 0) {
+            let change = if went_on { GOING_ON } else { -1 };
+            *balance = (*balance + change).clamp(-BALANCE_MOST, BALANCE_MOST);
+        }
     }
 
     /// Tells the walk of a fault which pages were decided to come.
@@ -162,10 +196,13 @@ impl Streams {
     fn find(&self, unit: u32, page: u64) -> Option<(usize, i64)> {
         let dense = self.streams.iter().enumerate().find_map(|(at, walk)| {
             let lately = self.faults - walk.used <= LATELY;
-            Some((at, walk.dense_step(page, lately)?))
+            Some((at, walk.dense_step(page, lately, self.blind)?))
         });
         let strided = || {
-            let same = |(at, walk): (usize, &Stream)| walk.is_step(unit, page).then_some((at, walk.stride));
+            let same = |(at, walk): (usize, &Stream)| {
+                let lately = self.faults - walk.used <= PASSED_LATELY;
+                walk.is_step(unit, page, lately).then_some((at, walk.stride))
+            };
             self.streams.iter().enumerate().find_map(same)
         };
         let returning = || {
@@ -202,16 +239,18 @@ impl Streams {
         }
         let oldest = self.streams.iter().enumerate().min_by_key(|(_, walk)| walk.used);
         let (at, _) = oldest.expect("streams are followed");
-        self.streams[at] = fresh;
+        let ended = core::mem::replace(&mut self.streams[at], fresh);
+        self.count(ended.trust, false);
         at
     }
 }
 
 impl Stream {
     /// The direction of a step that begins where the last one ended; or leaves out a little, if that was lately.
-    fn dense_step(&self, page: u64, lately: bool) -> Option<i64> {
+    fn dense_step(&self, page: u64, lately: bool, blind: bool) -> Option<i64> {
         let Range { start, end } = self.brought;
-        let slack = if lately { SLACK.max((end - start) / SLACK_PART).min(end - start) } else { 1 };
+        let most = if blind { SLACK } else { SLACK.max((end - start) / SLACK_PART) };
+        let slack = if lately { most.min(end - start) } else { 1 };
         if (end..end.saturating_add(slack)).contains(&page) {
             return Some(1);
         }
@@ -226,8 +265,8 @@ impl Stream {
     }
 
     /// Whether a fault is a step of this walk's stride: the next one, or the first that was not brought, or one behind it. A walk
-    /// that is trusted also goes on behind pages that are there already.
-    fn is_step(&self, unit: u32, page: u64) -> bool {
+    /// that is trusted, and went on lately, also goes on behind pages that are there already.
+    fn is_step(&self, unit: u32, page: u64, lately: bool) -> bool {
         let (apart, forward) = (page.abs_diff(self.last), page > self.last);
         let stride = self.stride.unsigned_abs();
         let same_way = self.unit == unit && stride > 1 && forward == (self.stride > 0);
@@ -235,7 +274,7 @@ impl Stream {
             return false;
         }
         let steps = apart / stride;
-        let passed = if self.trust > 1 { PASSED } else { 2 };
+        let passed = if self.trust > 1 && lately { PASSED } else { 2 };
         (1..=2).contains(&steps) || (1..=passed).contains(&steps.saturating_sub(self.ahead))
     }
 }
@@ -335,6 +374,19 @@ mod tests {
         let mut streams = Streams::new();
         steps(&mut streams, (0..8).map(|at| 1000 + at * 20));
         assert_eq!(steps(&mut streams, [1141]), [(1, 1)]);
+    }
+
+    #[test]
+    fn strided_walk_is_no_dense_one_where_much_is_brought_and_nothing_tells_that_it_is_not_used() {
+        let mut streams = Streams::blind();
+        let mut trusted = 0;
+        for at in 0..200_u64 {
+            let page = at * 530;
+            let step = streams.step(0, page);
+            streams.brings(step, page & !511..(page & !511) + 512);
+            trusted += u64::from(step.trust > 0 && !step.is_strided());
+        }
+        assert_eq!(trusted, 0);
     }
 
     #[test]

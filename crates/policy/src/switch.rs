@@ -153,8 +153,8 @@ impl Eviction for Switched {
         self.policy.eviction().victims(count, was_used, victims);
     }
 
-    fn pages_came(&mut self, first: u64, count: u32) {
-        self.policy.eviction().pages_came(first, count);
+    fn pages_came(&mut self, first: u64, count: u32, touched: Option<u64>) {
+        self.policy.eviction().pages_came(first, count, touched);
     }
 
     fn pages_left(&mut self, first: u64, pages: &PageSet) {

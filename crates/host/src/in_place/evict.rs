@@ -1,4 +1,4 @@
-//! Making room: blocks leave in the order of the policy, one after the other, through the staging to the store.
+//! Making room: ranges leave in the order of the policy, one after the other, through the staging to the store.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use bifolio_engine::view::span_of;
+use bifolio_folio::Order;
 use bifolio_migrate::{PageRun, PageSet};
 use bifolio_sys::{
     AddressRange, HUGE_PAGE, Modes, MoveMode, Outcome, PAGE, SysError, advise, resident_pages,
 };
 
 use crate::in_place::faults::{PAUSE, TRIES, range_of};
-use crate::in_place::residents;
 use crate::in_place::service::{STORE, Service};
 
 /// After a round in which nothing went, nothing is tried for this time.
@@ -49,14 +49,14 @@ impl Service {
         }
     }
 
-    /// Evicts the next block of the policy's order.
+    /// Evicts the next range of the policy's order.
     pub(super) fn evict_some(&mut self) {
         self.read_messages();
         self.look_at_unseen();
         if self.round.left == 0 {
             self.begin_round();
         }
-        let Some(block) = self.residents.take_victim() else {
+        let Some(victim) = self.residents.take_victim() else {
             // All of it may have come without a fault.
             self.regions.all().for_each(|range| self.residents.look_through(range.start()..range.end()));
             self.round.left = 0;
@@ -65,14 +65,14 @@ impl Service {
         self.round.left = self.round.left.saturating_sub(1);
         let before = self.limits.resident;
         let mut stay = false;
-        for region in self.regions.within(block..block + HUGE_PAGE) {
+        for region in self.regions.within(victim.range.clone()) {
             for window in self.within_mappings(region) {
-                self.evict_window(window.clone());
+                self.evict_window(window.clone(), victim.together);
                 stay |= resident_set(range_of(&window)).is_ok_and(|there| !there.is_empty());
             }
         }
         if stay {
-            self.residents.add(block);
+            self.residents.add(&victim.range, victim.together);
         }
         self.round.went |= self.limits.resident < before;
     }
@@ -86,12 +86,12 @@ impl Service {
                 return;
             }
             if self.regions.contains_all(&(page..page + PAGE)) {
-                self.evict_window(page..page + PAGE);
+                self.evict_window(page..page + PAGE, Order::ZERO);
             }
         }
     }
 
-    /// Every block will have its turn once. If nothing went in the last round, nothing is tried for a while.
+    /// Every range will have its turn once. If nothing went in the last round, nothing is tried for a while.
     fn begin_round(&mut self) {
         if !self.round.went {
             self.round.stuck_until = Instant::now() + STUCK;
@@ -100,12 +100,12 @@ impl Service {
         self.forked_pages = self.sharing.take_kept();
     }
 
-    /// Adds the blocks to the order that have pages which came before they were registered, or by a move.
+    /// Adds the ranges to the order that have pages which came before they were registered, or by a move.
     fn look_at_unseen(&mut self) {
         for _ in 0..LOOKS {
             let Some(part) = self.residents.next_unseen() else { return };
             if resident_set(range_of(&part)).is_ok_and(|there| !there.is_empty()) {
-                self.residents.add(residents::block_of(part.start));
+                self.residents.add(&part, Order::MAX);
             }
         }
     }
@@ -118,8 +118,8 @@ impl Service {
         ends.scan(range.start, |start, end| Some(std::mem::replace(start, end)..end)).collect()
     }
 
-    /// Evicts what may go of a window within one block.
-    fn evict_window(&mut self, window: Range<usize>) {
+    /// Evicts what may go of a window within one block, in folios up to an order.
+    fn evict_window(&mut self, window: Range<usize>, largest: Order) {
         let is_user_mode = self.is_user_mode();
         if is_user_mode {
             self.control.hazards().set_evicting(&window);
@@ -128,7 +128,7 @@ impl Service {
         for part in parts {
             // Messages that were read since may have taken it away.
             if self.regions.contains_all(&part) {
-                self.evict(range_of(&part));
+                self.evict(range_of(&part), largest);
             }
         }
         if is_user_mode {
@@ -137,7 +137,7 @@ impl Service {
     }
 
     /// Moves what is there of a window within one block out.
-    fn evict(&mut self, window: AddressRange) {
+    fn evict(&mut self, window: AddressRange, largest: Order) {
         let base = block_of(window);
         let Ok(mut there) = resident_set(window) else { return };
         self.leave_out_dropping(window, &mut there);
@@ -156,7 +156,7 @@ impl Service {
             return self.clear_staging();
         }
         self.staged = Some((base, staged));
-        self.store_staged(base, staged);
+        self.store_staged(base, staged, largest);
         let mut gone = staged;
         let back = self.staged.map_or(PageSet::EMPTY, |(_, back)| back);
         back.runs(PageRun::BLOCK).for_each(|run| gone.remove(run));
@@ -243,7 +243,7 @@ impl Service {
     }
 
     /// Stores what is in the staging. Pages of zeros need no store: missing pages read as zero.
-    fn store_staged(&mut self, base: usize, staged: PageSet) {
+    fn store_staged(&mut self, base: usize, staged: PageSet, largest: Order) {
         let view = self.engine.view();
         let mut full = staged;
         for run in staged.runs(PageRun::BLOCK) {
@@ -255,7 +255,7 @@ impl Service {
             }
         }
         let zeros = staged.count() - full.count();
-        let stored = self.store_pages(base, &full, true);
+        let stored = self.store_pages(base, &full, Some(largest));
         self.limits.resident =
             self.limits.resident.saturating_sub(u64::from(zeros) + u64::from(stored.count()));
         let mut left = full;
@@ -263,11 +263,11 @@ impl Service {
         self.staged = (!left.is_empty()).then_some((base, left));
     }
 
-    /// Lets the engine store pages of a block from the staging, or else from the scratch memory.
-    fn store_pages(&self, base: usize, pages: &PageSet, staged: bool) -> PageSet {
+    /// Lets the engine store pages of a block: from the staging, in folios up to an order, or else from the scratch memory.
+    fn store_pages(&self, base: usize, pages: &PageSet, staged: Option<Order>) -> PageSet {
         let view = self.engine.view();
-        view.set_isolated(Some((base, staged)));
-        let stored = self.engine.store(base, pages);
+        view.set_isolated(Some((base, staged.is_some())));
+        let stored = self.engine.store(base, pages, staged.unwrap_or(Order::MAX));
         view.set_isolated(None);
         stored
     }
@@ -277,7 +277,7 @@ impl Service {
         let base = block_of(range);
         let (first, mut pages) = (first_page(range), PageSet::EMPTY);
         (first..first + range.pages()).for_each(|page| pages.insert(page_run(page)));
-        let stored = self.store_pages(base, &pages, false);
+        let stored = self.store_pages(base, &pages, None);
         stored.runs(PageRun::BLOCK).for_each(|run| pages.remove(run));
         if pages.is_empty() {
             return;

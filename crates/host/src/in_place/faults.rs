@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bifolio_folio::Order;
 use bifolio_migrate::{AlignedRun, CpuFaultOrders, Failure, Finished, Moved};
 use bifolio_policy::streams::Step;
-use bifolio_policy::{self as policy, Coming, Decision, Prefetch, Side};
+use bifolio_policy::{self as policy, Decision, Prefetch, Side};
 use bifolio_sys::{AddressRange, CopyMode, HUGE_PAGE, Outcome, PAGE, Wake, resident_pages};
 
 use bifolio_engine::event::Cause;
@@ -165,8 +165,7 @@ impl Service {
             Ok(Some((finished, brought))) => {
                 self.last_moved = finished.moved;
                 self.limits.resident += (brought.len() / PAGE) as u64;
-                let why = if cause == Cause::CpuFault { Coming::Fault } else { Coming::Prefetch };
-                self.residents.came(&brought, why);
+                self.residents.came_back(&brought, (cause == Cause::CpuFault).then_some(address));
                 let Some(unshown) = unshown else { return Ok(brought) };
                 self.store_again(unshown);
                 let home = brought.start..unshown.start().min(brought.end);
@@ -265,7 +264,7 @@ impl Service {
     fn began_as_zeros(&mut self, range: AddressRange, bytes: usize) {
         self.limits.resident += (bytes / PAGE) as u64;
         let came = range.start()..range.start() + bytes;
-        self.residents.came(&came, Coming::Fault);
+        self.residents.began(&came);
         self.dropping.end(&came);
         self.record_zeros(range, bytes);
     }

@@ -180,10 +180,10 @@ pub(super) struct Limits {
     pub(super) mapped: u64,
 }
 
-/// A round of eviction, in which every block has its turn once.
+/// A round of eviction, in which every range has its turn once.
 #[derive(Debug)]
 pub(super) struct Round {
-    /// Blocks that have not had their turn yet.
+    /// Ranges that have not had their turn yet.
     pub(super) left: usize,
     /// Whether any page went in this round, or none has begun yet.
     pub(super) went: bool,
@@ -192,7 +192,7 @@ pub(super) struct Round {
 }
 
 /// Room that is kept free: this share of the limit, within these bounds (in pages).
-const RESERVE_SHARE: u64 = 32;
+const RESERVE_SHARE: u64 = 128;
 const RESERVE: std::ops::RangeInclusive<u64> = 32..=2048;
 /// Above the limit by this share of it, the program is slowed down.
 const EXCESS_SHARE: u64 = 40;

@@ -5,7 +5,7 @@
 //! | [`lru`] | the object that was used longest ago |
 //! | [`fifo`] | the object that came first |
 //! | [`clock`] | as `fifo`, but a used object goes round once more |
-//! | [`refault`] | as `fifo`, but pages that came back soon after they had left stay for some rounds |
+//! | [`refault`] | as `fifo`, but pages that came back soon after they had left stay for a time |
 //! | [`sieve`] | as `clock`, but used objects stay where they are and the hand passes over them |
 //! | [`s3fifo`] | new objects pass a small queue first; only what is used there again enters the large one |
 //! | [`clockpro`] | the object whose uses are furthest apart, as far as bits tell |
@@ -97,9 +97,10 @@ pub trait Eviction: Send + fmt::Debug {
         victims: &mut Vec<ObjectId>,
     );
 
-    /// Pages came, counted from address 0. Only told where objects are memory of which parts come and leave, as under `bifolio run`.
-    fn pages_came(&mut self, first: u64, count: u32) {
-        let _ = (first, count);
+    /// Pages came, counted from address 0, because of a touch of one of them, if any. Only told where objects are memory of which parts
+    /// come and leave, as under `bifolio run`.
+    fn pages_came(&mut self, first: u64, count: u32, touched: Option<u64>) {
+        let _ = (first, count, touched);
     }
 
     /// Pages left, counted from the page `first`, all within one block, to make room. Told where [`Eviction::pages_came`] is.
@@ -142,8 +143,8 @@ impl Eviction for Box<dyn Eviction> {
         (**self).victims(count, was_used, victims);
     }
 
-    fn pages_came(&mut self, first: u64, count: u32) {
-        (**self).pages_came(first, count);
+    fn pages_came(&mut self, first: u64, count: u32, touched: Option<u64>) {
+        (**self).pages_came(first, count, touched);
     }
 
     fn pages_left(&mut self, first: u64, pages: &PageSet) {
