@@ -19,6 +19,7 @@ use bifolio_host::in_place::{Request, follow_plan};
 use bifolio_sys::ProgramMemory;
 use libc::ucontext_t;
 
+use crate::affinity;
 use crate::dispatch::gate;
 use crate::dispatch::masks;
 use crate::dispatch::trap::{Call, mask_of};
@@ -56,6 +57,7 @@ extern "C" fn before() {
     if !is_original() {
         return;
     }
+    affinity::settle();
     if CONTROL.begin_fork() && !calls_trap() {
         PLAN.set(call(Request::Fork));
         masks::open();
@@ -93,6 +95,7 @@ pub(crate) fn fork_from_trap(made: Call, context: &mut ucontext_t) -> isize {
     if announced {
         *mask_of(context) = masks::believed(mask);
     }
+    affinity::settle();
     let answer = made.pass();
     if answer == 0 {
         // Its calls pass.

@@ -18,6 +18,7 @@
 //!   spawn         what the kernel reads for a new program is at home
 //!   thread        stacks of threads stay at home
 //!   original      which process is the program, and which a child of it
+//!   affinity      affinities that the program sees are its own
 //!   next          the symbols behind ours
 //! ```
 //!
@@ -33,6 +34,7 @@
 //! This crate cannot forbid unsafe code: its functions take pointers from C. Each states what its C contract promises.
 #![cfg_attr(test, expect(dead_code, reason = "the symbols are not exported into the test program"))]
 
+mod affinity;
 mod call_sites;
 mod dispatch;
 mod environment;

@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+use crate::affinity;
 use crate::next::next;
 use crate::original::is_original;
 use crate::start::CONTROL;
@@ -72,7 +73,7 @@ pub(crate) unsafe fn touch_all(mut strings: Strings) {
     }
 }
 
-/// Touches what an `execve` in a child of `vfork` is to read.
+/// Touches what an `execve` in a child of `vfork` is to read, and lets no thread hand on an affinity that is not its own.
 ///
 /// # Safety
 ///
@@ -86,6 +87,17 @@ pub(crate) unsafe fn touch_for_exec(path: *const c_char, arguments: Strings, env
         // SAFETY: passed on to the caller.
         unsafe { touch_all(environment) };
     }
+    // Last: a fault may place this thread.
+    affinity::settle();
+}
+
+/// Touches the environment: a child of `vfork` hands it on by functions of the C library that call the kernel without us, as `execl`
+/// does.
+pub(crate) fn touch_environment() {
+    // SAFETY: the program's own environment, which a thread may not change while another one reads it.
+    let environment = unsafe { environ };
+    // SAFETY: as above.
+    unsafe { touch_all(environment) };
 }
 
 macro_rules! spawns {

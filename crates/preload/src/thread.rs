@@ -11,6 +11,7 @@ use bifolio_host::gauges::Gauges;
 use bifolio_host::in_place::Request;
 use bifolio_sys::{USER_SPACE, process, sibling};
 
+use crate::affinity;
 use crate::dispatch::trap::{Call, prepared};
 use crate::dispatch::{gate, masks};
 use crate::fork::call as ask;
@@ -88,6 +89,7 @@ unsafe extern "C" fn pthread_create(
     let taken =
         |handover: &&Handover| handover.begin.compare_exchange(0, begin as usize, Relaxed, Relaxed).is_ok();
     let handover = is_original().then(|| HANDED.iter().find(taken)).flatten();
+    affinity::settle();
     let Some(handover) = handover else {
         return next!(pthread_create(thread => *mut libc::pthread_t, attributes => *const libc::pthread_attr_t,
             begin => Begin, argument => *mut c_void) -> c_int);
@@ -137,6 +139,7 @@ extern "C-unwind" fn known(handover: *mut c_void) -> *mut c_void {
 pub(crate) fn announce_spawn(frame: usize) {
     if SPAWN_ANNOUNCED.replace(frame) == 0 {
         gate::spawning().fetch_add(1, SeqCst);
+        CONTROL.hazards().wait_for_eviction();
     }
 }
 
@@ -158,6 +161,7 @@ pub(crate) fn end_spawn_left_from(stack: usize) {
 pub(crate) fn begin_spawn() {
     if SPAWN_ANNOUNCED.replace(0) == 0 {
         gate::spawning().fetch_add(1, SeqCst);
+        CONTROL.hazards().wait_for_eviction();
     }
 }
 

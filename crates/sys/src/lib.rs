@@ -60,6 +60,7 @@ mod signals;
 pub mod smaps;
 mod sweep;
 pub mod threads;
+mod timer;
 mod uffd;
 
 pub use abi::{CopyMode, Features, Modes, MoveMode, RangeIoctls};
@@ -80,4 +81,5 @@ pub use reader_stopper::{ReaderStopper, StopError, StopResult};
 pub use residency::{MemoryMeter, MemoryUse, resident_pages};
 pub use rustix::io::Errno;
 pub use signals::{Arrived, SignalInbox};
+pub use timer::Timer;
 pub use uffd::{Protect, ReadyError, Uffd, Wake};

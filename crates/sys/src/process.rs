@@ -114,6 +114,36 @@ pub fn set_time_slice(slice: Duration) -> Result<(), SysError> {
     raw::sched_setattr(&attr).map_err(SysError::of("sched_setattr"))
 }
 
+/// How the kernel schedules a thread.
+#[derive(Debug)]
+pub struct Schedule(raw::SchedAttr);
+
+impl Schedule {
+    /// That of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// Where a filter of system calls refuses.
+    pub fn get() -> Result<Schedule, SysError> {
+        raw::sched_getattr().map(Schedule).map_err(SysError::of("sched_getattr"))
+    }
+
+    /// Before all threads without a real-time priority. What the thread starts is scheduled as others are.
+    #[must_use]
+    pub fn real_time() -> Schedule {
+        Schedule(raw::SchedAttr::real_time(1))
+    }
+
+    /// Schedules the calling thread so.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` without the right to it: CAP_SYS_NICE, or `RLIMIT_RTPRIO` for a real-time priority.
+    pub fn set(&self) -> Result<(), SysError> {
+        raw::sched_setattr(&self.0).map_err(SysError::of("sched_setattr"))
+    }
+}
+
 /// Tells whether there is a process of that number.
 #[must_use]
 pub fn exists(pid: u32) -> bool {
@@ -188,18 +218,19 @@ pub fn copy_descriptor(pid: u32, number: i32) -> Result<OwnedFd, SysError> {
     pidfd_getfd(process, number, PidfdGetfdFlags::empty()).map_err(SysError::of("pidfd_getfd"))
 }
 
-/// Waits until one of some descriptors is readable, or has ended, or the time is over. Tells which are.
+/// Waits until one of some descriptors is readable, or has ended, or the time is over, if there is a limit. Tells which are.
 ///
 /// # Errors
 ///
 /// `EINVAL` for a userfaultfd whose reads block, or before its handshake.
 pub fn wait_readable<const N: usize>(
     descriptors: [BorrowedFd<'_>; N],
-    limit: Duration,
+    limit: Option<Duration>,
 ) -> Result<[bool; N], SysError> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut polled = descriptors.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    match poll(&mut polled, Timespec::try_from(limit).ok().as_ref()) {
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    match poll(&mut polled, limit.as_ref()) {
         Ok(_) | Err(Errno::INTR) => Ok(polled.map(|fd| !fd.revents().is_empty())),
         Err(errno) => Err(SysError { call: "poll", errno }),
     }
@@ -232,6 +263,12 @@ pub fn send_signal(pid: u32, signal: i32) -> Result<(), SysError> {
 #[must_use]
 pub fn high_fd(fd: OwnedFd) -> OwnedFd {
     HIGH_DESCRIPTORS.into_iter().find_map(|least| fcntl_dupfd_cloexec(fd.as_fd(), least).ok()).unwrap_or(fd)
+}
+
+/// The processor that this thread runs on just now.
+#[must_use]
+pub fn current_cpu() -> Option<usize> {
+    Some(rustix::thread::sched_getcpu())
 }
 
 /// Binds this thread to one processor.

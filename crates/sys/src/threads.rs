@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::{SysError, raw};
 
@@ -100,6 +102,60 @@ fn parse_activity(text: &str) -> Activity {
         *argument = value;
     }
     Activity::InCall(number, arguments)
+}
+
+/// The processors that a thread may run on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CpuMask(CpuSet);
+
+impl CpuMask {
+    /// One processor alone; `None` if its number is above what the kernel interface here holds (1024).
+    #[must_use]
+    pub fn of(cpu: usize) -> Option<CpuMask> {
+        let mut set = CpuSet::new();
+        (cpu < CpuSet::MAX_CPU).then(|| set.set(cpu))?;
+        Some(CpuMask(set))
+    }
+
+    /// Whether a thread may run there.
+    #[must_use]
+    pub fn contains(&self, cpu: usize) -> bool {
+        cpu < CpuSet::MAX_CPU && self.0.is_set(cpu)
+    }
+
+    /// The first processor of both.
+    #[must_use]
+    pub fn first_common(&self, other: &CpuMask) -> Option<usize> {
+        (0..CpuSet::MAX_CPU).find(|cpu| self.0.is_set(*cpu) && other.0.is_set(*cpu))
+    }
+
+    /// Processors.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0.count()
+    }
+}
+
+/// Returns where a thread may run; the calling one for 0.
+///
+/// # Errors
+///
+/// `ESRCH` for a thread that is not there, `EINVAL` on machines with more processors than the kernel interface here holds.
+pub fn affinity(thread: u32) -> Result<CpuMask, SysError> {
+    sched_getaffinity(pid_of(thread)).map(CpuMask).map_err(SysError::of("sched_getaffinity"))
+}
+
+/// Says where a thread may run; the calling one for 0.
+///
+/// # Errors
+///
+/// `ESRCH` for a thread that is not there, `EPERM` for one of another user, `EINVAL` without an allowed processor.
+pub fn set_affinity(thread: u32, mask: &CpuMask) -> Result<(), SysError> {
+    sched_setaffinity(pid_of(thread), &mask.0).map_err(SysError::of("sched_setaffinity"))
+}
+
+fn pid_of(thread: u32) -> Option<Pid> {
+    i32::try_from(thread).ok().and_then(Pid::from_raw)
 }
 
 /// Returns the processor time that all threads of a process have had; `None` if it is gone.

@@ -71,7 +71,7 @@ impl Runner {
         let mut kept = Kept::default();
         loop {
             let look = if kept.0.is_some() { LOOK } else { FIRST_LOOK };
-            let [signal, _] = process::wait_readable([self.signals.as_fd(), ended.as_fd()], look)?;
+            let [signal, _] = process::wait_readable([self.signals.as_fd(), ended.as_fd()], Some(look))?;
             while let Some(arrived) = self.signals.read()?.filter(|_| signal) {
                 if arrived.sent && PASSED_ON.contains(&arrived.signal) {
                     // A program that is gone needs no signal any more.

@@ -53,6 +53,12 @@ fn handlers_have_their_stacks_and_may_jump_away() {
     same_for_each_user("handlers_have_their_stacks_and_may_jump_away", ("signals", &[]), "6M", &[]);
 }
 
+/// While it faults, a thread wakes on the processor of the service: it must not see that, and hand it on to no child.
+#[test]
+fn affinities_are_those_of_the_program() {
+    same_for_each_user("affinities_are_those_of_the_program", ("affinities", &[]), "8M", &[]);
+}
+
 /// What the service allocated lay in a hole of the program's memory, and was overwritten: it waited for its own fault.
 #[test]
 fn addresses_that_the_program_freed_stay_free() {

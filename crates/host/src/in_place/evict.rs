@@ -123,6 +123,9 @@ impl Service {
         let is_user_mode = self.is_user_mode();
         if is_user_mode {
             self.control.hazards().set_evicting(&window);
+            if self.spawning.load(SeqCst) != 0 {
+                return self.control.hazards().end_evicting();
+            }
         }
         let parts = if is_user_mode { self.evictable(window) } else { vec![window] };
         for part in parts {
@@ -229,6 +232,7 @@ impl Service {
                 // as they were before it, so nothing more joins it: what is here afterwards may not be registered.
                 Outcome::Again(_) => {
                     self.round.stuck_until = Instant::now() + EVENT;
+                    self.affinity.release();
                     std::thread::yield_now();
                     return false;
                 }
@@ -332,6 +336,7 @@ impl Service {
                 (first..first + gone).for_each(|page| left.remove(page_run(page)));
             }
             if gone == 0 {
+                self.affinity.release();
                 self.read_messages();
                 if !matches!(stopped, Some(Outcome::Again(_))) {
                     tries += 1;

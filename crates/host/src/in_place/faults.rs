@@ -35,7 +35,7 @@ impl Service {
         if fault.tries == 0 {
             self.record_place(fault);
         }
-        let outcome = if self.must_wait_for_thread(fault) { Outcome::Busy } else { self.answer(fault) };
+        let outcome = if self.must_wait_for_thread(fault) { Outcome::Busy } else { self.answer(fault, now) };
         let result = match outcome {
             Outcome::Done(_) | Outcome::Exists => {
                 self.note_touched(fault.address);
@@ -50,6 +50,7 @@ impl Service {
                 Ok(self.last_moved)
             }
             _ if fault.tries < TRIES => {
+                self.affinity.release();
                 self.faults.push_back(Fault { tries: fault.tries + 1, ..fault });
                 if !matches!(outcome, Outcome::Again(_)) {
                     std::thread::sleep(PAUSE);
@@ -104,23 +105,24 @@ impl Service {
         fault.tries < PATIENCE && self.limits.room() == 0 && self.spawning.load(SeqCst) != 0
     }
 
-    fn answer(&mut self, Fault { address, tries, .. }: Fault) -> Outcome {
+    fn answer(&mut self, fault: Fault, now: Instant) -> Outcome {
+        let address = fault.address;
         self.last_moved = Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO));
         if self.engine.is_stored(address) {
-            return self.bring(address, tries);
+            return self.bring(fault, now);
         }
         let step = self.first_touches.step(0, (address / PAGE) as u64);
         let order = step.order().min(self.largest).max(ZEROS);
         self.make_room(order.pages());
         // Making room may have taken the page itself, where the fault of another thread had brought it home.
         if self.engine.is_stored(address) {
-            return self.bring(address, tries);
+            return self.bring(fault, now);
         }
         self.fill_zeros(address, order, step)
     }
 
     /// Brings a page that is away, and what the policy wants with it.
-    fn bring(&mut self, address: usize, tries: u32) -> Outcome {
+    fn bring(&mut self, Fault { address, thread, tries }: Fault, now: Instant) -> Outcome {
         let Decision { orders, prefetch, .. } = self.decide(address);
         let (order, prefetch) =
             if tries < TOGETHER { (orders.largest, prefetch) } else { (Order::ZERO, None) };
@@ -130,7 +132,12 @@ impl Service {
             return Outcome::Again(0);
         }
         let window = aligned_window(address, order);
-        match self.fetch(address, order, Cause::CpuFault) {
+        let pages =
+            order.pages() + prefetch.map_or(0, |ahead| u64::from(ahead.count) * u64::from(ahead.pages));
+        let together = self.affinity.bring_together(thread, pages, now);
+        let fetched = self.fetch(address, order, Cause::CpuFault);
+        together.iter().for_each(|thread| self.affinity.let_go(thread));
+        match fetched {
             Err(outcome) => outcome,
             Ok(brought) => {
                 // The folio may be smaller than what is to come: its neighbours come as well.

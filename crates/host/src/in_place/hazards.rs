@@ -86,6 +86,13 @@ impl Hazards {
         self.evicting.1.store(0, SeqCst);
     }
 
+    /// Waits until an eviction that has begun is over. One that begins later sees what the caller has said before.
+    pub fn wait_for_eviction(&self) {
+        while self.evicting.1.load(SeqCst) != 0 {
+            std::thread::yield_now();
+        }
+    }
+
     /// The parts of `range` that calls use, as whole pages.
     pub(super) fn used_in(&self, range: &Range<usize>) -> Vec<Range<usize>> {
         let calls = self.known().iter().filter(|call| call.thread.load(SeqCst) != 0);

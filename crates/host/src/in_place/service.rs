@@ -29,11 +29,12 @@ use bifolio_policy::{FixedOrders, PolicyName, Switch};
 use bifolio_pool::PoolName;
 use bifolio_sys::{
     Access, AddressRange, Features, MapsFile, MemoryMeter, Message, MessageBuf, Modes, PAGE, ProgramMemory,
-    Reads, SysError, USER_SPACE, Uffd, process, sibling,
+    Reads, SysError, Timer, USER_SPACE, Uffd, process, sibling,
 };
 
 use crate::gauges::Gauges;
 use crate::in_place::advised::Advised;
+use crate::in_place::affinity::Affinity;
 use crate::in_place::child::Plan;
 use crate::in_place::control::Control;
 use crate::in_place::dropping::Dropping;
@@ -109,6 +110,7 @@ pub struct Service {
     pub(super) gauges: Gauges,
     pub(super) program: u32,
     pub(super) ended: OwnedFd,
+    timer: Timer,
     pub(super) meter: MemoryMeter,
     pub(super) maps: MapsFile,
     pub(super) exclusions: Exclusions,
@@ -136,6 +138,7 @@ pub struct Service {
     pub(super) plans: Vec<Plan>,
     pub(super) hold_call: HoldCall,
     pub(super) spawning: &'static AtomicU32,
+    pub(super) affinity: Affinity,
     pub(super) sharing: Sharing,
     /// Pages that a living child kept from going, in the last round.
     pub(super) forked_pages: u64,
@@ -255,6 +258,7 @@ impl Service {
             gauges: config.gauges,
             program: config.program,
             ended: process::watch_end(config.program)?,
+            timer: Timer::new()?,
             meter: MemoryMeter::open_own()?,
             maps,
             exclusions,
@@ -275,6 +279,7 @@ impl Service {
             plans: Vec::new(),
             hold_call: config.hold_call,
             spawning: config.spawning,
+            affinity: Affinity::new(config.control, now),
             sharing: Sharing::new(config.helper),
             forked_pages: 0,
             staged: None,
@@ -318,7 +323,7 @@ impl Service {
 
     /// Does one thing; `false` once there is nothing to serve any more.
     fn step(&mut self) -> bool {
-        if self.faults.is_empty() {
+        if self.faults.is_empty() && !self.affinity.take_answered() {
             self.read_messages();
         }
         self.serve_requests();
@@ -354,9 +359,14 @@ impl Service {
 
     /// Waits for something to do; `false` if the program has ended.
     fn sleep(&mut self, limit: Duration) -> bool {
-        let descriptors = [self.uffd.as_fd(), self.quiet.as_fd(), self.ended.as_fd()];
-        match process::wait_readable(descriptors, limit) {
-            Ok([_, _, ended]) => !ended,
+        let now = Instant::now();
+        if self.timer.set(now, now + limit).is_err() {
+            std::thread::yield_now();
+            return true;
+        }
+        let descriptors = [self.uffd.as_fd(), self.quiet.as_fd(), self.ended.as_fd(), self.timer.as_fd()];
+        match process::wait_readable(descriptors, None) {
+            Ok([_, _, ended, _]) => !ended,
             Err(_) => true,
         }
     }

@@ -192,6 +192,7 @@ impl Service {
 
     /// Registers what is there and not registered yet.
     pub(super) fn scan(&mut self) {
+        self.affinity.release();
         let now = Instant::now();
         self.next_scan = now + SCAN_MOST;
         if now - self.refused_since > REFUSED_TIME {

@@ -250,6 +250,8 @@ pub(crate) mod nr {
     pub(crate) const MUNLOCKALL: usize = libc::SYS_munlockall as usize;
     pub(crate) const MREMAP: usize = libc::SYS_mremap as usize;
     pub(crate) const MADVISE: usize = libc::SYS_madvise as usize;
+    pub(crate) const SCHED_GETAFFINITY: usize = libc::SYS_sched_getaffinity as usize;
+    pub(crate) const SCHED_SETAFFINITY: usize = libc::SYS_sched_setaffinity as usize;
     pub(crate) const CLONE: usize = libc::SYS_clone as usize;
     pub(crate) const CLONE3: usize = libc::SYS_clone3 as usize;
     #[cfg(target_arch = "x86_64")]

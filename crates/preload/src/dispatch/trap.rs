@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use libc::{siginfo_t, ucontext_t};
 
+use crate::affinity;
 use crate::call_sites;
 use crate::dispatch::arguments::{self, Uses};
 use crate::dispatch::gate::{self, nr};
@@ -11,6 +12,7 @@ use crate::dispatch::{long, masks, ready};
 use crate::fork;
 use crate::memory;
 use crate::signals;
+use crate::spawn;
 use crate::start::CONTROL;
 use crate::thread;
 
@@ -100,6 +102,14 @@ fn make(call: Call, context: &mut ucontext_t) -> Answer {
         nr::SIGPROCMASK => change_mask(call, context),
         nr::SIGACTION => change_action(call),
         _ if !CONTROL.is_user_mode() => call.pass(),
+        nr::SCHED_GETAFFINITY => {
+            affinity::settle();
+            prepared(call)
+        }
+        nr::SCHED_SETAFFINITY => {
+            affinity::program_places();
+            prepared(call)
+        }
         nr::SIGSUSPEND => with_mask(call, 0),
         nr::PPOLL => with_mask(call, 3),
         nr::EPOLL_PWAIT | nr::EPOLL_PWAIT2 => with_mask(call, 4),
@@ -138,7 +148,10 @@ fn start_thread_or_program(call: Call, context: &mut ucontext_t) -> Option<Answe
     let spawns = flags & VFORK != 0;
     if spawns {
         thread::begin_spawn();
+        spawn::touch_environment();
     }
+    // Last: a fault may place this thread.
+    affinity::settle();
     Some(at_stub(context, spawns))
 }
 

@@ -16,8 +16,10 @@ use bifolio_sys::futex;
 
 use crate::in_place::hazards::Hazards;
 
+mod placed;
 mod request;
 
+pub use placed::Placed;
 pub use request::{NextMapping, Request};
 
 /// Requests that can wait at the same time.
@@ -74,6 +76,7 @@ pub struct Control {
     /// Memory that must stay at home: stacks that signals are handled on.
     kept: [(AtomicUsize, AtomicUsize); KEPT],
     hazards: Hazards,
+    placed: Placed,
 }
 
 impl Control {
@@ -105,6 +108,7 @@ impl Control {
             call_sites: AtomicBool::new(false),
             kept: [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; KEPT],
             hazards: Hazards::new(),
+            placed: Placed::new(),
         }
     }
 
@@ -231,6 +235,12 @@ impl Control {
     #[must_use]
     pub fn hazards(&self) -> &Hazards {
         &self.hazards
+    }
+
+    /// Which thread is placed just now.
+    #[must_use]
+    pub fn placed(&self) -> &Placed {
+        &self.placed
     }
 
     /// Keeps a range at home from now on, in place of what the thread with this number had kept. `false` if there are too
