@@ -17,6 +17,7 @@ mod progress;
 mod row;
 mod samples;
 pub mod scatter;
+mod swap;
 
 pub use progress::{Progress, Watch};
 pub use row::{BenchError, Bound, Effort, Goal, Row};

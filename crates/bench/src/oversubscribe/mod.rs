@@ -9,10 +9,14 @@
 //! Nothing depends on the machine that it runs on, so two runs have the same figures. All data is in the other memory at
 //! first, and each page has to come once.
 
+mod live;
 mod pattern;
+mod program;
 mod search;
 
+pub use live::{LiveCell, live};
 pub use pattern::{AccessString, Pattern};
+pub use program::touch;
 
 use bifolio_folio::PAGE_SIZE;
 use bifolio_policy::PolicyName;

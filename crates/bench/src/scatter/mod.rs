@@ -9,7 +9,6 @@
 //!
 //! The program is this command itself, so that it needs no other file: see [`Touches`].
 
-mod swap;
 mod touches;
 
 use std::path::Path;
@@ -23,7 +22,8 @@ use crate::progress::{Watch, prepare, repeat};
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::middle;
 
-use swap::SwapGroup;
+use crate::swap::SwapGroup;
+pub(crate) use touches::faults;
 pub use touches::{Touched, Touches};
 
 /// Most that a scattered fault may take, in microseconds.
@@ -89,13 +89,7 @@ fn of_managed(bifolio: &Path, mib: usize, touches: Touches) -> Result<Touched, B
 
 /// Runs the program by a command to which its arguments are added.
 fn of(mut command: Command, touches: Touches) -> Result<Touched, BenchError> {
-    let output = command.args(touches.arguments()).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| BenchError::Failed(error.to_string()))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Touched::parse(&text).filter(|_| output.status.success()).ok_or_else(|| {
-        let why = String::from_utf8_lossy(&output.stderr);
-        BenchError::Failed(format!("program that touches its memory failed: {}", why.trim()))
-    })
+    Touched::of(command.args(touches.arguments()).stdin(Stdio::null()))
 }
 
 /// Microseconds of a fault that is answered by hand by a page, and of copying another one out.

@@ -1,5 +1,6 @@
 //! A program that touches its memory at random, and knows what it should find there.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -49,8 +50,18 @@ impl Touched {
         format!("{} {}", self.time.as_nanos(), self.faults)
     }
 
+    /// Runs a program that prints this.
+    pub(crate) fn of(command: &mut Command) -> Result<Touched, BenchError> {
+        let output = command.output().map_err(|error| BenchError::Failed(error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        Touched::parse(&text).filter(|_| output.status.success()).ok_or_else(|| {
+            let why = String::from_utf8_lossy(&output.stderr);
+            BenchError::Failed(format!("program that touches its memory failed: {}", why.trim()))
+        })
+    }
+
     /// From what the program printed.
-    pub(super) fn parse(text: &str) -> Option<Touched> {
+    fn parse(text: &str) -> Option<Touched> {
         let (time, faults) = text.trim().split_once(' ')?;
         Some(Touched { time: Duration::from_nanos(time.parse().ok()?), faults: faults.parse().ok()? })
     }
@@ -122,7 +133,7 @@ fn number(at: usize) -> u64 {
 }
 
 /// Page faults of this process so far; 0 where the kernel does not say.
-fn faults() -> u64 {
+pub(crate) fn faults() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // After the name, which may hold anything: minor faults are the eighth field, major ones the tenth.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

@@ -58,6 +58,9 @@ pub enum BenchCommand {
     /// Touch memory at random: the program that `bench run` runs.
     #[command(hide = true)]
     Touches(TouchesArgs),
+    /// Touch memory in the order of a pattern: the program that `bench oversubscribe --live` runs.
+    #[command(hide = true)]
+    Pattern(PatternArgs),
 }
 
 /// What the program can be told.
@@ -71,6 +74,17 @@ pub struct TouchesArgs {
     /// Threads that touch.
     #[arg(value_parser = number(1_usize, 64))]
     pub threads: usize,
+}
+
+/// What that program can be told.
+#[derive(Debug, Args)]
+pub struct PatternArgs {
+    /// In which order.
+    #[arg(value_parser = patterns())]
+    pub pattern: Pattern,
+    /// Pages of its memory.
+    #[arg(value_parser = number(1_u64, 1 << 30))]
+    pub pages: u64,
 }
 
 /// What the grid can be told.
@@ -91,6 +105,10 @@ pub struct GridArgs {
     /// Bytes of data, but of bfs, which has its own.
     #[arg(long, value_name = "SIZE", default_value = "32M")]
     pub data: Size,
+    /// Measure on this machine instead: programs under `bifolio run`, beside the kernel's swap on zram. Without --size
+    /// 1.25, 2 and 4, without --policy auto.
+    #[arg(long, conflicts_with_all = ["svg", "side"])]
+    pub live: bool,
     /// Draw the times as a picture.
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
@@ -117,12 +135,17 @@ Examples:
   bifolio bench oversubscribe --svg grid.svg
   bifolio bench oversubscribe --pattern zipf,chase --size 1.25,2 --side device
   bifolio bench oversubscribe --policy auto,stride+sieve --json
+  bifolio bench oversubscribe --live --pattern zipf,columns --data 128M
 
 The engine itself runs each policy on a simulated machine with a clock of its
 own: figures are the same in every run. An access to memory that is there takes
 5 ns. The device has a link of 16 GiB a second, and a fault takes 2 us beside
 its copies; system memory is beside a store of 8 GiB a second, and a fault of
-the CPU takes 8 us. All data is in the other memory at first.";
+the CPU takes 8 us. All data is in the other memory at first.
+
+With --live a program touches real memory, from when all of it was written: on
+its own, under bifolio run, and in a memory cgroup of the same size, where swap
+is on zram and a cgroup can be made. The median of three turns counts.";
 
 /// Takes the name of a pattern, and lists them all in the help.
 fn patterns() -> impl TypedValueParser<Value = Pattern> {

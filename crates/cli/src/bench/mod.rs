@@ -1,9 +1,11 @@
 //! `bifolio bench`: figures of the hot paths, each with its floor from the same run.
 
 pub mod args;
+mod live;
 mod oversubscribe;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bifolio_bench::{
@@ -12,7 +14,7 @@ use bifolio_bench::{
 use bifolio_host::SetupError;
 use console::Style;
 
-use crate::bench::args::{BenchArgs, BenchCommand, BenchGroup, TouchesArgs};
+use crate::bench::args::{BenchArgs, BenchCommand, BenchGroup, PatternArgs, TouchesArgs};
 use crate::exit::{self, Failure};
 use crate::output::{JsonTarget, OutputError};
 use crate::{progress, table};
@@ -46,6 +48,7 @@ pub fn bench(args: &BenchArgs) -> Result<u8, BenchFailure> {
     match &args.other {
         Some(BenchCommand::Oversubscribe(grid)) => return oversubscribe::oversubscribe(grid),
         Some(BenchCommand::Touches(touches)) => return touch(touches),
+        Some(BenchCommand::Pattern(args)) => return touch_pattern(args),
         None => {}
     }
     let group = args.group.expect("required without a subcommand");
@@ -68,6 +71,23 @@ fn touch(args: &TouchesArgs) -> Result<u8, BenchFailure> {
     Ok(exit::OK)
 }
 
+/// Is the program that `bench oversubscribe --live` runs.
+fn touch_pattern(args: &PatternArgs) -> Result<u8, BenchFailure> {
+    let touched = bifolio_bench::oversubscribe::touch(args.pattern, args.pages)?;
+    writeln!(io::stdout(), "{}", touched.print()).map_err(OutputError::from)?;
+    Ok(exit::OK)
+}
+
+/// This command.
+///
+/// # Errors
+///
+/// If the kernel does not say where it is.
+fn this_command() -> Result<PathBuf, BenchError> {
+    std::env::current_exe()
+        .map_err(|error| BenchError::Failed(format!("this command is not to be found: {error}")))
+}
+
 /// Measures a group, and shows on a terminal how far it is.
 fn measure(group: BenchGroup, effort: Effort) -> Result<Vec<Row>, BenchError> {
     let bar = progress::bar(false);
@@ -85,9 +105,7 @@ fn measure(group: BenchGroup, effort: Effort) -> Result<Vec<Row>, BenchError> {
         BenchGroup::Buddy => buddy::rows(effort, &mut watch),
         BenchGroup::Folio => folio::rows(effort, &mut watch),
         BenchGroup::Check => check::rows(effort, &mut watch),
-        BenchGroup::Run => std::env::current_exe()
-            .map_err(|error| BenchError::Failed(format!("this command is not to be found: {error}")))
-            .and_then(|bifolio| scatter::rows(&bifolio, effort, &mut watch)),
+        BenchGroup::Run => this_command().and_then(|bifolio| scatter::rows(&bifolio, effort, &mut watch)),
     };
     bar.finish_and_clear();
     rows

@@ -4,13 +4,14 @@ use std::io::{self, Write};
 
 use bifolio_bench::Progress;
 use bifolio_bench::oversubscribe::{Cell, Grid, Pattern};
+use bifolio_policy::PolicyName;
 use bifolio_replay::Limited;
 use bifolio_report::Panel;
 use comfy_table::Table;
 use console::Style;
 
-use crate::bench::BenchFailure;
 use crate::bench::args::GridArgs;
+use crate::bench::{BenchFailure, live};
 use crate::exit;
 use crate::output::{JsonTarget, OutputError};
 use crate::{progress, table};
@@ -27,6 +28,9 @@ pub fn oversubscribe(args: &GridArgs) -> Result<u8, BenchFailure> {
     let target = args.svg.clone().map(JsonTarget::File);
     target.iter().try_for_each(JsonTarget::check)?;
     let grid = grid(args);
+    if args.live {
+        return live::live(&live_part(args, grid), args.json);
+    }
     let cells = simulate(&grid)?;
     if let Some(path) = &args.svg {
         let drawn = bifolio_report::oversubscription_svg(&grid.sizes, &panels(&grid, &cells));
@@ -54,6 +58,17 @@ fn grid(args: &GridArgs) -> Grid {
         grid.policies.clone_from(policy);
     }
     grid.sides = side.map_or(grid.sides, |side| vec![side]);
+    grid
+}
+
+/// The same where real programs take their time: fewer sizes and policies, unless they were asked for.
+fn live_part(args: &GridArgs, mut grid: Grid) -> Grid {
+    if args.size.is_empty() {
+        grid.sizes = vec![1.25, 2.0, 4.0];
+    }
+    if args.policy.is_empty() {
+        grid.policies = vec![PolicyName::default()];
+    }
     grid
 }
 
@@ -150,14 +165,14 @@ fn print_far(out: &mut impl Write, grid: &Grid, cells: &[Cell]) -> io::Result<()
     out.flush()
 }
 
-fn line(name: &str, figures: impl Iterator<Item = String>) -> Vec<comfy_table::Cell> {
+pub(super) fn line(name: &str, figures: impl Iterator<Item = String>) -> Vec<comfy_table::Cell> {
     let figures =
         figures.map(|text| comfy_table::Cell::new(text).set_alignment(comfy_table::CellAlignment::Right));
     std::iter::once(comfy_table::Cell::new(name)).chain(figures).collect()
 }
 
 /// A ratio in at most four characters, as far as it is below 10,000.
-fn short(ratio: f64) -> String {
+pub(super) fn short(ratio: f64) -> String {
     match ratio {
         ..9.995 => format!("{ratio:.2}"),
         ..99.95 => format!("{ratio:.1}"),

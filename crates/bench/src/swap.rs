@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The group. It goes with the last program in it.
-pub(super) struct SwapGroup {
+pub(crate) struct SwapGroup {
     folder: PathBuf,
 }
 
@@ -15,7 +15,7 @@ const GROUPS: [(&str, &str); 2] =
 
 impl SwapGroup {
     /// Makes a group of so many bytes; `None` where nothing swaps to zram alone, or no group can be made.
-    pub(super) fn new(bytes: usize) -> Option<SwapGroup> {
+    pub(crate) fn new(bytes: usize) -> Option<SwapGroup> {
         let swaps = fs::read_to_string("/proc/swaps").ok()?;
         let devices: Vec<&str> = swaps.lines().skip(1).collect();
         if devices.is_empty() || !devices.iter().all(|device| device.starts_with("/dev/zram")) {
@@ -34,7 +34,7 @@ impl SwapGroup {
     }
 
     /// A command that runs `program` in the group; its arguments are to be added.
-    pub(super) fn command(&self, program: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
         command.arg(self.folder.join("cgroup.procs")).arg(program);
