@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bifolio_folio::PAGE_SIZE;
+use bifolio_host::in_place::RAM_LEAST;
 use bifolio_policy::PolicyName;
 use bifolio_replay::Touch;
 use serde::Serialize;
@@ -59,6 +60,13 @@ pub fn live(grid: &Grid, bifolio: &Path, watch: &mut Watch<'_>) -> Result<Vec<Li
         let order_bytes = (string.touches.len() * size_of::<Touch>()) as u64;
         for size in &grid.sizes {
             let bytes = memory_pages(string.pages, *size) * PAGE_SIZE + order_bytes;
+            if bytes < RAM_LEAST as u64 {
+                let (data, least) = (grid.data >> 10, RAM_LEAST >> 10);
+                let what = format!(
+                    "--data of {data} KiB at --size {size} is too little: run needs {least} KiB of memory at least"
+                );
+                return Err(BenchError::Failed(what));
+            }
             for policy in &grid.policies {
                 watch(Progress { name: pattern.as_str(), done: cells.len() as u64, total });
                 let program = Program { bifolio, pattern: *pattern, pages, bytes };

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use bifolio_bench::oversubscribe::Pattern;
+use bifolio_folio::PAGE_SIZE;
 use bifolio_policy::PolicyName;
 use bifolio_replay::Limited;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::amount::Size;
+use crate::amount::{Size, SizeError};
 use crate::args::number;
+use crate::figures::bytes;
 
 /// What `bench` can be told.
 #[derive(Debug, Args)]
@@ -103,7 +105,7 @@ pub struct GridArgs {
     #[arg(long, value_name = "MEMORY", value_parser = sides())]
     pub side: Option<Limited>,
     /// Bytes of data, but of bfs, which has its own.
-    #[arg(long, value_name = "SIZE", default_value = "32M")]
+    #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = data)]
     pub data: Size,
     /// Measure on this machine instead: programs under `bifolio run`, beside the kernel's swap on zram. Without --size
     /// 1.25, 2 and 4, without --policy auto.
@@ -152,6 +154,14 @@ fn patterns() -> impl TypedValueParser<Value = Pattern> {
     let named = |name: String| Pattern::ALL.into_iter().find(|pattern| pattern.as_str() == name);
     let values = Pattern::ALL.map(|pattern| PossibleValue::new(pattern.as_str()).help(pattern.about()));
     PossibleValuesParser::new(values).map(move |name| named(name).expect("one of the values"))
+}
+
+/// Takes a size of at least one page.
+fn data(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse().map_err(|error: SizeError| error.to_string())?;
+    (size.0 >= PAGE_SIZE)
+        .then_some(size)
+        .ok_or_else(|| format!("less than a page; give {} at least", bytes(PAGE_SIZE)))
 }
 
 /// Takes the name of the memory that is limited.

@@ -403,6 +403,12 @@ fn no_subcommand_shows_the_help_as_an_error() {
 }
 
 #[test]
+fn data_of_less_than_a_page_is_refused_by_name() {
+    let error = refused(&["bench", "oversubscribe", "--data", "1K"]);
+    assert!(error.contains("--data <SIZE>") && error.contains("give 4 KiB at least"), "{error}");
+}
+
+#[test]
 fn unknown_subcommand_is_refused_with_a_suggestion() {
     assert_data_eq!(
         refused(&["docter"]),
