@@ -35,8 +35,8 @@ const USE: u32 = 4096;
 /// The program may compute between two faults: a longer time counts as this.
 const GAP_MOST: Duration = Duration::from_micros(200);
 
-/// Faults for which the service is bound before the first thread is brought: what it ran before counts against it.
-const SETTLED: u32 = 16;
+/// Without a fault for this time, the service runs anywhere.
+const IDLE: Duration = Duration::from_millis(10);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Affinity {
@@ -46,9 +46,8 @@ pub(super) struct Affinity {
     schedule: Option<Schedule>,
     /// Where the service may run; `None` if that is not known.
     own: Option<CpuMask>,
-    /// The processor that the service stays on, and for how many faults it has.
+    /// The processor that the service stays on.
     bound: Option<usize>,
-    settled: u32,
     /// The thread that faulted last, and faults of it.
     thread: u32,
     streak: u32,
@@ -74,7 +73,6 @@ impl Affinity {
             schedule,
             own,
             bound: None,
-            settled: 0,
             thread: 0,
             streak: 0,
             trial: Trial::new(now),
@@ -141,10 +139,6 @@ impl Affinity {
         if self.bound != Some(cpu) {
             self.bind(cpu)?;
         }
-        if self.settled < SETTLED {
-            self.settled += 1;
-            return None;
-        }
         if own == CpuMask::of(cpu)? {
             return None;
         }
@@ -159,8 +153,15 @@ impl Affinity {
             self.own = None;
             return None;
         }
-        (self.bound, self.settled) = (Some(cpu), 0);
+        self.bound = Some(cpu);
         threads::set_affinity(0, &CpuMask::of(cpu)?).ok()
+    }
+
+    /// Releases it if there was no fault for a while.
+    pub(super) fn look(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.trial.last) > IDLE {
+            self.release();
+        }
     }
 
     /// Lets the service run anywhere, and as late as others: where it waits for a thread, that must come first.
@@ -283,7 +284,11 @@ mod tests {
         assert!(brought.is_some() || before.count() == 1, "one of them brought it");
         CONTROL.placed().program_places();
         assert!((0..200).all(|_| affinity.bring_together(thread, 1, now).is_none()), "the program does");
-        affinity.release();
+        affinity.bound = Some(0);
+        affinity.look(now);
+        assert_eq!(affinity.bound, Some(0), "there was a fault just now");
+        affinity.look(now + 2 * IDLE);
+        assert_eq!(affinity.bound, None);
         drop(stop);
         waiter.join().expect("it has ended");
     }

@@ -49,6 +49,7 @@ impl Service {
         if self.is_left() {
             return false;
         }
+        self.affinity.look(now);
         self.drop_plans();
         self.follow_wish();
         self.measure_at_times(now);
