@@ -9,11 +9,12 @@ use bifolio_engine::view::span_of;
 use bifolio_folio::Order;
 use bifolio_migrate::{PageRun, PageSet};
 use bifolio_sys::{
-    AddressRange, HUGE_PAGE, Modes, MoveMode, Outcome, PAGE, SysError, advise, resident_pages,
+    AddressRange, HUGE_PAGE, Modes, MoveMode, Outcome, PAGE, SharedBytes, SysError, advise, resident_pages,
 };
 
 use crate::in_place::faults::{PAUSE, TRIES, range_of};
 use crate::in_place::service::{STORE, Service};
+use crate::in_place::view::InPlaceView;
 
 /// After a round in which nothing went, nothing is tried for this time.
 const STUCK: Duration = Duration::from_millis(20);
@@ -288,12 +289,7 @@ impl Service {
         }
         if self.staged.is_some() {
             // The staging has what another eviction could not store.
-            for run in pages.runs(PageRun::BLOCK) {
-                let part = span_of(base, run);
-                let done = self.engine.view().copy_in(part, self.engine.view().scratch_of(part));
-                self.limits.resident += (done / PAGE) as u64;
-                (part.start() + done..part.end()).step_by(PAGE).for_each(|page| self.poison(page));
-            }
+            pages.runs(PageRun::BLOCK).for_each(|run| self.show_scratch(span_of(base, run)));
             return;
         }
         // Writing to what is registered and not there would wait for this very process.
@@ -309,6 +305,35 @@ impl Service {
         self.clear_staging();
     }
 
+    /// Copies what is in the scratch memory into the program. Nothing else has the bytes of a page that cannot come: it is poisoned.
+    fn show_scratch(&mut self, part: AddressRange) {
+        let mut at = 0;
+        while at < part.len() {
+            let rest = part.part(at, part.len() - at).expect("within the part");
+            let done = self.copy_some(rest, InPlaceView::scratch_of);
+            self.limits.resident += (done / PAGE) as u64;
+            if done == 0 {
+                self.poison(rest.start());
+            }
+            at += done.max(PAGE);
+        }
+    }
+
+    /// Copies as much into a part of the program as can come at once, or else its first page: the kernel may refuse all because of one
+    /// page. Returns the bytes that are done.
+    fn copy_some(
+        &self,
+        part: AddressRange,
+        bytes_of: impl Fn(&InPlaceView, AddressRange) -> SharedBytes<'_>,
+    ) -> usize {
+        let view = self.engine.view();
+        let first = part.part(0, PAGE).expect("not empty");
+        match view.copy_in(part, bytes_of(view, part)) {
+            0 if part.len() > PAGE => view.copy_in(first, bytes_of(view, first)),
+            done => done,
+        }
+    }
+
     /// Copies back what could not be stored. What was dropped meanwhile is forgotten by the events. Pages that cannot come back
     /// are poisoned after a while, since the staging is needed.
     fn put_back(&mut self) {
@@ -319,10 +344,9 @@ impl Service {
                 return;
             };
             let part = span_of(base, run);
-            let view = self.engine.view();
-            let done = view.copy_in(part, view.staging_of(part));
+            let done = self.copy_some(part, InPlaceView::staging_of);
             let first = usize::from(run.first());
-            let stopped = view.take_stopped();
+            let stopped = self.engine.view().take_stopped();
             let gone = match stopped {
                 // The mapping is gone, and the bytes with it.
                 Some(Outcome::Missing | Outcome::Gone) => done / PAGE + 1,
