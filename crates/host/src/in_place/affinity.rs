@@ -30,8 +30,8 @@ const STREAK: u32 = 16;
 const STREAK_MOST: u32 = 32;
 const AGAINST: u32 = 4;
 /// Faults for which each way is tried, and the faster one is used.
-const TRIAL: u32 = 32;
-const USE: u32 = 4096;
+const TRIAL: u32 = 256;
+const USE: u32 = 16_384;
 /// The program may compute between two faults: a longer time counts as this.
 const GAP_MOST: Duration = Duration::from_micros(200);
 
@@ -184,21 +184,25 @@ struct Trial {
     /// Time between the faults of this phase.
     spent: Duration,
     last: Instant,
+    /// What trials took: apart, and together.
+    usual: [Option<Duration>; 2],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    TryApart,
-    /// Apart took so long.
-    TryTogether(Duration),
-    Use {
-        together: bool,
-    },
+    Try { together: bool },
+    Use { together: bool },
 }
 
 impl Trial {
     fn new(now: Instant) -> Trial {
-        Trial { phase: Phase::TryApart, left: TRIAL, spent: Duration::ZERO, last: now }
+        Trial {
+            phase: Phase::Try { together: false },
+            left: TRIAL,
+            spent: Duration::ZERO,
+            last: now,
+            usual: [None; 2],
+        }
     }
 
     /// Tells how a fault at this time is to be answered.
@@ -206,18 +210,25 @@ impl Trial {
         self.spent += now.saturating_duration_since(self.last).min(GAP_MOST);
         self.last = now;
         if self.left == 0 {
-            (self.phase, self.left) = match self.phase {
-                Phase::TryApart => (Phase::TryTogether(self.spent), TRIAL),
-                Phase::TryTogether(apart) => (Phase::Use { together: self.spent < apart }, USE),
-                Phase::Use { .. } => (Phase::TryApart, TRIAL),
-            };
+            (self.phase, self.left) = self.next();
             self.spent = Duration::ZERO;
         }
         self.left -= 1;
         match self.phase {
-            Phase::TryApart => false,
-            Phase::TryTogether(_) => true,
-            Phase::Use { together } => together,
+            Phase::Try { together } | Phase::Use { together } => together,
+        }
+    }
+
+    fn next(&mut self) -> (Phase, u32) {
+        let Phase::Try { together } = self.phase else { return (Phase::Try { together: false }, TRIAL) };
+        // One trial is short, and other programs come and go.
+        let usual = &mut self.usual[usize::from(together)];
+        *usual = Some(usual.map_or(self.spent, |usual| (usual * 3 + self.spent) / 4));
+        let [apart, beside] = self.usual;
+        if together {
+            (Phase::Use { together: beside < apart }, USE)
+        } else {
+            (Phase::Try { together: true }, TRIAL)
         }
     }
 }

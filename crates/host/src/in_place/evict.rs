@@ -166,8 +166,8 @@ impl Service {
         back.runs(PageRun::BLOCK).for_each(|run| gone.remove(run));
         self.residents.left(base, &gone);
         self.put_back();
-        // Frames that wait for use are part of the reserve.
-        if self.alone && u64::from(staged.count()) <= self.limits.reserve {
+        // Frames that wait for use are part of the reserve, and exceed it by as much again at most.
+        if self.alone && u64::from(staged.count()) <= 2 * self.limits.reserve {
             self.engine.view().set_left(staged);
         } else {
             self.clear_staging();
