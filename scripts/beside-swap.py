@@ -132,7 +132,7 @@ class Group:
         raise OSError("no memory cgroup can be made")
 
     def words(self, words, size):
-        """The words that run a program within `size` bytes, and as much beside as programs and files take."""
+        """The words that run a program within `size` bytes, and ROOM beside."""
         with open(self.limit, "w", encoding="ascii") as file:
             file.write(str(size + self.ROOM))
         return ["sh", "-c", f'echo $$ > {self.folder}/cgroup.procs && exec "$@"', "sh", *words]

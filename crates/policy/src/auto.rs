@@ -95,7 +95,7 @@ impl Auto {
             remote: memory.remote,
             smallest: memory.smallest,
             largest: memory.largest_of(FOLIOS_MIN),
-            streams: if memory.blind { Streams::blind() } else { Streams::new() },
+            streams: Streams::of(memory),
             ahead_max: u32::try_from(memory.least_pages / FOLIOS_MIN).unwrap_or(u32::MAX),
             is_filling: true,
             first: 0,

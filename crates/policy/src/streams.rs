@@ -20,6 +20,7 @@ use bifolio_folio::{Order, PAGE_SHIFT, PageSet};
 
 use crate::fact::Coming;
 use crate::fault::Prefetch;
+use crate::memory::Memory;
 
 /// Walks that are followed at the same time.
 const STREAMS: usize = 32;
@@ -116,11 +117,11 @@ impl Streams {
         Streams::default()
     }
 
-    /// The same, where nothing tells which pages were used: a walk must go on just behind what was brought. One that leaves out more
-    /// would bring all of it at each step, and never learn that it is not used.
+    /// Follows nothing yet in a memory. Where nothing tells which pages were used, a walk must go on just behind what was brought: one
+    /// that leaves out more would bring all of it at each step, and never learn that it is not used.
     #[must_use]
-    pub fn blind() -> Streams {
-        Streams { blind: true, ..Streams::default() }
+    pub fn of(memory: &Memory) -> Streams {
+        Streams { blind: memory.blind, ..Streams::default() }
     }
 
     /// Finds the walk that a fault belongs to, or begins one.
@@ -378,7 +379,7 @@ mod tests {
 
     #[test]
     fn strided_walk_is_no_dense_one_where_much_is_brought_and_nothing_tells_that_it_is_not_used() {
-        let mut streams = Streams::blind();
+        let mut streams = Streams::of(&Memory { blind: true, ..Memory::device(1 << 16) });
         let mut trusted = 0;
         for at in 0..200_u64 {
             let page = at * 530;

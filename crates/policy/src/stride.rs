@@ -31,7 +31,7 @@ impl Stride {
     pub fn new(memory: &Memory, eviction: EvictionName) -> Stride {
         let largest = memory.largest_of(FOLIOS_MIN);
         Stride {
-            streams: if memory.blind { Streams::blind() } else { Streams::new() },
+            streams: Streams::of(memory),
             smallest: memory.smallest,
             largest,
             ahead_max: u32::try_from(memory.least_pages / FOLIOS_MIN).unwrap_or(u32::MAX),

@@ -10,6 +10,7 @@ use linux_raw_sys::general::{SCHED_BATCH, SCHED_NORMAL};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::thread::CpuSet;
 
+use crate::threads::{self, CpuMask};
 use crate::{PAGE, SysError, raw};
 
 /// Signals that the C library uses between its own threads: 32 (cancel) and 33 (change of user for all threads).
@@ -267,8 +268,8 @@ pub fn high_fd(fd: OwnedFd) -> OwnedFd {
 
 /// The processor that this thread runs on just now.
 #[must_use]
-pub fn current_cpu() -> Option<usize> {
-    Some(rustix::thread::sched_getcpu())
+pub fn current_cpu() -> usize {
+    rustix::thread::sched_getcpu()
 }
 
 /// Binds this thread to one processor.
@@ -277,13 +278,8 @@ pub fn current_cpu() -> Option<usize> {
 ///
 /// `EINVAL` for a processor that is not there or not allowed.
 pub fn pin_this_thread(cpu: usize) -> Result<(), SysError> {
-    let call = "sched_setaffinity";
-    if cpu >= CpuSet::MAX_CPU {
-        return Err(SysError { call, errno: Errno::INVAL });
-    }
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    rustix::thread::sched_setaffinity(None, &set).map_err(SysError::of(call))
+    let only = CpuMask::of(cpu).ok_or(SysError { call: "sched_setaffinity", errno: Errno::INVAL })?;
+    threads::set_affinity(0, &only)
 }
 
 /// Lists the processors this thread may run on.

@@ -109,9 +109,6 @@ pub(crate) fn mincore(start: usize, pages: &mut [u8]) -> Result<(), Errno> {
     answer(raw).map(drop)
 }
 
-const SCHED_FIFO: u32 = 1;
-const RESET_ON_FORK: u64 = 1;
-
 /// How the kernel schedules a thread: the first version of `struct sched_attr`, and how much of it there is.
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -131,7 +128,9 @@ impl SchedAttr {
     /// A real-time priority, which children do not have.
     pub(crate) fn real_time(priority: u32) -> SchedAttr {
         let size = u32::try_from(size_of::<SchedAttr>()).unwrap_or_default();
-        SchedAttr { size, policy: SCHED_FIFO, flags: RESET_ON_FORK, priority, ..SchedAttr::default() }
+        let flags = linux_raw_sys::general::SCHED_FLAG_RESET_ON_FORK.into();
+        let policy = linux_raw_sys::general::SCHED_FIFO;
+        SchedAttr { size, policy, flags, priority, ..SchedAttr::default() }
     }
 }
 

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! So it does not run with another affinity than its own, unless the kernel prefers it to the service just there. What the thread
-//! does then waits by [`Placed`] where calls trap, or are made by the C library. Where bare calls pass, the service has a real-time
+//! does then waits by [`Placed`](crate::in_place::control::Placed) where calls trap, or are made by the C library. Where bare calls pass, the service has a real-time
 //! priority meanwhile, so that it is preferred; without the right to that, nothing is done.
 //!
 //! It does not pay where the service's processor has other work. So both ways are tried again and again, and the faster one is
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use bifolio_sys::process::{self, Schedule};
 use bifolio_sys::threads::{self, CpuMask};
 
-use crate::in_place::control::{Control, Placed};
+use crate::in_place::control::Control;
 
 /// Pages that a fault may bring: where more come, the thread uses what is there on another processor meanwhile.
 const PAGES: u64 = 16;
@@ -34,14 +34,13 @@ const TRIAL: u32 = 256;
 const USE: u32 = 16_384;
 /// The program may compute between two faults: a longer time counts as this.
 const GAP_MOST: Duration = Duration::from_micros(200);
-
 /// Without a fault for this time, the service runs anywhere.
 const IDLE: Duration = Duration::from_millis(10);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Affinity {
     control: &'static Control,
-    placed: &'static Placed,
     /// How the service is scheduled otherwise.
     schedule: Option<Schedule>,
     /// Where the service may run; `None` if that is not known.
@@ -65,13 +64,10 @@ pub(super) struct BroughtTogether {
 impl Affinity {
     /// Of a service that has just begun.
     pub(super) fn new(control: &'static Control, now: Instant) -> Affinity {
-        let (placed, own) = (control.placed(), threads::affinity(0).ok());
-        let schedule = Schedule::get().ok();
         Affinity {
             control,
-            placed,
-            schedule,
-            own,
+            schedule: Schedule::get().ok(),
+            own: threads::affinity(0).ok(),
             bound: None,
             thread: 0,
             streak: 0,
@@ -88,20 +84,17 @@ impl Affinity {
         now: Instant,
     ) -> Option<BroughtTogether> {
         let few = pages <= PAGES;
-        if thread == 0 || !self.is_streak(thread, few) {
+        if thread == 0 || !self.is_streak(thread, few) || !self.trial.is_together(now) {
             self.release();
             return None;
         }
-        if !self.trial.is_together(now) {
-            self.release();
-            return None;
-        }
-        if !few || !self.placed.begin(thread) {
+        let placed = self.control.placed();
+        if !few || !placed.begin(thread) {
             return None;
         }
         let brought = self.place(thread);
         if brought.is_none() {
-            self.placed.end();
+            placed.end();
         }
         brought
     }
@@ -110,7 +103,7 @@ impl Affinity {
     pub(super) fn let_go(&mut self, brought: &BroughtTogether) {
         // It fails for a thread that is gone.
         let _ = threads::set_affinity(brought.thread, &brought.own);
-        self.placed.end();
+        self.control.placed().end();
         self.answered = true;
     }
 
@@ -134,27 +127,28 @@ impl Affinity {
     fn place(&mut self, thread: u32) -> Option<BroughtTogether> {
         let own = threads::affinity(thread).ok()?;
         let allowed = self.own.as_ref()?;
-        let here = self.bound.or_else(process::current_cpu)?;
+        let here = self.bound.unwrap_or_else(process::current_cpu);
         let cpu = if own.contains(here) { here } else { own.first_common(allowed)? };
+        let only = CpuMask::of(cpu)?;
         if self.bound != Some(cpu) {
-            self.bind(cpu)?;
+            self.bind(cpu, &only)?;
         }
-        if own == CpuMask::of(cpu)? {
+        if own == only {
             return None;
         }
-        threads::set_affinity(thread, &CpuMask::of(cpu)?).ok()?;
+        threads::set_affinity(thread, &only).ok()?;
         Some(BroughtTogether { thread, own })
     }
 
-    /// Keeps the service on a processor.
-    fn bind(&mut self, cpu: usize) -> Option<()> {
+    /// Keeps the service on a processor, which alone is in a mask.
+    fn bind(&mut self, cpu: usize, only: &CpuMask) -> Option<()> {
         let is_preferred = self.bound.is_some() || self.control.is_user_mode();
         if !is_preferred && (self.schedule.is_none() || Schedule::real_time().set().is_err()) {
             self.own = None;
             return None;
         }
         self.bound = Some(cpu);
-        threads::set_affinity(0, &CpuMask::of(cpu)?).ok()
+        threads::set_affinity(0, only).ok()
     }
 
     /// Releases it if there was no fault for a while.
