@@ -14,8 +14,9 @@ use bifolio_host::SetupError;
 use bifolio_host::gauges::{GaugeError, Gauges};
 use bifolio_host::in_place::settings::Settings;
 use bifolio_host::in_place::{Control, Helper, Service, ServiceConfig};
+use bifolio_sys::process::{self, Schedule};
 use bifolio_sys::sibling::{self, Descriptors, SiblingError};
-use bifolio_sys::{AddressRange, MapError, Memfd, ProgramMemory, SysError, process};
+use bifolio_sys::{AddressRange, MapError, Memfd, ProgramMemory, SysError};
 
 use crate::call_sites;
 use crate::dispatch::{gate, ready};
@@ -193,7 +194,8 @@ fn open(start_up: StartUp) -> Result<Service, OpenError> {
     // SAFETY: no descriptor was opened in this process yet.
     unsafe { process::detach_sibling("bifolio-serve") }?;
     // Without it the service runs later where many threads want the processor.
-    let _: Result<(), SysError> = process::set_time_slice(TIME_SLICE);
+    let _: Result<(), SysError> =
+        Schedule::get(0).and_then(|schedule| schedule.with_time_slice(TIME_SLICE).set(0));
     let StartUp { settings, gauges, program, own } = start_up;
     // SAFETY: ranges of ours are excluded by `own`, or are no private memory.
     let memory = unsafe { ProgramMemory::take() };

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use linux_raw_sys::general::{SCHED_BATCH, SCHED_NORMAL};
+use linux_raw_sys::general::{SCHED_BATCH, SCHED_IDLE, SCHED_NORMAL};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::thread::CpuSet;
 
@@ -100,48 +100,70 @@ pub unsafe fn detach_sibling(name: &str) -> Result<(), SysError> {
     Ok(())
 }
 
-/// Lets the kernel give this thread its turns in slices of 0.1 ms to 100 ms: with shorter ones than others have it runs sooner
-/// after it has woken, and no longer in all. Without effect before Linux 6.12, and on threads with real-time priorities.
-///
-/// # Errors
-///
-/// Where a filter of system calls refuses.
-pub fn set_time_slice(slice: Duration) -> Result<(), SysError> {
-    let mut attr = raw::sched_getattr().map_err(SysError::of("sched_getattr"))?;
-    if !FAIR_POLICIES.contains(&attr.policy) {
-        return Ok(());
-    }
-    attr.runtime = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
-    raw::sched_setattr(&attr).map_err(SysError::of("sched_setattr"))
-}
-
 /// How the kernel schedules a thread.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Schedule(raw::SchedAttr);
 
 impl Schedule {
-    /// That of the calling thread.
+    /// That of a thread; of the calling one for 0.
     ///
     /// # Errors
     ///
-    /// Where a filter of system calls refuses.
-    pub fn get() -> Result<Schedule, SysError> {
-        raw::sched_getattr().map(Schedule).map_err(SysError::of("sched_getattr"))
+    /// `ESRCH` for a thread that is not there; where a filter of system calls refuses.
+    pub fn get(thread: u32) -> Result<Schedule, SysError> {
+        raw::sched_getattr(thread).map(Schedule).map_err(SysError::of("sched_getattr"))
     }
 
-    /// Before all threads without a real-time priority. What the thread starts is scheduled as others are.
+    /// Schedules a thread so; the calling one for 0.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` for a thread that is not there, `EPERM` without the right to it: CAP_SYS_NICE, or `RLIMIT_NICE` for a
+    /// [preference](Schedule::preferred) and to [end](Schedule::normal) the idle policy.
+    pub fn set(&self, thread: u32) -> Result<(), SysError> {
+        raw::sched_setattr(thread, &self.0).map_err(SysError::of("sched_setattr"))
+    }
+
+    /// Tells whether this is the policy of most threads, which share the processors fairly.
     #[must_use]
-    pub fn real_time() -> Schedule {
-        Schedule(raw::SchedAttr::real_time(1))
+    pub fn is_normal(&self) -> bool {
+        self.0.policy == SCHED_NORMAL
     }
 
-    /// Schedules the calling thread so.
-    ///
-    /// # Errors
-    ///
-    /// `EPERM` without the right to it: CAP_SYS_NICE, or `RLIMIT_RTPRIO` for a real-time priority.
-    pub fn set(&self) -> Result<(), SysError> {
-        raw::sched_setattr(&self.0).map_err(SysError::of("sched_setattr"))
+    /// The same with the policy of most threads.
+    #[must_use]
+    pub fn normal(self) -> Schedule {
+        let mut attr = self.0;
+        attr.policy = SCHED_NORMAL;
+        Schedule(attr)
+    }
+
+    /// The same with the policy for what has time: every other thread of the processor runs first.
+    #[must_use]
+    pub fn idle(self) -> Schedule {
+        let mut attr = self.0;
+        attr.policy = SCHED_IDLE;
+        Schedule(attr)
+    }
+
+    /// The same with a nice value that is one better.
+    #[must_use]
+    pub fn preferred(self) -> Schedule {
+        let mut attr = self.0;
+        attr.nice -= 1;
+        Schedule(attr)
+    }
+
+    /// The same with turns of 0.1 ms to 100 ms: with shorter ones than others have, a thread runs sooner after it has woken, and no
+    /// longer in all. Without effect before Linux 6.12, and on threads with real-time priorities.
+    #[must_use]
+    pub fn with_time_slice(self, slice: Duration) -> Schedule {
+        if !FAIR_POLICIES.contains(&self.0.policy) {
+            return self;
+        }
+        let mut attr = self.0;
+        attr.runtime = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
+        Schedule(attr)
     }
 }
 
@@ -300,15 +322,40 @@ mod tests {
 
     #[test]
     fn time_slice_is_that_of_the_thread_which_sets_it() {
-        let slice = || raw::sched_getattr().expect("granted").runtime;
+        let slice = || Schedule::get(0).expect("granted").0.runtime;
         let before = slice();
         let thread = std::thread::spawn(move || {
-            set_time_slice(Duration::from_micros(100)).expect("granted");
+            let schedule = Schedule::get(0).expect("granted").with_time_slice(Duration::from_micros(100));
+            schedule.set(0).expect("granted");
             slice()
         });
         // Kernels before 6.12 know no slices.
         assert!([0, 100_000].contains(&thread.join().expect("no panic")));
         assert_eq!(slice(), before);
+    }
+
+    #[test]
+    fn policy_of_another_thread_can_be_exchanged() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let waiter = std::thread::spawn(move || {
+            tell.send(thread_id()).expect("it is read");
+            let _ = stopped.recv();
+        });
+        let thread = told.recv().expect("it is told");
+        let before = Schedule::get(thread).expect("it is there");
+        assert!(before.is_normal() && before.normal().is_normal());
+        before.idle().set(thread).expect("everybody may yield");
+        assert!(!Schedule::get(thread).expect("it is there").is_normal());
+        match before.set(thread) {
+            Ok(()) => assert!(Schedule::get(thread).expect("it is there").is_normal()),
+            Err(error) => {
+                assert_eq!(error.errno, Errno::PERM);
+                assert!(before.preferred().set(0).is_err(), "who may be preferred may stop to yield");
+            }
+        }
+        drop(stop);
+        waiter.join().expect("it has ended");
     }
 
     #[test]

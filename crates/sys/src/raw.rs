@@ -111,12 +111,12 @@ pub(crate) fn mincore(start: usize, pages: &mut [u8]) -> Result<(), Errno> {
 
 /// How the kernel schedules a thread: the first version of `struct sched_attr`, and how much of it there is.
 #[repr(C)]
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SchedAttr {
     size: u32,
     pub(crate) policy: u32,
     flags: u64,
-    nice: i32,
+    pub(crate) nice: i32,
     priority: u32,
     /// Of a thread without a deadline: its time slice, in nanoseconds.
     pub(crate) runtime: u64,
@@ -124,29 +124,19 @@ pub(crate) struct SchedAttr {
     period: u64,
 }
 
-impl SchedAttr {
-    /// A real-time priority, which children do not have.
-    pub(crate) fn real_time(priority: u32) -> SchedAttr {
-        let size = u32::try_from(size_of::<SchedAttr>()).unwrap_or_default();
-        let flags = linux_raw_sys::general::SCHED_FLAG_RESET_ON_FORK.into();
-        let policy = linux_raw_sys::general::SCHED_FIFO;
-        SchedAttr { size, policy, flags, priority, ..SchedAttr::default() }
-    }
-}
-
-/// Reads how this thread is scheduled.
-pub(crate) fn sched_getattr() -> Result<SchedAttr, Errno> {
+/// Reads how a thread is scheduled; the calling one for 0.
+pub(crate) fn sched_getattr(thread: u32) -> Result<SchedAttr, Errno> {
     let mut attr = SchedAttr::default();
     let (out, size) = (&raw mut attr, size_of::<SchedAttr>());
     // SAFETY: the kernel writes at most `size` bytes to `attr`, which may hold any bytes.
-    let raw = unsafe { syscall4(__NR_sched_getattr, [0, out as usize, size, 0]) };
+    let raw = unsafe { syscall4(__NR_sched_getattr, [thread as usize, out as usize, size, 0]) };
     answer(raw).map(|_| attr)
 }
 
-/// Sets how this thread is scheduled, from what [`sched_getattr`] has read.
-pub(crate) fn sched_setattr(attr: &SchedAttr) -> Result<(), Errno> {
+/// Sets how a thread is scheduled, from what [`sched_getattr`] has read; the calling one for 0.
+pub(crate) fn sched_setattr(thread: u32, attr: &SchedAttr) -> Result<(), Errno> {
     // SAFETY: the kernel reads as many bytes of `attr` as it has been told are there, and touches no other memory.
-    let raw = unsafe { syscall4(__NR_sched_setattr, [0, &raw const *attr as usize, 0, 0]) };
+    let raw = unsafe { syscall4(__NR_sched_setattr, [thread as usize, &raw const *attr as usize, 0, 0]) };
     answer(raw).map(drop)
 }
 

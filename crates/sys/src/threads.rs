@@ -154,6 +154,37 @@ pub fn set_affinity(thread: u32, mask: &CpuMask) -> Result<(), SysError> {
     sched_setaffinity(pid_of(thread), &mask.0).map_err(SysError::of("sched_setaffinity"))
 }
 
+/// What the kernel's table says of a thread: the fields of `proc_pid_stat(5)` that are used here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stat {
+    state: u8,
+    /// The processor it ran on last.
+    cpu: usize,
+}
+
+fn stat(thread: u32) -> Option<Stat> {
+    parse_stat(&std::fs::read_to_string(format!("/proc/{thread}/stat")).ok()?)
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
+    // The name before may hold anything. Counted from the state, the processor is the 37th field.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    Some(Stat { state, cpu: fields.nth(35)?.parse().ok()? })
+}
+
+/// Returns the processor that a thread ran on last; `None` if it is gone.
+#[must_use]
+pub fn last_cpu(thread: u32) -> Option<usize> {
+    stat(thread).map(|stat| stat.cpu)
+}
+
+/// Tells whether a thread runs, or could if a processor were free.
+#[must_use]
+pub fn is_runnable(thread: u32) -> bool {
+    stat(thread).is_some_and(|stat| stat.state == b'R')
+}
+
 fn pid_of(thread: u32) -> Option<Pid> {
     i32::try_from(thread).ok().and_then(Pid::from_raw)
 }
@@ -168,6 +199,17 @@ pub fn time_used(pid: u32) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn processor_of_a_thread_is_read_behind_any_name() {
+        let rest = "S 1 ".to_owned() + &"0 ".repeat(34) + "5 0 0";
+        assert_eq!(parse_stat(&format!("7 (a) R 3) {rest}")), Some(Stat { state: b'S', cpu: 5 }));
+        assert_eq!(parse_stat("7 (a) S 1"), None);
+        let own = crate::process::thread_id();
+        assert!(is_runnable(own));
+        assert!(affinity(own).expect("it is there").contains(last_cpu(own).expect("it is there")));
+        assert!(!is_runnable(u32::MAX));
+    }
+
     #[test]
     fn calls_of_sleeping_threads_are_read() {
         let sleeping = "0 0x3 0x7f00 0x1000 0x0 0x0 0xff 0x7ffc 0x7f01\n";

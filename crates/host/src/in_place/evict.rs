@@ -22,6 +22,8 @@ const STUCK: Duration = Duration::from_millis(20);
 const EVENT: Duration = Duration::from_micros(50);
 /// After so many pages that cannot go the rest of a block is left.
 const REFUSED_MOST: u32 = 4;
+/// So many ranges have their turn without a look at what else there is to do, if nothing goes.
+const TURNS: u32 = 8;
 /// So many blocks of memory that no fault has told of are looked at before one leaves.
 const LOOKS: usize = 1024;
 
@@ -50,32 +52,37 @@ impl Service {
         }
     }
 
-    /// Evicts the next range of the policy's order.
+    /// Evicts the next ranges of the policy's order, until something went or some had their turn in vain.
     pub(super) fn evict_some(&mut self) {
         self.read_messages();
         self.look_at_unseen();
-        if self.round.left == 0 {
-            self.begin_round();
-        }
-        let Some(victim) = self.residents.take_victim() else {
-            // All of it may have come without a fault.
-            self.regions.all().for_each(|range| self.residents.look_through(range.start()..range.end()));
-            self.round.left = 0;
-            return;
-        };
-        self.round.left = self.round.left.saturating_sub(1);
-        let before = self.limits.resident;
-        let mut stay = false;
-        for region in self.regions.within(victim.range.clone()) {
-            for window in self.within_mappings(region) {
-                self.evict_window(window.clone(), victim.together);
-                stay |= resident_set(range_of(&window)).is_ok_and(|there| !there.is_empty());
+        for _ in 0..TURNS {
+            if self.round.left == 0 {
+                self.begin_round();
+            }
+            let Some(victim) = self.residents.take_victim() else {
+                // All of it may have come without a fault.
+                self.regions.all().for_each(|range| self.residents.look_through(range.start()..range.end()));
+                self.round.left = 0;
+                return;
+            };
+            self.round.left = self.round.left.saturating_sub(1);
+            let before = self.limits.resident;
+            let mut stay = false;
+            for region in self.regions.within(victim.range.clone()) {
+                for window in self.within_mappings(region) {
+                    stay |= self.evict_window(window, victim.together);
+                }
+            }
+            if stay {
+                self.residents.add(&victim.range, victim.together);
+            }
+            let went = self.limits.resident < before;
+            self.round.went |= went;
+            if went || !self.may_evict() {
+                return;
             }
         }
-        if stay {
-            self.residents.add(&victim.range, victim.together);
-        }
-        self.round.went |= self.limits.resident < before;
     }
 
     /// Evicts the pages that were touched last. The program grew above its limit in memory that is not registered yet, so no
@@ -105,7 +112,7 @@ impl Service {
     fn look_at_unseen(&mut self) {
         for _ in 0..LOOKS {
             let Some(part) = self.residents.next_unseen() else { return };
-            if resident_set(range_of(&part)).is_ok_and(|there| !there.is_empty()) {
+            if is_any_there(&part) {
                 self.residents.add(&part, Order::MAX);
             }
         }
@@ -119,45 +126,54 @@ impl Service {
         ends.scan(range.start, |start, end| Some(std::mem::replace(start, end)..end)).collect()
     }
 
-    /// Evicts what may go of a window within one block, in folios up to an order.
-    fn evict_window(&mut self, window: Range<usize>, largest: Order) {
-        let is_user_mode = self.is_user_mode();
-        if is_user_mode {
-            self.control.hazards().set_evicting(&window);
-            if self.spawning.load(SeqCst) != 0 {
-                return self.control.hazards().end_evicting();
+    /// Evicts what may go of a window within one block, in folios up to an order. Returns whether pages are left there.
+    fn evict_window(&mut self, window: Range<usize>, largest: Order) -> bool {
+        if !self.is_user_mode() {
+            return self.evict_part(&window, largest);
+        }
+        self.control.hazards().set_evicting(&window);
+        let is_spawning = self.spawning.load(SeqCst) != 0;
+        if !is_spawning {
+            for part in self.evictable(window.clone()) {
+                self.evict_part(&part, largest);
             }
         }
-        let parts = if is_user_mode { self.evictable(window) } else { vec![window] };
-        for part in parts {
-            // Messages that were read since may have taken it away.
-            if self.regions.contains_all(&part) {
-                self.evict(range_of(&part), largest);
-            }
-        }
-        if is_user_mode {
-            self.control.hazards().end_evicting();
-        }
+        self.control.hazards().end_evicting();
+        is_any_there(&window)
     }
 
-    /// Moves what is there of a window within one block out.
-    fn evict(&mut self, window: AddressRange, largest: Order) {
+    fn evict_part(&mut self, part: &Range<usize>, largest: Order) -> bool {
+        // Messages that were read since may have taken it away.
+        if self.regions.contains_all(part) { self.evict(range_of(part), largest) } else { is_any_there(part) }
+    }
+
+    /// Moves what is there of a window within one block out. Returns whether pages are left there.
+    fn evict(&mut self, window: AddressRange, largest: Order) -> bool {
         let base = block_of(window);
-        let Ok(mut there) = resident_set(window) else { return };
+        let Ok(all) = resident_set(window) else { return false };
+        let mut there = all;
         self.leave_out_dropping(window, &mut there);
         let stay = self.residents.stay(base, &there);
         self.round.went |= !stay.is_empty();
         stay.runs(PageRun::BLOCK).for_each(|run| there.remove(run));
         if there.is_empty() {
-            return;
+            return !all.is_empty();
         }
+        let gone = self.move_to_store(window, &there, largest);
+        gone.count() < all.count()
+    }
+
+    /// Moves pages of a window within one block to the store. Returns those that are not at home any more.
+    fn move_to_store(&mut self, window: AddressRange, pages: &PageSet, largest: Order) -> PageSet {
+        let base = block_of(window);
         self.clear_left();
-        self.move_out(base, &there);
+        self.move_out(base, pages);
         let staging = self.engine.view().staging_of(window);
         let staging = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
         let staged = resident_set(staging).expect("the staging is mapped");
         if staged.is_empty() {
-            return self.clear_staging();
+            self.clear_staging();
+            return staged;
         }
         self.staged = Some((base, staged));
         self.store_staged(base, staged, largest);
@@ -172,6 +188,7 @@ impl Service {
         } else {
             self.clear_staging();
         }
+        gone
     }
 
     /// Leaves out pages that the program may be about to drop. Where none is there, it has.
@@ -233,7 +250,7 @@ impl Service {
                 // as they were before it, so nothing more joins it: what is here afterwards may not be registered.
                 Outcome::Again(_) => {
                     self.round.stuck_until = Instant::now() + EVENT;
-                    self.affinity.release();
+                    self.same_cpu.release();
                     std::thread::yield_now();
                     return false;
                 }
@@ -360,7 +377,7 @@ impl Service {
                 (first..first + gone).for_each(|page| left.remove(page_run(page)));
             }
             if gone == 0 {
-                self.affinity.release();
+                self.same_cpu.release();
                 self.read_messages();
                 if !matches!(stopped, Some(Outcome::Again(_))) {
                     tries += 1;
@@ -404,10 +421,19 @@ fn resident_set(range: AddressRange) -> Result<PageSet, SysError> {
     let there = &mut there[..range.pages()];
     resident_pages(range, there)?;
     let (first, mut pages) = (first_page(range), PageSet::EMPTY);
-    for (index, _) in there.iter().enumerate().filter(|(_, byte)| **byte & 1 == 1) {
-        pages.insert(page_run(first + index));
+    let mut at = first;
+    for run in there.chunk_by(|one, next| one & 1 == next & 1) {
+        if run[0] & 1 == 1 {
+            pages.insert(run_of(at, run.len()));
+        }
+        at += run.len();
     }
     Ok(pages)
+}
+
+/// Tells whether a page of a range within one block is in memory.
+fn is_any_there(range: &Range<usize>) -> bool {
+    resident_set(range_of(range)).is_ok_and(|there| !there.is_empty())
 }
 
 /// The address of the block that a range lies in.
@@ -422,6 +448,10 @@ fn first_page(range: AddressRange) -> usize {
 
 /// One page of a block.
 fn page_run(page: usize) -> PageRun {
-    let page = u16::try_from(page).expect("a page of a block");
-    PageRun::new(page, 1).expect("a page of a block")
+    run_of(page, 1)
+}
+
+fn run_of(first: usize, pages: usize) -> PageRun {
+    let run = u16::try_from(first).ok().zip(u16::try_from(pages).ok());
+    run.and_then(|(first, pages)| PageRun::new(first, pages)).expect("pages of a block")
 }

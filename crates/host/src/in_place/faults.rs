@@ -13,6 +13,7 @@ use bifolio_sys::{AddressRange, CopyMode, HUGE_PAGE, Outcome, PAGE, Wake, reside
 use bifolio_engine::event::Cause;
 use bifolio_engine::view::{CpuView, page_at};
 
+use crate::in_place::same_cpu::PlacedThread;
 use crate::in_place::service::{Fault, Service};
 
 /// A first touch fills at least so much where there is room: zeros cost little.
@@ -50,7 +51,7 @@ impl Service {
                 Ok(self.last_moved)
             }
             _ if fault.tries < TRIES => {
-                self.affinity.release();
+                self.same_cpu.release();
                 self.faults.push_back(Fault { tries: fault.tries + 1, ..fault });
                 if !matches!(outcome, Outcome::Again(_)) {
                     std::thread::sleep(PAUSE);
@@ -134,9 +135,9 @@ impl Service {
         let window = aligned_window(address, order);
         let pages =
             order.pages() + prefetch.map_or(0, |ahead| u64::from(ahead.count) * u64::from(ahead.pages));
-        let together = self.affinity.bring_together(thread, pages, now);
+        let placed = self.place(thread, pages, now);
         let fetched = self.fetch(address, order, Cause::CpuFault);
-        together.iter().for_each(|thread| self.affinity.let_go(thread));
+        placed.iter().for_each(|thread| self.same_cpu.let_go(thread));
         match fetched {
             Err(outcome) => outcome,
             Ok(brought) => {
@@ -148,6 +149,15 @@ impl Service {
                 Outcome::Done(PAGE)
             }
         }
+    }
+
+    /// Lets the thread that waits for so many pages wake on this processor, if that pays.
+    fn place(&mut self, thread: u32, pages: u64, now: Instant) -> Option<PlacedThread> {
+        if !self.same_cpu.is_wanted(thread, pages, now) {
+            return None;
+        }
+        self.start_helper();
+        self.same_cpu.begin(thread)
     }
 
     /// What the policy decides about a fault.

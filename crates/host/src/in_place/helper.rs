@@ -3,19 +3,27 @@
 //! A fork marks every page as shared, and the mark stays when the child is gone, until the page is written: moves refuse it.
 //! A write fault takes the mark away without a copy. The service cannot take faults of the program's memory, since it would
 //! wait for itself; the helper can, and its faults are answered like those of any thread.
+//!
+//! It also looks after the service while that yields its processor to the program, and ends the yielding if the program does not.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 use std::time::Duration;
 
-use bifolio_sys::{AddressRange, ProgramMemory, advise, futex, process};
+use bifolio_sys::process::{self, Schedule};
+use bifolio_sys::{AddressRange, ProgramMemory, advise, futex, threads};
 
 /// States of the job.
 const IDLE: u32 = 0;
 const POSTED: u32 = 1;
 const LEAVE: u32 = 2;
+const LOOK_AFTER: u32 = 3;
 
-/// The helper looks after the service so often.
+/// The helper looks whether the service is there so often.
 const LOOK: Duration = Duration::from_secs(1);
+/// A service that yields its processor must go on within this time.
+const TICK: Duration = Duration::from_millis(4);
 
 /// What the service asks its helper.
 #[derive(Debug)]
@@ -25,6 +33,10 @@ pub struct Helper {
     len: AtomicUsize,
     /// Process number of the service.
     service: AtomicU32,
+    /// Changes whenever the service goes on.
+    progress: AtomicU32,
+    /// The service did not go on although it could have.
+    late: AtomicBool,
 }
 
 impl Helper {
@@ -37,6 +49,8 @@ impl Helper {
             start: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
             service: AtomicU32::new(0),
+            progress: AtomicU32::new(0),
+            late: AtomicBool::new(false),
         }
     }
 
@@ -57,6 +71,31 @@ impl Helper {
         idle
     }
 
+    /// Lets the helper look after the service, which is about to yield its processor; `false` if it is busy.
+    pub(super) fn look_after(&self) -> bool {
+        self.late.store(false, Relaxed);
+        let idle = self.state.compare_exchange(IDLE, LOOK_AFTER, Release, Relaxed).is_ok();
+        if idle {
+            futex::wake_all(&self.state);
+        }
+        idle
+    }
+
+    /// The service does not yield any more.
+    pub(super) fn look_away(&self) {
+        let _: Result<u32, u32> = self.state.compare_exchange(LOOK_AFTER, IDLE, Release, Relaxed);
+    }
+
+    /// Says that the service goes on; called by itself alone.
+    pub(super) fn see_progress(&self) {
+        self.progress.store(self.progress.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Tells whether the helper has ended the yielding, since the service came too late.
+    pub(super) fn was_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
     /// Lets the helper end.
     pub(super) fn dismiss(&self) {
         self.state.store(LEAVE, Release);
@@ -75,6 +114,7 @@ impl Helper {
                     }
                     let _: Result<u32, u32> = self.state.compare_exchange(POSTED, IDLE, Release, Relaxed);
                 }
+                LOOK_AFTER => self.hurry(),
                 state => {
                     futex::wait(&self.state, state, Some(LOOK));
                     if !process::exists(self.service.load(Relaxed)) {
@@ -83,5 +123,22 @@ impl Helper {
                 }
             }
         }
+    }
+    /// Ends the yielding if the service does not go on for a while, although it could.
+    fn hurry(&self) {
+        let service = self.service.load(Relaxed);
+        let before = self.progress.load(Relaxed);
+        futex::wait(&self.state, LOOK_AFTER, Some(TICK));
+        if self.state.load(Acquire) != LOOK_AFTER || self.progress.load(Relaxed) != before {
+            return;
+        }
+        if !threads::is_runnable(service) {
+            if !process::exists(service) {
+                self.dismiss();
+            }
+            return;
+        }
+        let _ = Schedule::get(service).and_then(|schedule| schedule.normal().set(service));
+        self.late.store(true, Relaxed);
     }
 }

@@ -6,7 +6,7 @@
 //!   faults     a page comes home, or begins as zeros           regions    which are
 //!   evict      a block leaves, through the staging             view       the engine's side of both
 //!   events     removals, unmappings and moves                  store      where pages are that are away
-//!   advised    advice that no event tells of                  affinity   the program's thread and the service on one processor
+//!   advised    advice that no event tells of                  same_cpu   the program's thread and the service on one processor
 //!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
 //!   settings   what the command says
 //!   residents  what is there, and the policy of what leaves    record     what a trace is told of zeros and unmappings
@@ -15,7 +15,6 @@
 //! ```
 
 mod advised;
-mod affinity;
 pub mod child;
 pub mod control;
 mod dropping;
@@ -31,6 +30,7 @@ mod record;
 mod regions;
 mod requests;
 mod residents;
+mod same_cpu;
 mod service;
 pub mod settings;
 mod sharing;

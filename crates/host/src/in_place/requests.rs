@@ -18,7 +18,7 @@ impl Service {
         if !self.control.has_pending() {
             return;
         }
-        self.affinity.release();
+        self.same_cpu.release();
         self.answer_wakes();
         while let Some((slot, request)) = self.control.take() {
             let answer = self.serve_request(request);

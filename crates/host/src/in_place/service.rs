@@ -34,7 +34,6 @@ use bifolio_sys::{
 
 use crate::gauges::Gauges;
 use crate::in_place::advised::Advised;
-use crate::in_place::affinity::Affinity;
 use crate::in_place::child::Plan;
 use crate::in_place::control::Control;
 use crate::in_place::dropping::Dropping;
@@ -44,6 +43,7 @@ use crate::in_place::helper::Helper;
 use crate::in_place::own_pages::OwnPages;
 use crate::in_place::regions::Regions;
 use crate::in_place::residents::Residents;
+use crate::in_place::same_cpu::SameCpu;
 use crate::in_place::sharing::Sharing;
 use crate::in_place::store::Store;
 use crate::in_place::view::InPlaceView;
@@ -138,7 +138,7 @@ pub struct Service {
     pub(super) plans: Vec<Plan>,
     pub(super) hold_call: HoldCall,
     pub(super) spawning: &'static AtomicU32,
-    pub(super) affinity: Affinity,
+    pub(super) same_cpu: SameCpu,
     pub(super) sharing: Sharing,
     /// Pages that a living child kept from going, in the last round.
     pub(super) forked_pages: u64,
@@ -247,6 +247,7 @@ impl Service {
         config.gauges.see_policy(config.policy);
         let switch = Switch::new(config.policy);
         let now = Instant::now();
+        let same_cpu = SameCpu::new(uffd.access(), config.control, config.helper.0, now);
         Ok(Service {
             control: config.control,
             memory: config.memory,
@@ -279,7 +280,7 @@ impl Service {
             plans: Vec::new(),
             hold_call: config.hold_call,
             spawning: config.spawning,
-            affinity: Affinity::new(config.control, now),
+            same_cpu,
             sharing: Sharing::new(config.helper),
             forked_pages: 0,
             staged: None,
@@ -323,9 +324,10 @@ impl Service {
 
     /// Does one thing; `false` once there is nothing to serve any more.
     fn step(&mut self) -> bool {
-        if self.faults.is_empty() && !self.affinity.take_answered() {
+        if self.faults.is_empty() {
             self.read_messages();
         }
+        self.same_cpu.go_on(self.faults.is_empty());
         self.serve_requests();
         let now = Instant::now();
         if now >= self.next_look {

@@ -50,6 +50,15 @@ impl Sharing {
 }
 
 impl Service {
+    /// Starts the helper, unless it runs.
+    pub(super) fn start_helper(&mut self) {
+        if !std::mem::replace(&mut self.sharing.started, true) {
+            // What it is to be must not be what the service is only for a while.
+            self.same_cpu.release();
+            self.exclusions.own.extend((self.sharing.start)().into_iter().flatten());
+        }
+    }
+
     /// The first page of `window` was refused as shared or in use. What no other process has any more is taken back by the
     /// helper; what a living child has stays, since nothing would become free. `false` if the page is pinned, so that those
     /// after it may go.
@@ -62,10 +71,10 @@ impl Service {
             return true;
         };
         let run = own[first..].iter().take_while(|exclusive| **exclusive == Some(true)).count();
-        if !sharing.started {
-            sharing.started = true;
-            self.exclusions.own.extend((sharing.start)().into_iter().flatten());
-        }
+        self.start_helper();
+        // Its faults wait for the service, so it cannot look after it.
+        self.same_cpu.release();
+        let sharing = &mut self.sharing;
         if sharing.helper.post(window.part(first * PAGE, run * PAGE).expect("within the window")) {
             if sharing.tried.len() >= TRIED_MOST {
                 sharing.tried.clear();

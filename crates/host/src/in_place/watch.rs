@@ -49,7 +49,7 @@ impl Service {
         if self.is_left() {
             return false;
         }
-        self.affinity.look(now);
+        self.same_cpu.look(now);
         self.drop_plans();
         self.follow_wish();
         self.measure_at_times(now);
@@ -193,7 +193,7 @@ impl Service {
 
     /// Registers what is there and not registered yet.
     pub(super) fn scan(&mut self) {
-        self.affinity.release();
+        self.same_cpu.release();
         let now = Instant::now();
         self.next_scan = now + SCAN_MOST;
         if now - self.refused_since > REFUSED_TIME {

@@ -9,7 +9,7 @@
 //! So nothing has to tell which pages are used: one that is used often is missed soon. It pays where some pages are used more often
 //! than others, and in loops. Times are told in pages that left, not in turns of an object: the more pages stay, the sooner each
 //! object's turn comes again. Where most pages have a time it would only look for what can leave, so now and then all are ignored
-//! for a while.
+//! for a while. An object of which all pages stayed rests: its turn passes without a look, until the first of its times is over.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 
 use bifolio_folio::{BLOCK_PAGES, PageRun, PageSet};
 
-use super::fifo::Fifo;
+use super::queue::{Entries, Queue};
 use super::{Eviction, Object, ObjectId, Removal};
 
 /// Time is told in parts of memory's worth of pages that left.
@@ -36,6 +36,10 @@ const LOOKS: u64 = 64;
 /// After so many looks beyond that, in parts of memory, nothing stays until another part has left.
 const VAIN_PART: u64 = 2;
 const PAUSE_PART: u64 = 64;
+/// Such a share of an object leaves at a time, rather than page by page.
+const WORTH_PART: u32 = 16;
+/// An object rests for so many parts at most.
+const REST_MOST: u16 = SOON;
 /// Blocks that are remembered: so many times as many as fill the memory, and a few in any case.
 const BLOCKS_FACTOR: u64 = 4;
 const BLOCKS_LEAST: u64 = 64;
@@ -60,10 +64,42 @@ enum State {
     Granted(u16),
 }
 
+/// What is known of an object.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// Its first page.
+    name: u64,
+    pages: u32,
+    rest: Option<Rest>,
+}
+
+/// Few pages of an object may leave before a time.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    /// In parts, counted from the beginning.
+    until: u64,
+    /// Pages that stay.
+    pages: u64,
+    /// Pages that came since.
+    came: u32,
+}
+
+/// An object whose turn it is.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    name: u64,
+    pages: u32,
+    rest: Option<Rest>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Refault {
-    order: Fifo,
+    objects: Entries<Known>,
+    queue: Queue,
+    /// The number of each object, by its first page.
+    numbers: BTreeMap<u64, ObjectId>,
+    turn: Option<Turn>,
     /// Pages of the memory.
     pages: u64,
     /// Pages that have left since the beginning.
@@ -80,14 +116,61 @@ impl Refault {
     /// Nothing has left yet a memory of `pages` pages.
     #[must_use]
     pub fn new(pages: u64) -> Refault {
-        let (order, blocks, pages) = (Fifo::default(), BTreeMap::new(), pages.max(PARTS));
-        Refault { order, pages, left: 0, blocks, vain: 0, paused_until: 0 }
+        Refault {
+            objects: Entries::default(),
+            queue: Queue::default(),
+            numbers: BTreeMap::new(),
+            turn: None,
+            pages: pages.max(PARTS),
+            left: 0,
+            blocks: BTreeMap::new(),
+            vain: 0,
+            paused_until: 0,
+        }
+    }
+
+    /// Parts since the beginning.
+    fn parts(&self) -> u64 {
+        self.left * PARTS / self.pages
     }
 
     /// The part of now.
     fn now(&self) -> u16 {
-        let parts = self.left * PARTS / self.pages;
-        u16::try_from(parts % (1 << u16::BITS)).expect("counted round")
+        u16::try_from(self.parts() % (1 << u16::BITS)).expect("counted round")
+    }
+
+    /// Tells whether nothing stays for now: what may leave was looked for too long.
+    fn is_paused(&mut self) -> bool {
+        if self.left >= self.paused_until && self.vain > self.pages / VAIN_PART {
+            (self.vain, self.paused_until) = (0, self.left + self.pages / PAUSE_PART);
+        }
+        self.left < self.paused_until
+    }
+
+    /// Lets objects that rest have their turn, as the newest.
+    fn pass_over_resting(&mut self) {
+        for _ in 0..self.numbers.len() {
+            let Some(id) = self.queue.oldest().filter(|_| !self.is_paused()) else { return };
+            let now = self.parts();
+            let Some(rest) = self.objects.data(id).rest.filter(|rest| rest.until > now) else { return };
+            self.vain += rest.pages;
+            self.objects.unlink(&mut self.queue, id);
+            self.objects.push(&mut self.queue, id);
+        }
+    }
+
+    /// A page came to an object, and stays until a time.
+    fn ends_rest(&mut self, page: u64, until: u64) {
+        let Some((_, id)) = self.numbers.range(..=page).next_back() else { return };
+        let known = self.objects.data(*id);
+        if page < known.name + u64::from(known.pages)
+            && let Some(rest) = &mut known.rest
+        {
+            rest.came += 1;
+            if rest.came >= worth(known.pages) {
+                rest.until = rest.until.min(until);
+            }
+        }
     }
 }
 
@@ -98,40 +181,57 @@ fn split(page: u64) -> (u64, usize) {
 }
 
 impl Eviction for Refault {
-    fn insert(&mut self, id: ObjectId, object: Object) {
-        self.order.insert(id, object);
+    fn insert(&mut self, id: ObjectId, Object { name, pages }: Object) {
+        let turn = self.turn.take().filter(|turn| turn.name == name);
+        let rest = turn.and_then(|turn| turn.rest);
+        self.objects.insert(&mut self.queue, id, pages, Known { name, pages, rest });
+        self.numbers.insert(name, id);
     }
 
-    fn touch(&mut self, id: ObjectId) {
-        self.order.touch(id);
-    }
+    fn touch(&mut self, _id: ObjectId) {}
 
     fn remove(&mut self, id: ObjectId, why: Removal) {
-        self.order.remove(id, why);
+        self.objects.unlink(&mut self.queue, id);
+        let Known { name, pages, .. } = *self.objects.data(id);
+        self.numbers.remove(&name);
+        self.turn = (why == Removal::Evicted).then_some(Turn { name, pages, rest: None });
     }
 
     fn victims(
         &mut self,
         count: usize,
-        was_used: &mut dyn FnMut(ObjectId) -> bool,
+        _was_used: &mut dyn FnMut(ObjectId) -> bool,
         victims: &mut Vec<ObjectId>,
     ) {
-        self.order.victims(count, was_used, victims);
+        self.pass_over_resting();
+        let (mut next, end) = (self.queue.oldest(), victims.len() + count);
+        while let Some(id) = next.filter(|_| victims.len() < end) {
+            next = self.objects.newer(id);
+            victims.push(id);
+        }
     }
 
     fn pages_came(&mut self, first: u64, count: u32, touched: Option<u64>) {
         let now = self.now();
         for at in first..first + u64::from(count) {
             let (block, place) = split(at);
-            let Some(page) = self.blocks.get_mut(&block).map(|pages| &mut pages[place]) else { continue };
-            let State::Left(left) = page.state else { continue };
+            let page = self.blocks.get_mut(&block).map(|pages| &mut pages[place]);
+            let Some((page, left)) = page.and_then(|page| match page.state {
+                State::Left(left) => Some((page, left)),
+                _ => None,
+            }) else {
+                self.ends_rest(at, 0);
+                continue;
+            };
             page.granted = match now.wrapping_sub(left) <= SOON {
                 true if touched == Some(at) => (page.granted * GRANT_FACTOR).clamp(GRANT, GRANT_MOST),
                 // It came beside another: that it is used is no news, nor that it is not.
                 true => page.granted,
                 false => 0,
             };
-            page.state = State::Granted(now.wrapping_add(page.granted.max(FRESH)));
+            let granted = page.granted.max(FRESH);
+            page.state = State::Granted(now.wrapping_add(granted));
+            self.ends_rest(at, self.parts() + u64::from(granted));
         }
     }
 
@@ -152,24 +252,44 @@ impl Eviction for Refault {
 
     fn stay(&mut self, first: u64, there: &PageSet) -> PageSet {
         let mut staying = PageSet::EMPTY;
-        if self.left < self.paused_until {
+        if self.is_paused() {
             return staying;
         }
-        if self.vain > self.pages / VAIN_PART {
-            (self.vain, self.paused_until) = (0, self.left + self.pages / PAUSE_PART);
-            return staying;
-        }
+        let mut times = Vec::new();
         let (now, (block, at)) = (self.now(), split(first));
-        let Some(known) = self.blocks.get_mut(&block) else { return staying };
-        for page in there.runs(PageRun::BLOCK).flatten() {
-            let State::Granted(until) = known[at + usize::from(page)].state else { continue };
-            if (1..=GRANT_MOST).contains(&until.wrapping_sub(now)) {
-                staying.insert(PageRun::single(page));
+        if let Some(known) = self.blocks.get(&block) {
+            for page in there.runs(PageRun::BLOCK).flatten() {
+                let State::Granted(until) = known[at + usize::from(page)].state else { continue };
+                let left = until.wrapping_sub(now);
+                if (1..=GRANT_MOST).contains(&left) {
+                    staying.insert(PageRun::single(page));
+                    times.push(left);
+                }
             }
         }
-        self.vain += u64::from(staying.count());
+        self.vain += times.len() as u64;
+        self.note_stay(&mut times);
         staying
     }
+}
+
+impl Refault {
+    /// Of the object whose turn it is, pages stay for so many parts.
+    fn note_stay(&mut self, times: &mut [u16]) {
+        let now = self.parts();
+        let Some(turn) = self.turn.as_mut().filter(|_| !times.is_empty()) else { return };
+        let enough = times.len().min(worth(turn.pages) as usize) - 1;
+        let (_, time, _) = times.select_nth_unstable(enough);
+        let until = now + u64::from((*time).min(REST_MOST));
+        let before = turn.rest.unwrap_or(Rest { until, pages: 0, came: 0 });
+        turn.rest =
+            Some(Rest { until: before.until.min(until), pages: before.pages + times.len() as u64, came: 0 });
+    }
+}
+
+/// So many pages of an object that leave are worth a look.
+fn worth(pages: u32) -> u32 {
+    (pages / WORTH_PART).max(1)
 }
 
 #[cfg(test)]
@@ -315,7 +435,7 @@ mod tests {
 
     /// What misses, in percent of what does under [`Fifo`].
     fn percent_of_fifo(pages: usize, touches: &[usize]) -> usize {
-        let fifo: Box<dyn Eviction> = Box::new(Fifo::default());
+        let fifo: Box<dyn Eviction> = Box::new(crate::eviction::fifo::Fifo::default());
         let both = [fifo, Box::new(Refault::new(pages as u64))].map(|policy| {
             let objects = vec![(PageSet::EMPTY, false); 1024];
             let mut world = World { policy, objects, free: pages, misses: 0 };
