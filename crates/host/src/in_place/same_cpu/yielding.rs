@@ -23,7 +23,7 @@ pub(super) struct Yielding {
     own: Option<(Schedule, CpuMask)>,
     /// The processor that the service stays on.
     bound: Option<usize>,
-    /// Faults until it is looked where the thread runs.
+    /// Faults until it is looked where the thread runs, or tried to yield again.
     until_look: u32,
 }
 
@@ -35,22 +35,20 @@ impl Yielding {
 
     /// Goes to the processor of a thread that waits for a page, and yields it.
     pub(super) fn begin(&mut self, thread: u32) {
-        if self.bound.is_some() && self.until_look > 0 {
+        if self.until_look > 0 {
             self.until_look -= 1;
             return;
         }
         self.until_look = LOOK;
         let Some((schedule, own)) = &self.own else { return };
-        let Some(cpu) = threads::last_cpu(thread) else { return };
-        if self.bound == Some(cpu) || !own.contains(cpu) {
-            return;
-        }
-        let is_there = CpuMask::of(cpu).is_some_and(|only| threads::set_affinity(0, &only).is_ok());
-        if !is_there || self.bound.replace(cpu).is_some() {
-            return;
-        }
+        let Some(cpu) = threads::last_cpu(thread).filter(|cpu| own.contains(*cpu)) else { return };
         // Who yields must be looked after.
-        if !self.helper.look_after() || schedule.idle().set(0).is_err() {
+        if self.bound == Some(cpu) || self.bound.is_none() && !self.helper.look_after() {
+            return;
+        }
+        let was_bound = self.bound.replace(cpu).is_some();
+        let is_there = CpuMask::of(cpu).is_some_and(|only| threads::set_affinity(0, &only).is_ok());
+        if !is_there || !was_bound && schedule.idle().set(0).is_err() {
             self.end();
         }
     }
@@ -77,6 +75,7 @@ impl Yielding {
 
     /// Lets the service run where it may, and as others do.
     pub(super) fn end(&mut self) {
+        self.until_look = 0;
         if self.bound.take().is_some()
             && let Some((schedule, own)) = &self.own
         {
