@@ -136,14 +136,14 @@ impl Service {
         let pages =
             order.pages() + prefetch.map_or(0, |ahead| u64::from(ahead.count) * u64::from(ahead.pages));
         let placed = self.place(thread, pages, now);
-        let fetched = self.fetch(address, order, Cause::CpuFault);
+        let fetched = self.fetch(address, order, Cause::CpuFault, Some(address));
         placed.iter().for_each(|thread| self.same_cpu.let_go(thread));
         match fetched {
             Err(outcome) => outcome,
             Ok(brought) => {
                 // The folio may be smaller than what is to come: its neighbours come as well.
                 if brought.len() < window.len() {
-                    self.fetch_stored(&window, Order::PMD);
+                    self.fetch_stored(&window, Order::PMD, Some(address));
                 }
                 self.prefetch(prefetch);
                 Outcome::Done(PAGE)
@@ -167,12 +167,13 @@ impl Service {
         self.residents.decide(&policy::Fault { now_ns: self.engine.clock().now_ns(), ..fault })
     }
 
-    /// Brings the page at `address` and its folio, up to `order`, home.
+    /// Brings the page at `address` and its folio, up to `order`, home, because of a touch of an address, if any.
     pub(super) fn fetch(
         &mut self,
         address: usize,
         order: Order,
         cause: Cause,
+        touched: Option<usize>,
     ) -> Result<Range<usize>, Outcome> {
         let orders = CpuFaultOrders { to_ram: order, populate: Order::ZERO };
         let fetched = self.engine.fetch(address, orders, cause);
@@ -182,7 +183,7 @@ impl Service {
             Ok(Some((finished, brought))) => {
                 self.last_moved = finished.moved;
                 self.limits.resident += (brought.len() / PAGE) as u64;
-                self.residents.came_back(&brought, (cause == Cause::CpuFault).then_some(address));
+                self.residents.came_back(&brought, touched);
                 let Some(unshown) = unshown else { return Ok(brought) };
                 self.store_again(unshown);
                 let home = brought.start..unshown.start().min(brought.end);
@@ -193,13 +194,14 @@ impl Service {
         }
     }
 
-    /// Brings what is stored of a range, in folios up to `order`, as far as there is room. Returns whether all of it came.
-    fn fetch_stored(&mut self, range: &Range<usize>, order: Order) -> bool {
+    /// Brings what is stored of a range, in folios up to `order`, as far as there is room, because of a touch of an address, if any.
+    /// Returns whether all of it came.
+    fn fetch_stored(&mut self, range: &Range<usize>, order: Order, touched: Option<usize>) -> bool {
         let mut stored = Vec::new();
         self.engine.for_stored(range.clone(), |range, _| stored.push(range));
         for Range { start: mut at, end } in stored {
             while at < end {
-                match self.fetch(at, order, Cause::Ahead) {
+                match self.fetch(at, order, Cause::Ahead, touched) {
                     Ok(brought) if self.limits.room() > 0 => at = brought.end,
                     _ => return false,
                 }
@@ -215,7 +217,7 @@ impl Service {
         for start in prefetch.starts() {
             let range = page_at(start).start()..start.saturating_add(prefetch.pages as usize * PAGE);
             self.make_room(prefetch.pages.into());
-            if !self.fetch_stored(&range, order) {
+            if !self.fetch_stored(&range, order, None) {
                 return;
             }
         }

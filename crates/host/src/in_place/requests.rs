@@ -117,7 +117,7 @@ impl Service {
     fn bring_part_home(&mut self, part: Range<usize>) -> bool {
         let (mut at, mut all) = (part.start, true);
         while at < part.end {
-            match self.fetch(at, Order::PMD, Cause::Prefetch) {
+            match self.fetch(at, Order::PMD, Cause::Prefetch, None) {
                 Ok(brought) => at = brought.end.max(at + PAGE),
                 Err(Outcome::Again(_)) => {
                     self.read_messages();

@@ -97,8 +97,8 @@ pub trait Eviction: Send + fmt::Debug {
         victims: &mut Vec<ObjectId>,
     );
 
-    /// Pages came, counted from address 0, because of a touch of one of them, if any. Only told where objects are memory of which parts
-    /// come and leave, as under `bifolio run`.
+    /// Pages came, counted from address 0, because of a touch of one of them or beside them; without one they were brought ahead of a
+    /// walk, or advice asked for them. Only told where objects are memory of which parts come and leave, as under `bifolio run`.
     fn pages_came(&mut self, first: u64, count: u32, touched: Option<u64>) {
         let _ = (first, count, touched);
     }

@@ -1,7 +1,7 @@
 //! First in, first out, but pages that come back soon after they have left stay for a time.
 //!
 //! ```text
-//!   page leaves ----> comes back, before half of memory's worth of pages has left ----> is granted a time, longer than the last one
+//!   page leaves ----> comes back, before 5/8 of memory's worth of pages have left ----> is granted a time, longer than the last one
 //!        ^                                                                                 |
 //!        +------ it is over <------ its object's turn to leave comes: it stays <-----------+
 //! ```
@@ -9,7 +9,8 @@
 //! So nothing has to tell which pages are used: one that is used often is missed soon. It pays where some pages are used more often
 //! than others, and in loops. Times are told in pages that left, not in turns of an object: the more pages stay, the sooner each
 //! object's turn comes again. Where most pages have a time it would only look for what can leave, so now and then all are ignored
-//! for a while. An object of which all pages stayed rests: its turn passes without a look, until the first of its times is over.
+//! for a while. An object of which pages stayed rests until a 16th of it may leave: each look costs time, and so does each eviction, of
+//! one page as of many.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -25,9 +26,9 @@ const PARTS: u64 = 64;
 /// Each page that comes stays for so many parts: its object's turn may be next, which a walk would run into at each step.
 const FRESH: u16 = 4;
 /// A page that comes back within so many parts comes back soon.
-const SOON: u16 = 32;
+const SOON: u16 = 40;
 /// Parts that a page is granted when it first comes back soon: little more than that, since its use may be over soon.
-const GRANT: u16 = 40;
+const GRANT: u16 = 48;
 /// Each further time it is granted so many times as much, up to the most.
 const GRANT_FACTOR: u16 = 8;
 const GRANT_MOST: u16 = 32 * 64;
@@ -224,8 +225,10 @@ impl Eviction for Refault {
                 continue;
             };
             page.granted = match now.wrapping_sub(left) <= SOON {
-                true if touched == Some(at) => (page.granted * GRANT_FACTOR).clamp(GRANT, GRANT_MOST),
-                // It came beside another: that it is used is no news, nor that it is not.
+                true if touched.is_none_or(|touched| touched == at) => {
+                    (page.granted * GRANT_FACTOR).clamp(GRANT, GRANT_MOST)
+                }
+                // It came beside one that was touched: that it is used is no news, nor that it is not.
                 true => page.granted,
                 false => 0,
             };
@@ -314,7 +317,7 @@ mod tests {
     fn page_that_comes_back_soon_stays_for_longer_each_time() {
         let mut policy = Refault::new(4096);
         let there = set(&[3, 4]);
-        for granted in [40 * 64, 8 * 40 * 64, 32 * 4096, 32 * 4096] {
+        for granted in [48 * 64, 8 * 48 * 64, 32 * 4096, 32 * 4096] {
             policy.pages_left(512, &set(&[3]));
             policy.pages_came(512 + 3, 1, Some(512 + 3));
             others_leave(&mut policy, granted - 64);
@@ -332,11 +335,20 @@ mod tests {
         others_leave(&mut policy, 4 * 64);
         assert_eq!(policy.stay(512, &set(&[3, 4])), set(&[3]));
         policy.pages_left(512, &set(&[3, 4]));
-        policy.pages_came(512 + 3, 2, None);
-        others_leave(&mut policy, 40 * 64 - 64);
+        policy.pages_came(512 + 3, 2, Some(512 + 5));
+        others_leave(&mut policy, 48 * 64 - 64);
         assert_eq!(policy.stay(512, &set(&[3, 4])), set(&[3]));
         others_leave(&mut policy, 64);
         assert_eq!(policy.stay(512, &set(&[3, 4])), PageSet::EMPTY);
+    }
+
+    #[test]
+    fn page_that_is_brought_ahead_stays_like_one_that_is_touched() {
+        let mut policy = Refault::new(4096);
+        policy.pages_left(512, &set(&[3]));
+        policy.pages_came(512 + 3, 1, None);
+        others_leave(&mut policy, 48 * 64 - 64);
+        assert_eq!(policy.stay(512, &set(&[3])), set(&[3]));
     }
 
     #[test]
@@ -355,7 +367,7 @@ mod tests {
     fn page_that_comes_back_late_does_not_stay() {
         let mut policy = Refault::new(512);
         policy.pages_left(512, &set(&[3]));
-        others_leave(&mut policy, 300);
+        others_leave(&mut policy, 400);
         policy.pages_came(512 + 3, 1, Some(512 + 3));
         others_leave(&mut policy, 4 * 8);
         assert_eq!(policy.stay(512, &set(&[3])), PageSet::EMPTY);
@@ -380,6 +392,34 @@ mod tests {
         policy.pages_left(512, &all);
         (512..1024).for_each(|page| policy.pages_came(page, 1, Some(page)));
         assert_eq!(policy.stay(512, &all), all, "the pause is over");
+    }
+
+    /// Of two objects of 64 pages, the older one has had its turn and 8 pages stayed: the next victim, after so many parts and
+    /// further pages of it.
+    fn next_of_two(parts: u64, came: u32) -> ObjectId {
+        let [one, two] = [(0, 512), (1, 1024)].map(|(id, name)| (ObjectId(id), Object { name, pages: 64 }));
+        let mut policy = Refault::new(4096);
+        let stay = set(&(0..8).collect::<Vec<_>>());
+        policy.pages_left(512, &stay);
+        policy.pages_came(512, 8, None);
+        policy.insert(one.0, one.1);
+        policy.remove(one.0, Removal::Evicted);
+        assert_eq!(policy.stay(512, &stay), stay);
+        policy.insert(one.0, one.1);
+        policy.insert(two.0, two.1);
+        others_leave(&mut policy, parts * 64);
+        policy.pages_came(512 + 32, came, None);
+        let mut victims = Vec::new();
+        policy.victims(1, &mut |_| false, &mut victims);
+        victims[0]
+    }
+
+    #[test]
+    fn object_of_which_little_may_leave_rests() {
+        assert_eq!(next_of_two(0, 0), ObjectId(1));
+        assert_eq!(next_of_two(39, 3), ObjectId(1));
+        assert_eq!(next_of_two(40, 0), ObjectId(0), "it rests for so long at most");
+        assert_eq!(next_of_two(0, 4), ObjectId(0), "a 16th of it came, and may leave");
     }
 
     /// Pages of an object.

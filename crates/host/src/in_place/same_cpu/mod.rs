@@ -15,7 +15,7 @@ mod placing;
 mod trial;
 mod yielding;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bifolio_sys::Access;
 
@@ -24,22 +24,31 @@ use crate::in_place::helper::Helper;
 
 pub(super) use placing::PlacedThread;
 use placing::Placing;
-use trial::{GAP_MOST, Trial};
+use trial::Trial;
 use yielding::Yielding;
 
-/// Pages that a fault may bring: where more come, the thread uses what is there on another processor meanwhile.
-const PAGES: u64 = 16;
-/// Faults for so few pages, until they count as many; one for more counts against some of them.
+/// Faults that follow each other, until they count as many.
 const STREAK: u32 = 16;
-const STREAK_MOST: u32 = 32;
-const AGAINST: u32 = 4;
+/// Where a fault brings more pages than this, the thread may use what is there on another processor meanwhile, so these are tried on
+/// their own.
+const FEW: u64 = 16;
+/// A fault costs as much as so many pages that it brings.
+const FAULT_PAGES: u64 = 8;
+
+/// The program may sleep between two faults: a longer time counts as this. More than a turn of another program on the same processor,
+/// which is what one of the ways may have to wait for.
+const GAP_MOST: Duration = Duration::from_millis(10);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct SameCpu {
     way: Way,
+    /// Faults that followed each other.
     streak: u32,
-    trial: Trial,
+    /// When the last fault was, how many pages it brought, and its trial.
+    last: (Instant, u64),
+    /// Of faults that bring few pages, and of the others.
+    trials: [Trial; 2],
 }
 
 #[derive(Debug)]
@@ -60,25 +69,31 @@ impl SameCpu {
             Access::UserModeOnly => Way::Placing(Placing::new(control)),
             Access::Full(_) => Way::Yielding(Yielding::new(helper)),
         };
-        SameCpu { way, streak: 0, trial: Trial::new(now) }
+        SameCpu { way, streak: 0, last: (now, 1), trials: [Trial::default(), Trial::default()] }
     }
 
     /// Tells whether the thread that waits for so many pages is to wake on the service's processor.
     pub(super) fn is_wanted(&mut self, thread: u32, pages: u64, now: Instant) -> bool {
-        let few = pages <= PAGES;
-        self.streak =
-            if few { (self.streak + 1).min(STREAK_MOST) } else { self.streak.saturating_sub(AGAINST) };
+        let (last, brought) = std::mem::replace(&mut self.last, (now, pages));
+        let gap = now.saturating_duration_since(last).min(GAP_MOST);
+        let weight = u32::try_from(FAULT_PAGES + brought).unwrap_or(u32::MAX);
+        self.trial_of(brought).spend(gap / weight);
+        self.streak = if gap < GAP_MOST { (self.streak + 1).min(STREAK) } else { 0 };
         if let Way::Yielding(yielding) = &self.way
             && yielding.was_late()
         {
             self.release();
-            self.trial.again();
+            self.trials.iter_mut().for_each(Trial::again);
         }
-        let wanted = thread != 0 && self.streak >= STREAK && self.trial.is_together(now);
+        let wanted = thread != 0 && self.streak >= STREAK && self.trial_of(pages).is_together();
         if !wanted {
             self.release();
         }
-        wanted && few
+        wanted
+    }
+
+    fn trial_of(&mut self, pages: u64) -> &mut Trial {
+        &mut self.trials[usize::from(pages > FEW)]
     }
 
     /// Lets a thread that waits for a page wake on the service's processor.
@@ -101,7 +116,7 @@ impl SameCpu {
 
     /// Releases it if there was no fault for a while.
     pub(super) fn look(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.trial.last()) > GAP_MOST {
+        if now.saturating_duration_since(self.last.0) > GAP_MOST {
             self.release();
         }
     }
@@ -124,22 +139,38 @@ impl SameCpu {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    #[test]
-    fn faults_for_many_pages_are_no_streak() {
+    /// Of so many faults, how many threads are to wake here: where faults bring so many pages, after so many microseconds.
+    fn wanted(same_cpu: &mut SameCpu, pages: u64, apart_us: u64, together_us: u64) -> u32 {
+        let (mut now, mut count) = (same_cpu.last.0, 0);
+        for _ in 0..4096 {
+            let together = same_cpu.is_wanted(7, pages, now);
+            count += u32::from(together);
+            now += Duration::from_micros(if together { together_us } else { apart_us });
+        }
+        count
+    }
+
+    fn same_cpu() -> SameCpu {
         static CONTROL: Control = Control::new();
         static HELPER: Helper = Helper::new();
-        let now = Instant::now();
-        let mut same_cpu = SameCpu::new(Access::UserModeOnly, &CONTROL, &HELPER, now);
-        let mut wanted = |pages: &dyn Fn(u32) -> u64, thread| {
-            let at = |fault: u32| now + Duration::from_micros(fault.into());
-            (0..4096).filter(|fault| same_cpu.is_wanted(thread, pages(*fault), at(*fault))).count()
-        };
-        assert_eq!(wanted(&|fault| if fault % 4 == 0 { 512 } else { 1 }, 7), 0);
-        assert_eq!(wanted(&|_| 1, 0), 0, "the kernel does not tell the thread");
-        assert!(wanted(&|_| 1, 7) > 0);
+        SameCpu::new(Access::UserModeOnly, &CONTROL, &HELPER, Instant::now())
+    }
+
+    #[test]
+    fn faults_that_bring_many_pages_are_tried_on_their_own() {
+        let mut same_cpu = same_cpu();
+        assert!(wanted(&mut same_cpu, 1, 60, 20) > 3000);
+        assert!(wanted(&mut same_cpu, 100, 100, 200) < 1000);
+        assert!(wanted(&mut same_cpu, 1, 60, 20) > 3000);
+    }
+
+    #[test]
+    fn rare_faults_and_those_of_no_thread_are_answered_as_they_come() {
+        let mut same_cpu = same_cpu();
+        assert_eq!(wanted(&mut same_cpu, 1, 20_000, 20_000), 0);
+        let now = same_cpu.last.0;
+        assert!((0..4096).all(|_| !same_cpu.is_wanted(0, 1, now)), "the kernel does not tell the thread");
     }
 }

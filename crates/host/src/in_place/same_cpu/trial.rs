@@ -1,13 +1,10 @@
 //! Which of two ways to answer faults is faster, by trying both again and again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Faults for which each way is tried, and the faster one is used.
 const TRIAL: u32 = 256;
 const USE: u32 = 16_384;
-/// The program may sleep between two faults: a longer time counts as this. More than a turn of another program on the same processor,
-/// which is what one of the ways may have to wait for.
-pub(super) const GAP_MOST: Duration = Duration::from_millis(10);
 
 /// See the module.
 #[derive(Debug)]
@@ -15,9 +12,8 @@ pub(super) struct Trial {
     phase: Phase,
     /// Faults that are left of the phase.
     left: u32,
-    /// Time between the faults of this phase.
+    /// What the faults of this phase cost.
     spent: Duration,
-    last: Instant,
     /// What trials took: apart, and together.
     usual: [Option<Duration>; 2],
 }
@@ -28,26 +24,20 @@ enum Phase {
     Use { together: bool },
 }
 
+impl Default for Trial {
+    fn default() -> Trial {
+        Trial { phase: Phase::Try { together: false }, left: TRIAL, spent: Duration::ZERO, usual: [None; 2] }
+    }
+}
+
 impl Trial {
-    pub(super) fn new(now: Instant) -> Trial {
-        Trial {
-            phase: Phase::Try { together: false },
-            left: TRIAL,
-            spent: Duration::ZERO,
-            last: now,
-            usual: [None; 2],
-        }
+    /// So much the last fault cost.
+    pub(super) fn spend(&mut self, time: Duration) {
+        self.spent += time;
     }
 
-    /// When the last fault was.
-    pub(super) fn last(&self) -> Instant {
-        self.last
-    }
-
-    /// Tells whether a fault at this time is to be answered together.
-    pub(super) fn is_together(&mut self, now: Instant) -> bool {
-        self.spent += now.saturating_duration_since(self.last).min(GAP_MOST);
-        self.last = now;
+    /// Tells how a fault is to be answered.
+    pub(super) fn is_together(&mut self) -> bool {
         if self.left == 0 {
             (self.phase, self.left) = self.next();
             self.spent = Duration::ZERO;
@@ -84,14 +74,12 @@ mod tests {
     use super::*;
 
     /// Of so many faults, how many are answered together, where each way takes so many microseconds.
-    fn together(faults: u32, apart_us: u64, together_us: u64) -> u32 {
-        let mut now = Instant::now();
-        let mut trial = Trial::new(now);
+    fn together(trial: &mut Trial, faults: u32, apart_us: u64, together_us: u64) -> u32 {
         let mut count = 0;
         for _ in 0..faults {
-            let together = trial.is_together(now);
+            let together = trial.is_together();
             count += u32::from(together);
-            now += Duration::from_micros(if together { together_us } else { apart_us });
+            trial.spend(Duration::from_micros(if together { together_us } else { apart_us }));
         }
         count
     }
@@ -99,28 +87,18 @@ mod tests {
     #[test]
     fn faster_way_is_used_and_the_other_tried_at_times() {
         let faults = 4 * (2 * TRIAL + USE);
-        assert_eq!(together(faults, 60, 20), faults - 4 * TRIAL);
-        assert_eq!(together(faults, 20, 60), 4 * TRIAL);
+        assert_eq!(together(&mut Trial::default(), faults, 60, 20), faults - 4 * TRIAL);
+        assert_eq!(together(&mut Trial::default(), faults, 20, 60), 4 * TRIAL);
     }
 
     #[test]
     fn both_ways_are_tried_again_where_something_else_runs() {
-        let mut now = Instant::now();
-        let mut trial = Trial::new(now);
-        let mut count = |trial: &mut Trial, faults: u32, together_us: u64| {
-            let mut count = 0;
-            for _ in 0..faults {
-                let together = trial.is_together(now);
-                count += u32::from(together);
-                now += Duration::from_micros(if together { together_us } else { 60 });
-            }
-            count
-        };
-        assert_eq!(count(&mut trial, 2 * TRIAL, 20), TRIAL);
+        let mut trial = Trial::default();
+        assert_eq!(together(&mut trial, 2 * TRIAL, 60, 20), TRIAL);
         trial.again();
-        assert_eq!(count(&mut trial, 1000, 20), 1000, "a trial goes on");
+        assert_eq!(together(&mut trial, 1000, 60, 20), 1000, "a trial goes on");
         trial.again();
-        assert_eq!(count(&mut trial, 2 * TRIAL, 1000), TRIAL);
-        assert_eq!(count(&mut trial, USE, 1000), 0);
+        assert_eq!(together(&mut trial, 2 * TRIAL, 60, 1000), TRIAL);
+        assert_eq!(together(&mut trial, USE, 60, 1000), 0);
     }
 }
