@@ -114,6 +114,10 @@ bitflags! {
         const WRITE_PROTECT_ASYNC = uapi::UFFD_FEATURE_WP_ASYNC as u64;
         /// Pages moved between places of anonymous memory.
         const MOVE = uapi::UFFD_FEATURE_MOVE as u64;
+        /// Faults of pages that are there, to learn which are used. Since Linux 7.3, which the headers here do not know.
+        const ACCESS_TRACKING = 1 << 17;
+        /// The same, resolved by the kernel and found later by `PAGEMAP_SCAN`. Since Linux 7.3.
+        const ACCESS_TRACKING_ASYNC = 1 << 18;
         // Bits of later kernels are kept, not dropped.
         const _ = !0;
     }

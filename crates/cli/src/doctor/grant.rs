@@ -157,6 +157,7 @@ fn operations(grants: &Grants) -> Vec<Grant> {
         tried("write protection", grants.write_protect, None, "Linux 5.7 or newer"),
         remap_events(grants.features),
         tried("events of fork", grants.event_fork, None, "sudo"),
+        access_tracking(grants.features),
     ]
 }
 
@@ -180,6 +181,13 @@ fn remap_events(features: Features) -> Grant {
     let found = if granted { "known" } else { "not known" };
     let need = Some((Use::Coherent, "its mappings cannot be followed"));
     Grant::new("events of remap", granted, found, need, "Linux 4.11 or newer")
+}
+
+/// No policy uses it: none of the kernels that Bifolio was tested on has it.
+fn access_tracking(features: Features) -> Grant {
+    let granted = features.contains(Features::ACCESS_TRACKING | Features::ACCESS_TRACKING_ASYNC);
+    let found = if granted { "known, not used yet" } else { "not known" };
+    Grant::new("access tracking (RWP)", granted, found, None, "Linux 7.3 or newer")
 }
 
 /// Mappings that a process has by default; fewer would be too few for coherent folios.
@@ -279,6 +287,14 @@ mod tests {
         let grant = tried("MOVE", trial, NOTHING_WORKS, "a kernel");
         assert_eq!((grant.granted, grant.remedy), (false, Some("a kernel")));
         assert!(grant.found.starts_with("UFFDIO_MOVE: Invalid argument"), "{}", grant.found);
+    }
+
+    #[test]
+    fn access_tracking_is_known_by_both_of_its_features() {
+        let (one, other) = (Features::ACCESS_TRACKING, Features::ACCESS_TRACKING_ASYNC);
+        assert!(access_tracking(one | other | Features::MOVE).granted);
+        let lacking = access_tracking(Features::from_bits_retain(0x1ffff) | one);
+        assert!(!lacking.granted && lacking.cost.is_none() && lacking.remedy.is_none());
     }
 
     #[test]
