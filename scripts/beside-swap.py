@@ -61,6 +61,7 @@ import duckdb
 base = duckdb.connect()
 base.execute('set threads = 1')
 base.execute('set enable_progress_bar = false')
+base.execute("set memory_limit = '16GB'")  # It would take the cgroup's, and go to the disk.
 base.execute("create table data as select range as id, hash(range) % 1000000 as key, range::varchar || 'text' as text from range(6000000)")
 print(base.execute('select count(*), sum(total) from (select key, sum(id) as total, max(text) from data group by key)').fetchone())
 """
