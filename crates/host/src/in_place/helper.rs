@@ -1,10 +1,11 @@
-//! A second process, which makes pages this program's own that a forked child has left behind.
+//! A second process beside the program, for what the service cannot do itself.
 //!
 //! A fork marks every page as shared, and the mark stays when the child is gone, until the page is written: moves refuse it.
 //! A write fault takes the mark away without a copy. The service cannot take faults of the program's memory, since it would
 //! wait for itself; the helper can, and its faults are answered like those of any thread.
 //!
-//! It also looks after the service while that yields its processor to the program, and ends the yielding if the program does not.
+//! And while the service yields its processor to the program, the helper looks after it, and ends that if the service does not get the
+//! processor for some milliseconds.
 
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,

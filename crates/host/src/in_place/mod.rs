@@ -10,7 +10,8 @@
 //!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
 //!   settings   what the command says
 //!   residents  what is there, and the policy of what leaves    record     what a trace is told of zeros and unmappings
-//!   child      how a forked child gets its bytes               helper     takes back pages that were shared with one
+//!   child      how a forked child gets its bytes               sharing    takes back pages that were shared with one
+//!   helper     what the service cannot do itself
 //!   own_pages  private pages of ours
 //! ```
 

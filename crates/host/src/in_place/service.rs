@@ -318,6 +318,8 @@ impl Service {
         self.control.say_ready(self.program, self.own.wake_page().address());
         while self.step() {}
         self.gauges.forget_userfaultfd();
+        // While the helper is there.
+        self.same_cpu.release();
         self.sharing.end();
         self.measure();
     }

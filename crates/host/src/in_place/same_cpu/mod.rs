@@ -1,7 +1,7 @@
-//! A thread that faults for few pages at a time, and the service, on one processor.
+//! A thread that faults, and the service, on one processor.
 //!
-//! To wake a thread on another processor costs more than all else that such a fault needs, and the kernel wakes a thread where
-//! nothing else runs. So while the program faults for few pages, the service stays on one processor and lets the thread wake there:
+//! To wake a thread on another processor costs more than all else that a fault for one page needs, and the kernel wakes a thread where
+//! nothing else runs. So while the program faults, the service stays on one processor and lets the thread wake there:
 //!
 //! ```text
 //!   yielding   the service has the idle policy: its processor counts as free    root, and who else may leave that policy
