@@ -57,32 +57,37 @@ impl Service {
         self.read_messages();
         self.look_at_unseen();
         for _ in 0..TURNS {
-            if self.round.left == 0 {
-                self.begin_round();
-            }
-            let Some(victim) = self.residents.take_victim() else {
-                // All of it may have come without a fault.
-                self.regions.all().for_each(|range| self.residents.look_through(range.start()..range.end()));
-                self.round.left = 0;
-                return;
-            };
-            self.round.left = self.round.left.saturating_sub(1);
-            let before = self.limits.resident;
-            let mut stay = false;
-            for region in self.regions.within(victim.range.clone()) {
-                for window in self.within_mappings(region) {
-                    stay |= self.evict_window(window, victim.together);
-                }
-            }
-            if stay {
-                self.residents.add(&victim.range, victim.together);
-            }
-            let went = self.limits.resident < before;
-            self.round.went |= went;
-            if went || !self.may_evict() {
+            if self.evict_next() || !self.may_evict() {
                 return;
             }
         }
+    }
+
+    /// Gives the next range of the policy's order its turn. Returns whether anything went, or there is none.
+    fn evict_next(&mut self) -> bool {
+        if self.round.left == 0 {
+            self.begin_round();
+        }
+        let Some(victim) = self.residents.take_victim() else {
+            // All of it may have come without a fault.
+            self.regions.all().for_each(|range| self.residents.look_through(range.start()..range.end()));
+            self.round.left = 0;
+            return true;
+        };
+        self.round.left = self.round.left.saturating_sub(1);
+        let before = self.limits.resident;
+        let mut stay = false;
+        for region in self.regions.within(victim.range.clone()) {
+            for window in self.within_mappings(region) {
+                stay |= self.evict_window(window, victim.together);
+            }
+        }
+        if stay {
+            self.residents.add(&victim.range, victim.together);
+        }
+        let went = self.limits.resident < before;
+        self.round.went |= went;
+        went
     }
 
     /// Evicts the pages that were touched last. The program grew above its limit in memory that is not registered yet, so no
