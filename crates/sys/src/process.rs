@@ -132,38 +132,33 @@ impl Schedule {
 
     /// The same with the policy of most threads.
     #[must_use]
-    pub fn normal(self) -> Schedule {
-        let mut attr = self.0;
-        attr.policy = SCHED_NORMAL;
-        Schedule(attr)
+    pub fn normal(mut self) -> Schedule {
+        self.0.policy = SCHED_NORMAL;
+        self
     }
 
     /// The same with the policy for what has time: every other thread of the processor runs first.
     #[must_use]
-    pub fn idle(self) -> Schedule {
-        let mut attr = self.0;
-        attr.policy = SCHED_IDLE;
-        Schedule(attr)
+    pub fn idle(mut self) -> Schedule {
+        self.0.policy = SCHED_IDLE;
+        self
     }
 
     /// The same with a nice value that is one better.
     #[must_use]
-    pub fn preferred(self) -> Schedule {
-        let mut attr = self.0;
-        attr.nice -= 1;
-        Schedule(attr)
+    pub fn preferred(mut self) -> Schedule {
+        self.0.nice -= 1;
+        self
     }
 
     /// The same with turns of 0.1 ms to 100 ms: with shorter ones than others have, a thread runs sooner after it has woken, and no
     /// longer in all. Without effect before Linux 6.12, and on threads with real-time priorities.
     #[must_use]
-    pub fn with_time_slice(self, slice: Duration) -> Schedule {
-        if !FAIR_POLICIES.contains(&self.0.policy) {
-            return self;
+    pub fn with_time_slice(mut self, slice: Duration) -> Schedule {
+        if FAIR_POLICIES.contains(&self.0.policy) {
+            self.0.runtime = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
         }
-        let mut attr = self.0;
-        attr.runtime = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
-        Schedule(attr)
+        self
     }
 }
 

@@ -29,10 +29,6 @@ impl Eviction for Fifo {
         _was_used: &mut dyn FnMut(ObjectId) -> bool,
         victims: &mut Vec<ObjectId>,
     ) {
-        let (mut next, end) = (self.queue.oldest(), victims.len() + count);
-        while let Some(id) = next.filter(|_| victims.len() < end) {
-            next = self.entries.newer(id);
-            victims.push(id);
-        }
+        self.entries.oldest(&self.queue, count, victims);
     }
 }

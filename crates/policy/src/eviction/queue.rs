@@ -85,6 +85,12 @@ impl<D> Entries<D> {
         id_of(self.0[id.index()].newer)
     }
 
+    /// Adds the oldest objects of a queue to `ids`, so many at most.
+    pub(super) fn oldest(&self, queue: &Queue, count: usize, ids: &mut Vec<ObjectId>) {
+        let from_oldest = core::iter::successors(queue.oldest(), |id| self.newer(*id));
+        ids.extend(from_oldest.take(count));
+    }
+
     /// Makes an object that is in no queue the newest of one.
     pub(super) fn push(&mut self, queue: &mut Queue, id: ObjectId) {
         self.link(queue, id, [queue.newest, NONE]);

@@ -85,14 +85,6 @@ struct Rest {
     came: u32,
 }
 
-/// An object whose turn it is.
-#[derive(Clone, Copy, Debug)]
-struct Turn {
-    name: u64,
-    pages: u32,
-    rest: Option<Rest>,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Refault {
@@ -100,7 +92,8 @@ pub struct Refault {
     queue: Queue,
     /// The number of each object, by its first page.
     numbers: BTreeMap<u64, ObjectId>,
-    turn: Option<Turn>,
+    /// The object whose turn it is, which may be inserted again.
+    turn: Option<Known>,
     /// Pages of the memory.
     pages: u64,
     /// Pages that have left since the beginning.
@@ -155,8 +148,7 @@ impl Refault {
             let now = self.parts();
             let Some(rest) = self.objects.data(id).rest.filter(|rest| rest.until > now) else { return };
             self.vain += rest.pages;
-            self.objects.unlink(&mut self.queue, id);
-            self.objects.push(&mut self.queue, id);
+            self.objects.renew(&mut self.queue, id);
         }
     }
 
@@ -172,6 +164,18 @@ impl Refault {
                 rest.until = rest.until.min(until);
             }
         }
+    }
+
+    /// Of the object whose turn it is, pages stay for so many parts.
+    fn note_stay(&mut self, times: &mut [u16]) {
+        let now = self.parts();
+        let Some(turn) = self.turn.as_mut().filter(|_| !times.is_empty()) else { return };
+        let enough = times.len().min(worth(turn.pages) as usize) - 1;
+        let (_, time, _) = times.select_nth_unstable(enough);
+        let until = now + u64::from((*time).min(REST_MOST));
+        let before = turn.rest.unwrap_or(Rest { until, pages: 0, came: 0 });
+        turn.rest =
+            Some(Rest { until: before.until.min(until), pages: before.pages + times.len() as u64, came: 0 });
     }
 }
 
@@ -193,9 +197,9 @@ impl Eviction for Refault {
 
     fn remove(&mut self, id: ObjectId, why: Removal) {
         self.objects.unlink(&mut self.queue, id);
-        let Known { name, pages, .. } = *self.objects.data(id);
-        self.numbers.remove(&name);
-        self.turn = (why == Removal::Evicted).then_some(Turn { name, pages, rest: None });
+        let known = *self.objects.data(id);
+        self.numbers.remove(&known.name);
+        self.turn = (why == Removal::Evicted).then_some(Known { rest: None, ..known });
     }
 
     fn victims(
@@ -205,11 +209,7 @@ impl Eviction for Refault {
         victims: &mut Vec<ObjectId>,
     ) {
         self.pass_over_resting();
-        let (mut next, end) = (self.queue.oldest(), victims.len() + count);
-        while let Some(id) = next.filter(|_| victims.len() < end) {
-            next = self.objects.newer(id);
-            victims.push(id);
-        }
+        self.objects.oldest(&self.queue, count, victims);
     }
 
     fn pages_came(&mut self, first: u64, count: u32, touched: Option<u64>) {
@@ -276,20 +276,6 @@ impl Eviction for Refault {
     }
 }
 
-impl Refault {
-    /// Of the object whose turn it is, pages stay for so many parts.
-    fn note_stay(&mut self, times: &mut [u16]) {
-        let now = self.parts();
-        let Some(turn) = self.turn.as_mut().filter(|_| !times.is_empty()) else { return };
-        let enough = times.len().min(worth(turn.pages) as usize) - 1;
-        let (_, time, _) = times.select_nth_unstable(enough);
-        let until = now + u64::from((*time).min(REST_MOST));
-        let before = turn.rest.unwrap_or(Rest { until, pages: 0, came: 0 });
-        turn.rest =
-            Some(Rest { until: before.until.min(until), pages: before.pages + times.len() as u64, came: 0 });
-    }
-}
-
 /// So many pages of an object that leave are worth a look.
 fn worth(pages: u32) -> u32 {
     (pages / WORTH_PART).max(1)
@@ -300,6 +286,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::eviction::fifo::Fifo;
 
     fn set(pages: &[u16]) -> PageSet {
         let mut set = PageSet::EMPTY;
@@ -475,7 +462,7 @@ mod tests {
 
     /// What misses, in percent of what does under [`Fifo`].
     fn percent_of_fifo(pages: usize, touches: &[usize]) -> usize {
-        let fifo: Box<dyn Eviction> = Box::new(crate::eviction::fifo::Fifo::default());
+        let fifo: Box<dyn Eviction> = Box::new(Fifo::default());
         let both = [fifo, Box::new(Refault::new(pages as u64))].map(|policy| {
             let objects = vec![(PageSet::EMPTY, false); 1024];
             let mut world = World { policy, objects, free: pages, misses: 0 };
