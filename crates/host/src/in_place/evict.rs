@@ -171,7 +171,6 @@ impl Service {
     /// Moves pages of a window within one block to the store. Returns those that are not at home any more.
     fn move_to_store(&mut self, window: AddressRange, pages: &PageSet, largest: Order) -> PageSet {
         let base = block_of(window);
-        self.clear_left();
         self.move_out(base, pages);
         let staging = self.engine.view().staging_of(window);
         let staging = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
@@ -187,12 +186,7 @@ impl Service {
         back.runs(PageRun::BLOCK).for_each(|run| gone.remove(run));
         self.residents.left(base, &gone);
         self.put_back();
-        // Frames that wait for use are part of the reserve, and exceed it by as much again at most.
-        if self.alone && u64::from(staged.count()) <= 2 * self.limits.reserve {
-            self.engine.view().set_left(staged);
-        } else {
-            self.clear_staging();
-        }
+        self.clear_staging();
         gone
     }
 
@@ -315,7 +309,6 @@ impl Service {
             return;
         }
         // Writing to what is registered and not there would wait for this very process.
-        self.clear_left();
         self.uffd.unregister(self.staging_range()).expect("the staging is registered");
         for run in pages.runs(PageRun::BLOCK) {
             let (part, view) = (span_of(base, run), self.engine.view());
@@ -398,13 +391,6 @@ impl Service {
         AddressRange::new(staging.address(), staging.len()).expect("whole pages")
     }
 
-    /// Frees what an eviction left in the staging, if it did.
-    pub(super) fn clear_left(&self) {
-        if self.engine.view().left() > 0 {
-            self.clear_staging();
-        }
-    }
-
     /// Frees all that is in the staging.
     fn clear_staging(&self) {
         // While it is registered, dropping pages would raise an event that only this process reads.
@@ -412,7 +398,6 @@ impl Service {
         self.uffd.unregister(self.staging_range()).expect("the staging is mapped");
         advise::dontneed_locked(staging).expect("the staging is private memory");
         self.uffd.register(staging, Modes::MISSING).expect("no other userfaultfd has it");
-        self.engine.view().set_left(PageSet::EMPTY);
     }
 }
 

@@ -145,8 +145,6 @@ pub struct Service {
     /// Pages in the staging that are neither stored nor back yet, and the block they are of.
     pub(super) staged: Option<(usize, PageSet)>,
     pub(super) engaged: bool,
-    /// The program had one thread at the last scan: flushes interrupt no other core.
-    pub(super) alone: bool,
     /// Nothing can be registered, although there is too much, since then.
     pub(super) unmanageable_since: Option<Instant>,
     /// Threads that were asked to let their calls come to us.
@@ -285,7 +283,6 @@ impl Service {
             forked_pages: 0,
             staged: None,
             engaged: false,
-            alone: false,
             unmanageable_since: None,
             asked: BTreeSet::new(),
             first_scan_done: false,

@@ -2,12 +2,10 @@
 //!
 //! ```text
 //!   out   the service moves what is there of a block to the staging (UFFDIO_MOVE), and lets the engine store it from there
-//!   in    UFFDIO_COPY makes pages of a folio where it is in the store; or one page, by a frame that is left in the staging,
-//!         is filled and moved (UFFDIO_MOVE)
+//!   in    UFFDIO_COPY makes pages of a folio where it is in the store
 //! ```
 //!
-//! A copy needs no flush of other cores, and works where a move is refused: into read-only and locked memory. A move saves the
-//! kernel from freeing one frame and finding another, and is cheaper as long as no other core has to be interrupted.
+//! A copy needs no flush of other cores, and works where a move is refused: into read-only and locked memory.
 
 use std::sync::Arc;
 
@@ -15,8 +13,7 @@ use bifolio_engine::view::{BlockSpan, CpuView, Refused, page_at, span_of};
 use bifolio_folio::Pfn;
 use bifolio_migrate::{DevicePage, PageRun, PageSet};
 use bifolio_sys::{
-    AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, MoveMode, Outcome, PAGE, Placement, SharedBytes,
-    Uffd, Wake,
+    AddressRange, CopyMode, HUGE_PAGE, MapError, Mapping, Outcome, PAGE, Placement, SharedBytes, Uffd, Wake,
 };
 
 use crate::in_place::own_pages::OwnPages;
@@ -40,12 +37,6 @@ struct State {
     stopped: Option<Outcome>,
     /// What the last install could not show of a folio of which it had shown a part: its bytes are in the scratch memory.
     unshown: Option<AddressRange>,
-    /// Pages that may be in the staging, since an eviction left them there.
-    left: PageSet,
-    /// Those of them whose frames nothing has used yet.
-    frames: PageSet,
-    /// Whether a frame was asked for since this was last looked at.
-    wanted: bool,
 }
 
 /// Where bytes of a span are.
@@ -90,39 +81,6 @@ impl InPlaceView {
     pub(super) fn staging_of(&self, range: AddressRange) -> SharedBytes<'_> {
         let offset = range.start() % HUGE_PAGE;
         self.own.staging().part(offset, range.len()).expect("pages of one block")
-    }
-
-    /// Says which pages are left in the staging: their frames may be used for pages that come home.
-    pub(super) fn set_left(&self, pages: PageSet) {
-        let mut state = self.state();
-        (state.left, state.frames) = (pages, pages);
-    }
-
-    /// Tells how many pages may be left in the staging.
-    pub(super) fn left(&self) -> u16 {
-        self.state().left.count()
-    }
-
-    /// Tells whether a frame was asked for since this was last asked.
-    pub(super) fn take_wanted(&self) -> bool {
-        std::mem::take(&mut self.state().wanted)
-    }
-
-    /// Shows a page by a frame that is left in the staging; tells whether it did.
-    fn show_by_frame(&self, page: AddressRange, bytes: SharedBytes<'_>) -> bool {
-        let mut state = self.state();
-        state.wanted = true;
-        let Some(frame) = state.frames.runs(PageRun::BLOCK).next() else { return false };
-        let place = PageRun::single(frame.first());
-        // It is used once, whatever comes of it: the kernel may have moved it and say that it has not.
-        state.frames.remove(place);
-        let frame = self.staging_of(span_of(0, place));
-        frame.copy_from(bytes).expect("both are a page");
-        let moved = self.uffd.move_(page, frame, MoveMode::empty()).is_done();
-        if moved {
-            state.left.remove(place);
-        }
-        moved
     }
 
     /// The addresses of the scratch memory.
@@ -209,9 +167,6 @@ impl CpuView for InPlaceView {
 
     fn install(&self, place: BlockSpan, staged: Staged, _: Option<u16>) -> Result<(), (Refused, Staged)> {
         let (range, source) = (place.span(), self.bytes(place, &staged, place.span.into()));
-        if matches!(staged, Staged::Stored(_)) && range.len() == PAGE && self.show_by_frame(range, source) {
-            return Ok(());
-        }
         let done = self.copy_in(range, source);
         if done == 0 {
             let why = self.state().stopped.unwrap_or(Outcome::Missing);

@@ -53,11 +53,8 @@ impl Service {
         self.drop_plans();
         self.follow_wish();
         self.measure_at_times(now);
-        if !self.engine.view().take_wanted() {
-            self.clear_left();
-        }
         let Ok(memory) = self.meter.read() else { return true };
-        let resident = memory.anonymous().saturating_sub(self.engine.view().left().into());
+        let resident = memory.anonymous();
         let grown = resident > self.limits.resident + self.limits.reserve / 4;
         self.limits.resident = resident;
         if self.is_held() {
@@ -345,10 +342,8 @@ impl Service {
 
     /// Forgets the threads that have ended, and asks those that are not known.
     pub(super) fn forget_threads(&mut self) {
-        self.alone = false;
         let Ok(now) = threads::of_process(self.program) else { return };
         let alive: BTreeSet<u32> = now.into_iter().collect();
-        self.alone = alive.len() == 1;
         if alive.contains(&self.program) {
             self.control.forget_threads(|thread| alive.contains(&thread));
             self.ask_unknown_threads(&alive);
