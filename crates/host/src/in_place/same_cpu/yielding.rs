@@ -13,7 +13,7 @@ use bifolio_sys::threads::{self, CpuMask};
 use crate::in_place::helper::Helper;
 
 /// So many faults later it is looked where the thread runs: the kernel may have moved it.
-const LOOK: u32 = 64;
+const LOOK: u32 = 256;
 
 /// See the module.
 #[derive(Debug)]
