@@ -170,6 +170,8 @@ bitflags! {
     pub struct MoveMode: u64 {
         /// Leave threads that wait for the destination asleep.
         const DONT_WAKE = 1 << 0;
+        /// Pass over holes of the source, and count them as moved.
+        const ALLOW_HOLES = 1 << 1;
     }
 }
 

@@ -243,7 +243,7 @@ impl Uffd {
     /// Moves the pages of `source`, which must be as long and private anonymous memory with the same access, into
     /// missing pages of `target`. The source is left with holes. Whole aligned 2 MiB pages move as one.
     ///
-    /// A hole of the source stops the move: [`Outcome::Missing`]. Where a page was under change, Linux 6.18 may move it, not
+    /// A hole of the source stops the move: [`Outcome::Missing`], unless [`MoveMode::ALLOW_HOLES`] lets it pass. Where a page was under change, Linux 6.18 may move it, not
     /// count it, and say [`Outcome::Exists`].
     pub fn move_(&self, target: AddressRange, source: SharedBytes<'_>, mode: MoveMode) -> Outcome {
         if source.len() != target.len() {

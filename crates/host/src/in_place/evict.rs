@@ -164,14 +164,19 @@ impl Service {
         if there.is_empty() {
             return !all.is_empty();
         }
-        let gone = self.move_to_store(window, &there, largest);
+        let spans = if self.advised.may_have_guards(&(window.start()..window.end())) {
+            there.runs(PageRun::BLOCK).collect()
+        } else {
+            with_holes(&there, &all)
+        };
+        let gone = self.move_to_store(window, &spans, largest);
         gone.count() < all.count()
     }
 
-    /// Moves pages of a window within one block to the store. Returns those that are not at home any more.
-    fn move_to_store(&mut self, window: AddressRange, pages: &PageSet, largest: Order) -> PageSet {
+    /// Moves what is there of parts of a window within one block to the store. Returns the pages that are not at home any more.
+    fn move_to_store(&mut self, window: AddressRange, parts: &[PageRun], largest: Order) -> PageSet {
         let base = block_of(window);
-        self.move_out(base, pages);
+        self.move_out(base, parts);
         let staging = self.engine.view().staging_of(window);
         let staging = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
         let staged = resident_set(staging).expect("the staging is mapped");
@@ -207,41 +212,42 @@ impl Service {
         }
     }
 
-    /// Moves pages of a block to the staging, but those that are in use.
-    fn move_out(&mut self, base: usize, pages: &PageSet) {
+    /// Moves what is there of parts of a block to the staging, but pages that are in use.
+    fn move_out(&mut self, base: usize, parts: &[PageRun]) {
         let mut refused = 0;
-        for run in pages.runs(PageRun::BLOCK) {
-            if !self.move_run(span_of(base, run), &mut refused) {
+        for part in parts {
+            if !self.move_part(span_of(base, *part), &mut refused) {
                 return;
             }
         }
     }
 
-    /// Moves a run of pages to the staging; tells whether the rest of the block is worth a try.
-    fn move_run(&mut self, run: AddressRange, refused: &mut u32) -> bool {
-        let (mut at, mut step) = (0, run.len());
-        while at < run.len() {
+    /// Moves what is there of a part of a block to the staging; tells whether the rest of the block is worth a try.
+    fn move_part(&mut self, part: AddressRange, refused: &mut u32) -> bool {
+        let mode = MoveMode::DONT_WAKE | MoveMode::ALLOW_HOLES;
+        let (mut at, mut step) = (0, part.len());
+        while at < part.len() {
             if *refused == REFUSED_MOST {
                 return false;
             }
-            let rest = run.part(at, step.min(run.len() - at)).expect("within the run");
+            let rest = part.part(at, step.min(part.len() - at)).expect("within the part");
             let target = self.engine.view().staging_of(rest);
             let target = AddressRange::new(target.address(), target.len()).expect("whole pages");
-            match self.uffd.move_(target, self.memory.window(rest), MoveMode::DONT_WAKE) {
+            match self.uffd.move_(target, self.memory.window(rest), mode) {
                 Outcome::Done(bytes) => at += bytes,
                 Outcome::Again(bytes) if bytes > 0 => at += bytes,
                 // It has moved: the kernel tried once more and found it there.
                 Outcome::Exists => at += PAGE,
                 // Shared with a child, or pinned.
                 Outcome::Busy => {
-                    let shared = run.part(at, run.len() - at).expect("within the run");
+                    let shared = part.part(at, part.len() - at).expect("within the part");
                     if self.unshare(shared) {
                         // One page of a fork is like the other: the rest of the block waits for the next round.
                         return false;
                     }
                     (at, *refused) = (at + PAGE, *refused + 1);
                 }
-                // The program has dropped it meanwhile.
+                // No mapping is there any more.
                 Outcome::Missing => at += PAGE,
                 // No page but a mark.
                 Outcome::NoSource => (at, *refused) = (at + PAGE, *refused + 1),
@@ -401,6 +407,22 @@ impl Service {
     }
 }
 
+/// The runs of `pages`, joined where no page is in between of `all` that are there. One move of many pages is cheaper than a move of
+/// each run.
+fn with_holes(pages: &PageSet, all: &PageSet) -> Vec<PageRun> {
+    let mut others = *all;
+    pages.runs(PageRun::BLOCK).for_each(|run| others.remove(run));
+    let mut joined: Vec<PageRun> = Vec::new();
+    for run in pages.runs(PageRun::BLOCK) {
+        let whole = joined.last().and_then(|last| PageRun::between(last.first(), run.end()));
+        match (joined.last_mut(), whole) {
+            (Some(last), Some(whole)) if !others.intersects(whole) => *last = whole,
+            _ => joined.push(run),
+        }
+    }
+    joined
+}
+
 /// The pages of a range within one block that are in memory.
 ///
 /// # Errors
@@ -444,4 +466,28 @@ fn page_run(page: usize) -> PageRun {
 fn run_of(first: usize, pages: usize) -> PageRun {
     let run = u16::try_from(first).ok().zip(u16::try_from(pages).ok());
     run.and_then(|(first, pages)| PageRun::new(first, pages)).expect("pages of a block")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(runs: &[PageRun]) -> PageSet {
+        let mut set = PageSet::EMPTY;
+        runs.iter().for_each(|run| set.insert(*run));
+        set
+    }
+
+    #[test]
+    fn holes_are_moved_with_the_pages_around_them_but_pages_that_stay_are_not() {
+        let (pages, stays) = ([run_of(1, 2), run_of(5, 1), run_of(9, 1), run_of(511, 1)], run_of(7, 1));
+        let there = set(&pages);
+        let mut all = there;
+        assert_eq!(with_holes(&there, &all), [run_of(1, 511)]);
+        all.insert(stays);
+        assert_eq!(with_holes(&there, &all), [run_of(1, 5), run_of(9, 503)]);
+        all.insert(run_of(3, 1));
+        assert_eq!(with_holes(&there, &all), [run_of(1, 2), run_of(5, 1), run_of(9, 503)]);
+        assert_eq!(with_holes(&PageSet::EMPTY, &all), []);
+    }
 }
