@@ -13,6 +13,7 @@ use bifolio_sys::AddressRange;
 use bifolio_trace::{Options, Recorder};
 use tempfile::NamedTempFile;
 
+use crate::device_write::write_all;
 use crate::floor::{Answered, CopyFloor, FaultFloor};
 use crate::progress::{Watch, prepare, repeat};
 use crate::row::{BenchError, Effort, Row};
@@ -85,7 +86,7 @@ pub(crate) fn byte_len(order: Order) -> usize {
     usize::try_from(order.bytes()).expect("a folio fits memory")
 }
 
-/// Faults of the CPU on folios that are on the device, against a bare fault. The smaller folios' floor is
+/// Faults of the CPU on folios that the device has written, against a bare fault. The smaller folios' floor is
 /// `UFFDIO_COPY`; that of 2 MiB is a plain copy, since `UFFDIO_COPY` of so much is far from the floor.
 fn cpu(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
     let &Faults { name, order, folios, rounds } = faults;
@@ -97,6 +98,7 @@ fn cpu(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
     let (mut ours, mut bare) = (Samples::default(), Samples::default());
     repeat(name, rounds, watch, |_| {
         move_all(&space, span, Side::DEVICE)?;
+        write_all(&space, span)?;
         floor.reset()?;
         for folio in 0..folios {
             let touch = || space.window(span).read::<u8>(folio * bytes).expect("inside the allocation");
@@ -148,6 +150,7 @@ fn compared(
     repeat(name, rounds, watch, |_| {
         for ((space, span), samples) in [(&special, &mut ours), (&plain, &mut floor)] {
             move_all(space, *span, Side::DEVICE)?;
+            write_all(space, *span)?;
             for folio in 0..folios {
                 let touch = || space.window(*span).read::<u8>(folio * bytes).expect("inside the allocation");
                 samples.time(touch);

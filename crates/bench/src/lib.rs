@@ -8,6 +8,7 @@
 pub mod attach;
 pub mod buddy;
 pub mod check;
+mod device_write;
 pub mod fault;
 pub mod floor;
 pub mod folio;

@@ -1,8 +1,9 @@
-//! How fast memory moves in 2 MiB folios, against a copy of the same bytes.
+//! How fast memory moves in 2 MiB folios, against a copy of the same bytes. What comes back was written by the device.
 
 use bifolio_folio::Order;
 use bifolio_host::Side;
 
+use crate::device_write::write_all;
 use crate::fault::{byte_len, move_all, space_of};
 use crate::floor::CopyFloor;
 use crate::progress::{Watch, prepare, repeat};
@@ -25,6 +26,7 @@ pub fn rows(effort: Effort, watch: &mut Watch<'_>) -> Result<Vec<Row>, BenchErro
     repeat("migrate", rounds, watch, |_| {
         out.time(|| move_all(&space, span, Side::DEVICE))?;
         copy.time(|| (0..folios).for_each(|_| floor.copy(byte_len(Order::PMD))));
+        write_all(&space, span)?;
         back.time(|| move_all(&space, span, Side::Ram))
     })?;
     let as_rate = |samples: &Samples| rate(span.len(), samples.median_us());
