@@ -4,6 +4,7 @@
 //! which returns ranges of pages of the kinds asked for and can write-protect them in the same walk.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 use bitflags::bitflags;
@@ -141,15 +142,24 @@ impl Pagemap {
         let mut found = Vec::new();
         let mut start = span.start();
         while start < span.end() {
-            let (regions, next) = self.scan_some(start, span.end(), wanted, then)?;
-            found.extend(regions);
-            // The kernel always advances; should it not, this must not spin.
-            if next <= start {
-                break;
-            }
-            start = next;
+            start =
+                self.scan_some(start..span.end(), Wanted::all(wanted), then, |region| found.push(region))?;
         }
         Ok(found)
+    }
+
+    /// Calls `each` for the pages of `span` that hold something, in order of address: they are
+    /// [`PRESENT`](PageKinds::PRESENT), or [`SWAPPED`](PageKinds::SWAPPED). Marks, as those of guards, are among the latter.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTTY` before Linux 6.7.
+    pub fn held(&self, span: AddressRange, mut each: impl FnMut(Region)) -> Result<(), SysError> {
+        let mut start = span.start();
+        while start < span.end() {
+            start = self.scan_some(start..span.end(), Wanted::HELD, Then::Look, &mut each)?;
+        }
+        Ok(())
     }
 
     /// Counts the bytes of `span` that are mapped by entries of 2 MiB, anonymous or shared.
@@ -187,36 +197,59 @@ impl Pagemap {
         Ok(bits)
     }
 
-    /// Makes one scan; returns what it found and the address where the next must go on.
+    /// Makes one scan; calls `each` for what it found, and returns the address where the next must go on.
     fn scan_some(
         &self,
-        start: usize,
-        end: usize,
-        wanted: PageKinds,
+        within: Range<usize>,
+        wanted: Wanted,
         then: Then,
-    ) -> Result<(Vec<Region>, usize), SysError> {
+        each: impl FnMut(Region),
+    ) -> Result<usize, SysError> {
         const NOTHING: uapi::page_region = uapi::page_region { start: 0, end: 0, categories: 0 };
         let mut regions = [NOTHING; CHUNK_REGIONS];
         let arg = uapi::pm_scan_arg {
             size: word(size_of::<uapi::pm_scan_arg>()),
             flags: then.flags(),
-            start: word(start),
-            end: word(end),
+            start: word(within.start),
+            end: word(within.end),
             walk_end: 0,
             vec: word(regions.as_mut_ptr().expose_provenance()),
             vec_len: word(regions.len()),
             max_pages: 0,
             category_inverted: 0,
-            category_mask: wanted.bits(),
-            category_anyof_mask: 0,
-            return_mask: PageKinds::all().bits(),
+            category_mask: wanted.all.bits(),
+            category_anyof_mask: wanted.any.bits(),
+            return_mask: wanted.told.bits(),
         };
         // SAFETY: 1. `vec` points at `vec_len` regions, alive until the call returns and not looked at meanwhile;
         // 2. the walk changes at most write protection, no byte.
         let (count, walk_end) = unsafe { rustix::ioctl::ioctl(self.0.as_fd(), Scan(arg)) }
             .map_err(SysError::of("PAGEMAP_SCAN"))?;
-        let found = regions[..count.min(CHUNK_REGIONS)].iter().filter_map(region).collect();
-        Ok((found, address(walk_end)))
+        regions[..count.min(CHUNK_REGIONS)].iter().filter_map(region).for_each(each);
+        // The kernel always advances; should it not, this must not be for ever.
+        Ok(if address(walk_end) > within.start { address(walk_end) } else { within.end })
+    }
+}
+
+/// Which pages a scan finds, and what it tells of them.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// They are of all these kinds.
+    all: PageKinds,
+    /// They are of one of these kinds at least, if there are any.
+    any: PageKinds,
+    told: PageKinds,
+}
+
+impl Wanted {
+    /// Pages with something in them.
+    const HELD: Wanted = {
+        let any = PageKinds::PRESENT.union(PageKinds::SWAPPED);
+        Wanted { all: PageKinds::empty(), any, told: any }
+    };
+
+    const fn all(kinds: PageKinds) -> Wanted {
+        Wanted { all: kinds, any: PageKinds::empty(), told: PageKinds::all() }
     }
 }
 

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use bifolio_engine::view::span_of;
 use bifolio_folio::Order;
 use bifolio_migrate::{PageRun, PageSet};
-use bifolio_sys::{
-    AddressRange, HUGE_PAGE, Modes, MoveMode, Outcome, PAGE, SharedBytes, SysError, advise, resident_pages,
-};
+use bifolio_sys::{AddressRange, HUGE_PAGE, Modes, MoveMode, Outcome, PAGE, SharedBytes, advise};
 
 use crate::in_place::faults::{PAUSE, TRIES, range_of};
+use crate::in_place::held::{Held, run_of};
 use crate::in_place::service::{STORE, Service};
 use crate::in_place::view::InPlaceView;
 
@@ -117,10 +116,15 @@ impl Service {
     fn look_at_unseen(&mut self) {
         for _ in 0..LOOKS {
             let Some(part) = self.residents.next_unseen() else { return };
-            if is_any_there(&part) {
+            if self.is_any_there(&part) {
                 self.residents.add(&part, Order::MAX);
             }
         }
+    }
+
+    /// Tells whether a page of a range within one block is in memory.
+    fn is_any_there(&self, range: &Range<usize>) -> bool {
+        Held::of(range_of(range), &self.pagemap).is_ok_and(|held| !held.present.is_empty())
     }
 
     /// The parts of a range that are within one mapping each: a move is within one.
@@ -144,33 +148,32 @@ impl Service {
             }
         }
         self.control.hazards().end_evicting();
-        is_any_there(&window)
+        self.is_any_there(&window)
     }
 
     fn evict_part(&mut self, part: &Range<usize>, largest: Order) -> bool {
         // Messages that were read since may have taken it away.
-        if self.regions.contains_all(part) { self.evict(range_of(part), largest) } else { is_any_there(part) }
+        if self.regions.contains_all(part) {
+            self.evict(range_of(part), largest)
+        } else {
+            self.is_any_there(part)
+        }
     }
 
     /// Moves what is there of a window within one block out. Returns whether pages are left there.
     fn evict(&mut self, window: AddressRange, largest: Order) -> bool {
         let base = block_of(window);
-        let Ok(all) = resident_set(window) else { return false };
-        let mut there = all;
+        let Ok(held) = Held::of(window, &self.pagemap) else { return false };
+        let mut there = held.present;
         self.leave_out_dropping(window, &mut there);
         let stay = self.residents.stay(base, &there);
         self.round.went |= !stay.is_empty();
         stay.runs(PageRun::BLOCK).for_each(|run| there.remove(run));
         if there.is_empty() {
-            return !all.is_empty();
+            return !held.present.is_empty();
         }
-        let spans = if self.advised.may_have_guards(&(window.start()..window.end())) {
-            there.runs(PageRun::BLOCK).collect()
-        } else {
-            with_holes(&there, &all)
-        };
-        let gone = self.move_to_store(window, &spans, largest);
-        gone.count() < all.count()
+        let gone = self.move_to_store(window, &with_holes(&there, &held.all()), largest);
+        gone.count() < held.present.count()
     }
 
     /// Moves what is there of parts of a window within one block to the store. Returns the pages that are not at home any more.
@@ -179,7 +182,8 @@ impl Service {
         self.move_out(base, parts);
         let staging = self.engine.view().staging_of(window);
         let staging = AddressRange::new(staging.address(), staging.len()).expect("whole pages");
-        let staged = resident_set(staging).expect("the staging is mapped");
+        // What the kernel has swapped out since the look has moved as well.
+        let staged = Held::of(staging, &self.pagemap).expect("as before").all();
         if staged.is_empty() {
             self.clear_staging();
             return staged;
@@ -200,8 +204,7 @@ impl Service {
         let (base, now) = (block_of(window), Instant::now());
         for part in self.dropping.within(&(window.start()..window.end()), now) {
             let part = range_of(&part);
-            for page in first_page(part)..first_page(part) + part.pages() {
-                let page = page_run(page);
+            for page in run_of(part).into_iter().map(page_run) {
                 if there.contains(page.first()) {
                     there.remove(page);
                 } else {
@@ -275,7 +278,7 @@ impl Service {
         let mut full = staged;
         for run in staged.runs(PageRun::BLOCK) {
             for page in run.first()..run.end() {
-                let run = page_run(page.into());
+                let run = page_run(page);
                 if view.staging_of(span_of(base, run)).is_zero() {
                     full.remove(run);
                 }
@@ -302,8 +305,8 @@ impl Service {
     /// Stores a range of one block whose bytes are in the scratch memory; what does not fit is copied into the program.
     pub(super) fn store_scratch(&mut self, range: AddressRange) {
         let base = block_of(range);
-        let (first, mut pages) = (first_page(range), PageSet::EMPTY);
-        (first..first + range.pages()).for_each(|page| pages.insert(page_run(page)));
+        let mut pages = PageSet::EMPTY;
+        pages.insert(run_of(range));
         let stored = self.store_pages(base, &pages, None);
         stored.runs(PageRun::BLOCK).for_each(|run| pages.remove(run));
         if pages.is_empty() {
@@ -366,7 +369,6 @@ impl Service {
             };
             let part = span_of(base, run);
             let done = self.copy_some(part, InPlaceView::staging_of);
-            let first = usize::from(run.first());
             let stopped = self.engine.view().take_stopped();
             let gone = match stopped {
                 // The mapping is gone, and the bytes with it.
@@ -378,7 +380,7 @@ impl Service {
                 _ => done / PAGE,
             };
             if let Some((_, left)) = &mut self.staged {
-                (first..first + gone).for_each(|page| left.remove(page_run(page)));
+                run.into_iter().take(gone).for_each(|page| left.remove(page_run(page)));
             }
             if gone == 0 {
                 self.same_cpu.release();
@@ -407,10 +409,10 @@ impl Service {
     }
 }
 
-/// The runs of `pages`, joined where no page is in between of `all` that are there. One move of many pages is cheaper than a move of
+/// The runs of `pages`, joined where nothing else is in between of all that is held there. One move of many pages is cheaper than a move of
 /// each run.
-fn with_holes(pages: &PageSet, all: &PageSet) -> Vec<PageRun> {
-    let mut others = *all;
+fn with_holes(pages: &PageSet, held: &PageSet) -> Vec<PageRun> {
+    let mut others = *held;
     pages.runs(PageRun::BLOCK).for_each(|run| others.remove(run));
     let mut joined: Vec<PageRun> = Vec::new();
     for run in pages.runs(PageRun::BLOCK) {
@@ -423,49 +425,14 @@ fn with_holes(pages: &PageSet, all: &PageSet) -> Vec<PageRun> {
     joined
 }
 
-/// The pages of a range within one block that are in memory.
-///
-/// # Errors
-///
-/// Where part of the range is not mapped.
-fn resident_set(range: AddressRange) -> Result<PageSet, SysError> {
-    let mut there = [0; HUGE_PAGE / PAGE];
-    let there = &mut there[..range.pages()];
-    resident_pages(range, there)?;
-    let (first, mut pages) = (first_page(range), PageSet::EMPTY);
-    let mut at = first;
-    for run in there.chunk_by(|one, next| one & 1 == next & 1) {
-        if run[0] & 1 == 1 {
-            pages.insert(run_of(at, run.len()));
-        }
-        at += run.len();
-    }
-    Ok(pages)
-}
-
-/// Tells whether a page of a range within one block is in memory.
-fn is_any_there(range: &Range<usize>) -> bool {
-    resident_set(range_of(range)).is_ok_and(|there| !there.is_empty())
-}
-
 /// The address of the block that a range lies in.
 fn block_of(range: AddressRange) -> usize {
     range.start() & !(HUGE_PAGE - 1)
 }
 
-/// The place of a range's first page in its block.
-fn first_page(range: AddressRange) -> usize {
-    range.start() % HUGE_PAGE / PAGE
-}
-
 /// One page of a block.
-fn page_run(page: usize) -> PageRun {
-    run_of(page, 1)
-}
-
-fn run_of(first: usize, pages: usize) -> PageRun {
-    let run = u16::try_from(first).ok().zip(u16::try_from(pages).ok());
-    run.and_then(|(first, pages)| PageRun::new(first, pages)).expect("pages of a block")
+fn page_run(page: u16) -> PageRun {
+    PageRun::single(page)
 }
 
 #[cfg(test)]
@@ -480,14 +447,15 @@ mod tests {
 
     #[test]
     fn holes_are_moved_with_the_pages_around_them_but_pages_that_stay_are_not() {
-        let (pages, stays) = ([run_of(1, 2), run_of(5, 1), run_of(9, 1), run_of(511, 1)], run_of(7, 1));
+        let run = |first, pages| PageRun::new(first, pages).expect("pages of a block");
+        let (pages, stays) = ([run(1, 2), run(5, 1), run(9, 1), run(511, 1)], run(7, 1));
         let there = set(&pages);
         let mut all = there;
-        assert_eq!(with_holes(&there, &all), [run_of(1, 511)]);
+        assert_eq!(with_holes(&there, &all), [run(1, 511)]);
         all.insert(stays);
-        assert_eq!(with_holes(&there, &all), [run_of(1, 5), run_of(9, 503)]);
-        all.insert(run_of(3, 1));
-        assert_eq!(with_holes(&there, &all), [run_of(1, 2), run_of(5, 1), run_of(9, 503)]);
+        assert_eq!(with_holes(&there, &all), [run(1, 5), run(9, 503)]);
+        all.insert(run(3, 1));
+        assert_eq!(with_holes(&there, &all), [run(1, 2), run(5, 1), run(9, 503)]);
         assert_eq!(with_holes(&PageSet::EMPTY, &all), []);
     }
 }

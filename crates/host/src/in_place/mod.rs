@@ -7,7 +7,8 @@
 //!   evict      a block leaves, through the staging             view       the engine's side of both
 //!   events     removals, unmappings and moves                  store      where pages are that are away
 //!   advised    advice that no event tells of                  same_cpu   the program's thread and the service on one processor
-//!   hazards    what system calls use                         user_mode  where the kernel's own faults are not caught
+//!   held       which pages of a block hold something          hazards    what system calls use
+//!   user_mode  where the kernel's own faults are not caught
 //!   settings   what the command says
 //!   residents  what is there, and the policy of what leaves    record     what a trace is told of zeros and unmappings
 //!   child      how a forked child gets its bytes               sharing    takes back pages that were shared with one
@@ -24,6 +25,7 @@ mod events;
 mod evict;
 mod faults;
 pub mod hazards;
+mod held;
 mod helper;
 mod measure;
 mod own_pages;

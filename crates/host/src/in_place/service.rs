@@ -27,6 +27,7 @@ use bifolio_migrate::{AlignedRun, Moved, NodeId, PageSet};
 use bifolio_policy::streams::Streams;
 use bifolio_policy::{FixedOrders, PolicyName, Switch};
 use bifolio_pool::PoolName;
+use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{
     Access, AddressRange, Features, MapsFile, MemoryMeter, Message, MessageBuf, Modes, PAGE, ProgramMemory,
     Reads, SysError, Timer, USER_SPACE, Uffd, process, sibling,
@@ -113,6 +114,7 @@ pub struct Service {
     timer: Timer,
     pub(super) meter: MemoryMeter,
     pub(super) maps: MapsFile,
+    pub(super) pagemap: Pagemap,
     pub(super) exclusions: Exclusions,
     pub(super) regions: Regions,
     /// Mappings that cannot be registered; tried again after a while.
@@ -260,6 +262,7 @@ impl Service {
             timer: Timer::new()?,
             meter: MemoryMeter::open_own()?,
             maps,
+            pagemap: Pagemap::open()?,
             exclusions,
             regions: Regions::default(),
             refused: Regions::default(),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bifolio_sys::pagemap::Pagemap;
 use bifolio_sys::{AddressRange, PAGE};
 
 use crate::in_place::helper::Helper;
@@ -10,7 +9,6 @@ use crate::in_place::service::{Service, StartHelper};
 
 /// What is known of sharing, and the helper, which is started when it is first needed.
 pub(super) struct Sharing {
-    pagemap: Option<Pagemap>,
     helper: &'static Helper,
     start: StartHelper,
     started: bool,
@@ -26,14 +24,7 @@ const TRIED_MOST: usize = 1024;
 impl Sharing {
     pub(super) fn new((helper, start): (&'static Helper, StartHelper)) -> Sharing {
         helper.belongs_here();
-        Sharing {
-            pagemap: Pagemap::open().ok(),
-            helper,
-            start,
-            started: false,
-            kept: 0,
-            tried: BTreeSet::new(),
-        }
+        Sharing { helper, start, started: false, kept: 0, tried: BTreeSet::new() }
     }
 
     /// Lets the helper end.
@@ -63,8 +54,7 @@ impl Service {
     /// helper; what a living child has stays, since nothing would become free. `false` if the page is pinned, so that those
     /// after it may go.
     pub(super) fn unshare(&mut self, window: AddressRange) -> bool {
-        let sharing = &mut self.sharing;
-        let own = sharing.pagemap.as_ref().and_then(|map| map.exclusive(window).ok());
+        let (sharing, own) = (&mut self.sharing, self.pagemap.exclusive(window).ok());
         let Some(own) = own.filter(|_| !sharing.tried.contains(&window.start())) else { return false };
         let Some(first) = own.iter().position(|exclusive| *exclusive == Some(true)) else {
             sharing.kept += own.iter().filter(|exclusive| **exclusive == Some(false)).count() as u64;
