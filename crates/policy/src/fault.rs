@@ -163,3 +163,30 @@ impl Decision {
         CpuFaultOrders { to_ram: self.orders.largest, populate: self.populate }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// Parts as numbers of pages, first and end.
+    fn parts(prefetch: Prefetch) -> Vec<(usize, usize)> {
+        prefetch.parts().map(|part| (part.start / PAGE, part.end / PAGE)).collect()
+    }
+
+    #[test]
+    fn bytes_that_begin_within_a_page_come_with_the_rest_of_their_pages() {
+        let prefetch = Prefetch { first: 10 * PAGE + 3000, stride: 16_000, bytes: 1500, count: 3 };
+        assert_eq!(parts(prefetch), [(10, 12), (14, 16), (18, 19)]);
+        assert_eq!(parts(Prefetch { stride: -16_000, bytes: 1, ..prefetch }), [(10, 11), (6, 7), (2, 3)]);
+        assert_eq!(parts(Prefetch::range(7 * PAGE, 4)), [(7, 11)]);
+    }
+
+    #[test]
+    fn what_is_beyond_the_last_address_is_left_out() {
+        let prefetch = Prefetch { first: usize::MAX - 5 * PAGE, stride: 4 * 4096, bytes: 1, count: 3 };
+        assert_eq!(prefetch.parts().count(), 2);
+        assert_eq!(parts(Prefetch { first: 2 * PAGE, stride: -4096, ..prefetch }).len(), 3);
+    }
+}

@@ -23,7 +23,7 @@ use core::ops::Range;
 
 use bifolio_folio::{Order, PageSet};
 
-use self::stream::{PAGE, PASSED_LATELY, Part, Stream, TRUST_MAX, is_dense, page_of};
+use self::stream::{PAGE, PASSED_LATELY, Stream, TRUST_MAX, is_dense, page_of};
 use crate::fact::Coming;
 use crate::fault::Prefetch;
 use crate::memory::Memory;
@@ -102,8 +102,8 @@ impl Streams {
     /// Finds the walk that a fault at an address belongs to, or begins one.
     pub fn step(&mut self, unit: u32, address: u64) -> Step {
         self.faults += 1;
-        if let Some((stream, part)) = self.find_part(unit, address) {
-            return self.take_part(stream, part, address);
+        if let Some((stream, start)) = self.find_part(unit, address) {
+            return self.take_part(stream, start, address);
         }
         let (stream, stride) = match self.find(unit, address) {
             Some(found) => found,
@@ -129,8 +129,8 @@ impl Streams {
         self.told(stream, address)
     }
 
-    /// The walk that a fault is a part of, at a later page of one of its steps. A dense walk that is trusted goes before it.
-    fn find_part(&self, unit: u32, address: u64) -> Option<(usize, Part)> {
+    /// The walk that a fault is a later part of a step of, and where the step begins. A dense walk that is trusted goes before it.
+    fn find_part(&self, unit: u32, address: u64) -> Option<(usize, u64)> {
         let dense = self.any(|walk, ago| {
             let is_trusted = walk.trust > 1 && is_dense(walk.stride);
             walk.dense_step(address, ago <= LATELY, self.blind).filter(|_| is_trusted)
@@ -138,15 +138,14 @@ impl Streams {
         if dense.is_some() {
             return None;
         }
-        self.any(|walk, ago| walk.part(unit, address).filter(|_| ago <= LATELY))
+        self.any(|walk, ago| walk.start_of_part(unit, address).filter(|_| ago <= LATELY))
     }
 
-    fn take_part(&mut self, stream: usize, part: Part, address: u64) -> Step {
+    fn take_part(&mut self, stream: usize, start: u64, address: u64) -> Step {
         let walk = &mut self.streams[stream];
-        walk.take_part(part, address);
+        walk.take_part(start, address);
         walk.brought = page_of(address)..page_of(address) + 1;
         walk.used = self.faults;
-        let start = if let Part::Later { start } = part { start } else { walk.last };
         self.told(stream, start)
     }
 

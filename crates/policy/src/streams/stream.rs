@@ -62,17 +62,6 @@ pub(super) struct Stream {
     pub(super) used: u64,
 }
 
-/// What a fault within a strided walk is, if it is no step.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Part {
-    /// A later page of the step that begins at an address.
-    Later { start: u64 },
-    /// So many bytes before what was taken for the beginning of a step.
-    Before { by: u64 },
-    /// A part of the first steps, as the walk begins again beside where it began.
-    Again,
-}
-
 /// Whether a stride leaves no page out.
 pub(super) fn is_dense(stride: i64) -> bool {
     stride.unsigned_abs() == PAGE
@@ -152,48 +141,29 @@ impl Stream {
         same_way && self.is_uneven() && apart.is_multiple_of(stride) && (1..=most).contains(&(apart / stride))
     }
 
-    /// What a fault is within this walk, if it touches a page first at its beginning, and the walk is trusted.
-    pub(super) fn part(&self, unit: u32, address: u64) -> Option<Part> {
+    /// Where the step begins that a fault is a later part of: it touches a page first at its beginning, and the walk is trusted.
+    pub(super) fn start_of_part(&self, unit: u32, address: u64) -> Option<u64> {
         let stride = self.stride.unsigned_abs();
         let is_crossing = self.unit == unit && address % PAGE < CROSSED;
         if !is_crossing || self.trust == 0 || stride < 2 * PAGE || !self.is_uneven() {
             return None;
         }
-        let most = WIDTH_MOST.min(stride / 2);
-        let (behind, steps) = step_before(self.last, address, stride);
-        let is_near = steps <= PARTS_NEAR;
+        let apart = address.abs_diff(self.last);
+        let (steps, rest) = (apart / stride, apart % stride);
+        let behind = if address >= self.last { rest } else { (stride - rest) % stride };
         let is_ahead = (address > self.last) == (self.stride > 0);
-        let is_expected = behind < self.width && is_ahead && steps <= PASSED_EXACTLY;
+        let is_near = steps <= PARTS_NEAR && behind < WIDTH_MOST.min(stride / 2);
+        let is_expected = steps <= PASSED_EXACTLY && behind < self.width && is_ahead;
         let start = address.checked_sub(behind)?;
-        if (is_near && behind < most || is_expected) && page_of(start) < page_of(address) {
-            return Some(Part::Later { start });
-        }
-        let by = stride - behind;
-        if is_near && self.width + by <= most {
-            return Some(Part::Before { by });
-        }
-        let (behind, steps) = step_before(self.first, address, stride);
-        (!is_near && steps <= PARTS_NEAR && behind < 2 * self.width).then_some(Part::Again)
+        ((is_near || is_expected) && page_of(start) < page_of(address)).then_some(start)
     }
 
-    /// Learns from a part of a step at an address where the steps are, and how wide.
-    pub(super) fn take_part(&mut self, part: Part, address: u64) {
-        match part {
-            Part::Later { start } => {
-                self.width = self.width.max(address - start + 1);
-                if start != self.last && (start > self.last) == (self.stride > 0) {
-                    self.trust = (self.trust + 1).min(TRUST_MAX);
-                    self.go_to(start);
-                }
-            }
-            Part::Before { by } => {
-                (self.first, self.width) = (self.first.saturating_sub(by), self.width + by);
-                self.go_to(self.last.saturating_sub(by));
-            }
-            Part::Again => {
-                (self.first, self.width) = (address, 1);
-                self.go_to(address);
-            }
+    /// Learns from a later part, at an address, of the step that begins at `start`, how wide steps are, and how far the walk is.
+    pub(super) fn take_part(&mut self, start: u64, address: u64) {
+        self.width = self.width.max(address - start + 1);
+        if start != self.last && (start > self.last) == (self.stride > 0) {
+            self.trust = (self.trust + 1).min(TRUST_MAX);
+            self.go_to(start);
         }
     }
 
@@ -202,11 +172,4 @@ impl Stream {
         let stride = self.stride.unsigned_abs();
         stride > PAGE && !stride.is_multiple_of(PAGE)
     }
-}
-
-/// How many bytes an address is behind the step before it, of steps to both sides of one, and how many steps that is away.
-fn step_before(step: u64, address: u64, stride: u64) -> (u64, u64) {
-    let apart = address.abs_diff(step);
-    let behind = if address >= step { apart % stride } else { (stride - apart % stride) % stride };
-    (behind, apart / stride)
 }
