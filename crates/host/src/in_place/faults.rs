@@ -215,7 +215,7 @@ impl Service {
             let pages = (range.len() / PAGE) as u64;
             let fitting = Order::largest_fitting(pages).unwrap_or(Order::ZERO).min(Order::PMD);
             // The folios around pages that are not aligned reach beyond them.
-            let is_aligned = (range.start / PAGE).is_multiple_of(fitting.pages() as usize);
+            let is_aligned = ((range.start / PAGE) as u64).is_multiple_of(fitting.pages());
             let order = if is_aligned { fitting } else { Order::ZERO };
             self.make_room(pages);
             if !self.fetch_stored(&range, order, None) {
