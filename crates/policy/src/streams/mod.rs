@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A stride need not be a whole number of pages: it is told in bytes, and where faults tell the very address that was touched, a walk
-//! down the columns of any matrix is followed exactly (see [`stream`]).
+//! down the columns of any matrix is followed exactly.
 //!
 //! A lone fault says nothing about its neighbours. A fault just behind (or before) what an earlier one brought, or as far
 //! from it as the one before, is a step of a walk. Trust grows with each step, and falls when what was brought ahead of a
