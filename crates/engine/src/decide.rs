@@ -1,5 +1,7 @@
 //! What the policies are asked, and what they want beside the page that faulted.
 
+use std::ops::Range;
+
 use bifolio_folio::Order;
 use bifolio_migrate::{CpuFaultOrders, Failure, Finished, NodeId, OrderRange, Rights, Transaction};
 use bifolio_policy::{Advice, Decision, Fault, Policy, Prefetch, Side};
@@ -93,9 +95,7 @@ fn decide(policy: &mut dyn Policy, fault: Fault, advice: Option<Advice>) -> Deci
 /// Calls `bring` with the first address that is still missing and the end, for each part of a prefetch, until it has none
 /// to go on with.
 fn for_each_part(prefetch: Prefetch, mut bring: impl FnMut(usize, usize) -> Option<usize>) {
-    for start in prefetch.starts() {
-        let end = start.saturating_add(prefetch.pages as usize * PAGE);
-        let mut at = start;
+    for Range { start: mut at, end } in prefetch.parts() {
         while at < end {
             match bring(at, end) {
                 Some(next) => at = next,

@@ -208,7 +208,7 @@ impl Worth {
 impl Policy for Auto {
     fn decide(&mut self, fault: &Fault) -> Decision {
         let page = fault.page();
-        let step = self.streams.step(fault.unit, page);
+        let step = self.streams.step(fault.unit, fault.address as u64);
         let order = self.order(fault, step);
         let (placement, wait_ns) = self.placement(fault, step);
         let mut prefetch = None;
@@ -216,7 +216,7 @@ impl Policy for Auto {
             let first = page & !(order.pages() - 1);
             self.streams.brings(step, first..first + order.pages());
             if fault.advice.pattern == Pattern::Any {
-                prefetch = self.streams.run_ahead(step, fault.address, self.ahead_max);
+                prefetch = self.streams.run_ahead(step, self.ahead_max);
             }
         }
         let orders = OrderRange { largest: order, smallest: self.smallest };

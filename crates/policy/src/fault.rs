@@ -1,10 +1,15 @@
 //! What a policy is asked, and what it answers: [`Fault`] and [`Decision`].
 
+use core::ops::Range;
+
 use bifolio_folio::{Order, PAGE_SHIFT};
 use bifolio_migrate::{CpuFaultOrders, OrderRange, Rights};
 
 use crate::advice::{Advice, Pattern};
 use crate::memory::Side;
+
+/// Bytes of a page.
+const PAGE: usize = 1 << PAGE_SHIFT;
 
 /// A touch of a page that is not where it was touched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,15 +87,15 @@ pub enum Placement {
 /// Uses after which it is asked again what is to be done with memory that the program, or bouncing, keeps where it is.
 pub const USES_OF_KEPT: u32 = 1 << 16;
 
-/// Pages that come before they are touched: `count` times `pages` pages, `stride` bytes apart.
+/// What comes before it is touched: `count` times `bytes` bytes, `stride` bytes apart, with the rest of their pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Prefetch {
-    /// Address of the first page.
+    /// Where the first bytes begin.
     pub first: usize,
-    /// Distance from one to the next, in bytes.
+    /// Distance from one time to the next, in bytes.
     pub stride: isize,
-    /// How many pages there are each time.
-    pub pages: u32,
+    /// How many bytes there are each time.
+    pub bytes: usize,
     /// How many times.
     pub count: u32,
 }
@@ -99,14 +104,23 @@ impl Prefetch {
     /// Pages that follow each other.
     #[must_use]
     pub fn range(first: usize, pages: u32) -> Prefetch {
-        Prefetch { first, stride: 0, pages, count: 1 }
+        Prefetch { first, stride: 0, bytes: (pages as usize) << PAGE_SHIFT, count: 1 }
     }
 
-    /// The first address of each time, as far as addresses go.
-    pub fn starts(self) -> impl Iterator<Item = usize> {
-        let start =
-            move |at: u32| self.first.checked_add_signed(self.stride.checked_mul(isize::try_from(at).ok()?)?);
-        (0..self.count).map_while(start)
+    /// Most pages that can come, if no two times share one.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        u64::from(self.count) * self.bytes.div_ceil(PAGE) as u64
+    }
+
+    /// Addresses of the pages of each time, as far as addresses go.
+    pub fn parts(self) -> impl Iterator<Item = Range<usize>> {
+        let part = move |at: u32| {
+            let first = self.first.checked_add_signed(self.stride.checked_mul(isize::try_from(at).ok()?)?)?;
+            let end = first.checked_add(self.bytes)?.checked_next_multiple_of(PAGE)?;
+            Some(first & !(PAGE - 1)..end)
+        };
+        (0..self.count).map_while(part)
     }
 }
 
@@ -147,5 +161,32 @@ impl Decision {
     #[must_use]
     pub fn cpu_orders(&self) -> CpuFaultOrders {
         CpuFaultOrders { to_ram: self.orders.largest, populate: self.populate }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// Parts as numbers of pages, first and end.
+    fn parts(prefetch: Prefetch) -> Vec<(usize, usize)> {
+        prefetch.parts().map(|part| (part.start / PAGE, part.end / PAGE)).collect()
+    }
+
+    #[test]
+    fn bytes_that_begin_within_a_page_come_with_the_rest_of_their_pages() {
+        let prefetch = Prefetch { first: 10 * PAGE + 3000, stride: 16_000, bytes: 1500, count: 3 };
+        assert_eq!(parts(prefetch), [(10, 12), (14, 16), (18, 19)]);
+        assert_eq!(parts(Prefetch { stride: -16_000, bytes: 1, ..prefetch }), [(10, 11), (6, 7), (2, 3)]);
+        assert_eq!(parts(Prefetch::range(7 * PAGE, 4)), [(7, 11)]);
+    }
+
+    #[test]
+    fn what_is_beyond_the_last_address_is_left_out() {
+        let prefetch = Prefetch { first: usize::MAX - 5 * PAGE, stride: 4 * 4096, bytes: 1, count: 3 };
+        assert_eq!(prefetch.parts().count(), 2);
+        assert_eq!(parts(Prefetch { first: 2 * PAGE, stride: -4096, ..prefetch }).len(), 3);
     }
 }

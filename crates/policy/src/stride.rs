@@ -43,12 +43,12 @@ impl Stride {
 impl Policy for Stride {
     fn decide(&mut self, fault: &Fault) -> Decision {
         let page = fault.page();
-        let step = self.streams.step(fault.unit, page);
+        let step = self.streams.step(fault.unit, fault.address as u64);
         let order = step.order().min(self.largest).max(self.smallest);
         let orders = OrderRange { largest: order, smallest: self.smallest };
         let first = page & !(order.pages() - 1);
         self.streams.brings(step, first..first + order.pages());
-        let prefetch = self.streams.run_ahead(step, fault.address, self.ahead_max);
+        let prefetch = self.streams.run_ahead(step, self.ahead_max);
         Decision { prefetch, ..Decision::moving(orders) }
     }
 
@@ -106,7 +106,7 @@ mod tests {
         let mut policy = stride();
         let prefetches = [0, 100, 200].map(|page| decide(&mut policy, page).prefetch);
         let first = 300 << PAGE_SHIFT;
-        let expected = Prefetch { first, stride: 100 << PAGE_SHIFT, pages: 1, count: 2 };
+        let expected = Prefetch { first, stride: 100 << PAGE_SHIFT, bytes: 1, count: 2 };
         assert_eq!(prefetches, [None, None, Some(expected)]);
     }
 }

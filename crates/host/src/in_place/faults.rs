@@ -36,20 +36,19 @@ impl Service {
         if fault.tries == 0 {
             self.record_place(fault);
         }
+        let page = page_at(fault.address).start();
         let outcome = if self.must_wait_for_thread(fault) { Outcome::Busy } else { self.answer(fault, now) };
         let result = match outcome {
             Outcome::Done(_) | Outcome::Exists => {
-                self.note_touched(fault.address);
+                self.note_touched(page);
                 Ok(self.last_moved)
             }
             // Nothing is mapped there any more: the toucher dies of it, or finds what was mapped since.
             Outcome::Missing | Outcome::Gone => {
-                self.engine.view().wake(fault.address);
+                self.engine.view().wake(page);
                 Err(Failure::NotMapped)
             }
-            Outcome::Again(_) if fault.tries == UNTOLD && self.leave_untold(fault.address) => {
-                Ok(self.last_moved)
-            }
+            Outcome::Again(_) if fault.tries == UNTOLD && self.leave_untold(page) => Ok(self.last_moved),
             _ if fault.tries < TRIES => {
                 self.same_cpu.release();
                 self.faults.push_back(Fault { tries: fault.tries + 1, ..fault });
@@ -61,31 +60,30 @@ impl Service {
                 return;
             }
             _ => {
-                self.poison(fault.address);
+                self.poison(page);
                 Err(Failure::MapFailed)
             }
         };
         let wait_ns = u64::try_from(now.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let finished = result.map(|moved| Finished { moved, fallbacks: 0, splits: 0 });
-        self.engine.tell_cpu_fault(fault.address, &finished, wait_ns);
+        self.engine.tell_cpu_fault(page, &finished, wait_ns);
     }
 
-    fn note_touched(&mut self, address: usize) {
+    fn note_touched(&mut self, page: usize) {
         if self.touched.len() == TOUCHED {
             self.touched.pop_front();
         }
-        self.touched.push_back(page_at(address).start());
+        self.touched.push_back(page);
     }
 
     /// As a locked mapping moves and grows (`mremap`), the kernel touches what is new before it tells of the move, and copies
     /// nothing until that is read. Leaves a mapping to the kernel from a page on, if nothing of that is stored.
-    fn leave_untold(&mut self, address: usize) -> bool {
-        let page = page_at(address);
-        let Ok(Some(mapping)) = self.maps.next_from(page.start()) else { return false };
-        let rest = page.start()..mapping.range.end();
+    fn leave_untold(&mut self, page: usize) -> bool {
+        let Ok(Some(mapping)) = self.maps.next_from(page) else { return false };
+        let rest = page..mapping.range.end();
         let mut is_stored = false;
         self.engine.for_stored(rest.clone(), |_, _| is_stored = true);
-        if is_stored || !mapping.range.contains(address) {
+        if is_stored || !mapping.range.contains(page) {
             return false;
         }
         self.leave(range_of(&rest));
@@ -107,12 +105,12 @@ impl Service {
     }
 
     fn answer(&mut self, fault: Fault, now: Instant) -> Outcome {
-        let address = fault.address;
+        let address = page_at(fault.address).start();
         self.last_moved = Moved::AlreadyThere(AlignedRun::around(0, Order::ZERO));
         if self.engine.is_stored(address) {
             return self.bring(fault, now);
         }
-        let step = self.first_touches.step(0, (address / PAGE) as u64);
+        let step = self.first_touches.step(0, address as u64);
         let order = step.order().min(self.largest).max(ZEROS);
         self.make_room(order.pages());
         // Making room may have taken the page itself, where the fault of another thread had brought it home.
@@ -123,8 +121,9 @@ impl Service {
     }
 
     /// Brings a page that is away, and what the policy wants with it.
-    fn bring(&mut self, Fault { address, thread, tries }: Fault, now: Instant) -> Outcome {
-        let Decision { orders, prefetch, .. } = self.decide(address);
+    fn bring(&mut self, Fault { address: touched, thread, tries }: Fault, now: Instant) -> Outcome {
+        let Decision { orders, prefetch, .. } = self.decide(touched);
+        let address = page_at(touched).start();
         let (order, prefetch) =
             if tries < TOGETHER { (orders.largest, prefetch) } else { (Order::ZERO, None) };
         self.make_room(order.pages());
@@ -133,8 +132,7 @@ impl Service {
             return Outcome::Again(0);
         }
         let window = aligned_window(address, order);
-        let pages =
-            order.pages() + prefetch.map_or(0, |ahead| u64::from(ahead.count) * u64::from(ahead.pages));
+        let pages = order.pages() + prefetch.map_or(0, |ahead| ahead.pages());
         let placed = self.place(thread, pages, now);
         let fetched = self.fetch(address, order, Cause::CpuFault, Some(address));
         placed.iter().for_each(|thread| self.same_cpu.let_go(thread));
@@ -213,10 +211,13 @@ impl Service {
     /// Brings what the policy wants before it is touched.
     fn prefetch(&mut self, prefetch: Option<Prefetch>) {
         let Some(prefetch) = prefetch else { return };
-        let order = Order::largest_fitting(prefetch.pages.into()).unwrap_or(Order::ZERO).min(Order::PMD);
-        for start in prefetch.starts() {
-            let range = page_at(start).start()..start.saturating_add(prefetch.pages as usize * PAGE);
-            self.make_room(prefetch.pages.into());
+        for range in prefetch.parts() {
+            let pages = (range.len() / PAGE) as u64;
+            let fitting = Order::largest_fitting(pages).unwrap_or(Order::ZERO).min(Order::PMD);
+            // The folios around pages that are not aligned reach beyond them.
+            let is_aligned = ((range.start / PAGE) as u64).is_multiple_of(fitting.pages());
+            let order = if is_aligned { fitting } else { Order::ZERO };
+            self.make_room(pages);
             if !self.fetch_stored(&range, order, None) {
                 return;
             }

@@ -91,6 +91,7 @@ pub struct ServiceConfig {
 /// A fault that waits for its answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fault {
+    /// The very address that was touched, if the kernel tells.
     pub(super) address: usize,
     /// The thread that waits; 0 if the kernel does not tell.
     pub(super) thread: u32,
@@ -208,7 +209,7 @@ const FOLIOS_MIN: u64 = 16;
 /// registers the service's own pages.
 fn open_userfaultfds(own: &OwnPages) -> Result<(Arc<Uffd>, Uffd), SetupError> {
     let events = Features::EVENT_REMAP | Features::EVENT_REMOVE | Features::EVENT_UNMAP;
-    let wished = Features::POISON | Features::THREAD_ID;
+    let wished = Features::POISON | Features::THREAD_ID | Features::EXACT_ADDRESS;
     let (uffd, _) = Uffd::open_ready(Reads::NonBlocking, Features::MOVE | events, wished)?;
     let (quiet, _) = Uffd::open_ready(Reads::NonBlocking, Features::empty(), Features::empty())?;
     uffd.register(own.staging(), Modes::MISSING)?;
