@@ -214,7 +214,10 @@ impl Drop for Handlers {
     }
 }
 
-pub(crate) fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, HandlersError> {
+pub(crate) fn thread(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, HandlersError> {
     let work = move || {
         // Signals are for the program's own threads; if that is refused, they may interrupt a read, no more.
         let _: Result<(), _> = bifolio_sys::process::block_all_signals_in_this_thread();

@@ -20,9 +20,9 @@
 //!
 //! Memory that the program moves by `mremap` is still told by messages. A thread reads them, and nothing else.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
