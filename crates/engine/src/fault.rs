@@ -127,7 +127,9 @@ impl<V: CpuView> Engine<V> {
             lock(&self.poisoned).remove(&(id, page));
             let zeros = Transaction::cpu_fault(&cell.block, page, self.cpu_orders(found.base));
             // Without memory for it the page stays poisoned, and its toucher learns that there is none.
-            let _: Result<Finished, Failure> = self.run(found, cell, zeros, Request::new(Cause::CpuFault));
+            if self.run(found, cell, zeros, Request::new(Cause::CpuFault)).is_err() {
+                lock(&self.poisoned).insert((id, page));
+            }
         }
     }
 

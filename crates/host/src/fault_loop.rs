@@ -42,7 +42,9 @@ pub trait Answer: Send + Sync {
     /// Answers a fault.
     fn answer(&self, fault: Fault);
 
-    /// The same for a fault of the calling thread, which is about to touch again.
+    /// The same for a fault of the calling thread, which is about to touch again. An answer that poisons pages says here
+    /// which are lost: kernels that are built without `CONFIG_MEMORY_FAILURE` raise the same signal for them as for pages
+    /// that are not there.
     fn answer_own(&self, fault: Fault) -> Touched {
         if self.was_read(&fault) {
             self.answer(fault);

@@ -68,7 +68,9 @@ pub enum Touched {
 
 /// Who answers touches. It runs on the thread that touches, in a handler for SIGBUS.
 pub trait AnswerTouch: Send + Sync {
-    /// A page of the watched range is not there.
+    /// A page of the watched range is not there. It is poisoned if the kernel was built without `CONFIG_MEMORY_FAILURE`, which
+    /// does not tell such a page apart: whoever poisons pages has to say [`Touched::Lost`] for them, or the thread touches for
+    /// ever.
     fn touched(&self, address: usize) -> Touched;
 
     /// SIGBUS was raised for an address that nobody watches. Called with whatever locks the thread may hold.

@@ -53,7 +53,7 @@ impl Answer for ByEngine {
             return Touched::Again;
         }
         match self.engine.cpu_fault(fault.address) {
-            // Not left to the kernel alone, which knows no poisoned pages before Linux 6.6.
+            // Not left to the kernel, which may raise the same signal for it as for a page that is not there.
             Err(_) if self.engine.is_poisoned(fault.address) => Touched::Lost,
             _ => Touched::Again,
         }

@@ -278,7 +278,7 @@ fn do_case(case: &str) -> Result<(), Skip> {
             let uffd = uffd(SIGBUS | Features::POISON)?;
             let target = private(PAGE);
             uffd.register(target.all(), Modes::MISSING).expect("private memory");
-            // It would be asked again and again if a poisoned page were like one that is not there.
+            // Asked by kernels that do not tell it from a page that is not there.
             let answer = Arc::new(Loses);
             let _watch = Watch::start(target.all(), answer).expect("a slot");
             assert!(uffd.poison(target.span(), Wake::Now).is_done());
