@@ -12,7 +12,8 @@ use bifolio_folio::Order;
 use bifolio_host::fault_loop::Readers;
 use bifolio_host::{Side, Space, SpaceConfig};
 use bifolio_policy::FixedOrders;
-use bifolio_sys::AddressRange;
+use bifolio_sys::process::{allowed_cpus, pin_this_thread};
+use bifolio_sys::{AddressRange, SysError};
 use bifolio_trace::{Options, Recorder};
 use tempfile::NamedTempFile;
 
@@ -47,7 +48,6 @@ pub fn rows(effort: Effort, watch: &mut Watch<'_>) -> Result<Vec<Row>, BenchErro
         cpu(&faults("fault.cpu.64k", Order::K64, 64), None, watch)?,
         cpu(&faults("fault.cpu.2m", Order::PMD, 16), None, watch)?,
         cpu(&faults("fault.toucher.4k", Order::ZERO, 256), Some(Readers::Toucher), watch)?,
-        cpu(&faults("fault.toucher.2m", Order::PMD, 16), Some(Readers::Toucher), watch)?,
         two_touchers(&faults("fault.toucher.4k.two", Order::ZERO, 1024), watch)?,
         device(&faults("fault.device.2m", Order::PMD, 16), watch)?,
         checked(&faults("checked.fault.2m", Order::PMD, 16), watch)?,
@@ -145,22 +145,29 @@ fn two_touchers(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchErro
     Ok(Row::gain(name, "/ms", per_ms(folios, &both), per_ms(half, &alone), TWO))
 }
 
-/// Does several things at once, each on a thread of its own, and tells the time from the start of the first to the end of the
+/// Does several things at once, each on a thread and a processor of its own, and tells the time from the start of the first to the end of the
 /// last.
 fn at_once(work: &[&(dyn Fn() + Sync)]) -> Duration {
     let ready = AtomicUsize::new(0);
-    let timed = |work: &(dyn Fn() + Sync), threads: usize| {
+    let processors = allowed_cpus().unwrap_or_default();
+    let timed = |number: usize| {
+        // Where there are fewer, or none may be chosen, the kernel's choice has to do: it puts new threads together for
+        // milliseconds, which is as long as all of this takes.
+        if let Some(processor) = processors.get(number) {
+            let _: Result<(), SysError> = pin_this_thread(*processor);
+        }
         ready.fetch_add(1, Ordering::SeqCst);
         // Threads that sleep until all are there would not begin at once.
-        while ready.load(Ordering::SeqCst) < threads {
+        while ready.load(Ordering::SeqCst) < work.len() {
             std::hint::spin_loop();
         }
         let start = Instant::now();
-        work();
+        work[number]();
         (start, Instant::now())
     };
     let times: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = work.iter().map(|one| scope.spawn(|| timed(*one, work.len()))).collect();
+        let timed = &timed;
+        let threads: Vec<_> = (0..work.len()).map(|number| scope.spawn(move || timed(number))).collect();
         threads.into_iter().map(|thread| thread.join().expect("touching does not panic")).collect()
     });
     let first = times.iter().map(|(start, _)| *start).min().expect("some work");

@@ -93,7 +93,7 @@ impl From<FreeError> for Error {
 impl From<AdoptError> for Error {
     fn from(error: AdoptError) -> Error {
         let code = match &error {
-            AdoptError::Unaligned { .. } | AdoptError::Kind(_) => BF_E_ARGUMENT,
+            AdoptError::Unaligned { .. } | AdoptError::Kind(_) | AdoptError::NoRight => BF_E_ARGUMENT,
             AdoptError::Overlaps(_) => BF_E_BUSY,
             AdoptError::Unknown(_) => BF_E_RANGE,
             AdoptError::InUse(why) => of_failure(*why, "").code,

@@ -1,6 +1,7 @@
 //! Spaces whose touching threads answer their own faults: what a space promises holds in this mode too, and what it asks of
 //! the program is as the documentation says.
 #![allow(unsafe_code, reason = "makes system calls on memory of a space, as a program would")]
+#![expect(clippy::print_stdout, reason = "a test tells how much it found")]
 
 mod kernel;
 
@@ -15,12 +16,13 @@ use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::{MemoryKind, Order};
 use bifolio_host::fault_loop::Readers;
+use bifolio_host::touchers::STACK;
 use bifolio_host::{
-    Counter, Detail, Direction, Event, EventKind, Observer, SetupError, Side, Space, SpaceConfig,
+    Counter, Detail, Direction, Event, EventKind, Observer, PolicyName, SetupError, Side, Space, SpaceConfig,
 };
 use bifolio_policy::FixedOrders;
 use bifolio_sys::{
-    AddressRange, Features, Mapping, Memfd, PAGE, Placement, ProgramMemory, Protection, process,
+    AddressRange, Features, Mapping, Memfd, PAGE, Placement, ProgramMemory, Protection, SharedBytes, process,
 };
 
 const PAGES: usize = 512;
@@ -291,22 +293,56 @@ fn program_memory_joins_no_such_space() {
     assert!(matches!(refused, SetupError::ToucherAdopts), "{refused}");
 }
 
+/// What a byte of a stack holds before it is used.
+const UNUSED: u8 = 0xA5;
+
+/// Touches all pages of memory, on a stack that is looked at afterwards.
+extern "C" fn touch_all(window: *mut libc::c_void) -> *mut libc::c_void {
+    // SAFETY: the test's own window, which outlives the thread.
+    let window = unsafe { &*window.cast::<SharedBytes<'_>>() };
+    for page in 0..PAGES {
+        window.store_u64(page * PAGE, 1).expect("inside");
+    }
+    std::ptr::null_mut()
+}
+
+/// Bytes of stack that a thread uses to touch all pages.
+fn stack_of(window: SharedBytes<'_>) -> usize {
+    let mut stack = vec![UNUSED; 1 << 20];
+    let (mut attributes, mut thread) = (std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit(), 0);
+    // SAFETY: room for attributes.
+    assert_eq!(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) }, 0);
+    let (start, len) = (stack.as_mut_ptr().cast(), stack.len());
+    // SAFETY: initialised, and a stack that outlives the thread.
+    assert_eq!(unsafe { libc::pthread_attr_setstack(attributes.as_mut_ptr(), start, len) }, 0);
+    let argument = (&raw const window).cast_mut().cast();
+    // SAFETY: all of it outlives the thread, which is waited for.
+    let made = unsafe { libc::pthread_create(&raw mut thread, attributes.as_ptr(), touch_all, argument) };
+    assert_eq!(made, 0);
+    // SAFETY: a thread that nobody else waits for.
+    assert_eq!(unsafe { libc::pthread_join(thread, std::ptr::null_mut()) }, 0);
+    stack.len() - stack.iter().take_while(|byte| **byte == UNUSED).count()
+}
+
 #[test]
 fn touch_needs_no_more_stack_than_the_program_is_told() {
     if !kernel::grants("touch_needs_no_more_stack_than_the_program_is_told", NEEDED) {
         return;
     }
-    let (space, span) = space(config(0, BYTES, Some(BYTES / 2)));
-    std::thread::scope(|scope| {
-        // What the thread itself uses comes on top: the test asks for a little more than is told.
-        let small = std::thread::Builder::new().stack_size(bifolio_host::touchers::STACK);
-        let touch = || {
-            for page in 0..PAGES {
-                space.window(span).store_u64(page * PAGE, 1).expect("inside");
-            }
-        };
-        small.spawn_scoped(scope, touch).expect("a thread").join().expect("no panic");
-    });
+    let short = config(0, BYTES, Some(BYTES / 2));
+    let unchecked = SpaceConfig { checked: false, ..config(9, BYTES, None) };
+    let named = SpaceConfig { ram: Some(BYTES / 2), ..SpaceConfig::new(2 * BYTES, BYTES) };
+    let named = SpaceConfig { readers: Some(Readers::Toucher), ..named.with_policy(PolicyName::default()) };
+    for config in [short, unchecked, named] {
+        let (space, span) = space(config);
+        for _ in 0..2 {
+            // The thread itself has about 4 KiB, its thread-local memory included.
+            let used = stack_of(space.window(span));
+            println!("{used} bytes of stack");
+            assert!(used <= STACK, "{used}");
+            let _: Result<(), _> = space.prefetch(span, Side::DEVICE);
+        }
+    }
 }
 
 /// Set in the child that is to die, to the case that it does.

@@ -23,7 +23,6 @@ fn rows_of_faults_are_those_promised() {
             "fault.cpu.64k",
             "fault.cpu.2m",
             "fault.toucher.4k",
-            "fault.toucher.2m",
             "fault.toucher.4k.two",
             "fault.device.2m",
             "checked.fault.2m",
