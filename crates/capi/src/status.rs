@@ -117,7 +117,7 @@ impl From<SetupError> for Error {
     fn from(error: SetupError) -> Error {
         let code = match &error {
             SetupError::TooSmall { .. } | SetupError::Granule { .. } => BF_E_ARGUMENT,
-            SetupError::Uffd(_) => BF_E_GRANT,
+            SetupError::Uffd(_) | SetupError::Toucher(_) => BF_E_GRANT,
             SetupError::Node(_) => BF_E_BUSY,
             _ => BF_E_MEMORY,
         };

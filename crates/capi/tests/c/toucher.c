@@ -19,7 +19,7 @@ static void *adds(void *word) {
 }
 
 int main(void) {
-    bf_device device;
+    bf_device device, home = {0};
     bf_port port;
     pthread_t threads[2];
     void *out;
@@ -40,7 +40,7 @@ int main(void) {
     CHECK(pipe(ends) == 0);
     CHECK(write(ends[1], block, 8) == -1 && errno == EFAULT);
     OK(bf_pin(space, block, PAGE));
-    OK(bf_prefetch(space, block, PAGE, (bf_device){0}));
+    OK(bf_prefetch(space, block, PAGE, home));
     CHECK(write(ends[1], block, 8) == 8);
     OK(bf_unpin(space, block, PAGE));
     CHECK(bf_adopt(space, block, PAGE) == BF_E_ARGUMENT);
