@@ -105,7 +105,7 @@ fn read_events(uffd: &Uffd, stop: &EventFd, under_way: &Arc<UnderWay>, moved: &S
         // Before the read, which lets the program go on.
         let reading = Part::of(under_way);
         match uffd.read(&mut buffer) {
-            Ok(messages) => messages.filter_map(moved_by).for_each(|it| {
+            Ok(messages) => messages.filter_map(|message| moved_by(&message)).for_each(|it| {
                 moved.send((it, Part::of(under_way))).expect("its receiver ends after this thread");
             }),
             Err(error) if matches!(error.errno, Errno::INTR | Errno::AGAIN) => {}
@@ -116,8 +116,8 @@ fn read_events(uffd: &Uffd, stop: &EventFd, under_way: &Arc<UnderWay>, moved: &S
     }
 }
 
-fn moved_by(message: Message) -> Option<Moved> {
-    match message {
+fn moved_by(message: &Message) -> Option<Moved> {
+    match *message {
         Message::Remap { from, to, len } => Some(Moved { from: from..from + len, to }),
         _ => None,
     }

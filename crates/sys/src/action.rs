@@ -32,7 +32,7 @@ pub(crate) struct SigInfo {
 
 /// The kernel's `struct sigaction`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Action {
     handler: usize,
     flags: usize,
@@ -111,7 +111,7 @@ impl Action {
     /// 2. This was read from the kernel.
     pub(crate) unsafe fn perform(&self, info: *mut SigInfo, context: *mut c_void) {
         // SAFETY: the kernel's own record, says the caller.
-        let (signal, code) = unsafe { ((*info).signal, (*info).code) };
+        let &SigInfo { signal, code, .. } = unsafe { &*info };
         match self.handler {
             // What the kernel raises for an access cannot be ignored: it would be raised again for ever.
             IGNORE if !is_of_access(code) => {}
@@ -120,8 +120,9 @@ impl Action {
                 unsafe { end_by(signal, info) };
             }
             handler => {
-                // SAFETY: the context is the kernel's, which has the mask there.
-                let interrupted = unsafe { context.byte_add(MASK_OFFSET).cast::<u64>().read() };
+                let mask = context.wrapping_byte_add(MASK_OFFSET).cast::<u64>();
+                // SAFETY: the context is the kernel's, which has the mask there, aligned.
+                let interrupted = unsafe { mask.read() };
                 let itself = if self.has(uapi::SA_NODEFER) { 0 } else { bit(signal) };
                 // Refused by no kernel that knows the call.
                 let _: Result<u64, Errno> = raw::set_signal_mask(interrupted | self.mask | itself);

@@ -47,6 +47,9 @@ const SIGBUS: i32 = uapi::SIGBUS as i32;
 const NO_PAGE: i32 = uapi::BUS_ADRERR as i32;
 /// Code of a SIGBUS for a page whose bytes are lost.
 const LOST: i32 = uapi::BUS_MCEERR_AR as i32;
+/// How much of it is lost: a page of 4 KiB.
+const LOST_BITS: i16 = 12;
+const _: () = assert!(crate::PAGE == 1 << LOST_BITS);
 /// Signals that an instruction of the handler itself may raise. SIGSYS is among them, as system calls may trap.
 const OF_INSTRUCTIONS: u64 = bit(uapi::SIGILL as i32)
     | bit(uapi::SIGTRAP as i32)
@@ -93,6 +96,8 @@ pub enum WatchError {
 
 /// Ranges that can be watched at once.
 const SLOTS: usize = 256;
+/// Counts of the users of a range. Threads that touch at the same time should not write to the same cache line.
+const COUNTS: usize = 4;
 
 /// A range that is watched, or free.
 #[derive(Debug)]
@@ -103,8 +108,22 @@ struct Slot {
     end: AtomicUsize,
     /// Null while it is free.
     answer: AtomicPtr<Arc<dyn AnswerTouch>>,
-    /// Threads that use the answer.
-    users: AtomicU32,
+    /// Threads that use the answer: all together.
+    users: [Count; COUNTS],
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct Count(AtomicU32);
+
+impl Count {
+    /// The one for the calling thread, by where its stack is.
+    fn of_thread(counts: &[Count; COUNTS]) -> &Count {
+        let here = 0_u8;
+        // Stacks are a large power of two apart, and a few pages: the multiplication mixes all bits into the highest.
+        let mixed = (&raw const here as usize >> 16).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        &counts[mixed >> (usize::BITS - COUNTS.ilog2())]
+    }
 }
 
 static TABLE: [Slot; SLOTS] = [const {
@@ -112,7 +131,7 @@ static TABLE: [Slot; SLOTS] = [const {
         start: AtomicUsize::new(0),
         end: AtomicUsize::new(0),
         answer: AtomicPtr::new(null_mut()),
-        users: AtomicU32::new(0),
+        users: [const { Count(AtomicU32::new(0)) }; COUNTS],
     }
 }; SLOTS];
 
@@ -165,8 +184,11 @@ impl Drop for Watch {
         slot.end.store(0, SeqCst);
         let answer = slot.answer.swap(null_mut(), SeqCst);
         // Who comes from here on finds null. Both sides write first and read second, in one order for all.
-        while slot.users.load(SeqCst) > 0 {
-            std::thread::yield_now();
+        // A count that was 0 once stays without users of the answer.
+        for Count(users) in &slot.users {
+            while users.load(SeqCst) > 0 {
+                std::thread::yield_now();
+            }
         }
         // SAFETY: 1. made by `Box::into_raw` in `start`, and taken out of the slot for good; 2. nobody uses it.
         drop(unsafe { Box::from_raw(answer) });
@@ -181,11 +203,12 @@ impl Slot {
 
     /// Asks the answer, if there is one still.
     fn ask(&self, ask: impl FnOnce(&dyn AnswerTouch) -> Touched) -> Touched {
-        self.users.fetch_add(1, SeqCst);
+        let Count(users) = Count::of_thread(&self.users);
+        users.fetch_add(1, SeqCst);
         // SAFETY: null, or made by `Box::into_raw`; whoever takes it out waits for `users` to be 0.
         let answer = unsafe { self.answer.load(SeqCst).as_ref() };
         let touched = answer.map_or(Touched::NotMine, |answer| ask(answer.as_ref()));
-        self.users.fetch_sub(1, SeqCst);
+        users.fetch_sub(1, SeqCst);
         touched
     }
 }
@@ -193,13 +216,16 @@ impl Slot {
 fn install() -> Result<(), rustix::io::Errno> {
     PROCESS.store(process::pid(), Relaxed);
     // Before the handler can run.
-    keep(Action::read(SIGBUS)?);
+    let first = Action::read(SIGBUS)?;
+    keep(first);
     let ours = Action::of(on_sigbus, !OF_INSTRUCTIONS);
     // SAFETY: the handler accesses static memory, and what the kernel gives it. What it calls runs at accesses of watched
     // memory, or is a handler of the program.
     let before = unsafe { ours.install(SIGBUS) }?;
-    // Another thread may have changed it in between.
-    keep(before);
+    if before != first {
+        // Another thread has changed it in between.
+        keep(before);
+    }
     Ok(())
 }
 
@@ -210,15 +236,15 @@ fn keep(before: Action) {
 
 /// The handler for SIGBUS. Nothing unwinds out of it: a panic ends the process.
 extern "C" fn on_sigbus(_signal: i32, info: *mut SigInfo, context: *mut c_void) {
-    // SAFETY: the kernel's record, which no one else sees.
-    let (code, address) = unsafe { ((*info).code, (*info).address) };
-    let touched = if code == NO_PAGE { keeping_errno(|| ask_all(address)) } else { Touched::NotMine };
+    // SAFETY: the kernel's record, which no one else sees until it is passed on.
+    let known = unsafe { &mut *info };
+    let address = known.address;
+    let touched = if known.code == NO_PAGE { keeping_errno(|| ask_all(address)) } else { Touched::NotMine };
     if touched == Touched::Again {
         return;
     }
     if touched == Touched::Lost {
-        // SAFETY: as above.
-        unsafe { ((*info).code, (*info).lost_bits) = (LOST, crate::PAGE.trailing_zeros() as i16) };
+        (known.code, known.lost_bits) = (LOST, LOST_BITS);
     }
     // SAFETY: never null where the handler is installed, and never freed.
     let before = unsafe { *BEFORE.load(SeqCst) };

@@ -28,7 +28,7 @@ int main(void) {
     device = attach_hosted(space, MIB);
     port = open_port(device, 0);
     OK(bf_alloc(space, PAGES * PAGE, PAGE, &out));
-    block = out;
+    block = (char *)out;
     for (i = 0; i < PAGES; i++) store(port, va_of(block) + (uint64_t)i * PAGE, 100);
     for (i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, adds, (void *)(uintptr_t)(i * 8)) == 0);
     for (i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);

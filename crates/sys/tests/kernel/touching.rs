@@ -1,4 +1,5 @@
 //! Faults that the touching thread answers, and every other SIGBUS, which goes the way it went before.
+#![expect(clippy::print_stdout, reason = "a child tells its parent how far it came")]
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -55,8 +56,10 @@ impl AnswerTouch for Filler {
 }
 
 fn set_errno(value: i32) {
+    // SAFETY: no preconditions.
+    let errno = unsafe { libc::__errno_location() };
     // SAFETY: of this thread.
-    unsafe { *libc::__errno_location() = value };
+    unsafe { errno.write(value) };
 }
 
 #[test]
@@ -160,10 +163,14 @@ static BLOCKED: AtomicUsize = AtomicUsize::new(0);
 
 /// Notes what it gets, and repairs nothing: a test that goes on makes the access good first, or jumps.
 extern "C" fn handler(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel's record of a fault.
-    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    // SAFETY: the kernel's record.
+    let known = unsafe { &*info };
+    let code = known.si_code;
+    // SAFETY: that of a fault; of a sent signal it is a number, which is not used.
+    let address = unsafe { known.si_addr() } as usize;
+    let bits = info.cast::<i16>().wrapping_add(12);
     // SAFETY: the record is longer; the bits are behind the address.
-    let lost = unsafe { info.cast::<i16>().add(12).read() };
+    let lost = unsafe { bits.read() };
     FOUND[0].store(code as usize, SeqCst);
     FOUND[1].store(address, SeqCst);
     FOUND[2].store(lost as usize, SeqCst);
