@@ -1,20 +1,24 @@
 //! What a page fault costs, by folio size: on the CPU for a folio that is on the device, and on the device.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::Order;
+use bifolio_host::fault_loop::Readers;
 use bifolio_host::{Side, Space, SpaceConfig};
 use bifolio_policy::FixedOrders;
-use bifolio_sys::AddressRange;
+use bifolio_sys::process::{allowed_cpus, pin_this_thread};
+use bifolio_sys::{AddressRange, SysError};
 use bifolio_trace::{Options, Recorder};
 use tempfile::NamedTempFile;
 
 use crate::device_write::write_all;
-use crate::floor::{Answered, CopyFloor, FaultFloor};
+use crate::floor::{Answered, CopyFloor, FaultFloor, Who};
 use crate::progress::{Watch, prepare, repeat};
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::Samples;
@@ -25,6 +29,8 @@ const FAULT: f64 = 1.15;
 const CHECKED: f64 = 10.0;
 /// Most that a recorded fault may cost, in faults that are not recorded.
 const TRACED: f64 = 1.05;
+/// Least that two threads should do of what one does.
+const TWO: f64 = 1.7;
 /// Handler threads, as a space has.
 const HANDLERS: usize = 2;
 
@@ -39,9 +45,11 @@ pub fn rows(effort: Effort, watch: &mut Watch<'_>) -> Result<Vec<Row>, BenchErro
     };
     let faults = |name, order, folios| Faults { name, order, folios, rounds };
     Ok(vec![
-        cpu(&faults("fault.cpu.4k", Order::ZERO, 256), watch)?,
-        cpu(&faults("fault.cpu.64k", Order::K64, 64), watch)?,
-        cpu(&faults("fault.cpu.2m", Order::PMD, 16), watch)?,
+        cpu(&faults("fault.cpu.4k", Order::ZERO, 256), None, watch)?,
+        cpu(&faults("fault.cpu.64k", Order::K64, 64), None, watch)?,
+        cpu(&faults("fault.cpu.2m", Order::PMD, 16), None, watch)?,
+        cpu(&faults("fault.toucher.4k", Order::ZERO, 256), Some(Readers::Toucher), watch)?,
+        two_touchers(&faults("fault.toucher.4k.two", Order::ZERO, 1024), watch)?,
         device(&faults("fault.device.2m", Order::PMD, 16), watch)?,
         checked(&faults("checked.fault.2m", Order::PMD, 16), watch)?,
         traced(&faults("traced.fault.4k", Order::ZERO, 256), watch)?,
@@ -88,13 +96,15 @@ pub(crate) fn byte_len(order: Order) -> usize {
 
 /// Faults of the CPU on folios that the device has written, against a bare fault. The smaller folios' floor is
 /// `UFFDIO_COPY`; that of 2 MiB is a plain copy, since `UFFDIO_COPY` of so much is far from the floor.
-fn cpu(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
+fn cpu(faults: &Faults, readers: Option<Readers>, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
     let &Faults { name, order, folios, rounds } = faults;
     prepare(name, rounds, watch);
-    let (space, span) = space_of(order, folios)?;
     let bytes = byte_len(order);
+    let config = SpaceConfig { readers, ..SpaceConfig::new(folios * bytes, folios * bytes) };
+    let (space, span) = space_from(config, order)?;
     let answered = if order == Order::PMD { Answered::CopyAside(bytes) } else { Answered::Copy(bytes) };
-    let floor = FaultFloor::new(folios, HANDLERS, answered)?;
+    let who = if readers == Some(Readers::Toucher) { Who::Toucher } else { Who::Threads(HANDLERS) };
+    let floor = FaultFloor::new(folios, who, answered)?;
     let (mut ours, mut bare) = (Samples::default(), Samples::default());
     repeat(name, rounds, watch, |_| {
         move_all(&space, span, Side::DEVICE)?;
@@ -108,6 +118,64 @@ fn cpu(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
         Ok::<(), BenchError>(())
     })?;
     Ok(Row::time(name, ours.median_us(), bare.median_us(), FAULT))
+}
+
+/// What two threads that answer their own faults do in a time, against what one does. Each touches the half of the memory that
+/// the other leaves, which lie in different blocks.
+fn two_touchers(faults: &Faults, watch: &mut Watch<'_>) -> Result<Row, BenchError> {
+    let &Faults { name, order, folios, rounds } = faults;
+    prepare(name, rounds, watch);
+    let bytes = byte_len(order);
+    let readers = Some(Readers::Toucher);
+    let config = SpaceConfig { readers, ..SpaceConfig::new(folios * bytes, folios * bytes) };
+    let (space, span) = space_from(config, order)?;
+    let touch = |numbers: Range<usize>| {
+        for folio in numbers {
+            let _: u8 = space.window(span).read(folio * bytes).expect("inside the allocation");
+        }
+    };
+    let half = folios / 2;
+    let (mut alone, mut both) = (Samples::default(), Samples::default());
+    repeat(name, rounds, watch, |_| {
+        move_all(&space, span, Side::DEVICE)?;
+        write_all(&space, span)?;
+        alone.push(at_once(&[&|| touch(0..half)]));
+        move_all(&space, span, Side::DEVICE)?;
+        write_all(&space, span)?;
+        both.push(at_once(&[&|| touch(0..half), &|| touch(half..folios)]));
+        Ok::<(), BenchError>(())
+    })?;
+    let per_ms = |faults: usize, time: &Samples| faults as f64 * 1000.0 / time.median_us();
+    Ok(Row::gain(name, "/ms", per_ms(folios, &both), per_ms(half, &alone), TWO))
+}
+
+/// Does several things at once, each on a thread and a processor of its own, and tells the time from the start of the first to the end of the
+/// last.
+fn at_once(work: &[&(dyn Fn() + Sync)]) -> Duration {
+    let ready = AtomicUsize::new(0);
+    let processors = allowed_cpus().unwrap_or_default();
+    let timed = |number: usize| {
+        // Where there are fewer, or none may be chosen, the kernel's choice has to do: it puts new threads together for
+        // milliseconds, which is as long as all of this takes.
+        if let Some(processor) = processors.get(number) {
+            let _: Result<(), SysError> = pin_this_thread(*processor);
+        }
+        ready.fetch_add(1, Ordering::SeqCst);
+        // Threads that sleep until all are there would not begin at once.
+        while ready.load(Ordering::SeqCst) < work.len() {
+            std::hint::spin_loop();
+        }
+        let start = Instant::now();
+        work[number]();
+        (start, Instant::now())
+    };
+    let times: Vec<_> = std::thread::scope(|scope| {
+        let timed = &timed;
+        let threads: Vec<_> = (0..work.len()).map(|number| scope.spawn(move || timed(number))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("touching does not panic")).collect()
+    });
+    let first = times.iter().map(|(start, _)| *start).min().expect("some work");
+    times.iter().map(|(_, end)| *end - first).max().expect("some work")
 }
 
 /// Faults of the CPU where every rule is judged at every transition, against the same faults unchecked.

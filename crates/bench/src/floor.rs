@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bifolio_host::fault_loop::{Answer, Fault, Handlers, Readers};
+use bifolio_host::fault_loop::{Answer, Fault, Handlers, HandlersError, Readers};
+use bifolio_sys::touch::{AnswerTouch, Touched, Watch};
 use bifolio_sys::{
     AddressRange, CopyMode, Features, HUGE_PAGE, Mapping, Modes, Outcome, PAGE, Placement, Protection, Reads,
     Uffd, Wake, advise,
@@ -55,45 +56,89 @@ pub enum Answered {
     CopyAside(usize),
 }
 
-/// Memory whose faults are answered with nothing of Bifolio but the threads.
+/// Answers bare faults.
+struct ByHand {
+    uffd: Arc<Uffd>,
+    region: Arc<Mapping>,
+    copy: CopyFloor,
+    answered: Answered,
+}
+
+impl ByHand {
+    fn answer_at(&self, address: usize) {
+        let page = AddressRange::new(address & !(PAGE - 1), PAGE).expect("one page");
+        let _: Outcome = match self.answered {
+            Answered::Copy(bytes) => {
+                let start = address - (address - self.region.span().start()) % bytes;
+                let target = AddressRange::new(start, bytes).expect("inside the region");
+                self.uffd.copy(target, self.copy.from.bytes(0, bytes).expect("inside"), CopyMode::empty())
+            }
+            Answered::CopyAside(bytes) => {
+                self.copy.copy(bytes);
+                self.uffd.zeropage(page, Wake::Now)
+            }
+        };
+    }
+}
+
+impl Answer for ByHand {
+    fn answer(&self, fault: Fault) {
+        self.answer_at(fault.address);
+    }
+}
+
+impl AnswerTouch for ByHand {
+    fn touched(&self, address: usize) -> Touched {
+        self.answer_at(address);
+        Touched::Again
+    }
+}
+
+/// Who answers bare faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Who {
+    /// So many threads that wait for them.
+    Threads(usize),
+    /// The thread that touches.
+    Toucher,
+}
+
+/// Memory whose faults are answered with nothing of Bifolio but the threads, or the handler of a signal.
 pub struct FaultFloor {
-    /// Dropped first.
+    /// Dropped first, like the next.
     handlers: Option<Handlers>,
+    watch: Option<Watch>,
     region: Arc<Mapping>,
     stride: usize,
 }
 
 impl FaultFloor {
-    /// Makes `faults` places to touch, answered as told by `threads` threads.
+    /// Makes `faults` places to touch, answered as told.
     ///
     /// # Errors
     /// Without memory or userfaultfd.
-    pub fn new(faults: usize, threads: usize, answered: Answered) -> Result<FaultFloor, BenchError> {
+    pub fn new(faults: usize, who: Who, answered: Answered) -> Result<FaultFloor, BenchError> {
         let (Answered::Copy(bytes) | Answered::CopyAside(bytes)) = answered;
         let place = Placement::Aligned(HUGE_PAGE);
         let region = Arc::new(Mapping::anonymous(faults * bytes, Protection::ReadWrite, place)?);
-        let (uffd, _) = Uffd::open_ready(Reads::Blocking, Features::empty(), Features::empty())?;
+        let signal = if who == Who::Toucher { Features::SIGBUS } else { Features::empty() };
+        let (uffd, _) = Uffd::open_ready(Reads::Blocking, signal, Features::empty())?;
         let uffd = Arc::new(uffd);
         uffd.register(region.all(), Modes::MISSING)?;
         let copy = CopyFloor::new((64 << 20).max(bytes * 4))?;
-        let (from, kernel) = (Arc::clone(&region), Arc::clone(&uffd));
-        let answer = move |Fault { address, .. }: Fault| {
-            let page = AddressRange::new(address & !(PAGE - 1), PAGE).expect("one page");
-            let _: Outcome = match answered {
-                Answered::Copy(bytes) => {
-                    let start = address - (address - from.span().start()) % bytes;
-                    let target = AddressRange::new(start, bytes).expect("inside the region");
-                    kernel.copy(target, copy.from.bytes(0, bytes).expect("inside"), CopyMode::empty())
-                }
-                Answered::CopyAside(bytes) => {
-                    copy.copy(bytes);
-                    kernel.zeropage(page, Wake::Now)
-                }
-            };
-        };
-        let answer: Arc<dyn Answer> = Arc::new(answer);
-        let handlers = Some(Handlers::start(uffd, threads, Readers::Handlers, &answer)?);
-        Ok(FaultFloor { handlers, region, stride: bytes })
+        let by_hand =
+            Arc::new(ByHand { uffd: Arc::clone(&uffd), region: Arc::clone(&region), copy, answered });
+        let (mut handlers, mut watch) = (None, None);
+        match who {
+            Who::Threads(count) => {
+                let answer: Arc<dyn Answer> = by_hand;
+                handlers = Some(Handlers::start(uffd, count, Readers::Handlers, &answer)?);
+            }
+            Who::Toucher => {
+                watch = Some(Watch::start(region.all(), by_hand).map_err(HandlersError::Watch)?);
+            }
+        }
+        Ok(FaultFloor { handlers, watch, region, stride: bytes })
     }
 
     /// Touches place number `place`.
@@ -113,5 +158,6 @@ impl FaultFloor {
 impl Drop for FaultFloor {
     fn drop(&mut self) {
         self.handlers = None;
+        self.watch = None;
     }
 }

@@ -40,7 +40,11 @@ typedef struct { uint32_t size, full_faults /* system calls may touch device pag
 bf_status bf_probe(bf_grants *out);                                  /* (any, never) what `bifolio doctor` says */
 
 /* ---- 2. space: the host program's side -------------------------------------------------------------------- */
-enum { BF_SPACE_NO_THREADS = 1 /* you call bf_serve */, BF_SPACE_CHECKED = 2, BF_SPACE_VIRTUAL_TIME = 4 };
+enum { BF_SPACE_NO_THREADS = 1 /* you call bf_serve */, BF_SPACE_CHECKED = 2, BF_SPACE_VIRTUAL_TIME = 4,
+       BF_SPACE_TOUCHER = 8 /* a thread that touches answers its fault itself, in a handler for SIGBUS: see below */ };
+/* BF_SPACE_TOUCHER: faults cost a third, and are for memory that only code touches. A system call on a page that is away fails with
+ * EFAULT: bf_pin, then bf_prefetch home, before it. SIGBUS must not be blocked where memory is touched, 64 KiB of stack be left,
+ * and a handler for SIGBUS that you install later pass on what it does not know. No bf_adopt: BF_E_ARGUMENT. Not with NO_THREADS. */
 typedef struct { uint32_t size, flags; uint64_t bytes; uint64_t ram_limit /* 0: none */; } bf_space_config;
 bf_status bf_space_open(const bf_space_config *, bf_space *out);     /* (any, moves) */
 bf_status bf_space_close(bf_space, uint64_t patience_ns);            /* (any, moves) everything comes home; BF_E_BUSY names holders,

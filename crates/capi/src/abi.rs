@@ -43,6 +43,7 @@ pub const BF_ATOMIC: u32 = 4;
 pub const BF_SPACE_NO_THREADS: u32 = 1;
 pub const BF_SPACE_CHECKED: u32 = 2;
 pub const BF_SPACE_VIRTUAL_TIME: u32 = 4;
+pub const BF_SPACE_TOUCHER: u32 = 8;
 
 pub const BF_ADVISE_PREFER: c_int = 0;
 pub const BF_ADVISE_NORMAL: c_int = 4;

@@ -9,7 +9,10 @@ use bifolio_host::device::Device;
 use bifolio_host::fault_loop::Readers;
 use bifolio_host::{AddressRange, Advice, NodeId, Observer, PAGE, Side, Space, SpaceConfig};
 
-use crate::abi::{BF_E_RANGE, BF_SPACE_CHECKED, BF_SPACE_NO_THREADS, BF_SPACE_VIRTUAL_TIME, bf_space_config};
+use crate::abi::{
+    BF_E_RANGE, BF_SPACE_CHECKED, BF_SPACE_NO_THREADS, BF_SPACE_TOUCHER, BF_SPACE_VIRTUAL_TIME,
+    bf_space_config,
+};
 use crate::blocks::SmallBlocks;
 use crate::device::DeviceState;
 use crate::edge::program_memory;
@@ -40,7 +43,7 @@ pub struct SpaceState {
     pins: Mutex<BTreeMap<(usize, usize), u32>>,
 }
 
-pub const FLAGS: u32 = BF_SPACE_NO_THREADS | BF_SPACE_CHECKED | BF_SPACE_VIRTUAL_TIME;
+pub const FLAGS: u32 = BF_SPACE_NO_THREADS | BF_SPACE_CHECKED | BF_SPACE_VIRTUAL_TIME | BF_SPACE_TOUCHER;
 
 impl SpaceState {
     pub fn open(config: &bf_space_config) -> Result<SpaceState, Error> {
@@ -48,6 +51,12 @@ impl SpaceState {
             return Err(Error::argument(format!("unknown flags {:#x} of a space", config.flags & !FLAGS)));
         }
         let own_threads = config.flags & BF_SPACE_NO_THREADS == 0;
+        let readers = match config.flags & (BF_SPACE_NO_THREADS | BF_SPACE_TOUCHER) {
+            0 => Readers::Separate,
+            BF_SPACE_NO_THREADS => Readers::Caller,
+            BF_SPACE_TOUCHER => Readers::Toucher,
+            _ => return Err(Error::argument("a space of BF_SPACE_TOUCHER has threads: not with NO_THREADS")),
+        };
         let devices = Arc::new(Mutex::new(BTreeMap::new()));
         let losses: Arc<dyn Observer> = Arc::new(LossObserver(Arc::clone(&devices)));
         let recorded = Arc::new(Recorded::default());
@@ -55,9 +64,9 @@ impl SpaceState {
         let space = Space::without_devices(SpaceConfig {
             ram: (config.ram_limit > 0).then(|| bytes(config.ram_limit)),
             checked: config.flags & BF_SPACE_CHECKED != 0,
-            readers: Some(if own_threads { Readers::Separate } else { Readers::Caller }),
+            readers: Some(readers),
             observers: vec![losses, Arc::clone(&recorded) as Arc<dyn Observer>],
-            program: Some(program_memory()),
+            program: (readers != Readers::Toucher).then(program_memory),
             ..SpaceConfig::new(bytes(config.bytes), PAGE)
         })?;
         let virtual_time = config.flags & BF_SPACE_VIRTUAL_TIME != 0;

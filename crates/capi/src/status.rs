@@ -93,7 +93,7 @@ impl From<FreeError> for Error {
 impl From<AdoptError> for Error {
     fn from(error: AdoptError) -> Error {
         let code = match &error {
-            AdoptError::Unaligned { .. } | AdoptError::Kind(_) => BF_E_ARGUMENT,
+            AdoptError::Unaligned { .. } | AdoptError::Kind(_) | AdoptError::NoRight => BF_E_ARGUMENT,
             AdoptError::Overlaps(_) => BF_E_BUSY,
             AdoptError::Unknown(_) => BF_E_RANGE,
             AdoptError::InUse(why) => of_failure(*why, "").code,
@@ -117,7 +117,7 @@ impl From<SetupError> for Error {
     fn from(error: SetupError) -> Error {
         let code = match &error {
             SetupError::TooSmall { .. } | SetupError::Granule { .. } => BF_E_ARGUMENT,
-            SetupError::Uffd(_) => BF_E_GRANT,
+            SetupError::Uffd(_) | SetupError::Toucher(_) => BF_E_GRANT,
             SetupError::Node(_) => BF_E_BUSY,
             _ => BF_E_MEMORY,
         };

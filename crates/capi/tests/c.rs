@@ -99,6 +99,7 @@ programs! {
     model_with_a_tlb_is_told_of_invalidations: "caches.c";
     model_time_is_the_same_in_each_run: "time.c";
     program_serves_faults_itself: "serve.c";
+    threads_that_touch_answer: "toucher.c";
     memory_of_the_program_joins_and_leaves: "adopt.c";
 }
 

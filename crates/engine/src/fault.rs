@@ -112,6 +112,13 @@ impl<V: CpuView> Engine<V> {
         }
     }
 
+    /// Whether the page at `address` is poisoned: a touch of it raises SIGBUS.
+    #[must_use]
+    pub fn is_poisoned(&self, address: usize) -> bool {
+        let found = self.blocks.find(address);
+        found.is_some_and(|found| lock(&self.poisoned).contains(&(found.id, found.page_of(address))))
+    }
+
     /// Takes the poison off pages that begin a new life; the kernel does so where zeros are mapped.
     pub(crate) fn heal(&self, found: &BlockRef<'_>, cell: &mut BlockState, run: PageRun) {
         let within = (found.id, run.first())..(found.id, run.end());
@@ -120,7 +127,9 @@ impl<V: CpuView> Engine<V> {
             lock(&self.poisoned).remove(&(id, page));
             let zeros = Transaction::cpu_fault(&cell.block, page, self.cpu_orders(found.base));
             // Without memory for it the page stays poisoned, and its toucher learns that there is none.
-            let _: Result<Finished, Failure> = self.run(found, cell, zeros, Request::new(Cause::CpuFault));
+            if self.run(found, cell, zeros, Request::new(Cause::CpuFault)).is_err() {
+                lock(&self.poisoned).insert((id, page));
+            }
         }
     }
 

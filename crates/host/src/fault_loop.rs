@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bifolio_engine::sleep::{Sleeper, begin_look};
+use bifolio_sys::touch::{Touched, WatchError};
 use bifolio_sys::{Errno, EventFd, Message, MessageBuf, ReaderStopper, StopError, SysError, Uffd, Woken};
 
 /// A fault of the CPU that waits for an answer.
@@ -41,9 +42,25 @@ pub trait Answer: Send + Sync {
     /// Answers a fault.
     fn answer(&self, fault: Fault);
 
+    /// The same for a fault of the calling thread, which is about to touch again. An answer that poisons pages says here
+    /// which are lost: kernels that are built without `CONFIG_MEMORY_FAILURE` raise the same signal for them as for pages
+    /// that are not there.
+    fn answer_own(&self, fault: Fault) -> Touched {
+        if self.was_read(&fault) {
+            self.answer(fault);
+        }
+        Touched::Again
+    }
+
     /// The program has moved registered memory by `mremap`, and goes on meanwhile.
     fn moved(&self, moved: Moved) {
         let _ = moved;
+    }
+
+    /// Whether `address` is one that registered memory was moved to, and shows its bytes.
+    fn shows_moved(&self, address: usize) -> bool {
+        let _ = address;
+        false
     }
 }
 
@@ -86,6 +103,9 @@ pub enum Readers {
     Separate,
     /// No thread of ours: the program answers faults itself, by [`serve`] on a thread that does not wait for one.
     Caller,
+    /// None for faults: a thread that touches answers the fault itself, on its own stack. See [`touchers`](crate::touchers)
+    /// for what that asks of the program.
+    Toucher,
 }
 
 /// Why handlers cannot be started.
@@ -97,6 +117,12 @@ pub enum HandlersError {
     /// No thread.
     #[error("no thread for a fault handler")]
     Thread(#[source] std::io::Error),
+    /// No way to stop the thread that reads what the program does to its mappings.
+    #[error("the reader of events cannot be made stoppable")]
+    Event(#[source] SysError),
+    /// Threads that touch are not asked for the memory.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
 }
 
 /// Threads that answer faults, until dropped.
@@ -129,7 +155,7 @@ impl Handlers {
         match readers {
             Readers::Handlers => handlers.start_readers(count, answer)?,
             Readers::Separate => handlers.start_separate(count, answer)?,
-            Readers::Caller => {}
+            Readers::Caller | Readers::Toucher => {}
         }
         Ok(handlers)
     }
@@ -190,7 +216,10 @@ impl Drop for Handlers {
     }
 }
 
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, HandlersError> {
+pub(crate) fn thread(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, HandlersError> {
     let work = move || {
         // Signals are for the program's own threads; if that is refused, they may interrupt a read, no more.
         let _: Result<(), _> = bifolio_sys::process::block_all_signals_in_this_thread();

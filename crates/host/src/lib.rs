@@ -56,6 +56,7 @@ pub mod in_place;
 pub mod setup;
 pub mod space;
 mod sync;
+pub mod touchers;
 pub mod views;
 
 pub use bifolio_builtin::{

@@ -25,6 +25,16 @@ pub enum SetupError {
     /// No userfaultfd, or, for a program, one that cannot move pages (before Linux 6.8).
     #[error("page faults cannot be caught; `bifolio doctor` says what this machine grants")]
     Uffd(#[from] ReadyError),
+    /// No faults that the touching thread could answer.
+    #[error(
+        "the kernel raises no SIGBUS for page faults (Linux 4.14 does): choose other `readers` than `Readers::Toucher`"
+    )]
+    Toucher(#[source] ReadyError),
+    /// Memory of the program in a space whose faults touching threads answer.
+    #[error(
+        "memory of the program joins no space of `Readers::Toucher`: system calls on it would fail with EFAULT"
+    )]
+    ToucherAdopts,
     /// No system memory that a space could share.
     #[error(transparent)]
     Shared(#[from] SharedError),

@@ -19,23 +19,40 @@ use bifolio_engine::device::{DeviceFault, DeviceRequest, Served};
 use bifolio_engine::{Budget, NodeParts, Parts, Residence};
 use bifolio_folio::{MemoryKind, Order, PageMap, Pfn};
 use bifolio_host::fault_loop::{Answer, Fault, Handlers, Readers};
+use bifolio_host::touchers::Touchers;
 use bifolio_host::views::shared::{Keep, ReachableMemory, SharedView};
 use bifolio_host::{Counter, Direction, Engine, Side, Statistics};
 use bifolio_migrate::{Failure, NodeId, Rights};
 use bifolio_policy::FixedOrders;
 use bifolio_pool::{DevicePool, MirrorPool, PoolName};
 use bifolio_sim::faulty::{Call, FailAfter, FaultKind, FaultyDevice, FaultyView, Script};
+use bifolio_sys::touch::Touched;
 use bifolio_sys::{AddressRange, Features, PAGE, Reads, SharedBytes, Uffd};
 
 struct Machine {
-    /// Dropped first.
+    /// Dropped first, like the next.
     handlers: Option<Handlers>,
+    touchers: Option<Touchers>,
     engine: Arc<Engine<FaultyView<SharedView>>>,
     statistics: Statistics,
     failures: Arc<FailAfter>,
     /// The device is gone for good: every copy fails.
     lost: Arc<AtomicBool>,
     span: AddressRange,
+}
+
+/// As a space answers.
+struct ByEngine(Arc<Engine<FaultyView<SharedView>>>);
+
+impl Answer for ByEngine {
+    fn answer(&self, fault: Fault) {
+        let _: Result<_, Failure> = self.0.cpu_fault(fault.address);
+    }
+
+    fn answer_own(&self, fault: Fault) -> Touched {
+        self.answer(fault);
+        if self.0.is_poisoned(fault.address) { Touched::Lost } else { Touched::Again }
+    }
 }
 
 const BYTES: usize = 2 << 20;
@@ -49,6 +66,16 @@ impl Machine {
     }
 
     fn with_pool(pool: Arc<dyn DevicePool>, kind: MemoryKind, device_pages: u64, ram_pages: u64) -> Machine {
+        Machine::answered(Readers::Separate, pool, kind, device_pages, ram_pages)
+    }
+
+    fn answered(
+        readers: Readers,
+        pool: Arc<dyn DevicePool>,
+        kind: MemoryKind,
+        device_pages: u64,
+        ram_pages: u64,
+    ) -> Machine {
         let (failures, lost) = (FailAfter::never(), Arc::new(AtomicBool::new(false)));
         let script = || {
             let (failures, lost) = (Arc::clone(&failures), Arc::clone(&lost));
@@ -57,8 +84,12 @@ impl Machine {
                 false => failures.fault(call),
             })
         };
-        let required = Features::MINOR_SHMEM | Features::EVENT_REMAP;
-        let (uffd, _) = Uffd::open_ready(Reads::Blocking, required, Features::POISON).expect("a userfaultfd");
+        let (reads, signal) = match readers {
+            Readers::Toucher => (Reads::NonBlocking, Features::SIGBUS),
+            _ => (Reads::Blocking, Features::empty()),
+        };
+        let required = Features::MINOR_SHMEM | Features::EVENT_REMAP | signal;
+        let (uffd, _) = Uffd::open_ready(reads, required, Features::POISON).expect("a userfaultfd");
         let uffd = Arc::new(uffd);
         let memory = Memory::new(Pfn::ZERO, device_pages).expect("device memory");
         let reachable = ReachableMemory { memfd: Arc::clone(memory.memfd()), first: Pfn::ZERO };
@@ -84,12 +115,15 @@ impl Machine {
         .expect("one node");
         engine.blocks().add_region(span.start()..span.end()).expect("blocks");
         engine.map(span.start()..span.end()).expect("blocks");
-        let answering = Arc::clone(&engine);
-        let answer: Arc<dyn Answer> = Arc::new(move |fault: Fault| {
-            let _: Result<_, Failure> = answering.cpu_fault(fault.address);
-        });
-        let handlers = Some(Handlers::start(uffd, 2, Readers::Separate, &answer).expect("handlers"));
-        let machine = Machine { handlers, engine, statistics, failures, lost, span };
+        let answer: Arc<dyn Answer> = Arc::new(ByEngine(Arc::clone(&engine)));
+        let (mut handlers, mut touchers) = (None, None);
+        if readers == Readers::Toucher {
+            let memory = engine.view().inner().window(span);
+            touchers = Some(Touchers::start(uffd, memory, &answer).expect("touchers"));
+        } else {
+            handlers = Some(Handlers::start(uffd, 2, readers, &answer).expect("handlers"));
+        }
+        let machine = Machine { handlers, touchers, engine, statistics, failures, lost, span };
         for word in (0..WORDS).step_by(64) {
             machine.window().store_u64(word * 8, word as u64 + 1).expect("inside");
         }
@@ -122,6 +156,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.handlers = None;
+        self.touchers = None;
     }
 }
 
@@ -161,11 +196,15 @@ const REQUESTS: [Request; 6] = [
 ];
 
 fn survives_every_failure(name: PoolName, kind: MemoryKind, device_pages: u64, ram_pages: u64) {
+    survives_answered(Readers::Separate, name, kind, device_pages, ram_pages);
+}
+
+fn survives_answered(readers: Readers, name: PoolName, kind: MemoryKind, device_pages: u64, ram_pages: u64) {
     for request in REQUESTS {
         for first in [None, Some(Request::ToDevice), Some(Request::DeviceFault)] {
             for calls in 0.. {
                 let pool = name.make(device_pages).expect("a pool");
-                let machine = Machine::with_pool(pool, kind, device_pages, ram_pages);
+                let machine = Machine::answered(readers, pool, kind, device_pages, ram_pages);
                 first.into_iter().for_each(|first| perform(&machine, first));
                 machine.failures.fail_after(calls);
                 perform(&machine, request);
@@ -209,6 +248,17 @@ fn coherent_memory_survives_every_failure() {
         return;
     }
     survives_every_failure(PoolName::Buddy, MemoryKind::Coherent, 1024, 1024);
+}
+
+#[test]
+fn memory_that_touchers_answer_for_survives_every_failure() {
+    let needed = kernel::SHARED | Features::SIGBUS;
+    if !kernel::grants("memory_that_touchers_answer_for_survives_every_failure", needed) {
+        return;
+    }
+    survives_answered(Readers::Toucher, PoolName::Buddy, MemoryKind::Private, 1024, 1024);
+    survives_answered(Readers::Toucher, PoolName::Buddy, MemoryKind::Private, 1024, 128);
+    survives_answered(Readers::Toucher, PoolName::Buddy, MemoryKind::Coherent, 1024, 1024);
 }
 
 /// The pools beyond the default one, on a device that is full with a few folios.
@@ -295,17 +345,22 @@ fn touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes() {
     ) {
         return;
     }
-    if std::env::var_os(CHILD).is_none() {
+    let Ok(readers) = std::env::var(CHILD) else {
         let name = "touching_a_page_that_a_lost_device_holds_is_sigbus_and_never_stale_bytes";
-        let child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", name, "--nocapture"])
-            .env(CHILD, "1")
-            .output()
-            .expect("the child runs");
-        assert_eq!(child.status.signal(), Some(7), "SIGBUS: {}", String::from_utf8_lossy(&child.stdout));
+        for readers in ["Separate", "Toucher"] {
+            let child = Command::new(std::env::current_exe().expect("this test"))
+                .args(["--exact", name, "--nocapture"])
+                .env(CHILD, readers)
+                .output()
+                .expect("the child runs");
+            let told = String::from_utf8_lossy(&child.stdout);
+            assert_eq!(child.status.signal(), Some(7), "SIGBUS, {readers}: {told}");
+        }
         return;
-    }
-    let machine = Machine::written(MemoryKind::Private, 1024, 1024);
+    };
+    let readers = if readers == "Toucher" { Readers::Toucher } else { Readers::Separate };
+    let pool = PoolName::default().make(1024).expect("a pool");
+    let machine = Machine::answered(readers, pool, MemoryKind::Private, 1024, 1024);
     perform(&machine, Request::ToDevice);
     machine.lost.store(true, Ordering::Relaxed);
     let touched = machine.window().load_u64(0);

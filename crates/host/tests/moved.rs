@@ -10,18 +10,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bifolio_builtin::{Kernel, Unit};
 use bifolio_engine::device::DeviceFault;
 use bifolio_folio::{MemoryKind, Order};
+use bifolio_host::fault_loop::Readers;
 use bifolio_host::{Counter, Residence, Side, Space, SpaceConfig};
 use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
 
 const PAGES: usize = 64;
 
+/// Who answers faults: by default, or the threads that touch.
+const READERS: [Option<Readers>; 2] = [None, Some(Readers::Toucher)];
+
 /// A checked space with an allocation whose pages hold their numbers and one.
-fn space(kind: MemoryKind, ram: Option<usize>) -> (Space, AddressRange) {
+fn space(kind: MemoryKind, readers: Option<Readers>, ram: Option<usize>) -> (Space, AddressRange) {
     let smallest = if kind == MemoryKind::Coherent { Order::K64 } else { Order::ZERO };
     let policy = FixedOrders { largest: Order::K64, smallest, populate: Order::K64 };
     let config = SpaceConfig {
         kind,
+        readers,
         ram,
         checked: true,
         policy: Some(Box::new(policy)),
@@ -70,8 +75,9 @@ fn moved_memory_has_every_byte_wherever_its_pages_were() {
     if !kernel::grants("moved_memory_has_every_byte_wherever_its_pages_were", kernel::SHARED) {
         return;
     }
-    for ram in [None, Some(1 << 20)] {
-        let (space, span) = space(MemoryKind::Private, ram);
+    let limits = [None, Some(1 << 20)];
+    for (readers, ram) in READERS.iter().flat_map(|readers| limits.map(|ram| (*readers, ram))) {
+        let (space, span) = space(MemoryKind::Private, readers, ram);
         space.prefetch(pages(span, 0, 32), Side::DEVICE).expect("there is room");
         space.discard(pages(span, 48, 8)).expect("no folio is held elsewhere");
         let to = moved(span);
@@ -98,14 +104,16 @@ fn coherent_memory_moves_while_it_is_in_system_memory() {
     if !kernel::grants("coherent_memory_moves_while_it_is_in_system_memory", kernel::SHARED) {
         return;
     }
-    let (space, span) = space(MemoryKind::Coherent, None);
-    space.prefetch(pages(span, 0, 16), Side::DEVICE).expect("there is room");
-    let to = moved(pages(span, 32, 32));
-    for page in 0..32 {
-        assert_eq!(at(to, page).load(Ordering::Relaxed), page as u64 + 33);
+    for readers in READERS {
+        let (space, span) = space(MemoryKind::Coherent, readers, None);
+        space.prefetch(pages(span, 0, 16), Side::DEVICE).expect("there is room");
+        let to = moved(pages(span, 32, 32));
+        for page in 0..32 {
+            assert_eq!(at(to, page).load(Ordering::Relaxed), page as u64 + 33);
+        }
+        assert_eq!(space.window(span).load_u64(5 * PAGE), Ok(6), "the rest is where it was");
+        assert_eq!(space.audit(), []);
     }
-    assert_eq!(space.window(span).load_u64(5 * PAGE), Ok(6), "the rest is where it was");
-    assert_eq!(space.audit(), []);
 }
 
 /// Adds one to a word of each page, until told to stop.
@@ -131,7 +139,7 @@ fn no_write_of_either_side_is_lost_while_memory_moves() {
         return;
     }
     for round in 0..20 {
-        let (space, span) = space(MemoryKind::Private, None);
+        let (space, span) = space(MemoryKind::Private, READERS[round % 2], None);
         let (added, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let (to, written) = std::thread::scope(|scope| {
             let device = scope.spawn(|| space.launch(&Add(span, &added, &stop)));
@@ -170,7 +178,8 @@ fn what_cannot_be_followed_ends_in_a_signal() {
         return;
     }
     if let Ok(case) = std::env::var(CASE) {
-        die(&case);
+        let (case, readers) = case.split_once(',').expect("two parts");
+        die(case, READERS[usize::from(readers == "Toucher")]);
     }
     let cases = [
         ("longer", libc::SIGBUS, ""),
@@ -179,9 +188,12 @@ fn what_cannot_be_followed_ends_in_a_signal() {
         ("coherent", libc::SIGABRT, "the program moved memory that the CPU reaches on a device"),
         ("kept", libc::SIGABRT, "by MREMAP_DONTUNMAP"),
     ];
-    for (case, signal, said) in cases {
+    for ((case, signal, said), readers) in
+        cases.iter().flat_map(|case| ["Handlers", "Toucher"].map(|readers| (*case, readers)))
+    {
+        let case = format!("{case},{readers}");
         let test = std::env::current_exe().expect("this test");
-        let child = Command::new(test).args(["--exact", name, "--nocapture"]).env(CASE, case).output();
+        let child = Command::new(test).args(["--exact", name, "--nocapture"]).env(CASE, &case).output();
         let child = child.expect("the child runs");
         let told = String::from_utf8_lossy(&child.stderr);
         assert_eq!(child.status.signal(), Some(signal), "{case}: {:?} {told}", child.status);
@@ -190,9 +202,9 @@ fn what_cannot_be_followed_ends_in_a_signal() {
 }
 
 /// Does what must raise a signal, and panics if none comes.
-fn die(case: &str) -> ! {
+fn die(case: &str, readers: Option<Readers>) -> ! {
     let kind = if case == "coherent" { MemoryKind::Coherent } else { MemoryKind::Private };
-    let (space, span) = space(kind, None);
+    let (space, span) = space(kind, readers, None);
     space.prefetch(span, Side::DEVICE).expect("there is room");
     let (start, len) = (span.start(), span.len());
     let (to, page) = match case {

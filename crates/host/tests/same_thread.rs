@@ -19,18 +19,23 @@ use bifolio_sys::{AddressRange, PAGE, SharedBytes};
 const LIMIT: Duration = Duration::from_secs(60);
 const BYTES: usize = 64 * PAGE;
 
-/// Does `work` on a space of one unit, and panics if it does not come to an end.
-fn in_time(test: &str, work: impl FnOnce(&Space, AddressRange) + Send + 'static) {
+/// Does `work` on a space of one unit, whoever answers its faults, and panics if it does not come to an end.
+fn in_time(test: &str, work: impl Fn(&Space, AddressRange) + Send + Copy + 'static) {
+    for readers in [Readers::Separate, Readers::Toucher] {
+        in_time_with(test, readers, work);
+    }
+}
+
+fn in_time_with(test: &str, readers: Readers, work: impl Fn(&Space, AddressRange) + Send + 'static) {
     if !kernel::grants(test, kernel::SHARED) {
         return;
     }
     let (done, wait) = channel();
     std::thread::spawn(move || {
-        let readers = Some(Readers::Separate);
         let config = SpaceConfig {
             units: NonZeroUsize::MIN,
             checked: true,
-            readers,
+            readers: Some(readers),
             ..SpaceConfig::new(4 << 20, 1 << 20)
         };
         let space = Space::new(config).expect("a space");
@@ -41,8 +46,8 @@ fn in_time(test: &str, work: impl FnOnce(&Space, AddressRange) + Send + 'static)
     });
     match wait.recv_timeout(LIMIT) {
         Ok(()) => {}
-        Err(RecvTimeoutError::Timeout) => panic!("hangs"),
-        Err(RecvTimeoutError::Disconnected) => panic!("fails: see above"),
+        Err(RecvTimeoutError::Timeout) => panic!("hangs with {readers:?}"),
+        Err(RecvTimeoutError::Disconnected) => panic!("fails with {readers:?}: see above"),
     }
 }
 

@@ -10,6 +10,7 @@
 //!   ProgramMemory   the memory of a program that knows nothing of us: windows anywhere in this address space
 //!   Memfd           memory with a number: mapped twice, punched, collapsed
 //!   Uffd            userfaultfd: registration, installs, moves, messages
+//!   touch           faults that the faulting thread answers, by one handler for SIGBUS
 //!   sibling         a process that shares our memory
 //!   MapsFile, MemoryMeter   what is mapped and resident
 //!   Grants          what this machine allows, found out by trying
@@ -32,6 +33,7 @@
 compile_error!("bifolio-sys needs 64-bit Linux");
 
 pub mod abi;
+mod action;
 mod address_range;
 pub mod advise;
 pub mod apart;
@@ -61,6 +63,7 @@ pub mod smaps;
 mod sweep;
 pub mod threads;
 mod timer;
+pub mod touch;
 mod uffd;
 
 pub use abi::{CopyMode, Features, Modes, MoveMode, RangeIoctls};

@@ -5,8 +5,8 @@ use rustix::io::Errno;
 
 use linux_raw_sys::general::{
     __NR_clock_gettime, __NR_close_range, __NR_exit_group, __NR_kcmp, __NR_madvise, __NR_membarrier,
-    __NR_mincore, __NR_rt_sigprocmask, __NR_sched_getattr, __NR_sched_setattr, __NR_signalfd4, __NR_tgkill,
-    SIG_BLOCK, SIG_SETMASK,
+    __NR_mincore, __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_tgsigqueueinfo, __NR_sched_getattr,
+    __NR_sched_setattr, __NR_signalfd4, __NR_tgkill, SIG_BLOCK, SIG_SETMASK,
 };
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -99,6 +99,35 @@ fn change_signal_mask(how: u32, mask: u64) -> Result<u64, Errno> {
     // break memory safety.
     let raw = unsafe { syscall4(__NR_rt_sigprocmask, [how as usize, set as usize, before as usize, size]) };
     answer(raw).map(|_| old)
+}
+
+/// Calls `rt_sigaction` with the addresses of the new and the old action, each of which may be 0.
+///
+/// # Safety
+///
+/// 1. Each address is 0 or that of a [`struct sigaction`](crate::action::Action), the second a writable one. 2. A new handler is
+///    sound wherever the signal may arrive.
+pub(crate) unsafe fn sigaction(signal: i32, new: usize, old: usize) -> Result<(), Errno> {
+    // SAFETY: the structures and the handler are the caller's duty; masks are 8 bytes.
+    let raw = unsafe { syscall4(__NR_rt_sigaction, [signal as usize, new, old, size_of::<u64>()]) };
+    answer(raw).map(drop)
+}
+
+/// Sends a signal to a thread of this process, with the record at the address `info`.
+///
+/// # Safety
+///
+/// The address is that of a `siginfo_t`.
+pub(crate) unsafe fn signal_this_thread(
+    pid: u32,
+    thread: u32,
+    signal: i32,
+    info: usize,
+) -> Result<(), Errno> {
+    let arguments = [pid as usize, thread as usize, signal as usize, info];
+    // SAFETY: the record is the caller's duty, and only read.
+    let raw = unsafe { syscall4(__NR_rt_tgsigqueueinfo, arguments) };
+    answer(raw).map(drop)
 }
 
 /// Writes for each page of the range whether it is in memory: bit 0 of a byte of `pages`.

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use bifolio_sys::PAGE;
 
-use crate::floor::{Answered, CopyFloor, FaultFloor};
+use crate::floor::{Answered, CopyFloor, FaultFloor, Who};
 use crate::progress::{Watch, prepare, repeat};
 use crate::row::{BenchError, Effort, Row};
 use crate::samples::middle;
@@ -94,7 +94,7 @@ fn of(mut command: Command, touches: Touches) -> Result<Touched, BenchError> {
 
 /// Microseconds of a fault that is answered by hand by a page, and of copying another one out.
 fn by_hand(faults: usize) -> Result<f64, BenchError> {
-    let floor = FaultFloor::new(faults, 1, Answered::Copy(PAGE))?;
+    let floor = FaultFloor::new(faults, Who::Threads(1), Answered::Copy(PAGE))?;
     let copy = CopyFloor::new(64 << 20)?;
     let start = Instant::now();
     for fault in 0..faults {

@@ -22,6 +22,8 @@ fn rows_of_faults_are_those_promised() {
             "fault.cpu.4k",
             "fault.cpu.64k",
             "fault.cpu.2m",
+            "fault.toucher.4k",
+            "fault.toucher.4k.two",
             "fault.device.2m",
             "checked.fault.2m",
             "traced.fault.4k",

@@ -7,6 +7,7 @@ use bifolio_engine::sleep::Seen;
 use bifolio_engine::view::CpuView;
 use bifolio_migrate::Failure;
 use bifolio_sys::Uffd;
+use bifolio_sys::touch::Touched;
 
 use super::moved::Mover;
 use crate::fault_loop::{Answer, Fault, Moved};
@@ -45,6 +46,21 @@ impl Answer for ByEngine {
         }
         // A failure is told to observers, and the toucher gets SIGBUS.
         let _: Result<_, Failure> = self.engine.cpu_fault(fault.address);
+    }
+
+    fn answer_own(&self, fault: Fault) -> Touched {
+        if !self.was_read(&fault) {
+            return Touched::Again;
+        }
+        match self.engine.cpu_fault(fault.address) {
+            // Not left to the kernel, which may raise the same signal for it as for a page that is not there.
+            Err(_) if self.engine.is_poisoned(fault.address) => Touched::Lost,
+            _ => Touched::Again,
+        }
+    }
+
+    fn shows_moved(&self, address: usize) -> bool {
+        self.mover.shows_now(address)
     }
 
     fn moved(&self, moved: Moved) {

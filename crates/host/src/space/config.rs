@@ -38,7 +38,8 @@ pub struct SpaceConfig {
     pub checked: bool,
     /// Which threads read faults of the CPU; `None`: chosen by the kind. A space whose ports give out translations
     /// ([`Port::translate`](bifolio_builtin::Port::translate)) needs a separate reader: a handler may wait for the holder of one,
-    /// and must be told if that thread falls asleep meanwhile.
+    /// and must be told if that thread falls asleep meanwhile. With [`Readers::Toucher`] no thread has to be told; it is for memory
+    /// that only code of the program touches, and asks some things of it: see [`touchers`](crate::touchers).
     pub readers: Option<Readers>,
     /// The counters, such as those of [`Gauges`](crate::gauges::Gauges), which other processes read; `None`: the space's own.
     pub statistics: Option<Statistics>,

@@ -10,9 +10,9 @@ use bifolio_folio::{MemoryKind, Order, PageMap, Pfn, Reset};
 use bifolio_migrate::{Failure, NodeId, OrderRange, Rights};
 use bifolio_policy::{Advice, Granularity, Memory as PolicyMemory, Policies, PolicyName};
 use bifolio_pool::PoolName;
-use bifolio_sys::{Access, AddressRange, Features, PAGE, Reads, SharedBytes, SysError, USER_SPACE, Uffd};
+use bifolio_sys::{Access, AddressRange, PAGE, SharedBytes, SysError, USER_SPACE, Uffd};
 
-use crate::fault_loop::{Answer, Handlers, Readers};
+use crate::fault_loop::{Answer, Readers};
 use crate::setup::{SetupError, pages};
 use crate::views::shared::{Keep, ReachableMemory, SharedView};
 use bifolio_builtin::{Builtin, Kernel, Memory};
@@ -33,12 +33,14 @@ pub mod buffer;
 mod by_engine;
 mod config;
 mod moved;
+mod serving;
 mod slot;
 
 use allocations::Allocations;
 use by_engine::ByEngine;
 pub use config::SpaceConfig;
 use config::default_policy;
+use serving::Serving;
 pub use slot::DeviceSlot;
 
 /// Why memory of a space was not freed.
@@ -59,8 +61,8 @@ pub enum FreeError {
 
 /// Memory shared by this process and devices of type `D`.
 pub struct Space<D: ?Sized = Builtin> {
-    /// Dropped first: handlers use everything else.
-    handlers: Option<Handlers>,
+    /// Dropped first: it uses everything else.
+    serving: Option<Serving>,
     uffd: Arc<Uffd>,
     answer: Arc<dyn Answer>,
     engine: Arc<Engine<SharedView>>,
@@ -78,8 +80,6 @@ pub struct Space<D: ?Sized = Builtin> {
 
 /// Orders that leave room for several folios in each memory.
 const FIXED: PolicyName = PolicyName { granularity: Granularity::Fixed, eviction: None, throttle: false };
-/// Threads that answer CPU faults.
-const HANDLERS: usize = 2;
 /// How long closing waits for folios that are held outside.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -183,8 +183,10 @@ impl<D: Device + ?Sized> Space<D> {
         nodes: impl FnOnce(Range<usize>, &SharedView) -> Result<Vec<NodeParts>, SetupError>,
     ) -> Result<Space<D>, SetupError> {
         let (size, ram, readers) = (config.whole_blocks()?, config.ram_pages()?, config.readers());
-        let reads = if readers == Readers::Caller { Reads::NonBlocking } else { Reads::Blocking };
-        let (uffd, _) = Uffd::open_ready(reads, REQUIRED, WISHED)?;
+        if readers == Readers::Toucher && config.program.is_some() {
+            return Err(SetupError::ToucherAdopts);
+        }
+        let uffd = serving::open(readers)?;
         let (access, uffd) = (uffd.access(), Arc::new(uffd));
         let keep = if config.ram.is_some() { Keep::Nothing } else { Keep::Pages };
         let mut view = SharedView::new(Arc::clone(&uffd), size, keep, shown)?;
@@ -212,11 +214,12 @@ impl<D: Device + ?Sized> Space<D> {
         })?;
         engine.blocks().add_region(addresses.clone())?;
         let answer: Arc<dyn Answer> = Arc::new(ByEngine::new(Arc::clone(&engine), Arc::clone(&uffd)));
-        let handlers = Some(Handlers::start(Arc::clone(&uffd), HANDLERS, readers, &answer)?);
+        let window = engine.view().window(engine.view().addresses());
+        let serving = Some(Serving::start(&uffd, readers, window, &answer)?);
         let allocations = Mutex::new(Allocations::new(addresses, 1 << granule.get())?);
         let (pool, reset) = (config.pool, config.reset);
         Ok(Space {
-            handlers,
+            serving,
             uffd,
             answer,
             engine,
@@ -321,7 +324,8 @@ impl<D: Device + ?Sized> Space<D> {
         Ok(())
     }
 
-    /// A window of an allocation, for the program's own loads and stores. Touching it may fault, and then waits.
+    /// A window of an allocation, for the program's own loads and stores. Touching it may fault, and then waits, or serves
+    /// itself: see [`Readers`].
     ///
     /// # Panics
     /// If `span` is not inside the space.
@@ -494,8 +498,8 @@ impl<D: ?Sized> Space<D> {
 impl<D: ?Sized> Drop for Space<D> {
     fn drop(&mut self) {
         self.release_all();
-        // Handlers hold the engine; they must not outlive the memory they answer for.
-        self.handlers = None;
+        // It holds the engine, and must not outlive the memory that it answers for.
+        self.serving = None;
     }
 }
 
@@ -540,9 +544,3 @@ fn launch_on_all(devices: &[Arc<Builtin>], kernel: &dyn Kernel) -> Result<Durati
         launches.into_iter().map(|launch| launch.join().expect("kernels do not panic")).sum()
     })
 }
-
-/// SIGBUS for what is lost, and which thread sleeps, so that no device waits for it.
-const WISHED: Features = Features::POISON.union(Features::THREAD_ID);
-
-/// The features that a space cannot do without.
-const REQUIRED: Features = Features::MISSING_SHMEM.union(Features::MINOR_SHMEM).union(Features::EVENT_REMAP);

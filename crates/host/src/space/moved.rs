@@ -19,6 +19,7 @@
 //! | memory that was adopted | the same |
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,16 +41,19 @@ pub(super) struct Mover {
     uffd: Arc<Uffd>,
     /// New addresses that show the file. Locked while memory is followed, so that faults at new addresses wait.
     shown: Mutex<Vec<Range<usize>>>,
+    /// Whether memory was ever followed.
+    any: AtomicBool,
 }
 
 impl Mover {
     pub(super) fn new(engine: Arc<Engine<SharedView>>, uffd: Arc<Uffd>) -> Mover {
-        Mover { engine, uffd, shown: Mutex::default() }
+        Mover { engine, uffd, shown: Mutex::default(), any: AtomicBool::new(false) }
     }
 
     /// Brings the bytes of moved memory home for good, and lets its new addresses show them.
     pub(super) fn follow(&self, moved: &Moved) {
         let mut shown = self.shown();
+        self.any.store(true, Release);
         let space = self.engine.view().addresses();
         if self.engine.view().has_adopted(&moved.from) {
             give_up("memory that it had adopted");
@@ -94,12 +98,18 @@ impl Mover {
 
     /// Whether `address`, outside of the space, shows the file by now: its toucher may look again.
     pub(super) fn shows(&self, address: usize) -> bool {
-        if self.shown().iter().any(|range| range.contains(&address)) {
+        if self.shows_now(address) {
             return true;
         }
         // Faults are read before events: this one may have come before the message that tells of its memory.
         std::thread::sleep(GRACE);
-        self.shown().iter().any(|range| range.contains(&address))
+        self.shows_now(address)
+    }
+
+    /// The same where what was told is followed already.
+    pub(super) fn shows_now(&self, address: usize) -> bool {
+        // Without the lock where nothing ever moved: it may be asked for an address that is none of ours.
+        self.any.load(Acquire) && self.shown().iter().any(|range| range.contains(&address))
     }
 
     fn shown(&self) -> MutexGuard<'_, Vec<Range<usize>>> {

@@ -16,7 +16,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// Why the kernel does not let a test run.
-pub struct Skip(String);
+pub struct Skip(pub String);
 
 impl Skip {
     pub fn because(reason: impl fmt::Display) -> Self {

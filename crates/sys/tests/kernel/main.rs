@@ -14,3 +14,4 @@ mod moving;
 mod protecting;
 mod serving;
 mod stopping;
+mod touching;
