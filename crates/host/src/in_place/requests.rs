@@ -1,7 +1,7 @@
 //! What threads of the program ask for.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bifolio_engine::event::Cause;
 use bifolio_folio::Order;
@@ -12,32 +12,66 @@ use crate::in_place::control::{NextMapping, Request};
 use crate::in_place::faults::range_of;
 use crate::in_place::service::Service;
 
+/// Threads that wake are waited for so long.
+const WAKING: Duration = Duration::from_micros(100);
+
 impl Service {
     /// Serves what waits in the control block.
     pub(super) fn serve_requests(&mut self) {
-        if !self.control.has_pending() {
+        if !self.shows_wake_page && !self.control.has_pending() {
             return;
         }
         self.same_cpu.release();
-        self.answer_wakes();
+        self.show_wake_page();
+        self.answer_requests();
+        if self.have_woken() {
+            self.hide_wake_page();
+            // A thread that found the page there has posted its request before.
+            self.answer_requests();
+        }
+    }
+
+    fn answer_requests(&mut self) {
         while let Some((slot, request)) = self.control.take() {
             let answer = self.serve_request(request);
             self.control.answer(slot, answer);
         }
     }
 
-    /// Lets the threads go on that touched the wake page, and makes the next touch a fault again. Requests are looked at after it: a thread that
-    /// found the page there has posted its request before.
-    fn answer_wakes(&self) {
-        let wake_page = self.own.wake_page();
-        let page = AddressRange::new(wake_page.address(), PAGE).expect("a page");
-        if !self.quiet.zeropage(page, Wake::Now).is_done() {
-            let _: Outcome = self.quiet.wake(page);
+    /// Lets the threads go on that touch the wake page.
+    fn show_wake_page(&mut self) {
+        if !self.quiet.zeropage(self.wake_page(), Wake::Now).is_done() {
+            let _: Outcome = self.quiet.wake(self.wake_page());
         }
-        advise::dontneed_locked(wake_page).expect("the wake page is private memory");
+        self.shows_wake_page = true;
         let mut buffer = bifolio_sys::MessageBuf::new();
         // The messages say only that the page was touched.
         while self.quiet.read(&mut buffer).is_ok_and(|messages| !messages.is_empty()) {}
+    }
+
+    /// Makes the next touch of the wake page a fault again.
+    fn hide_wake_page(&mut self) {
+        advise::dontneed_locked(self.own.wake_page()).expect("the wake page is private memory");
+        self.shows_wake_page = false;
+    }
+
+    /// Waits a moment for the threads that touched the wake page; tells whether all have found it there. One that runs late on another
+    /// processor would find it hidden again, and again.
+    fn have_woken(&self) -> bool {
+        let begun = Instant::now();
+        loop {
+            if !self.control.is_waking() {
+                return true;
+            }
+            if begun.elapsed() >= WAKING {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn wake_page(&self) -> AddressRange {
+        AddressRange::new(self.own.wake_page().address(), PAGE).expect("a page")
     }
 
     fn serve_request(&mut self, request: Request) -> usize {

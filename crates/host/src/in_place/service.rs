@@ -147,6 +147,8 @@ pub struct Service {
     pub(super) forked_pages: u64,
     /// Pages in the staging that are neither stored nor back yet, and the block they are of.
     pub(super) staged: Option<(usize, PageSet)>,
+    /// Touches of the wake page do not fault: threads that touched it have not all woken.
+    pub(super) shows_wake_page: bool,
     pub(super) engaged: bool,
     /// Nothing can be registered, although there is too much, since then.
     pub(super) unmanageable_since: Option<Instant>,
@@ -200,6 +202,8 @@ const RESERVE_SHARE: u64 = 128;
 const RESERVE: std::ops::RangeInclusive<u64> = 32..=2048;
 /// Above the limit by this share of it, the program is slowed down.
 const EXCESS_SHARE: u64 = 40;
+/// Requests are looked for so often while no fault tells of them.
+const WAKE_LOOK: Duration = Duration::from_micros(200);
 /// A child is looked after so often while faults wait for it.
 const PLAN_LOOK: Duration = Duration::from_micros(200);
 /// Folios of the largest order that either memory must have room for.
@@ -286,6 +290,7 @@ impl Service {
             sharing: Sharing::new(config.helper),
             forked_pages: 0,
             staged: None,
+            shows_wake_page: false,
             engaged: false,
             unmanageable_since: None,
             asked: BTreeSet::new(),
@@ -365,6 +370,7 @@ impl Service {
     /// Waits for something to do; `false` if the program has ended.
     fn sleep(&mut self, limit: Duration) -> bool {
         let now = Instant::now();
+        let limit = if self.shows_wake_page { limit.min(WAKE_LOOK) } else { limit };
         if self.timer.set(now, now + limit).is_err() {
             std::thread::yield_now();
             return true;

@@ -296,7 +296,12 @@ impl Control {
 
     /// Tells whether a request may wait, or a thread that touches the wake page for an answer.
     pub(super) fn has_pending(&self) -> bool {
-        self.pending.load(Acquire) != 0 || self.waking.load(Acquire) != 0
+        self.pending.load(Acquire) != 0 || self.is_waking()
+    }
+
+    /// Tells whether a thread touches the wake page.
+    pub(super) fn is_waking(&self) -> bool {
+        self.waking.load(Acquire) != 0
     }
 
     /// Takes a request that waits. It must be [answered](Control::answer).
