@@ -295,3 +295,27 @@ unsafe impl Ioctl for Scan {
         Ok((usize::try_from(out).unwrap_or(0), arg.walk_end))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mapping, Placement, Protection};
+
+    #[test]
+    fn all_pages_that_hold_something_are_told_and_no_others() {
+        let memory = Mapping::anonymous(200 * PAGE, Protection::ReadWrite, Placement::Anywhere);
+        let memory = memory.expect("memory");
+        // More ranges than the kernel hands out at once.
+        for page in (0..200).step_by(2) {
+            memory.all().store_u64(page * PAGE, 1).expect("inside");
+        }
+        let mut found = Vec::new();
+        let pagemap = Pagemap::open().expect("proc is mounted");
+        pagemap.held(memory.span(), |region| found.push(region)).expect("Linux 6.7");
+        let starts = found.iter().map(|region| (region.span.start() - memory.span().start()) / PAGE);
+        assert!(starts.eq((0..200).step_by(2)));
+        let is_page = |region: &Region| region.span.len() == PAGE && region.kinds == PageKinds::PRESENT;
+        // Where the kernel has swapped one out meanwhile, it is told as well.
+        assert!(found.iter().all(|region| is_page(region) || region.kinds == PageKinds::SWAPPED), "{found:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::command::{bifolio, figures, run, same_as_plain, same_as_plain_with};
+use crate::command::{bifolio, figures, run, same_as_plain, same_as_plain_with, skip};
 use crate::compiled::same_for_each_user;
 
 const LISTS: &str = "
@@ -37,6 +37,16 @@ fn moves_are_reported_and_no_rule_breaks() {
 fn scattered_pages_come_home_as_they_were_also_where_they_cannot_be_moved() {
     let test = "scattered_pages_come_home_as_they_were_also_where_they_cannot_be_moved";
     same_for_each_user(test, ("scattered", &[]), "64M", &[]);
+}
+
+#[test]
+fn pages_that_the_kernel_swaps_out_keep_their_bytes() {
+    let test = "pages_that_the_kernel_swaps_out_keep_their_bytes";
+    let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+    if swaps.lines().count() < 2 {
+        return skip(test, "the kernel has no swap");
+    }
+    same_for_each_user(test, ("swapped", &[]), "16M", &[]);
 }
 
 /// A walk, strides, and pages at random, with writes.
