@@ -316,6 +316,9 @@ mod tests {
         assert!(starts.eq((0..200).step_by(2)));
         let is_page = |region: &Region| region.span.len() == PAGE && region.kinds == PageKinds::PRESENT;
         // Where the kernel has swapped one out meanwhile, it is told as well.
-        assert!(found.iter().all(|region| is_page(region) || region.kinds == PageKinds::SWAPPED), "{found:?}");
+        assert!(
+            found.iter().all(|region| is_page(region) || region.kinds == PageKinds::SWAPPED),
+            "{found:?}"
+        );
     }
 }
