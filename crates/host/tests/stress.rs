@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a test tells how much it tried")]
 
 mod kernel;
+mod random;
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +15,8 @@ use bifolio_folio::{MemoryKind, Order};
 use bifolio_host::{Counter, Direction, PoolName, Side, Space, SpaceConfig};
 use bifolio_policy::FixedOrders;
 use bifolio_sys::{AddressRange, PAGE};
+
+use random::random;
 
 /// How long each combination runs, on a machine that is not busy.
 const TIME: Duration = Duration::from_millis(700);
@@ -33,7 +36,7 @@ struct DeviceWriter<'t> {
 
 impl Kernel for DeviceWriter<'_> {
     fn run(&self, memory: &mut Unit<'_>, unit: usize, _units: usize) -> Result<(), DeviceFault> {
-        let mut random = fastrand(unit as u64 + 77);
+        let mut random = random(unit as u64 + 77);
         while !self.stop.load(Ordering::Relaxed) {
             let page = random() % (BYTES / PAGE);
             for _ in 0..64 {
@@ -45,19 +48,8 @@ impl Kernel for DeviceWriter<'_> {
     }
 }
 
-/// A small generator of its own: the sequence for a seed never changes.
-fn fastrand(seed: u64) -> impl FnMut() -> usize {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state >> 33).expect("31 bits")
-    }
-}
-
 fn write_from_cpu(space: &Space, span: AddressRange, seed: u64, stop: &AtomicBool, done: &AtomicU64) {
-    let (window, mut random) = (space.window(span), fastrand(seed));
+    let (window, mut random) = (space.window(span), random(seed));
     while !stop.load(Ordering::Relaxed) {
         let page = random() % (BYTES / PAGE);
         for _ in 0..64 {
@@ -69,7 +61,7 @@ fn write_from_cpu(space: &Space, span: AddressRange, seed: u64, stop: &AtomicBoo
 
 /// Sends random parts of the memory to one side, again and again. A part in use is left.
 fn push(space: &Space, span: AddressRange, side: Side, seed: u64, stop: &AtomicBool) {
-    let mut random = fastrand(seed);
+    let mut random = random(seed);
     while !stop.load(Ordering::Relaxed) {
         let pages = 1 << (random() % 10);
         let first = random() % (BYTES / PAGE) / pages * pages;
@@ -86,7 +78,7 @@ fn did_happen(space: &Space, (by_cpu, by_device): (&AtomicU64, &AtomicU64)) -> b
 
 /// Splits folios of random parts of the memory into pages, again and again. A part in use is left.
 fn split(space: &Space, span: AddressRange, stop: &AtomicBool) {
-    let mut random = fastrand(5);
+    let mut random = random(5);
     while !stop.load(Ordering::Relaxed) {
         let part = span.part(random() % (BYTES / PAGE / 64) * 64 * PAGE, 64 * PAGE).expect("inside");
         let _: Result<u64, _> = space.split(part, Order::ZERO);

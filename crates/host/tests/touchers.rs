@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test tells how much it found")]
 
 mod kernel;
+mod random;
 
 use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt;
@@ -24,6 +25,8 @@ use bifolio_policy::FixedOrders;
 use bifolio_sys::{
     AddressRange, Features, Mapping, Memfd, PAGE, Placement, ProgramMemory, Protection, SharedBytes, process,
 };
+
+use random::random;
 
 const PAGES: usize = 512;
 const BYTES: usize = PAGES * PAGE;
@@ -145,17 +148,6 @@ fn only_threads_that_touch_answer() {
 const TIME: Duration = Duration::from_millis(700);
 /// How long it waits for what it is to show, on one that is.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A small generator: the sequence for a seed never changes.
-fn random(seed: u64) -> impl FnMut() -> usize {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state >> 33).expect("31 bits")
-    }
-}
 
 /// A device that adds to random pages until told to stop.
 struct Pull<'a>(AddressRange, &'a AtomicBool, &'a AtomicU64);

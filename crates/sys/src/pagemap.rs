@@ -140,11 +140,7 @@ impl Pagemap {
     /// `ENOTTY` before Linux 6.7; `EPERM` for protecting pages that are not registered for it.
     pub fn scan(&self, span: AddressRange, wanted: PageKinds, then: Then) -> Result<Vec<Region>, SysError> {
         let mut found = Vec::new();
-        let mut start = span.start();
-        while start < span.end() {
-            start =
-                self.scan_some(start..span.end(), Wanted::all(wanted), then, |region| found.push(region))?;
-        }
+        self.scan_all(span, Wanted::all(wanted), then, |region| found.push(region))?;
         Ok(found)
     }
 
@@ -154,12 +150,8 @@ impl Pagemap {
     /// # Errors
     ///
     /// `ENOTTY` before Linux 6.7.
-    pub fn held(&self, span: AddressRange, mut each: impl FnMut(Region)) -> Result<(), SysError> {
-        let mut start = span.start();
-        while start < span.end() {
-            start = self.scan_some(start..span.end(), Wanted::HELD, Then::Look, &mut each)?;
-        }
-        Ok(())
+    pub fn held(&self, span: AddressRange, each: impl FnMut(Region)) -> Result<(), SysError> {
+        self.scan_all(span, Wanted::HELD, Then::Look, each)
     }
 
     /// Counts the bytes of `span` that are mapped by entries of 2 MiB, anonymous or shared.
@@ -195,6 +187,21 @@ impl Pagemap {
             bits.extend(entries.iter().map(|&entry| u64::from_ne_bytes(entry) & bit != 0));
         }
         Ok(bits)
+    }
+
+    /// Scans until all is looked at: the kernel hands out a limited number of ranges at once.
+    fn scan_all(
+        &self,
+        span: AddressRange,
+        wanted: Wanted,
+        then: Then,
+        mut each: impl FnMut(Region),
+    ) -> Result<(), SysError> {
+        let mut start = span.start();
+        while start < span.end() {
+            start = self.scan_some(start..span.end(), wanted, then, &mut each)?;
+        }
+        Ok(())
     }
 
     /// Makes one scan; calls `each` for what it found, and returns the address where the next must go on.

@@ -204,7 +204,7 @@ impl Service {
         let (base, now) = (block_of(window), Instant::now());
         for part in self.dropping.within(&(window.start()..window.end()), now) {
             let part = range_of(&part);
-            for page in run_of(part).into_iter().map(page_run) {
+            for page in run_of(part).into_iter().map(PageRun::single) {
                 if there.contains(page.first()) {
                     there.remove(page);
                 } else {
@@ -278,7 +278,7 @@ impl Service {
         let mut full = staged;
         for run in staged.runs(PageRun::BLOCK) {
             for page in run.first()..run.end() {
-                let run = page_run(page);
+                let run = PageRun::single(page);
                 if view.staging_of(span_of(base, run)).is_zero() {
                     full.remove(run);
                 }
@@ -380,7 +380,7 @@ impl Service {
                 _ => done / PAGE,
             };
             if let Some((_, left)) = &mut self.staged {
-                run.into_iter().take(gone).for_each(|page| left.remove(page_run(page)));
+                run.into_iter().take(gone).for_each(|page| left.remove(PageRun::single(page)));
             }
             if gone == 0 {
                 self.same_cpu.release();
@@ -428,11 +428,6 @@ fn with_holes(pages: &PageSet, held: &PageSet) -> Vec<PageRun> {
 /// The address of the block that a range lies in.
 fn block_of(range: AddressRange) -> usize {
     range.start() & !(HUGE_PAGE - 1)
-}
-
-/// One page of a block.
-fn page_run(page: u16) -> PageRun {
-    PageRun::single(page)
 }
 
 #[cfg(test)]

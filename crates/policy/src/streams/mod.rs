@@ -131,14 +131,12 @@ impl Streams {
 
     /// The walk that a fault is a later part of a step of, and where the step begins. A dense walk that is trusted goes before it.
     fn find_part(&self, unit: u32, address: u64) -> Option<(usize, u64)> {
+        let part = self.any(|walk, ago| walk.start_of_part(unit, address).filter(|_| ago <= LATELY))?;
         let dense = self.any(|walk, ago| {
             let is_trusted = walk.trust > 1 && is_dense(walk.stride);
             walk.dense_step(address, ago <= LATELY, self.blind).filter(|_| is_trusted)
         });
-        if dense.is_some() {
-            return None;
-        }
-        self.any(|walk, ago| walk.start_of_part(unit, address).filter(|_| ago <= LATELY))
+        dense.is_none().then_some(part)
     }
 
     fn take_part(&mut self, stream: usize, start: u64, address: u64) -> Step {

@@ -5,7 +5,7 @@
 //! service goes on, without having slept. Nothing of the thread is changed.
 //!
 //! A thread of that policy may not get the processor for a second and more where another one computes. So the helper looks after the
-//! service every 2 ms, and gives it its own policy back if it is late.
+//! service every 4 ms, and gives it its own policy back if it is late.
 
 use bifolio_sys::process::Schedule;
 use bifolio_sys::threads::{self, CpuMask};
